@@ -1,0 +1,88 @@
+//! How long each step takes: decoding and preprocessing an image, each engine at batch 1 and 64, and a whole folder.
+//!
+//! `cargo bench`. The engines' figures count images; a folder run's are for 256 images, beside the model alone on as many.
+//! Ratios against other programs: `scripts/bench/peers.py`.
+
+use std::path::PathBuf;
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use fer::engine::{Classifier, EngineChoice, LoadOptions, load};
+use fer::image::sources;
+use fer::pipeline;
+use fer::preprocess::Preprocessor;
+use fer::runtime::Host;
+
+const FOLDER_IMAGES: usize = 256;
+
+fn main() {
+    divan::main();
+}
+
+/// The notebook model on an engine; `None`, said once a benchmark, where ONNX Runtime is absent.
+fn notebook(engine: EngineChoice) -> Option<Box<dyn Classifier>> {
+    let options = LoadOptions { engine, ..LoadOptions::default() };
+    load(&options, &Host::from_env()).map_err(|e| eprintln!("skipped: {e}")).ok()
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images");
+    std::fs::read(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+#[divan::bench(args = ["gray.jpg", "rgb420.jpg", "gray.png", "large.jpg"])]
+fn decode_and_preprocess(bencher: Bencher, name: &str) {
+    let Some(classifier) = notebook(EngineChoice::Burn) else { return };
+    let (bytes, preprocessor) = (fixture(name), Preprocessor::new(classifier.spec()));
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
+        let pixels = fer::image::decode(black_box(&bytes)).expect("the fixture is an image");
+        preprocessor.tensor(pixels)
+    });
+}
+
+fn engine(bencher: Bencher, engine: EngineChoice, batch: usize) {
+    let Some(mut classifier) = notebook(engine) else { return };
+    let input: Vec<f32> = (0..batch * classifier.spec().image_len()).map(|i| (i % 255) as f32 / 255.0).collect();
+    bencher
+        .counter(ItemsCount::new(batch))
+        .bench_local(|| classifier.classify(black_box(&input)).expect("the model answers"));
+}
+
+#[divan::bench(args = [1, 64], sample_count = 20, sample_size = 1)]
+fn burn(bencher: Bencher, batch: usize) {
+    engine(bencher, EngineChoice::Burn, batch);
+}
+
+#[divan::bench(args = [1, 64], sample_count = 20, sample_size = 1)]
+fn ort(bencher: Bencher, batch: usize) {
+    engine(bencher, EngineChoice::Ort, batch);
+}
+
+/// A folder of JPEGs through ONNX Runtime: at most 1.1 × `folder_model_alone`.
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn folder_end_to_end(bencher: Bencher) {
+    let Some(mut classifier) = notebook(EngineChoice::Ort) else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for i in 0..FOLDER_IMAGES {
+        std::fs::write(folder.path().join(format!("{i:03}.jpg")), fixture("gray.jpg")).expect("a writable folder");
+    }
+    let sources = sources::list(&[folder.path().display().to_string()]);
+    bencher.counter(ItemsCount::new(FOLDER_IMAGES)).bench_local(|| {
+        pipeline::run(&sources, &mut *classifier, pipeline::Options::default(), &mut |record| {
+            black_box(record);
+            Ok(())
+        })
+        .expect("the run ends");
+    });
+}
+
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn folder_model_alone(bencher: Bencher) {
+    let Some(mut classifier) = notebook(EngineChoice::Ort) else { return };
+    let input: Vec<f32> = (0..64 * classifier.spec().image_len()).map(|i| (i % 255) as f32 / 255.0).collect();
+    bencher.counter(ItemsCount::new(FOLDER_IMAGES)).bench_local(|| {
+        for _ in 0..FOLDER_IMAGES / 64 {
+            black_box(classifier.classify(&input).expect("the model answers"));
+        }
+    });
+}

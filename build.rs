@@ -1,0 +1,115 @@
+//! Compiles the ONNX files of `models/`, and the one that `FER_MODEL` names, into Rust code with embedded weights.
+//!
+//! For each file: its tiny weights are flushed, `burn-onnx` generates a module, and `builtin.rs` gets an entry of the
+//! table that `src/engine/burn.rs` includes. The default model stands first: `FER_MODEL`'s, else `fer`, else the first by
+//! name.
+
+#[path = "src/onnx/flush.rs"]
+mod flush;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, panic};
+
+use burn_onnx::{LoadStrategy, ModelGen};
+use onnx_ir::{Message, ModelProto};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=models");
+    println!("cargo::rerun-if-changed=src/onnx/flush.rs");
+    println!("cargo::rerun-if-env-changed=FER_MODEL");
+    if let Err(message) = generate() {
+        println!("cargo::error={}", message.replace('\n', " "));
+    }
+}
+
+fn generate() -> Result<(), String> {
+    let out_dir = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?);
+    let mut modules = String::new();
+    let mut table = String::new();
+    for (index, path) in model_files()?.iter().enumerate() {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let module = format!("model_{index}");
+        let onnx = out_dir.join(format!("{module}.onnx"));
+        fs::write(&onnx, flushed(path)?).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
+        compile(&onnx, path)?;
+        write!(
+            modules,
+            r#"
+#[allow(clippy::all, clippy::pedantic, dead_code, missing_docs, unused)]
+mod {module} {{
+    include!(concat!(env!("OUT_DIR"), "/generated/{module}.rs"));
+
+    pub(super) fn load(device: &burn::tensor::Device) -> super::Forward {{
+        let model = Model::from_embedded(device);
+        Box::new(move |input| {{
+            let output = model.forward(input);
+            let n = output.dims()[0];
+            output.reshape([n as i64, -1])
+        }})
+    }}
+}}
+"#
+        )
+        .map_err(|e| e.to_string())?;
+        write!(
+            table,
+            r#"
+    BuiltinModel {{
+        name: {stem:?},
+        onnx: include_bytes!(concat!(env!("OUT_DIR"), "/{module}.onnx")),
+        load: {module}::load,
+    }},"#
+        )
+        .map_err(|e| e.to_string())?;
+    }
+    let code = format!("{modules}\nstatic MODELS: &[BuiltinModel] = &[{table}\n];\n");
+    fs::write(out_dir.join("builtin.rs"), code).map_err(|e| format!("can't write the table of models: {e}"))
+}
+
+/// The ONNX files to compile in, the default model's first.
+fn model_files() -> Result<Vec<PathBuf>, String> {
+    let list = fs::read_dir("models").map_err(|e| format!("can't list models/: {e}"))?;
+    let mut files: Vec<PathBuf> =
+        list.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
+    files.sort_by_key(|p| (p.file_stem().is_none_or(|s| s != "fer"), p.clone()));
+    if let Some(path) = env::var_os("FER_MODEL").filter(|p| !p.is_empty()).map(PathBuf::from) {
+        println!("cargo::rerun-if-changed={}", path.display());
+        if !path.is_file() {
+            let folder = env::current_dir().unwrap_or_default();
+            return Err(format!("FER_MODEL={} is no file (looked from {})", path.display(), folder.display()));
+        }
+        files.retain(|p| p.file_stem() != path.file_stem());
+        files.insert(0, path);
+    }
+    Ok(files)
+}
+
+/// The file's bytes with tiny weights set to zero.
+fn flushed(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = fs::read(path).map_err(|e| format!("can't read {}: {e}", path.display()))?;
+    let mut model =
+        ModelProto::parse_from_bytes(&bytes).map_err(|e| format!("{} is no ONNX file: {e}", path.display()))?;
+    if flush::flush_tiny_weights(&mut model) == 0 {
+        return Ok(bytes);
+    }
+    model.write_to_bytes().map_err(|e| format!("can't rewrite {}: {e}", path.display()))
+}
+
+/// Generates the Rust code; `burn-onnx` panics on what it can't do.
+fn compile(onnx: &Path, original: &Path) -> Result<(), String> {
+    let onnx = onnx.to_string_lossy().into_owned();
+    panic::catch_unwind(|| {
+        ModelGen::new().input(&onnx).out_dir("generated/").load_strategy(LoadStrategy::Embedded).run_from_script();
+    })
+    .map_err(|panic| {
+        let said =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+        format!(
+            "burn-onnx can't compile {} in: {}; such a model still runs with --engine ort",
+            original.display(),
+            said.unwrap_or_else(|| "no reason given".into())
+        )
+    })
+}

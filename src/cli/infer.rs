@@ -1,0 +1,138 @@
+//! `fer infer`: classifies images and writes a record an image.
+
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use fer::engine::LoadOptions;
+use fer::image::sources::{self, Source};
+use fer::pipeline::{self, RunError};
+use fer::report::Format;
+use fer::runtime::Host;
+use tempfile::NamedTempFile;
+
+use super::Outcome;
+use super::model_args::{ModelArgs, announce};
+use super::progress::Progress;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Images, folders, patterns ('faces/*.png'), @list.txt (one path a line), or - for one image on standard input.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// table, json, jsonl or csv [default: by the ending of --output, else table].
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Write the records to this file; it appears whole or not at all.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Images a batch.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch_size: u16,
+
+    /// Say nothing on stderr but errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+    if args.paths.iter().filter(|p| *p == "-").count() > 1 {
+        bail!("standard input is one image: give - once");
+    }
+    let sources = list(&args.paths)?;
+    let format = args.format.unwrap_or_else(|| format_of(args.output.as_deref()));
+    let file = args.output.as_deref().map(open_output).transpose()?;
+    let options = LoadOptions { images: Some(sources.len()), ..args.model.options() };
+    let mut classifier = fer::engine::load(&options, host)?;
+    if !args.quiet {
+        announce(&*classifier);
+    }
+    let labels = classifier.spec().labels.clone();
+
+    let streams = file.is_none() && !std::io::stdout().is_terminal();
+    let out: Box<dyn Write> = match &file {
+        Some(file) => Box::new(BufWriter::new(file.as_file())),
+        None if streams => Box::new(BufWriter::new(std::io::stdout())),
+        None => Box::new(std::io::stdout().lock()),
+    };
+    let mut report = format.report(&labels, out);
+    report.begin()?;
+    let mut progress = (!args.quiet).then(|| Progress::new(sources.len(), "classifying"));
+    let mut failed = 0usize;
+    let options = pipeline::Options {
+        batch_size: usize::from(args.batch_size),
+        workers: args.model.on.threads.map_or_else(fer::cores, usize::from),
+    };
+    let result = pipeline::run(&sources, &mut *classifier, options, &mut |record| {
+        failed += usize::from(record.outcome.is_err());
+        report.record(&record)?;
+        progress.iter_mut().for_each(Progress::step);
+        Ok(())
+    });
+    progress.iter().for_each(Progress::finish);
+    match result {
+        Ok(()) => report.finish()?,
+        Err(RunError::Output(e)) => return Err(e).context("can't write the results"),
+        Err(RunError::Engine(e)) => {
+            // What was answered before is not to be lost with it.
+            report.finish()?;
+            return Err(e.into());
+        }
+    }
+    drop(report);
+    // The process ends soon: taking a session apart, allocation by allocation, would be time for nothing.
+    std::mem::forget(classifier);
+    if let (Some(file), Some(path)) = (file, &args.output) {
+        file.persist(path).with_context(|| format!("can't write {}", path.display()))?;
+    }
+    if failed == 0 {
+        return Ok(Outcome::Done);
+    }
+    if !args.quiet {
+        super::say(format_args!("{failed} of {} images could not be read; their records say why", sources.len()));
+    }
+    Ok(Outcome::Failed)
+}
+
+/// The images that the arguments mean; an error if they mean none at all.
+pub fn list(paths: &[String]) -> Result<Vec<Source>> {
+    let sources = sources::list(paths);
+    let first = sources.iter().find_map(|s| match s {
+        Source::Unusable { path, reason } => Some(format!("{path}: {reason}")),
+        _ => None,
+    });
+    let readable = sources.iter().any(|s| !matches!(s, Source::Unusable { .. }));
+    match (readable, first) {
+        (true, _) => Ok(sources),
+        (false, Some(reason)) => bail!("no image to read: {reason}"),
+        (false, None) => bail!("no image to read"),
+    }
+}
+
+fn format_of(output: Option<&Path>) -> Format {
+    let ending = output.and_then(Path::extension).and_then(|e| e.to_str());
+    ending.and_then(|e| e.to_ascii_lowercase().parse().ok()).unwrap_or(Format::Table)
+}
+
+/// A temporary file beside the goal, so that an unwritable folder is known before the work.
+fn open_output(path: &Path) -> Result<NamedTempFile> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".fer-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The user's umask takes from it what it takes from any new file.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    if path.is_dir() {
+        bail!("--output {} is a folder; name a file", path.display());
+    }
+    builder.tempfile_in(folder).with_context(|| format!("can't write in {} (--output)", folder.display()))
+}

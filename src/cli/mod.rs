@@ -1,0 +1,77 @@
+//! The command line: arguments, one module a command, and exit codes (0 done, 1 done in part or not equal, 2 nothing done).
+
+mod doctor;
+mod infer;
+mod model_args;
+mod parity;
+mod progress;
+mod runtime;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fer::runtime::Host;
+
+/// Run facial-emotion classifiers, and prove that they answer what Keras answers.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Classify images.
+    Infer(infer::Args),
+    /// Check that two models, engines or providers, or an engine and Keras, answer the same.
+    Parity(parity::Args),
+    /// Show what this machine can do: ONNX Runtime, providers that start, GPUs, built-in models.
+    Doctor(doctor::Args),
+    /// Get ONNX Runtime's library.
+    Runtime(runtime::Args),
+}
+
+/// How a command ended.
+enum Outcome {
+    /// All was done.
+    Done,
+    /// Some inputs failed, or what was checked does not hold.
+    Failed,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // The image decoders are fenced: a panic in one becomes that image's error, and its text is of no use to anyone.
+    std::panic::set_hook(Box::new(|_| {}));
+    let host = Host::from_env();
+    let result = match Cli::parse().command {
+        Command::Infer(args) => infer::run(args, &host),
+        Command::Parity(args) => parity::run(args, &host),
+        Command::Doctor(args) => doctor::run(&args, &host),
+        Command::Runtime(args) => runtime::run(args, &host),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("fer: error: {e:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whoever reads our output has read enough, as `head` does: no failure of ours.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|e| {
+        let io = e.downcast_ref::<std::io::Error>();
+        io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Says something to the user on stderr.
+fn say(text: impl Display) {
+    eprintln!("fer: {text}");
+}

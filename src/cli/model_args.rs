@@ -1,0 +1,144 @@
+//! The options that say which model runs on which engine and provider; shared by the commands that run one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fer::engine::ort::{Provider, ProviderOptions};
+use fer::engine::{Classifier, EngineChoice, LoadOptions};
+use fer::spec::parse_override;
+
+#[derive(Args, Clone)]
+pub struct EngineArgs {
+    /// Execution provider of ONNX Runtime: cpu, cuda, tensorrt, openvino, directml, coreml, … It runs there or the command
+    /// fails.
+    #[arg(long, default_value_t, value_name = "NAME")]
+    pub provider: Provider,
+
+    /// Index of the provider's device.
+    #[arg(long, value_name = "N")]
+    pub device: Option<u32>,
+
+    /// Most GPU memory that ONNX Runtime's arena takes, e.g. 2GiB or 512MiB (cuda).
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub memory_limit: Option<usize>,
+
+    /// Let matrix products use TF32: on or off (cuda; ONNX Runtime's default is on).
+    #[arg(long, value_name = "on|off", value_parser = parse_switch)]
+    pub tf32: Option<bool>,
+
+    /// An option handed to the provider as it is, by ONNX Runtime's name (repeatable).
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub provider_option: Vec<(String, String)>,
+
+    /// Compute threads [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// ONNX Runtime's library, a file or its folder [default: searched, see `fer doctor`].
+    #[arg(long, value_name = "PATH")]
+    pub ort_lib: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
+pub struct ModelArgs {
+    /// ONNX file, or name of a built-in model [default: the first built-in one].
+    #[arg(short, long, value_name = "FILE")]
+    pub model: Option<String>,
+
+    /// auto takes ONNX Runtime where it is found, else the compiled-in model.
+    #[arg(long, default_value_t, value_name = "auto|ort|burn")]
+    pub engine: EngineChoice,
+
+    #[command(flatten)]
+    pub on: EngineArgs,
+
+    /// What the model's file does not say, or says wrongly: labels, layout, size, channels, scale, mean, std, resize,
+    /// output (repeatable).
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
+    pub meta: Vec<(String, String)>,
+}
+
+impl EngineArgs {
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions {
+            provider: self.provider,
+            provider_options: ProviderOptions {
+                device: self.device,
+                memory_limit: self.memory_limit,
+                tf32: self.tf32,
+                extra: self.provider_option.clone(),
+            },
+            threads: self.threads.map(usize::from),
+            ort_lib: self.ort_lib.clone(),
+            ..LoadOptions::default()
+        }
+    }
+}
+
+impl ModelArgs {
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions {
+            model: self.model.clone(),
+            engine: self.engine,
+            meta: self.meta.iter().cloned().collect(),
+            ..self.on.options()
+        }
+    }
+}
+
+/// Says which engine, provider and model run, and what there is to know about them.
+pub fn announce(classifier: &dyn Classifier) {
+    let d = classifier.description();
+    super::say(format_args!("{} on {} {} ({})", d.model, d.engine, d.provider, d.library));
+    d.notes.iter().for_each(super::say);
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .ok_or_else(|| format!("'{text}' is not KEY=VALUE"))
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("it is on or off".into()),
+    }
+}
+
+/// A size in bytes, or with KiB, MiB, GiB behind it.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let factor: usize = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        unit => return Err(format!("'{unit}' is no unit; there are KiB, MiB and GiB")),
+    };
+    let number: usize = text[..digits].parse().map_err(|_| format!("'{text}' is no size, as 2GiB is"))?;
+    number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(|| format!("'{text}' is no usable size"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let rows = [
+            ("1", Ok(1)),
+            ("2KiB", Ok(2048)),
+            ("3 MiB", Ok(3 << 20)),
+            ("4g", Ok(4 << 30)),
+            ("0", Err(())),
+            ("x", Err(())),
+            ("5 miles", Err(())),
+            ("99999999999999999999", Err(())),
+            ("18446744073709551615GiB", Err(())),
+        ];
+        let wrong: Vec<_> = rows.iter().filter(|(t, size)| parse_size(t).map_err(drop) != *size).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,311 @@
+//! `fer parity`: compares engines with Keras's recorded answers, two targets with each other, or a target with Keras.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use fer::engine::ort::Provider;
+use fer::engine::{Classifier, EngineChoice, LoadOptions};
+use fer::image::sources::Source;
+use fer::parity::{Answer, Comparison, Tolerance, golden, keras};
+use fer::pipeline;
+use fer::runtime::{Host, NotFound};
+use serde_json::json;
+
+use super::Outcome;
+use super::model_args::{EngineArgs, announce};
+use super::progress::Progress;
+
+/// Without --reference or --keras, the notebook model is checked on the answers that Keras itself gave, recorded in this
+/// program, through every engine that is present.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What is right: MODEL[@ENGINE[:PROVIDER[:DEVICE]]], e.g. notebook@burn or model.onnx@ort:cuda:0.
+    #[arg(long, value_name = "TARGET", requires = "candidate", conflicts_with = "keras")]
+    reference: Option<String>,
+
+    /// What is checked, written in the same way [with --keras: the first built-in model].
+    #[arg(long, value_name = "TARGET")]
+    candidate: Option<String>,
+
+    /// Images to compare on: a folder, pattern or file (repeatable; with --keras, the same as PATH).
+    #[arg(long, value_name = "DIR")]
+    data: Vec<String>,
+
+    /// A Keras model; Keras itself answers for it on the images. Needs Python (FER_PYTHON, else python3).
+    #[arg(long, value_name = "FILE.keras|FILE.h5")]
+    keras: Option<PathBuf>,
+
+    /// Images to compare on.
+    #[arg(value_name = "PATH")]
+    paths: Vec<String>,
+
+    /// Largest absolute difference of a probability, on top of --rtol.
+    #[arg(long, default_value_t = 1e-5, value_name = "X")]
+    atol: f64,
+
+    /// Largest difference in proportion to the reference's probability.
+    #[arg(long, default_value_t = 1e-4, value_name = "X")]
+    rtol: f64,
+
+    /// Compute threads [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// ONNX Runtime's library, a file or its folder [default: searched].
+    #[arg(long, value_name = "PATH")]
+    ort_lib: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A comparison with the names of its sides.
+struct Check {
+    reference: String,
+    candidate: String,
+    comparison: Comparison,
+}
+
+pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+    let inputs: Vec<String> = args.data.iter().chain(&args.paths).cloned().collect();
+    let tolerance = Tolerance { absolute: args.atol, relative: args.rtol };
+    let checks = match (&args.keras, &args.reference) {
+        (Some(keras), _) => vec![against_keras(&args, keras, &inputs, tolerance, host)?],
+        (None, Some(reference)) => vec![pair(&args, reference, &inputs, tolerance, host)?],
+        (None, None) if inputs.is_empty() => against_golden(&args, tolerance, host)?,
+        (None, None) => bail!("images need something to compare: give --reference and --candidate, or --keras"),
+    };
+    if args.json {
+        let sides = |c: &Check| json!({ "reference": c.reference, "candidate": c.candidate, "holds": c.comparison.holds(), "result": c.comparison });
+        println!("{}", serde_json::to_string_pretty(&checks.iter().map(sides).collect::<Vec<_>>())?);
+    } else {
+        checks.iter().for_each(print);
+    }
+    Ok(if checks.iter().all(|c| c.comparison.holds()) { Outcome::Done } else { Outcome::Failed })
+}
+
+/// Every engine that is present, on Keras's recorded answers.
+fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<Check>> {
+    let golden = golden::read().map_err(|e| anyhow!(e))?;
+    let mut targets = Vec::new();
+    match &args.candidate {
+        Some(candidate) => targets.push(Target::parse(candidate, args)?),
+        None => {
+            targets.push(Target::new(golden::MODEL, EngineChoice::Burn, Provider::Cpu, args));
+            targets
+                .extend(present_providers(args, host)?.map(|p| Target::new(golden::MODEL, EngineChoice::Ort, p, args)));
+        }
+    }
+    let mut checks = Vec::new();
+    for target in targets {
+        let mut classifier = match fer::engine::load(&target.options, host) {
+            Ok(classifier) => classifier,
+            // A provider that is built into the library but can't start here is not there to be checked.
+            Err(e) if args.candidate.is_none() && target.options.provider != Provider::Cpu => {
+                super::say(format_args!("not checked: {e}"));
+                continue;
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let (spec, images) = (classifier.spec().clone(), golden.images);
+        if golden.input.len() != images * spec.image_len() || golden.probabilities.len() != images * spec.labels.len() {
+            bail!("{} takes other inputs than the recorded ones of the {} model", target.name, golden::MODEL);
+        }
+        let answer = classifier.classify(&golden.input)?;
+        let rows = |values: &[f32]| -> Vec<Answer> {
+            let rows = values.chunks_exact(spec.labels.len()).enumerate();
+            rows.map(|(i, p)| Answer { path: format!("recorded input {i}"), probabilities: Some(p.to_vec()) }).collect()
+        };
+        let comparison = Comparison::of(&rows(&golden.probabilities), &rows(&answer), &spec.labels, tolerance);
+        let reference = "Keras's recorded answers".to_string();
+        checks.push(Check { reference, candidate: target.name, comparison: comparison.map_err(|e| anyhow!(e))? });
+    }
+    Ok(checks)
+}
+
+/// The providers of ONNX Runtime's library; none, said to the user, if it is not installed.
+fn present_providers(args: &Args, host: &Host) -> Result<impl Iterator<Item = Provider>> {
+    let present = match fer::runtime::locate(args.ort_lib.as_deref(), host) {
+        Ok(found) => {
+            fer::engine::ort::library::open(&found)?;
+            true
+        }
+        Err(e) if matches!(e, NotFound::WrongPath { .. }) => return Err(e.into()),
+        Err(e) => {
+            super::say(format_args!("not checked: {e}"));
+            false
+        }
+    };
+    Ok(Provider::all().filter(move |p| present && p.is_built_in()))
+}
+
+fn pair(args: &Args, reference: &str, inputs: &[String], tolerance: Tolerance, host: &Host) -> Result<Check> {
+    let candidate = args.candidate.as_deref().context("--reference needs --candidate")?;
+    let (reference, candidate) = (Target::parse(reference, args)?, Target::parse(candidate, args)?);
+    let mut first = load(&reference, host)?;
+    let mut second = load(&candidate, host)?;
+    let labels = first.spec().labels.clone();
+    if labels != second.spec().labels {
+        bail!("{} and {} have other classes or another order of them", reference.name, candidate.name);
+    }
+    let comparison = if inputs.is_empty() {
+        super::say("no images given: comparing on 64 generated ones");
+        let images = generated_images();
+        Comparison::of(&on_pixels(&mut *first, &images)?, &on_pixels(&mut *second, &images)?, &labels, tolerance)
+    } else {
+        let sources = super::infer::list(inputs)?;
+        Comparison::of(&on_images(&mut *first, &sources)?, &on_images(&mut *second, &sources)?, &labels, tolerance)
+    };
+    Ok(Check { reference: reference.name, candidate: candidate.name, comparison: comparison.map_err(|e| anyhow!(e))? })
+}
+
+fn against_keras(args: &Args, model: &Path, inputs: &[String], tolerance: Tolerance, host: &Host) -> Result<Check> {
+    if inputs.is_empty() {
+        bail!("--keras needs images to compare on: `fer parity --keras {} FOLDER`", model.display());
+    }
+    if !model.is_file() {
+        bail!("there is no Keras model {}", model.display());
+    }
+    let sources = super::infer::list(inputs)?;
+    let paths = sources.iter().map(|s| match s {
+        Source::File(path) => Ok(std::path::absolute(path)?),
+        other => bail!("Keras reads files, and {} is none", other.name()),
+    });
+    let paths = paths.collect::<Result<Vec<_>>>()?;
+    let candidate = match &args.candidate {
+        Some(target) => Target::parse(target, args)?,
+        None => Target::parse(fer::engine::burn::default_model().context("no model is compiled in")?.name, args)?,
+    };
+    let mut classifier = load(&candidate, host)?;
+    let labels = classifier.spec().labels.clone();
+    let answers = on_images(&mut *classifier, &sources)?;
+    super::say(format_args!("asking Keras about {} images", paths.len()));
+    let reference = keras::predict(&std::path::absolute(model)?, &paths, &python(host)).map_err(|e| anyhow!(e))?;
+    let comparison = Comparison::of(&reference, &answers, &labels, tolerance).map_err(|e| anyhow!(e))?;
+    Ok(Check { reference: format!("Keras on {}", model.display()), candidate: candidate.name, comparison })
+}
+
+/// The Python that runs Keras: FER_PYTHON, else the machine's.
+fn python(host: &Host) -> PathBuf {
+    let own = if cfg!(windows) { "python" } else { "python3" };
+    host.var("FER_PYTHON").map_or_else(|| PathBuf::from(own), PathBuf::from)
+}
+
+/// A model, an engine and a provider.
+struct Target {
+    name: String,
+    options: LoadOptions,
+}
+
+impl Target {
+    fn new(model: &str, engine: EngineChoice, provider: Provider, args: &Args) -> Self {
+        let name = match engine {
+            EngineChoice::Ort => format!("{model}@ort:{provider}"),
+            _ => format!("{model}@{engine}"),
+        };
+        Self { name, options: Self::options(model, engine, provider, None, args) }
+    }
+
+    /// Reads `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`.
+    fn parse(text: &str, args: &Args) -> Result<Self> {
+        let wrong = |e: String| anyhow!("target '{text}': {e}");
+        let (model, on) = match text.rsplit_once('@') {
+            // A path may hold an @ too.
+            Some((model, on)) if !Path::new(text).exists() => (model, on),
+            _ => (text, "auto"),
+        };
+        let mut parts = on.splitn(3, ':');
+        let engine = parts.next().unwrap_or("auto").parse().map_err(wrong)?;
+        let provider = parts.next().unwrap_or("cpu").parse().map_err(wrong)?;
+        let device = parts.next().map(|d| d.parse().map_err(|_| wrong(format!("'{d}' is no device index"))));
+        Ok(Self { name: text.into(), options: Self::options(model, engine, provider, device.transpose()?, args) })
+    }
+
+    fn options(model: &str, engine: EngineChoice, provider: Provider, device: Option<u32>, args: &Args) -> LoadOptions {
+        let on = EngineArgs {
+            provider,
+            device,
+            memory_limit: None,
+            // TF32 keeps 10 bits of a float32's 23: no parity to within 1e-5 with it.
+            tf32: (provider == Provider::Cuda).then_some(false),
+            provider_option: Vec::new(),
+            threads: args.threads,
+            ort_lib: args.ort_lib.clone(),
+        };
+        LoadOptions { model: Some(model.to_string()), engine, ..on.options() }
+    }
+}
+
+fn load(target: &Target, host: &Host) -> Result<Box<dyn Classifier>> {
+    let classifier = fer::engine::load(&target.options, host).with_context(|| target.name.clone())?;
+    announce(&*classifier);
+    Ok(classifier)
+}
+
+fn on_images(classifier: &mut dyn Classifier, sources: &[Source]) -> Result<Vec<Answer>> {
+    let mut answers = Vec::with_capacity(sources.len());
+    let mut progress = Progress::new(sources.len(), "comparing");
+    pipeline::run(sources, classifier, pipeline::Options::default(), &mut |record| {
+        answers.push(Answer { path: record.path, probabilities: record.outcome.ok().map(|p| p.probabilities) });
+        progress.step();
+        Ok(())
+    })?;
+    progress.finish();
+    Ok(answers)
+}
+
+fn on_pixels(classifier: &mut dyn Classifier, images: &[fer::image::Pixels]) -> Result<Vec<Answer>> {
+    let preprocessor = fer::preprocess::Preprocessor::new(classifier.spec());
+    let classes = classifier.spec().labels.len();
+    let input: Vec<f32> = images.iter().flat_map(|i| preprocessor.tensor(i.clone())).collect();
+    let probabilities = classifier.classify(&input)?;
+    let answer =
+        |(i, p): (usize, &[f32])| Answer { path: format!("generated image {i}"), probabilities: Some(p.to_vec()) };
+    Ok(probabilities.chunks_exact(classes).enumerate().map(answer).collect())
+}
+
+/// 64 RGB images of noise over slopes, always the same.
+fn generated_images() -> Vec<fer::image::Pixels> {
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut noise = move || {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u32
+    };
+    let side = 64;
+    (0..64)
+        .map(|i| {
+            let value = |p: usize| ((p * (i + 1) / 97) as u32 % 256 * 3 + noise() % 256) / 4;
+            let data = (0..side * side * 3).map(value).map(|v| v as u8).collect();
+            fer::image::Pixels { width: side, height: side, channels: 3, data }
+        })
+        .collect()
+}
+
+fn print(check: &Check) {
+    let c = &check.comparison;
+    println!("{} against {}", check.candidate, check.reference);
+    println!("  images        {}, labels equal on {}", c.images, c.equal_labels);
+    if c.unequal_reads > 0 {
+        println!("  unread        {} that only one side could read", c.unequal_reads);
+    }
+    println!("  difference    max {:.2e}, mean {:.2e}", c.max_difference, c.mean_difference);
+    println!("  divergence    {:.2e} nats (Kullback–Leibler, mean)", c.kl_divergence);
+    if let Some(w) = &c.worst {
+        let labels = if w.reference == w.candidate {
+            w.reference.clone()
+        } else {
+            format!("{} → {}", w.reference, w.candidate)
+        };
+        println!("  worst image   {} ({labels}, {:.2e})", w.path, w.difference);
+    }
+    let (a, r) = (c.tolerance.absolute, c.tolerance.relative);
+    if c.holds() {
+        println!("  HOLDS         every value within {a:.0e} + {r:.0e} × reference, every label equal");
+    } else {
+        println!("  DOES NOT HOLD {} values off by more than {a:.0e} + {r:.0e} × reference", c.outside_tolerance);
+    }
+}

@@ -1,0 +1,57 @@
+//! How far a run is, on stderr: a bar with time left on a terminal, a plain line now and then elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Plain lines come this often.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Progress of a run over a known number of images.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    total: usize,
+    done: usize,
+    start: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// Starts to count `total` images; `what` names the work.
+    pub fn new(total: usize, what: &'static str) -> Self {
+        let bar = (std::io::stderr().is_terminal() && total > 1).then(|| {
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  {per_sec}  {eta} left");
+            ProgressBar::new(total as u64)
+                .with_message(what)
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        let now = Instant::now();
+        Self { bar, total, done: 0, start: now, last_line: now }
+    }
+
+    /// One more is done.
+    pub fn step(&mut self) {
+        self.done += 1;
+        match &self.bar {
+            Some(bar) => bar.inc(1),
+            None if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                let rate = self.done as f64 / self.start.elapsed().as_secs_f64();
+                let left = (self.total - self.done) as f64 / rate;
+                super::say(format_args!(
+                    "{} of {} images, {rate:.0} a second, {left:.0} s left",
+                    self.done, self.total
+                ));
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

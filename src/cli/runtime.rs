@@ -1,0 +1,58 @@
+//! `fer runtime`: gets ONNX Runtime's library.
+
+use anyhow::Result;
+use clap::Subcommand;
+use fer::runtime::{Event, Host, Request, install};
+
+use super::{Outcome, say};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Download ONNX Runtime with this machine's pip and put it where fer finds it.
+    Install(Install),
+}
+
+#[derive(clap::Args)]
+struct Install {
+    /// The build for NVIDIA GPUs (CUDA, TensorRT).
+    #[arg(long)]
+    cuda: bool,
+
+    /// Get the CUDA and cuDNN libraries too, where the system has none (some 1.3 GB).
+    #[arg(long, requires = "cuda")]
+    with_cuda_libs: bool,
+
+    /// Another version than the one fer knows the hash of.
+    #[arg(long, value_name = "V")]
+    version: Option<String>,
+
+    /// Download it even if it is there.
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+    let Command::Install(Install { cuda, with_cuda_libs, version, force }) = args.command;
+    let installed = install(&Request { cuda, version, force, with_cuda_libs }, host, &mut tell)?;
+    installed.notes.iter().for_each(say);
+    println!("{}", installed.library.display());
+    Ok(Outcome::Done)
+}
+
+fn tell(event: Event) {
+    match event {
+        Event::Asking { packages } => say(format_args!("asking pip which files make {packages}")),
+        Event::Downloading { package, version } => say(format_args!("downloading {package} {version}")),
+        Event::Verified { sha256, pinned: true } => say(format_args!("its SHA-256 is the one fer knows: {sha256}")),
+        Event::Verified { sha256, pinned: false } => say(format_args!("its SHA-256 is the index's: {sha256}")),
+        Event::Unpacked { files, bytes } => say(format_args!("unpacked {files} files, {} MiB", bytes >> 20)),
+        Event::AlreadyInstalled { folder } => say(format_args!("already in {}", folder.display())),
+        Event::Activated { path } => say(format_args!("in use from now on: {}", path.display())),
+    }
+}

@@ -1,0 +1,190 @@
+//! What this machine can do: ONNX Runtime and where it was looked for, providers that really start, GPUs, built-in models.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::engine::burn;
+use crate::engine::ort::{self, ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions};
+use crate::onnx;
+use crate::runtime::{self, Host, Outcome};
+use crate::spec::ModelSpec;
+
+/// The findings.
+#[derive(Debug, Clone, Serialize)]
+pub struct Findings {
+    /// This program's version.
+    pub version: String,
+    /// Cores this process may use.
+    pub cores: usize,
+    /// ONNX Runtime.
+    pub onnxruntime: Library,
+    /// GPUs the system lists.
+    pub gpus: Vec<String>,
+    /// The compiled-in models, the default one first.
+    pub builtin_models: Vec<BuiltinModel>,
+}
+
+/// ONNX Runtime's library.
+#[derive(Debug, Clone, Serialize)]
+pub struct Library {
+    /// Its file, if one was found.
+    pub path: Option<String>,
+    /// Its version, if it could be opened.
+    pub version: Option<String>,
+    /// Why it can't be used.
+    pub error: Option<String>,
+    /// Where it was looked for, in order, and what was there.
+    pub search: Vec<SearchStep>,
+    /// Every provider that `fer` knows.
+    pub providers: Vec<ProviderState>,
+}
+
+/// One place where the library was looked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct SearchStep {
+    /// The kind of place.
+    pub origin: String,
+    /// The library found there.
+    pub found: Option<String>,
+    /// What was there instead.
+    pub reason: Option<String>,
+    /// True for the one that is used.
+    pub used: bool,
+}
+
+/// An execution provider on this machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProviderState {
+    /// The name for `--provider`.
+    pub name: String,
+    /// The library was built with it.
+    pub built_in: bool,
+    /// A session on a tiny model ran on it.
+    pub starts: bool,
+    /// Why it does not start.
+    pub error: Option<String>,
+}
+
+/// A compiled-in model.
+#[derive(Debug, Clone, Serialize)]
+pub struct BuiltinModel {
+    /// The name for `--model`.
+    pub name: String,
+    /// Input, e.g. `48x48x1`.
+    pub input: String,
+    /// Its classes.
+    pub labels: Vec<String>,
+    /// Where it is from, as its file says.
+    pub source: Option<String>,
+}
+
+/// Looks at this machine. `ort_lib` is the library the user named, if any.
+pub fn examine(ort_lib: Option<&Path>, host: &Host) -> Findings {
+    Findings {
+        version: env!("CARGO_PKG_VERSION").into(),
+        cores: crate::cores(),
+        onnxruntime: examine_library(ort_lib, host),
+        gpus: gpus(),
+        builtin_models: burn::models().iter().map(builtin).collect(),
+    }
+}
+
+fn builtin(model: &burn::BuiltinModel) -> BuiltinModel {
+    let header = onnx::read_header(&Bytes::from_static(model.onnx), model.name).ok();
+    let spec = header.as_ref().and_then(|h| ModelSpec::resolve(h, &Default::default(), model.name).ok());
+    BuiltinModel {
+        name: model.name.into(),
+        input: spec.as_ref().map(|s| format!("{}x{}x{}", s.width, s.height, s.channels)).unwrap_or_default(),
+        labels: spec.map(|s| s.labels).unwrap_or_default(),
+        source: header.and_then(|h| h.metadata.get("fer.source").cloned()),
+    }
+}
+
+fn examine_library(ort_lib: Option<&Path>, host: &Host) -> Library {
+    let search = runtime::search_all(ort_lib, host);
+    let used = search.used();
+    let steps = search
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| {
+            let (found, reason) = match &step.outcome {
+                Outcome::Found(path) => (Some(path.display().to_string()), None),
+                Outcome::Missing(reason) => (None, Some(reason.clone())),
+            };
+            SearchStep {
+                origin: step.origin.to_string(),
+                used: found.is_some() && search.decided_by == Some(index),
+                found,
+                reason,
+            }
+        })
+        .collect();
+    let opened = used.as_ref().map(ort::library::open);
+    let library = opened.as_ref().and_then(|o| o.as_ref().ok().copied());
+    Library {
+        path: used.as_ref().map(|u| u.path.display().to_string()),
+        version: library.map(|l| format!("1.{}", l.minor_version)),
+        error: opened.and_then(Result::err).map(|e| e.to_string()),
+        search: steps,
+        providers: library.map(|l| Provider::all().map(|p| try_provider(l, p)).collect()).unwrap_or_default(),
+    }
+}
+
+/// Runs a tiny model on a provider.
+fn try_provider(library: &'static ort::library::Library, provider: Provider) -> ProviderState {
+    let state =
+        |starts, error| ProviderState { name: provider.to_string(), built_in: provider.is_built_in(), starts, error };
+    if !provider.is_built_in() {
+        return state(false, None);
+    }
+    let model = Bytes::from(onnx::tiny_classifier());
+    let started = onnx::read_header(&model, "tiny")
+        .map_err(|e| e.to_string())
+        .and_then(|h| ModelSpec::resolve(&h, &Default::default(), "a tiny model").map_err(|e| e.to_string()))
+        .and_then(|spec| {
+            let options = SessionOptions {
+                provider,
+                provider_options: &ProviderOptions::default(),
+                threads: Some(1),
+                images: Some(1),
+            };
+            OrtClassifier::load(library, ModelSource::Bytes(&model), "a tiny model", spec, &options, Vec::new())
+                .map_err(|e| e.to_string())
+        });
+    let prefix = format!("--provider {provider} can't run: ");
+    let reason = started.as_ref().err().map(|e| e.trim_start_matches(&prefix).to_string());
+    state(started.is_ok(), reason)
+}
+
+/// The GPUs that NVIDIA's driver and, on Linux, the kernel list.
+fn gpus() -> Vec<String> {
+    let mut gpus = Vec::new();
+    let query = ["--query-gpu=index,name,memory.total,driver_version", "--format=csv,noheader"];
+    let answer = Command::new("nvidia-smi").args(query).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    if let Ok(answer) = answer
+        && answer.status.success()
+    {
+        gpus.extend(String::from_utf8_lossy(&answer.stdout).lines().map(|l| format!("NVIDIA {}", l.trim())));
+    }
+    let has_nvidia = !gpus.is_empty();
+    for entry in std::fs::read_dir("/sys/class/drm").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_card = name.strip_prefix("card").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
+        let vendor = std::fs::read_to_string(entry.path().join("device/vendor")).unwrap_or_default();
+        let vendor = match vendor.trim() {
+            "0x10de" => "NVIDIA",
+            "0x1002" => "AMD",
+            "0x8086" => "Intel",
+            _ => continue,
+        };
+        if is_card && !(vendor == "NVIDIA" && has_nvidia) {
+            gpus.push(format!("{vendor} {name}"));
+        }
+    }
+    gpus.sort();
+    gpus
+}

@@ -1,0 +1,91 @@
+//! The `burn` engine: models that were compiled in, as Rust code that the build script generated from ONNX files, run on
+//! Burn's flex backend on the CPU.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{Classifier, Description, EngineError};
+use crate::spec::ModelSpec;
+
+/// A compiled-in model.
+pub struct BuiltinModel {
+    /// The ONNX file's name without `.onnx`.
+    pub name: &'static str,
+    /// The ONNX file that the code was generated from, tiny weights flushed.
+    pub onnx: &'static [u8],
+    /// Loads the embedded weights and returns the forward pass: `[N, H, W, C]` or `[N, C, H, W]` → `[N, classes]`.
+    load: fn(&Device) -> Forward,
+}
+
+type Forward = Box<dyn Fn(Tensor<4>) -> Tensor<2> + Send>;
+
+// Defines `MODELS: &[BuiltinModel]`, the default model first, and a module a model.
+include!(concat!(env!("OUT_DIR"), "/builtin.rs"));
+
+/// The compiled-in models, the default one first.
+pub fn models() -> &'static [BuiltinModel] {
+    MODELS
+}
+
+/// The model that is used when none is named.
+pub fn default_model() -> Option<&'static BuiltinModel> {
+    MODELS.first()
+}
+
+/// The compiled-in model of that name.
+pub fn find(name: &str) -> Option<&'static BuiltinModel> {
+    MODELS.iter().find(|m| m.name == name)
+}
+
+/// A compiled-in model on Burn's flex backend.
+pub struct BurnClassifier {
+    spec: ModelSpec,
+    description: Description,
+    device: Device,
+    forward: Forward,
+}
+
+impl BurnClassifier {
+    /// Loads a model's embedded weights. `threads` bounds the compute threads of the whole process; it counts only for the
+    /// first model that is loaded.
+    pub fn load(
+        model: &BuiltinModel,
+        name: String,
+        spec: ModelSpec,
+        threads: Option<usize>,
+        notes: Vec<String>,
+    ) -> Self {
+        if let Some(threads) = threads {
+            // Fails only if the pool exists already, with the threads of an earlier model of this process.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        }
+        let device = Device::flex();
+        let forward = (model.load)(&device);
+        let description = Description {
+            engine: "burn",
+            provider: "cpu".into(),
+            model: name,
+            library: "Burn, flex backend".into(),
+            notes,
+        };
+        Self { spec, description, device, forward }
+    }
+}
+
+impl Classifier for BurnClassifier {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+        let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
+        let output = (self.forward)(Tensor::from_data(data, &self.device));
+        output
+            .into_data()
+            .try_into_vec::<f32>()
+            .map_err(|e| EngineError::Unusable(format!("Burn's answer is not float32: {e:?}")))
+    }
+}

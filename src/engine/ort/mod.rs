@@ -1,0 +1,162 @@
+//! The `ort` engine: any ONNX image classifier through ONNX Runtime, on the provider that was asked for or not at all.
+
+pub mod library;
+mod placement;
+pub mod provider;
+
+pub use provider::{Provider, ProviderOptions};
+
+use std::path::Path;
+
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::value::TensorRef;
+
+use self::library::Library;
+use super::{Classifier, Description, EngineError};
+use crate::spec::ModelSpec;
+
+/// Where a session gets its model from.
+#[derive(Debug, Clone, Copy)]
+pub enum ModelSource<'a> {
+    /// An ONNX file's bytes.
+    Bytes(&'a [u8]),
+    /// An ONNX file whose weights lie beside it.
+    Path(&'a Path),
+}
+
+/// How a session is to run.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionOptions<'a> {
+    /// The execution provider.
+    pub provider: Provider,
+    /// Its options.
+    pub provider_options: &'a ProviderOptions,
+    /// Threads of the CPU's operators; `None` for one a core.
+    pub threads: Option<usize>,
+    /// How many images there will be, if that is known.
+    pub images: Option<usize>,
+}
+
+/// Up to this many images, a session is built without the CPU's blocked memory layouts: for the notebook model they take
+/// 30 ms to prepare and save 2 ms an image.
+const FEW_IMAGES: usize = 16;
+
+/// A model in an ONNX Runtime session.
+pub struct OrtClassifier {
+    session: Session,
+    spec: ModelSpec,
+    description: Description,
+}
+
+impl OrtClassifier {
+    /// Starts a session and, on any provider but the CPU, runs it once to see where each operator was placed.
+    ///
+    /// # Errors
+    /// The library lacks the provider, the provider can't start, or it took none of the model's operators; or ONNX
+    /// Runtime refuses the model.
+    pub fn load(
+        library: &'static Library,
+        source: ModelSource<'_>,
+        name: &str,
+        spec: ModelSpec,
+        options: &SessionOptions<'_>,
+        mut notes: Vec<String>,
+    ) -> Result<Self, EngineError> {
+        let provider = options.provider;
+        let mut session = if provider == Provider::Cpu {
+            commit(&mut builder(library, options)?, source, name)?
+        } else {
+            let (session, placement) = placement::start(library, source, name, &spec, options)?;
+            notes.extend(placement.elsewhere_note(provider));
+            session
+        };
+        let description = Description {
+            engine: "ort",
+            provider: provider.describe(options.provider_options),
+            model: name.to_string(),
+            library: library.to_string(),
+            notes,
+        };
+        // A single image shows whether the shapes are what the header says, before a folder's worth of work is begun.
+        if spec.fixed_batch.is_none() && spec.assumed.iter().any(|a| a.starts_with("layout")) {
+            run(&mut session, &vec![0.0; spec.image_len()], spec.input_shape(1), name)?;
+        }
+        Ok(Self { session, spec, description })
+    }
+}
+
+impl Classifier for OrtClassifier {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+        run(&mut self.session, input, self.spec.input_shape(n), &self.description.model)
+    }
+}
+
+/// A session's options, without a provider.
+fn builder(library: &Library, options: &SessionOptions<'_>) -> Result<SessionBuilder, EngineError> {
+    let refuse =
+        |e: &dyn std::fmt::Display| EngineError::Unusable(format!("ONNX Runtime refuses its session options: {e}"));
+    let threads = options.threads.unwrap_or_else(crate::cores);
+    let few = options.images.is_some_and(|n| n <= FEW_IMAGES);
+    Session::builder(library.environment())
+        .map_err(|e| refuse(&e))?
+        .with_optimization_level(if few { GraphOptimizationLevel::Level2 } else { GraphOptimizationLevel::All })
+        .map_err(|e| refuse(&e))?
+        .with_intra_threads(threads)
+        .map_err(|e| refuse(&e))?
+        // Idle threads that spin would take the cores that decode the next images.
+        .with_intra_op_spinning(false)
+        .map_err(|e| refuse(&e))
+}
+
+fn commit(builder: &mut SessionBuilder, source: ModelSource<'_>, name: &str) -> Result<Session, EngineError> {
+    let session = match source {
+        ModelSource::Bytes(bytes) => builder.commit_from_memory(bytes),
+        ModelSource::Path(path) => builder.commit_from_file(path),
+    };
+    session.map_err(|e| EngineError::Unusable(format!("ONNX Runtime can't load {name}: {}", one_line(&e.to_string()))))
+}
+
+fn run(session: &mut Session, input: &[f32], shape: [usize; 4], name: &str) -> Result<Vec<f32>, EngineError> {
+    let failed =
+        |e: ort::Error| EngineError::Unusable(format!("{name} failed in ONNX Runtime: {}", one_line(&e.to_string())));
+    let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
+    let outputs = session.run(ort::inputs![tensor]).map_err(failed)?;
+    let (_, values) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+    Ok(values.to_vec())
+}
+
+/// ONNX Runtime's error text in one line, without the place in its sources that it begins with.
+fn one_line(text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // "<file:line function> [ONNXRuntimeError] : 1 : FAIL : <what happened>"
+    match text.rsplit_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2)) {
+        Some(what) => what.to_string(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn errors_are_cut_to_what_happened() {
+        let rows = [
+            (
+                "/a/b.cc:20 X& Y::Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load\n library : x",
+                "Failed to load library : x",
+            ),
+            ("No Op registered\n\tfor Foo", "No Op registered for Foo"),
+            ("[ONNXRuntimeError] : odd", "[ONNXRuntimeError] : odd"),
+        ];
+        let wrong: Vec<_> = rows.iter().filter(|(text, line)| super::one_line(text) != *line).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,253 @@
+//! Execution providers: the names users give, the options each takes, and how ONNX Runtime is asked for one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider as Configurable, ExecutionProvider as _};
+use ort::session::builder::SessionBuilder;
+
+/// What runs a model's operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the variants are the vendors' names")]
+pub enum Provider {
+    #[default]
+    Cpu,
+    Cuda,
+    TensorRt,
+    NvTensorRtRtx,
+    OpenVino,
+    OneDnn,
+    DirectMl,
+    CoreMl,
+    Xnnpack,
+    Qnn,
+    WebGpu,
+    MiGraphX,
+    Rocm,
+    Cann,
+    Acl,
+    Nnapi,
+}
+
+/// A provider's options; each is refused on a provider that has no such option.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProviderOptions {
+    /// The index of the device.
+    pub device: Option<u32>,
+    /// The most device memory ONNX Runtime's arena takes, in bytes (CUDA).
+    pub memory_limit: Option<usize>,
+    /// Whether matrix products may use TF32 (CUDA; ONNX Runtime's default is on).
+    pub tf32: Option<bool>,
+    /// Options handed to the provider as they are, by ONNX Runtime's names.
+    pub extra: Vec<(String, String)>,
+}
+
+/// (provider, name on the command line, ONNX Runtime's name)
+const NAMES: [(Provider, &str, &str); 16] = [
+    (Provider::Cpu, "cpu", "CPUExecutionProvider"),
+    (Provider::Cuda, "cuda", ep::CUDA::NAME),
+    (Provider::TensorRt, "tensorrt", ep::TensorRT::NAME),
+    (Provider::NvTensorRtRtx, "nvtensorrtrtx", ep::NVRTX::NAME),
+    (Provider::OpenVino, "openvino", ep::OpenVINO::NAME),
+    (Provider::OneDnn, "onednn", ep::OneDNN::NAME),
+    (Provider::DirectMl, "directml", ep::DirectML::NAME),
+    (Provider::CoreMl, "coreml", ep::CoreML::NAME),
+    (Provider::Xnnpack, "xnnpack", ep::XNNPACK::NAME),
+    (Provider::Qnn, "qnn", ep::QNN::NAME),
+    (Provider::WebGpu, "webgpu", ep::WebGPU::NAME),
+    (Provider::MiGraphX, "migraphx", ep::MIGraphX::NAME),
+    (Provider::Rocm, "rocm", ep::ROCm::NAME),
+    (Provider::Cann, "cann", ep::CANN::NAME),
+    (Provider::Acl, "acl", ep::ACL::NAME),
+    (Provider::Nnapi, "nnapi", ep::NNAPI::NAME),
+];
+
+impl Provider {
+    /// Every provider there is a name for.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(provider, ..)| *provider)
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
+        // Every variant stands in the table; a test says so.
+        NAMES.iter().find(|(p, ..)| *p == self).map_or(("", ""), |(_, name, ep)| (*name, *ep))
+    }
+
+    /// ONNX Runtime's name of it, e.g. `CUDAExecutionProvider`.
+    pub fn ep_name(self) -> &'static str {
+        self.names().1
+    }
+
+    /// The name with the device, e.g. `cuda:0`.
+    pub fn describe(self, options: &ProviderOptions) -> String {
+        match options.device {
+            None if self.takes_device() => format!("{self}:0"),
+            Some(device) if self.takes_device() => format!("{self}:{device}"),
+            _ => self.to_string(),
+        }
+    }
+
+    fn takes_device(self) -> bool {
+        use Provider::*;
+        matches!(self, Cuda | TensorRt | NvTensorRtRtx | DirectMl | Qnn | WebGpu | MiGraphX | Rocm | Cann)
+    }
+
+    fn takes_extra(self) -> bool {
+        use Provider::*;
+        !matches!(self, Cpu | DirectMl | MiGraphX | Acl | Nnapi)
+    }
+
+    /// Whether the opened library was built with this provider; says nothing of whether it can start.
+    pub fn is_built_in(self) -> bool {
+        use Provider::*;
+        let available = match self {
+            Cpu => Ok(true),
+            Cuda => ep::CUDA::is_available(),
+            TensorRt => ep::TensorRT::is_available(),
+            NvTensorRtRtx => ep::NVRTX::is_available(),
+            OpenVino => ep::OpenVINO::is_available(),
+            OneDnn => ep::OneDNN::is_available(),
+            DirectMl => ep::DirectML::is_available(),
+            CoreMl => ep::CoreML::is_available(),
+            Xnnpack => ep::XNNPACK::is_available(),
+            Qnn => ep::QNN::is_available(),
+            WebGpu => ep::WebGPU::is_available(),
+            MiGraphX => ep::MIGraphX::is_available(),
+            Rocm => ep::ROCm::is_available(),
+            Cann => ep::CANN::is_available(),
+            Acl => ep::ACL::is_available(),
+            Nnapi => ep::NNAPI::is_available(),
+        };
+        available.unwrap_or(false)
+    }
+
+    /// Asks for the provider in a session's options. TensorRT gets CUDA behind it for the operators it has not.
+    pub(super) fn register(self, builder: &mut SessionBuilder, options: &ProviderOptions) -> ort::Result<()> {
+        use Provider::*;
+        let device = options.device.unwrap_or(0);
+        let index = device as i32;
+        match self {
+            Cpu => Ok(()),
+            Cuda => cuda(options).register(builder),
+            TensorRt => {
+                with_extra(ep::TensorRT::default().with_device_id(index), options).register(builder)?;
+                ep::CUDA::default().with_device_id(index).register(builder)
+            }
+            NvTensorRtRtx => with_extra(ep::NVRTX::default().with_device_id(device), options).register(builder),
+            OpenVino => with_extra(ep::OpenVINO::default(), options).register(builder),
+            OneDnn => with_extra(ep::OneDNN::default(), options).register(builder),
+            DirectMl => ep::DirectML::default().with_device_id(index).register(builder),
+            CoreMl => with_extra(ep::CoreML::default(), options).register(builder),
+            Xnnpack => with_extra(ep::XNNPACK::default(), options).register(builder),
+            Qnn => with_extra(ep::QNN::default().with_device_id(index), options).register(builder),
+            WebGpu => with_extra(ep::WebGPU::default().with_device_id(index), options).register(builder),
+            MiGraphX => ep::MIGraphX::default().with_device_id(index).register(builder),
+            Rocm => with_extra(ep::ROCm::default().with_device_id(index), options).register(builder),
+            Cann => with_extra(ep::CANN::default().with_device_id(index), options).register(builder),
+            Acl => ep::ACL::default().register(builder),
+            Nnapi => ep::NNAPI::default().register(builder),
+        }
+    }
+}
+
+fn cuda(options: &ProviderOptions) -> ep::CUDA {
+    let mut cuda = ep::CUDA::default().with_device_id(options.device.unwrap_or(0) as i32);
+    if let Some(bytes) = options.memory_limit {
+        cuda = cuda.with_memory_limit(bytes);
+    }
+    if let Some(on) = options.tf32 {
+        cuda = cuda.with_tf32(on);
+    }
+    with_extra(cuda, options)
+}
+
+fn with_extra<P: Configurable>(provider: P, options: &ProviderOptions) -> P {
+    options.extra.iter().fold(provider, |provider, (key, value)| provider.with_arbitrary_config(key, value))
+}
+
+impl ProviderOptions {
+    /// Fails, with a text for the user, if an option does not belong to the provider.
+    ///
+    /// # Errors
+    /// The text names the option and the providers that have it.
+    pub fn check(&self, provider: Provider) -> Result<(), String> {
+        let with = |takes: fn(Provider) -> bool| {
+            Provider::all().filter(|p| takes(*p)).map(|p| p.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        if self.device.is_some() && !provider.takes_device() {
+            return Err(format!("--provider {provider} takes no --device; these do: {}", with(Provider::takes_device)));
+        }
+        if self.device.is_some_and(|d| i32::try_from(d).is_err()) {
+            return Err("--device is an index: 0 is the first device".into());
+        }
+        if provider != Provider::Cuda && self.memory_limit.is_some() {
+            return Err(format!("--memory-limit belongs to --provider cuda, not {provider}"));
+        }
+        if provider != Provider::Cuda && self.tf32.is_some() {
+            return Err(format!("--tf32 belongs to --provider cuda, not {provider}"));
+        }
+        if !self.extra.is_empty() && !provider.takes_extra() {
+            return Err(format!(
+                "--provider {provider} takes no --provider-option; these do: {}",
+                with(Provider::takes_extra)
+            ));
+        }
+        // ONNX Runtime takes C strings.
+        if self.extra.iter().any(|(k, v)| k.contains('\0') || v.contains('\0')) {
+            return Err("--provider-option can't hold a zero byte".into());
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Provider {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let known = || NAMES.map(|(_, name, _)| name).join(", ");
+        NAMES
+            .iter()
+            .find(|(_, name, ep)| s.eq_ignore_ascii_case(name) || s.eq_ignore_ascii_case(ep))
+            .map(|(provider, ..)| *provider)
+            .ok_or_else(|| format!("'{s}' is no provider; there are {}", known()))
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.names().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_provider_has_a_name_of_its_own() {
+        for provider in Provider::all() {
+            assert_eq!(provider.to_string().parse(), Ok(provider));
+            assert_eq!(provider.ep_name().parse(), Ok(provider));
+        }
+    }
+
+    #[test]
+    fn options_are_refused_where_they_mean_nothing() {
+        let device = ProviderOptions { device: Some(1), ..Default::default() };
+        let limit = ProviderOptions { memory_limit: Some(1), ..Default::default() };
+        let tf32 = ProviderOptions { tf32: Some(false), ..Default::default() };
+        let extra = ProviderOptions { extra: vec![("a".into(), "b".into())], ..Default::default() };
+        let rows = [
+            (&device, Provider::Cpu, false),
+            (&device, Provider::Cuda, true),
+            (&device, Provider::OpenVino, false),
+            (&limit, Provider::Cpu, false),
+            (&limit, Provider::Cuda, true),
+            (&tf32, Provider::TensorRt, false),
+            (&tf32, Provider::Cuda, true),
+            (&extra, Provider::Cpu, false),
+            (&extra, Provider::OpenVino, true),
+        ];
+        let wrong: Vec<_> = rows.iter().filter(|(o, p, ok)| o.check(*p).is_ok() != *ok).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}

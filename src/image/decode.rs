@@ -1,0 +1,187 @@
+//! From a file's bytes to 8-bit pixels, upright.
+//!
+//! The same pixels as PIL gives, since Keras reads images through it. What is decided here, once for everything:
+//!
+//! - **EXIF orientation** is applied (Keras does not; a face on its side is no use to anyone).
+//! - **Alpha** is dropped, without blending, as PIL's `convert("L")` does.
+//! - **16 bits** a channel are cut to the high 8.
+//! - **CMYK** goes to RGB by PIL's formula, inverted as Adobe's files need it.
+//! - **Animations** and multi-page files give their first picture.
+//!
+//! Files are untrusted: sizes are checked before anything is allocated ([`MAX_FILE_BYTES`], [`MAX_PIXELS`]).
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::jpeg;
+
+/// The largest image file that is read: 256 MiB.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// The largest image that is decoded: 100 megapixels. A small file can unpack to far more ("decompression bomb").
+pub const MAX_PIXELS: u64 = 100_000_000;
+
+/// The most memory a decoder may take for one image: 100 megapixels of 16-bit RGBA.
+pub(super) const MAX_DECODE_BYTES: u64 = MAX_PIXELS * 8;
+
+/// An image that can't be read; the text is for the user, without the path.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The file could not be read.
+    #[error("can't be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// The file has no bytes.
+    #[error("the file is empty")]
+    Empty,
+    /// The file is over [`MAX_FILE_BYTES`].
+    #[error("the file is over {} MiB", MAX_FILE_BYTES >> 20)]
+    FileTooLarge,
+    /// The image is over [`MAX_PIXELS`].
+    #[error("{width}x{height} pixels is over the limit of {} megapixels; make it smaller", MAX_PIXELS / 1_000_000)]
+    TooManyPixels {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+    },
+    /// The bytes are none of the formats that are read.
+    #[error("not an image: JPEG, PNG, GIF, WebP, BMP, TIFF, PNM and TGA are read")]
+    UnknownFormat,
+    /// The bytes are damaged, or of a kind that is not read.
+    #[error("{format}: {reason}")]
+    Damaged {
+        /// The format's name.
+        format: String,
+        /// What the decoder said.
+        reason: String,
+    },
+}
+
+/// An upright image of 8 bits a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels {
+    /// Width in pixels, at least 1.
+    pub width: usize,
+    /// Height in pixels, at least 1.
+    pub height: usize,
+    /// 1 for gray, 3 for RGB (interleaved).
+    pub channels: usize,
+    /// `height × width × channels` values, row by row.
+    pub data: Vec<u8>,
+}
+
+impl Pixels {
+    /// The image in gray, by PIL's formula for `L`: `(19595 R + 38470 G + 7471 B + 32768) >> 16`.
+    pub fn into_gray(self) -> Self {
+        if self.channels == 1 {
+            return self;
+        }
+        let luma = |p: &[u8]| {
+            let (r, g, b) = (u32::from(p[0]), u32::from(p[1]), u32::from(p[2]));
+            ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16) as u8
+        };
+        Self { channels: 1, data: self.data.chunks_exact(3).map(luma).collect(), ..self }
+    }
+
+    /// The image in RGB; gray is repeated.
+    pub fn into_rgb(self) -> Self {
+        if self.channels == 3 {
+            return self;
+        }
+        Self { channels: 3, data: self.data.iter().flat_map(|v| [*v; 3]).collect(), ..self }
+    }
+}
+
+/// Reads and decodes an image file.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn read(path: &Path) -> Result<Pixels, DecodeError> {
+    let file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    decode(&bytes)
+}
+
+/// Decodes an image file's bytes. The format is told from the bytes, never from a name; only TGA, which has no mark of
+/// its own, is tried last.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(DecodeError::FileTooLarge);
+    }
+    // The decoders are other people's code on untrusted bytes: a bug there must cost this image, not the run.
+    std::panic::catch_unwind(|| match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => jpeg::decode(bytes),
+        Ok(format) => decode_with_image(bytes, format),
+        Err(_) if looks_like_tga(bytes) => decode_with_image(bytes, ImageFormat::Tga),
+        Err(_) => Err(DecodeError::UnknownFormat),
+    })
+    .unwrap_or_else(|_| Err(DecodeError::Damaged { format: "image".into(), reason: "its decoder gave up".into() }))
+}
+
+/// Fails if an image of this size is over [`MAX_PIXELS`] or has no pixels.
+pub(super) fn check_size(width: u64, height: u64) -> Result<(), DecodeError> {
+    match width.checked_mul(height) {
+        Some(1..=MAX_PIXELS) => Ok(()),
+        _ => Err(DecodeError::TooManyPixels { width, height }),
+    }
+}
+
+fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Pixels, DecodeError> {
+    let damaged = |e: image::ImageError| match e {
+        image::ImageError::Unsupported(_) => DecodeError::UnknownFormat,
+        e => DecodeError::Damaged { format: format!("{format:?}"), reason: e.to_string() },
+    };
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width.into(), height.into())?;
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_DECODE_BYTES);
+    decoder.set_limits(limits).map_err(damaged)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    image.apply_orientation(orientation);
+    Ok(to_8_bit(image))
+}
+
+/// Drops alpha and low bytes; gray stays gray.
+fn to_8_bit(image: DynamicImage) -> Pixels {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let high = |v: &u16| (v >> 8) as u8;
+    /// Keeps the first `keep` of every `of` values.
+    fn strip<T: Copy>(data: &[T], keep: usize, of: usize) -> Vec<T> {
+        data.chunks_exact(of).flat_map(|p| p[..keep].iter().copied()).collect()
+    }
+    let (channels, data) = match image {
+        DynamicImage::ImageLuma8(i) => (1, i.into_raw()),
+        DynamicImage::ImageLumaA8(i) => (1, strip(&i, 1, 2)),
+        DynamicImage::ImageLuma16(i) => (1, i.iter().map(high).collect()),
+        DynamicImage::ImageLumaA16(i) => (1, strip(&i, 1, 2).iter().map(high).collect()),
+        DynamicImage::ImageRgb8(i) => (3, i.into_raw()),
+        DynamicImage::ImageRgba8(i) => (3, strip(&i, 3, 4)),
+        DynamicImage::ImageRgb16(i) => (3, i.iter().map(high).collect()),
+        DynamicImage::ImageRgba16(i) => (3, strip(&i, 3, 4).iter().map(high).collect()),
+        other => (3, other.into_rgb8().into_raw()),
+    };
+    Pixels { width, height, channels, data }
+}
+
+/// TGA has no signature: a header that makes sense throughout is taken for one.
+fn looks_like_tga(bytes: &[u8]) -> bool {
+    bytes.len() > 18
+        && bytes[1] <= 1
+        && matches!(bytes[2], 1 | 2 | 3 | 9 | 10 | 11)
+        && matches!(bytes[16], 8 | 16 | 24 | 32)
+        && bytes[17] & 0xc0 == 0
+        && (bytes[1] == 1) == matches!(bytes[2], 1 | 9)
+}

@@ -1,0 +1,7 @@
+//! Images: which ones the user means ([`sources`]) and their pixels ([`decode`]).
+
+mod decode;
+mod jpeg;
+pub mod sources;
+
+pub use decode::{DecodeError, MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, read};

@@ -1,0 +1,32 @@
+//! Facial-emotion classifiers, run and verified: images → tensors → model → probabilities → report.
+//!
+//! | step | module |
+//! |---|---|
+//! | which images, and their pixels | [`image`] |
+//! | pixels → tensor | [`preprocess`], by the model's [`spec`] |
+//! | the ONNX file | [`onnx`] |
+//! | tensor → probabilities | [`engine`]: ONNX Runtime (its library: [`runtime`]) or compiled-in code on Burn |
+//! | many images, in order, in bounded memory | [`pipeline`] |
+//! | records for people and programs | [`report`] |
+//! | two engines, or an engine and Keras, compared | [`parity`] |
+//! | what this machine can do | [`doctor`] |
+//!
+//! The library prints nothing, never exits, and reads the environment only through [`runtime::Host`].
+
+#![deny(missing_docs)]
+
+pub mod doctor;
+pub mod engine;
+pub mod image;
+pub mod onnx;
+pub mod parity;
+pub mod pipeline;
+pub mod preprocess;
+pub mod report;
+pub mod runtime;
+pub mod spec;
+
+/// The number of cores this process may use, at least 1.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

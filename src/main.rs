@@ -1,0 +1,15 @@
+//! The `fer` command: parses its arguments, runs one command, and turns the outcome into an exit code.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // ONNX Runtime from 1.29 on reports its use to its makers, over the network, unless this is set before it starts; the
+    // switch in its interface comes too late. Who wants it can set the variable to 0.
+    if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+    }
+    cli::main()
+}

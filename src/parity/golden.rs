@@ -1,0 +1,37 @@
+//! What Keras answered: inputs and probabilities that `scripts/keras/golden.py` wrote, compiled in.
+
+use safetensors::SafeTensors;
+
+/// The file; `scripts/keras/golden.py` makes it.
+const FILE: &[u8] = include_bytes!("../../tests/golden/notebook.safetensors");
+
+/// The name of the model that it belongs to.
+pub const MODEL: &str = "notebook";
+
+/// Keras's inputs and answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Golden {
+    /// `[n, 48, 48, 1]` values, row-major.
+    pub input: Vec<f32>,
+    /// `[n, 7]` probabilities, row-major.
+    pub probabilities: Vec<f32>,
+    /// The number of images.
+    pub images: usize,
+}
+
+/// Reads the golden file.
+///
+/// # Errors
+/// The file that was compiled in is damaged.
+pub fn read() -> Result<Golden, String> {
+    let damaged = |e: safetensors::SafeTensorError| format!("the golden file is damaged: {e}");
+    let file = SafeTensors::deserialize(FILE).map_err(damaged)?;
+    let values = |name: &str| -> Result<(Vec<f32>, usize), String> {
+        let tensor = file.tensor(name).map_err(damaged)?;
+        let value = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        let images = tensor.shape().first().copied().unwrap_or(0);
+        Ok((tensor.data().chunks_exact(4).map(value).collect(), images))
+    };
+    let ((input, images), (probabilities, _)) = (values("input")?, values("probabilities")?);
+    Ok(Golden { input, probabilities, images })
+}

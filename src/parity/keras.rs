@@ -1,0 +1,67 @@
+//! Keras itself as the reference: runs `scripts/keras/predict.py`, which reads the images with PIL and asks the model.
+//!
+//! The script and its environment are compiled in, so that a `fer` without its repository can be checked too. It runs with
+//! `FER_PYTHON` if that is set, else with `python3`, and then makes itself an environment with pinned packages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::Answer;
+
+/// The script, the modules it imports, and its environment's packages.
+const FILES: [(&str, &str); 6] = [
+    ("predict.py", include_str!("../../scripts/keras/predict.py")),
+    ("env.py", include_str!("../../scripts/keras/env.py")),
+    ("files.py", include_str!("../../scripts/keras/files.py")),
+    ("images.py", include_str!("../../scripts/keras/images.py")),
+    ("load.py", include_str!("../../scripts/keras/load.py")),
+    ("requirements.txt", include_str!("../../scripts/keras/requirements.txt")),
+];
+
+/// Asks a Keras model for its probabilities on image files. `python` is the interpreter; Keras's own messages go to stderr.
+///
+/// # Errors
+/// Python or Keras can't be started, or the script failed; the text says which.
+pub fn predict(model: &Path, images: &[PathBuf], python: &Path) -> Result<Vec<Answer>, String> {
+    let io = |what: &str, e: &dyn std::fmt::Display| format!("can't {what}: {e}");
+    let folder = tempfile::tempdir().map_err(|e| io("make a temporary folder", &e))?;
+    for (name, text) in FILES {
+        fs::write(folder.path().join(name), text).map_err(|e| io("write the Keras script", &e))?;
+    }
+    let (list, output) = (folder.path().join("images.json"), folder.path().join("answers.jsonl"));
+    let json = serde_json::to_string(images).map_err(|e| io("list the images", &e))?;
+    fs::write(&list, json).map_err(|e| io("list the images", &e))?;
+    let status = Command::new(python)
+        .arg(folder.path().join("predict.py"))
+        .arg(model)
+        .arg("--list")
+        .arg(&list)
+        .arg("--output")
+        .arg(&output)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|e| format!("can't start {}: {e}; name a Python with FER_PYTHON", python.display()))?;
+    if !status.success() {
+        return Err(format!("Keras could not answer ({status}); its own message stands above"));
+    }
+    let text = fs::read_to_string(&output).map_err(|e| io("read Keras's answers", &e))?;
+    let answers: Vec<Answer> = text.lines().map(answer).collect::<Result<_, _>>()?;
+    if answers.len() != images.len() {
+        return Err(format!("Keras answered {} of {} images", answers.len(), images.len()));
+    }
+    Ok(answers)
+}
+
+fn answer(line: &str) -> Result<Answer, String> {
+    #[derive(Deserialize)]
+    struct Line {
+        path: String,
+        probabilities: Option<Vec<f32>>,
+    }
+    let line: Line = serde_json::from_str(line).map_err(|e| format!("Keras's answer can't be understood: {e}"))?;
+    Ok(Answer { path: line.path, probabilities: line.probabilities })
+}

@@ -1,0 +1,204 @@
+//! Whether two models, engines or providers answer the same ([`Comparison`]), what Keras answered ([`golden`]) and what it
+//! answers now ([`keras`]).
+
+pub mod golden;
+pub mod keras;
+
+use serde::Serialize;
+
+/// How far a probability may be off: `|Δ| ≤ absolute + relative × |reference|`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Tolerance {
+    /// The part that does not depend on the value.
+    pub absolute: f64,
+    /// The part in proportion to the reference's value.
+    pub relative: f64,
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self { absolute: 1e-5, relative: 1e-4 }
+    }
+}
+
+/// Two sets of answers on the same images, compared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Images that both answered.
+    pub images: usize,
+    /// Images that only one could read; one is a failure.
+    pub unequal_reads: usize,
+    /// The largest difference of a probability.
+    pub max_difference: f64,
+    /// The mean difference of a probability.
+    pub mean_difference: f64,
+    /// The mean over the images of the Kullback–Leibler divergence of the candidate from the reference, in nats:
+    /// Σ p ln(p / q).
+    pub kl_divergence: f64,
+    /// Images on which both have the same label.
+    pub equal_labels: usize,
+    /// Values outside the tolerance.
+    pub outside_tolerance: usize,
+    /// The image with the largest difference.
+    pub worst: Option<Worst>,
+    /// The tolerance that counted.
+    pub tolerance: Tolerance,
+}
+
+/// The image with the largest difference.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Worst {
+    /// The image.
+    pub path: String,
+    /// The difference.
+    pub difference: f64,
+    /// The reference's label.
+    pub reference: String,
+    /// The candidate's label.
+    pub candidate: String,
+}
+
+/// One image's answer, or none if it could not be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The image.
+    pub path: String,
+    /// One probability a class.
+    pub probabilities: Option<Vec<f32>>,
+}
+
+impl Comparison {
+    /// Compares a candidate's answers with a reference's, image by image in the same order.
+    ///
+    /// # Errors
+    /// They have not the same images or number of classes, so that there is nothing to compare.
+    pub fn of(
+        reference: &[Answer],
+        candidate: &[Answer],
+        labels: &[String],
+        tolerance: Tolerance,
+    ) -> Result<Self, String> {
+        if reference.len() != candidate.len() {
+            return Err(format!(
+                "the reference answered {} images, the candidate {}",
+                reference.len(),
+                candidate.len()
+            ));
+        }
+        let mut result = Self {
+            images: 0,
+            unequal_reads: 0,
+            max_difference: 0.0,
+            mean_difference: 0.0,
+            kl_divergence: 0.0,
+            equal_labels: 0,
+            outside_tolerance: 0,
+            worst: None,
+            tolerance,
+        };
+        for (r, c) in reference.iter().zip(candidate) {
+            match (&r.probabilities, &c.probabilities) {
+                (Some(p), Some(q)) if p.len() != q.len() || p.len() != labels.len() => {
+                    return Err(format!("the reference has {} classes, the candidate {}", p.len(), q.len()));
+                }
+                (Some(p), Some(q)) => result.add(&r.path, p, q, labels),
+                (None, None) => {}
+                _ => result.unequal_reads += 1,
+            }
+        }
+        if result.images == 0 {
+            return Err("there is no image that both could read".into());
+        }
+        let images = result.images as f64;
+        result.mean_difference /= images * labels.len() as f64;
+        result.kl_divergence /= images;
+        Ok(result)
+    }
+
+    fn add(&mut self, path: &str, reference: &[f32], candidate: &[f32], labels: &[String]) {
+        self.images += 1;
+        let mut largest = 0.0f64;
+        // Rows sum to 1 only to within rounding, which is more than the divergence of equal answers.
+        let sum = |row: &[f32]| row.iter().map(|v| f64::from(*v)).sum::<f64>();
+        let (p_sum, q_sum) = (sum(reference), sum(candidate));
+        for (p, q) in reference.iter().zip(candidate) {
+            let (p, q) = (f64::from(*p), f64::from(*q));
+            // A NaN on either side makes the difference one, and nothing hides it.
+            let difference = if p.is_finite() && q.is_finite() { (p - q).abs() } else { f64::INFINITY };
+            largest = largest.max(difference);
+            self.mean_difference += difference;
+            if difference > self.tolerance.absolute + self.tolerance.relative * p.abs() {
+                self.outside_tolerance += 1;
+            }
+            if p > 0.0 {
+                let (p, q) = (p / p_sum, q.max(f64::from(f32::MIN_POSITIVE)) / q_sum);
+                self.kl_divergence += p * (p / q).ln();
+            }
+        }
+        let label = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+        let (r, c) = (label(reference), label(candidate));
+        self.equal_labels += usize::from(r == c);
+        if self.worst.is_none() || largest > self.max_difference {
+            self.worst = Some(Worst {
+                path: path.to_string(),
+                difference: largest,
+                reference: labels[r].clone(),
+                candidate: labels[c].clone(),
+            });
+            self.max_difference = largest;
+        }
+    }
+
+    /// Whether every value is within the tolerance and every label equal.
+    pub fn holds(&self) -> bool {
+        self.outside_tolerance == 0 && self.equal_labels == self.images && self.unequal_reads == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(rows: &[&[f32]]) -> Vec<Answer> {
+        let row = |(i, p): (usize, &&[f32])| Answer { path: format!("{i}.png"), probabilities: Some(p.to_vec()) };
+        rows.iter().enumerate().map(row).collect()
+    }
+
+    fn labels() -> Vec<String> {
+        ["a", "b"].map(String::from).to_vec()
+    }
+
+    #[test]
+    fn equal_answers_hold() {
+        let a = answers(&[&[0.25, 0.75], &[1.0, 0.0]]);
+        let c = Comparison::of(&a, &a, &labels(), Tolerance::default()).unwrap();
+        assert!(c.holds());
+        assert_eq!((c.images, c.max_difference, c.kl_divergence), (2, 0.0, 0.0));
+    }
+
+    #[test]
+    fn what_does_not_hold() {
+        let reference = answers(&[&[0.4, 0.6]]);
+        let unread = vec![Answer { path: "0.png".into(), probabilities: None }];
+        let rows = [
+            ("within", answers(&[&[0.400_01, 0.599_99]]), true),
+            ("off", answers(&[&[0.4001, 0.5999]]), false),
+            ("other label", answers(&[&[0.6, 0.4]]), false),
+            ("NaN", answers(&[&[f32::NAN, 0.6]]), false),
+        ];
+        let compare = |c: &[Answer]| Comparison::of(&reference, c, &labels(), Tolerance::default());
+        let wrong: Vec<_> = rows.iter().filter(|(_, c, holds)| compare(c).unwrap().holds() != *holds).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert!(compare(&unread).is_err());
+        let mixed = [answers(&[&[0.4, 0.6]]), unread].concat();
+        let read = answers(&[&[0.4, 0.6], &[0.4, 0.6]]);
+        assert!(!Comparison::of(&mixed, &read, &labels(), Tolerance::default()).unwrap().holds());
+    }
+
+    #[test]
+    fn divergence_is_that_of_the_formula() {
+        let c = Comparison::of(&answers(&[&[0.5, 0.5]]), &answers(&[&[0.25, 0.75]]), &labels(), Tolerance::default());
+        let expected = 0.5 * (2.0f64).ln() + 0.5 * (0.5f64 / 0.75).ln();
+        assert!((c.unwrap().kl_divergence - expected).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,110 @@
+//! Pixels → tensor, the one way: everything that feeds a model goes through [`Preprocessor`].
+//!
+//! Gray or RGB as the model takes it, then the model's size, then `float32(pixel) × scale` (and `(x − mean) / std` where a
+//! model wants it), in the model's layout. The order (colour first, size second) is that of Keras's `load_img`.
+
+use image::imageops::{self, FilterType};
+use image::{GrayImage, RgbImage};
+
+use crate::image::Pixels;
+use crate::spec::{Layout, ModelSpec, Resize};
+
+/// Turns pixels into one model's input values.
+#[derive(Debug, Clone)]
+pub struct Preprocessor {
+    width: usize,
+    height: usize,
+    channels: usize,
+    layout: Layout,
+    resize: Resize,
+    /// The value of each of the 256 pixel levels, for each channel.
+    levels: Vec<[f32; 256]>,
+}
+
+impl Preprocessor {
+    /// Prepares for a model.
+    pub fn new(spec: &ModelSpec) -> Self {
+        let level = |channel: usize, pixel: usize| {
+            let x = pixel as f32 * spec.scale;
+            let x = spec.mean.get(channel).map_or(x, |mean| x - mean);
+            spec.std.get(channel).map_or(x, |std| x / std)
+        };
+        Self {
+            width: spec.width,
+            height: spec.height,
+            channels: spec.channels,
+            layout: spec.layout,
+            resize: spec.resize,
+            levels: (0..spec.channels).map(|c| std::array::from_fn(|p| level(c, p))).collect(),
+        }
+    }
+
+    /// One image's tensor: `height × width × channels` values in the model's layout (without the batch dimension).
+    pub fn tensor(&self, pixels: Pixels) -> Vec<f32> {
+        let pixels = self.pixels(pixels);
+        match self.layout {
+            Layout::Nhwc => {
+                let level = |(i, v): (usize, &u8)| self.levels[i % self.channels][usize::from(*v)];
+                pixels.data.iter().enumerate().map(level).collect()
+            }
+            Layout::Nchw => (0..self.channels)
+                .flat_map(|c| {
+                    let plane = pixels.data.iter().skip(c).step_by(self.channels);
+                    plane.map(move |v| self.levels[c][usize::from(*v)])
+                })
+                .collect(),
+        }
+    }
+
+    /// The image in the model's colours and size, before scaling.
+    pub fn pixels(&self, pixels: Pixels) -> Pixels {
+        let pixels = if self.channels == 1 { pixels.into_gray() } else { pixels.into_rgb() };
+        if (pixels.width, pixels.height) == (self.width, self.height) {
+            return pixels;
+        }
+        match self.resize {
+            Resize::Nearest => nearest(&pixels, self.width, self.height),
+            Resize::Antialias => antialias(pixels, self.width, self.height),
+        }
+    }
+}
+
+/// Takes the nearest pixel, with the very coordinates of PIL's `Image.resize(…, NEAREST)`: they are summed up step by
+/// step in double precision, which matters where a coordinate falls on a pixel's edge.
+fn nearest(from: &Pixels, width: usize, height: usize) -> Pixels {
+    let coordinates = |from: usize, to: usize| -> Vec<usize> {
+        let step = from as f64 / to as f64;
+        let mut at = step * 0.5;
+        (0..to)
+            .map(|_| {
+                let i = (at as usize).min(from - 1);
+                at += step;
+                i
+            })
+            .collect()
+    };
+    let (xs, ys) = (coordinates(from.width, width), coordinates(from.height, height));
+    let c = from.channels;
+    let mut data = Vec::with_capacity(width * height * c);
+    for y in ys {
+        let row = &from.data[y * from.width * c..][..from.width * c];
+        for x in &xs {
+            data.extend_from_slice(&row[x * c..][..c]);
+        }
+    }
+    Pixels { width, height, channels: c, data }
+}
+
+/// Linear interpolation over all the pixels that fall into one of the result's.
+fn antialias(from: Pixels, width: usize, height: usize) -> Pixels {
+    let Pixels { width: w, height: h, channels, data } = from;
+    let (w, h, to_w, to_h) = (w as u32, h as u32, width as u32, height as u32);
+    // `from_raw` fails only on a buffer shorter than width × height × channels: `Pixels` holds exactly that.
+    let data = match channels {
+        1 => imageops::resize(&GrayImage::from_raw(w, h, data).unwrap_or_default(), to_w, to_h, FilterType::Triangle)
+            .into_raw(),
+        _ => imageops::resize(&RgbImage::from_raw(w, h, data).unwrap_or_default(), to_w, to_h, FilterType::Triangle)
+            .into_raw(),
+    };
+    Pixels { width, height, channels, data }
+}

@@ -1,0 +1,118 @@
+//! Records of classified images, and their formats, one file each.
+
+mod csv;
+mod json;
+mod jsonl;
+mod table;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::str::FromStr;
+
+/// What became of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The image, as the user named it.
+    pub path: String,
+    /// The prediction, or why there is none.
+    pub outcome: Result<Prediction, String>,
+}
+
+/// A model's answer for one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// One probability a class, in the model's order.
+    pub probabilities: Vec<f32>,
+    /// The index of the largest.
+    pub class: usize,
+}
+
+impl Prediction {
+    /// Takes one row of probabilities.
+    ///
+    /// # Errors
+    /// It is empty or holds a value that is not finite: such an answer means nothing.
+    pub fn new(probabilities: &[f32]) -> Result<Self, String> {
+        if probabilities.is_empty() || probabilities.iter().any(|p| !p.is_finite()) {
+            return Err("the model's answer is not finite; check its weights and its scale".into());
+        }
+        let class =
+            (0..probabilities.len()).fold(0, |best, i| if probabilities[i] > probabilities[best] { i } else { best });
+        Ok(Self { probabilities: probabilities.to_vec(), class })
+    }
+
+    /// The probability of the predicted class, 0..=1.
+    pub fn confidence(&self) -> f32 {
+        self.probabilities[self.class]
+    }
+}
+
+/// Writes records in one format.
+pub trait Report {
+    /// Writes what stands before the first record.
+    ///
+    /// # Errors
+    /// The output can't be written.
+    fn begin(&mut self) -> io::Result<()>;
+
+    /// Writes one record.
+    ///
+    /// # Errors
+    /// The output can't be written.
+    fn record(&mut self, record: &Record) -> io::Result<()>;
+
+    /// Writes what stands after the last record and flushes.
+    ///
+    /// # Errors
+    /// The output can't be written.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+/// The formats records can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON array.
+    Json,
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+impl Format {
+    /// A report of this format on `out`, for a model with these classes.
+    pub fn report<'a>(self, labels: &'a [String], out: Box<dyn Write + 'a>) -> Box<dyn Report + 'a> {
+        match self {
+            Self::Table => Box::new(table::Table::new(labels, out)),
+            Self::Json => Box::new(json::Json::new(labels, out)),
+            Self::Jsonl => Box::new(jsonl::Jsonl::new(labels, out)),
+            Self::Csv => Box::new(csv::Csv::new(labels, out)),
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            "jsonl" => Ok(Self::Jsonl),
+            "csv" => Ok(Self::Csv),
+            _ => Err(format!("'{s}' is no format; there are table, json, jsonl and csv")),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        })
+    }
+}

@@ -1,0 +1,376 @@
+//! What a model expects of an image and what its answers mean ([`ModelSpec`]), read from an ONNX file's metadata where it
+//! says so, from its shapes where it does not, and assumed, with a word about it, where neither tells.
+//!
+//! # Metadata
+//! `fer` writes and reads these `metadata_props`; the `fer.` may be left out in [`ModelSpec::resolve`]'s overrides.
+//!
+//! | key | value | default |
+//! |---|---|---|
+//! | `fer.labels` | JSON array of class names in output order | the seven classes if there are seven outputs |
+//! | `fer.layout` | `NHWC` or `NCHW` | from the shape |
+//! | `fer.size` | `WIDTHxHEIGHT` in pixels | from the shape |
+//! | `fer.channels` | `1` (gray) or `3` (RGB) | from the shape |
+//! | `fer.scale` | what a pixel of 0..255 is multiplied with | 1/255 |
+//! | `fer.mean`, `fer.std` | JSON array a channel: `(scaled − mean) / std` | 0 and 1 |
+//! | `fer.resize` | `nearest` or `antialias` | `nearest`, as Keras |
+//! | `fer.output` | `probabilities` or `logits` | from the last operator |
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::onnx::{Header, Port};
+
+/// The seven classes of FER-2013 in the order of the notebook (sorted folder names).
+pub const EMOTIONS: [&str; 7] = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"];
+
+/// Images wider or higher than this are not what a classifier's input is made of: a file that says so is refused.
+const MAX_INPUT_SIDE: usize = 4096;
+
+/// A model that `fer` can't feed, and why.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{model}: {problem}")]
+pub struct SpecError {
+    model: String,
+    problem: String,
+}
+
+/// The order of a batch's dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[N, height, width, channels]`, Keras's order.
+    Nhwc,
+    /// `[N, channels, height, width]`, Burn's and PyTorch's order.
+    Nchw,
+}
+
+/// How an image of another size is brought to the model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resize {
+    /// The nearest pixel, as Keras's `load_img` does by default.
+    Nearest,
+    /// Area-weighted linear interpolation, which does not alias when it makes images smaller.
+    Antialias,
+}
+
+/// What the model's output values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputKind {
+    /// They sum to 1.
+    Probabilities,
+    /// A softmax makes probabilities of them.
+    Logits,
+}
+
+macro_rules! named {
+    ($type:ty, $($variant:path => $name:literal),+) => {
+        impl FromStr for $type {
+            type Err = String;
+            fn from_str(s: &str) -> Result<Self, String> {
+                $(if s.eq_ignore_ascii_case($name) { return Ok($variant); })+
+                Err(format!("is '{s}'; it can be {}", [$($name),+].join(" or ")))
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $($variant => $name),+ })
+            }
+        }
+    };
+}
+named!(Layout, Layout::Nhwc => "NHWC", Layout::Nchw => "NCHW");
+named!(Resize, Resize::Nearest => "nearest", Resize::Antialias => "antialias");
+named!(OutputKind, OutputKind::Probabilities => "probabilities", OutputKind::Logits => "logits");
+
+/// What a model expects of an image and what its answers mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSpec {
+    /// Class names in output order.
+    pub labels: Vec<String>,
+    /// The order of the input's dimensions.
+    pub layout: Layout,
+    /// Input width in pixels.
+    pub width: usize,
+    /// Input height in pixels.
+    pub height: usize,
+    /// 1 for gray, 3 for RGB.
+    pub channels: usize,
+    /// What a pixel of 0..255 is multiplied with.
+    pub scale: f32,
+    /// Subtracted from a scaled pixel, one value a channel; empty for zeros.
+    pub mean: Vec<f32>,
+    /// Divides a scaled pixel, one value a channel; empty for ones.
+    pub std: Vec<f32>,
+    /// How an image of another size is brought to this one.
+    pub resize: Resize,
+    /// What the output values are.
+    pub output: OutputKind,
+    /// The number of images that the model takes at once, if the file fixes it.
+    pub fixed_batch: Option<usize>,
+    /// What the file did not say, so that it was taken from its shapes or by default; each a phrase for the user.
+    pub assumed: Vec<String>,
+}
+
+impl ModelSpec {
+    /// Makes the spec of the model called `model` from its header; `overrides` are metadata given by the user, which
+    /// count before the file's.
+    ///
+    /// # Errors
+    /// The model is not an image classifier with one float32 input of rank 4 and one output, or its metadata contradicts its
+    /// shapes or can't be understood.
+    pub fn resolve(header: &Header, overrides: &BTreeMap<String, String>, model: &str) -> Result<Self, SpecError> {
+        Resolver { header, overrides, assumed: Vec::new() }
+            .resolve()
+            .map_err(|problem| SpecError { model: model.to_string(), problem })
+    }
+
+    /// Number of values of one image's tensor: height × width × channels.
+    pub fn image_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// The input's shape for a batch of `n` images.
+    pub fn input_shape(&self, n: usize) -> [usize; 4] {
+        match self.layout {
+            Layout::Nhwc => [n, self.height, self.width, self.channels],
+            Layout::Nchw => [n, self.channels, self.height, self.width],
+        }
+    }
+}
+
+/// The names of the metadata, without `fer.`.
+const KEYS: [&str; 9] = ["labels", "layout", "size", "channels", "scale", "mean", "std", "resize", "output"];
+
+/// Reads one `KEY=VALUE` of the user's metadata.
+///
+/// # Errors
+/// It is not of that form, or the key is none that `fer` knows.
+pub fn parse_override(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is not KEY=VALUE"))?;
+    let key = key.trim().trim_start_matches("fer.");
+    if KEYS.contains(&key) {
+        Ok((key.to_string(), value.trim().to_string()))
+    } else {
+        Err(format!("'{key}' is no metadata key; there are {}", KEYS.join(", ")))
+    }
+}
+
+struct Resolver<'a> {
+    header: &'a Header,
+    overrides: &'a BTreeMap<String, String>,
+    assumed: Vec<String>,
+}
+
+impl Resolver<'_> {
+    fn resolve(mut self) -> Result<ModelSpec, String> {
+        let input = self.only(&self.header.inputs, "input")?;
+        let output = self.only(&self.header.outputs, "output")?;
+        if input.elem_type != crate::onnx::ELEM_FLOAT {
+            return Err(format!("its input '{}' does not take float32; export it with a float32 input", input.name));
+        }
+        let dims = match &input.dims {
+            Some(dims) if dims.len() == 4 => dims.clone(),
+            Some(dims) => {
+                let rank = dims.len();
+                return Err(format!(
+                    "its input '{}' has rank {rank}; an image classifier takes [N, H, W, C] or [N, C, H, W]",
+                    input.name
+                ));
+            }
+            None => vec![None; 4],
+        };
+
+        let layout = self.layout(&dims)?;
+        let (h, w, c) = match layout {
+            Layout::Nhwc => (dims[1], dims[2], dims[3]),
+            Layout::Nchw => (dims[2], dims[3], dims[1]),
+        };
+        let (width, height) = self.size(w, h)?;
+        let channels = self.channels(c)?;
+        let labels = self.labels(output)?;
+        Ok(ModelSpec {
+            layout,
+            width,
+            height,
+            channels,
+            labels,
+            scale: self.scale()?,
+            mean: self.per_channel("mean", channels)?,
+            std: self.per_channel("std", channels)?,
+            resize: self.resize()?,
+            output: self.output_kind()?,
+            fixed_batch: dims[0],
+            assumed: self.assumed,
+        })
+    }
+
+    fn only<'p>(&self, ports: &'p [Port], what: &str) -> Result<&'p Port, String> {
+        match ports {
+            [port] => Ok(port),
+            _ => Err(format!("it has {} {what}s; an image classifier has one", ports.len())),
+        }
+    }
+
+    /// The user's word, or else the file's.
+    fn meta(&self, key: &str) -> Option<&str> {
+        let file = || self.header.metadata.get(&format!("fer.{key}"));
+        self.overrides.get(key).or_else(file).map(String::as_str)
+    }
+
+    fn parsed<T: FromStr<Err = String>>(&self, key: &str) -> Result<Option<T>, String> {
+        self.meta(key).map(|v| v.parse().map_err(|e| format!("its metadata '{key}' {e}"))).transpose()
+    }
+
+    fn layout(&mut self, dims: &[Option<usize>]) -> Result<Layout, String> {
+        if let Some(layout) = self.parsed("layout")? {
+            return Ok(layout);
+        }
+        let is_channels = |d: Option<usize>| matches!(d, Some(1 | 3));
+        let layout = match (is_channels(dims[1]), is_channels(dims[3])) {
+            (true, false) => Layout::Nchw,
+            (false, true) => Layout::Nhwc,
+            _ => return Err("its shape does not tell NHWC from NCHW; say which with --meta layout=NHWC".into()),
+        };
+        self.assumed.push(format!("layout {layout} (from the shape)"));
+        Ok(layout)
+    }
+
+    fn size(&mut self, width: Option<usize>, height: Option<usize>) -> Result<(usize, usize), String> {
+        let stated = match self.meta("size") {
+            None => None,
+            Some(text) => Some(
+                text.split_once(['x', 'X', '×'])
+                    .and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)))
+                    .ok_or_else(|| format!("its metadata 'size' is '{text}'; it should look like 48x48"))?,
+            ),
+        };
+        let shape = width.zip(height);
+        let (w, h) = match (stated, shape) {
+            (Some(s), Some(shape)) if s != shape => {
+                return Err(format!(
+                    "its metadata says {}x{} pixels, its input takes {}x{}",
+                    s.0, s.1, shape.0, shape.1
+                ));
+            }
+            (Some(s), _) => s,
+            (None, Some(shape)) => {
+                self.assumed.push(format!("size {}x{} (from the shape)", shape.0, shape.1));
+                shape
+            }
+            (None, None) => return Err("it takes images of any size; say which with --meta size=48x48".into()),
+        };
+        if w == 0 || h == 0 || w > MAX_INPUT_SIDE || h > MAX_INPUT_SIDE {
+            return Err(format!(
+                "its input of {w}x{h} pixels is not between 1x1 and {MAX_INPUT_SIDE}x{MAX_INPUT_SIDE}"
+            ));
+        }
+        Ok((w, h))
+    }
+
+    fn channels(&mut self, shape: Option<usize>) -> Result<usize, String> {
+        let stated: Option<usize> = match self.meta("channels") {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| format!("its metadata 'channels' is '{text}', no number"))?),
+        };
+        match (stated, shape) {
+            (Some(a), Some(b)) if a != b => Err(format!("its metadata says {a} channels, its input takes {b}")),
+            (Some(c @ (1 | 3)), _) => Ok(c),
+            (None, Some(c @ (1 | 3))) => {
+                self.assumed.push(format!("{c} channel{} (from the shape)", if c == 1 { "" } else { "s" }));
+                Ok(c)
+            }
+            (Some(c), _) | (None, Some(c)) => Err(format!("it takes {c} channels; images have 1 (gray) or 3 (RGB)")),
+            (None, None) => Err("it does not say how many channels; say it with --meta channels=1".into()),
+        }
+    }
+
+    fn labels(&mut self, output: &Port) -> Result<Vec<String>, String> {
+        let classes = match &output.dims {
+            None => None,
+            // [N, classes], and exporters that leave [N, classes, 1, 1].
+            Some(d) if d.len() >= 2 && d[2..].iter().all(|d| *d == Some(1)) => d[1],
+            Some(d) => {
+                return Err(format!(
+                    "its output '{}' has rank {}; a classifier answers [N, classes]",
+                    output.name,
+                    d.len()
+                ));
+            }
+        };
+        let stated = match self.meta("labels") {
+            None => None,
+            Some(text) => Some(parse_labels(text)?),
+        };
+        match (stated, classes) {
+            (Some(labels), Some(n)) if labels.len() != n => {
+                Err(format!("its metadata names {} classes, its output has {n}", labels.len()))
+            }
+            (Some(labels), _) => Ok(labels),
+            (None, Some(n)) if n == EMOTIONS.len() => {
+                self.assumed.push(format!("classes {} (seven outputs)", EMOTIONS.join(", ")));
+                Ok(EMOTIONS.map(String::from).to_vec())
+            }
+            (None, Some(n)) if (2..=100_000).contains(&n) => {
+                self.assumed.push(format!("classes class_0 … class_{} (the file names none)", n - 1));
+                Ok((0..n).map(|i| format!("class_{i}")).collect())
+            }
+            (None, Some(n)) => Err(format!("its output has {n} values; a classifier has two or more")),
+            (None, None) => Err("it does not say how many classes; name them with --meta labels=a,b,c".into()),
+        }
+    }
+
+    fn scale(&mut self) -> Result<f32, String> {
+        let Some(text) = self.meta("scale") else {
+            self.assumed.push("pixels scaled by 1/255".into());
+            return Ok(1.0 / 255.0);
+        };
+        match text.parse::<f64>().map(|s| s as f32) {
+            Ok(s) if s.is_finite() && s != 0.0 => Ok(s),
+            _ => Err(format!("its metadata 'scale' is '{text}', no usable number")),
+        }
+    }
+
+    fn per_channel(&self, key: &str, channels: usize) -> Result<Vec<f32>, String> {
+        let Some(text) = self.meta(key) else { return Ok(Vec::new()) };
+        let values: Option<Vec<f32>> = text
+            .trim_matches(['[', ']'])
+            .split(',')
+            .map(|v| v.trim().parse().ok().filter(|v: &f32| v.is_finite()))
+            .collect();
+        match values {
+            Some(v) if v.len() == channels && (key != "std" || v.iter().all(|v| *v != 0.0)) => Ok(v),
+            _ => Err(format!("its metadata '{key}' is '{text}'; it should be {channels} number(s), e.g. [0.5]")),
+        }
+    }
+
+    fn resize(&mut self) -> Result<Resize, String> {
+        Ok(self.parsed("resize")?.unwrap_or_else(|| {
+            self.assumed.push("resize nearest, as Keras".into());
+            Resize::Nearest
+        }))
+    }
+
+    fn output_kind(&mut self) -> Result<OutputKind, String> {
+        if let Some(kind) = self.parsed("output")? {
+            return Ok(kind);
+        }
+        let operator = self.header.final_operator.as_deref().unwrap_or("unknown");
+        let kind = if operator == "Softmax" { OutputKind::Probabilities } else { OutputKind::Logits };
+        self.assumed.push(format!("output {kind} (its last operator is {operator})"));
+        Ok(kind)
+    }
+}
+
+/// Reads class names: a JSON array, or a plain list with commas.
+fn parse_labels(text: &str) -> Result<Vec<String>, String> {
+    let labels: Vec<String> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text).map_err(|e| format!("its metadata 'labels' is no JSON array of names: {e}"))?
+    } else {
+        text.split(',').map(|l| l.trim().to_string()).collect()
+    };
+    let distinct: std::collections::HashSet<&String> = labels.iter().collect();
+    if labels.len() < 2 || distinct.len() != labels.len() || labels.iter().any(String::is_empty) {
+        return Err(format!("its class names '{text}' are not two or more different names"));
+    }
+    Ok(labels)
+}

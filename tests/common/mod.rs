@@ -1,0 +1,248 @@
+//! What the integration tests share: the binary, things that may be absent, and small ONNX files made on the spot.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file of the repository, as text.
+pub fn path(relative: &str) -> String {
+    root().join(relative).display().to_string()
+}
+
+/// What a run of the binary gave.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails unless the command ended with `code`.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The last line on stderr, where errors stand.
+    pub fn error(&self) -> &str {
+        self.stderr.lines().last().unwrap_or_default()
+    }
+
+    /// The records of `--format json`.
+    pub fn records(&self) -> Vec<serde_json::Value> {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
+    }
+}
+
+/// The binary.
+pub fn fer() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fer"));
+    command.current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary.
+pub fn run(args: &[&str]) -> Run {
+    Run::of(fer().args(args).output().unwrap())
+}
+
+/// Runs the binary on a machine where ONNX Runtime is nowhere.
+pub fn run_without_ort(args: &[&str]) -> Run {
+    let nowhere = tempfile::tempdir().unwrap();
+    let mut command = fer();
+    command.env_remove("ORT_DYLIB_PATH").env_remove("LD_LIBRARY_PATH");
+    command.env("FER_DATA_DIR", nowhere.path()).env("FER_PYTHON", nowhere.path().join("no-python"));
+    Run::of(command.args(args).output().unwrap())
+}
+
+/// True if `FER_REQUIRE` names `what`, so that its absence is a failure.
+fn required(what: &str) -> bool {
+    std::env::var("FER_REQUIRE").is_ok_and(|list| list.split(',').any(|w| w.trim() == what))
+}
+
+/// Says that a test skips, or fails it where what it needs is required.
+fn skip<T>(what: &str, reason: &str) -> Option<T> {
+    assert!(!required(what), "FER_REQUIRE asks for {what}, and {reason}");
+    eprintln!("SKIPPED: needs {what}; {reason}");
+    None
+}
+
+/// ONNX Runtime's library, or `None` and a word about it.
+pub fn ort() -> Option<PathBuf> {
+    match fer::runtime::locate(None, &fer::runtime::Host::from_env()) {
+        Ok(found) => Some(found.path),
+        Err(e) => skip("ort", &e.to_string()),
+    }
+}
+
+/// A Python with Keras in it, or `None` and a word about it.
+pub fn keras() -> Option<PathBuf> {
+    match std::env::var_os("FER_PYTHON") {
+        Some(python) => Some(python.into()),
+        None => skip("keras", "FER_PYTHON names no Python (scripts/keras/env.py makes one)"),
+    }
+}
+
+/// The folder with FER-2013's images, or `None` and a word about it.
+pub fn data() -> Option<PathBuf> {
+    match std::env::var_os("FER_DATA").map(PathBuf::from) {
+        Some(folder) if folder.join("test").is_dir() => Some(folder),
+        Some(folder) => skip("data", &format!("{} has no folder test", folder.display())),
+        None => skip("data", "FER_DATA names no folder with FER-2013's images"),
+    }
+}
+
+/// An NVIDIA GPU, or `None` and a word about it.
+pub fn gpu() -> Option<()> {
+    match Command::new("nvidia-smi").arg("-L").output() {
+        Ok(list) if list.status.success() => Some(()),
+        _ => skip("gpu", "nvidia-smi lists none"),
+    }
+}
+
+/// The rows of a table test that went wrong; fails if there are any.
+#[track_caller]
+pub fn all_right(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A dimension of a made-up model.
+#[derive(Clone, Copy)]
+pub enum Dim {
+    N(i64),
+    Open,
+}
+
+/// A made-up ONNX model.
+pub struct ModelBuilder {
+    pub proto: ModelProto,
+}
+
+impl ModelBuilder {
+    pub fn new() -> Self {
+        let mut proto = ModelProto { ir_version: 8, producer_name: "test".into(), ..Default::default() };
+        proto.opset_import.push(Default::default());
+        proto.opset_import[0].version = 17;
+        proto.graph.mut_or_insert_default().name = "test".into();
+        Self { proto }
+    }
+
+    pub fn input(mut self, name: &str, dims: &[Dim]) -> Self {
+        self.proto.graph.mut_or_insert_default().input.push(info(name, dims, 1));
+        self
+    }
+
+    pub fn input_of_type(mut self, name: &str, dims: &[Dim], elem_type: i32) -> Self {
+        self.proto.graph.mut_or_insert_default().input.push(info(name, dims, elem_type));
+        self
+    }
+
+    pub fn output(mut self, name: &str, dims: &[Dim]) -> Self {
+        self.proto.graph.mut_or_insert_default().output.push(info(name, dims, 1));
+        self
+    }
+
+    pub fn weights(mut self, name: &str, dims: &[i64], values: &[f32]) -> Self {
+        let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.proto.graph.mut_or_insert_default().initializer.push(TensorProto {
+            name: name.into(),
+            dims: dims.to_vec(),
+            data_type: 1,
+            raw_data: raw.into(),
+            ..Default::default()
+        });
+        self
+    }
+
+    pub fn node(mut self, op: &str, inputs: &[&str], output: &str, ints: &[(&str, i64)]) -> Self {
+        let attribute = |(name, i): &(&str, i64)| AttributeProto {
+            name: (*name).into(),
+            i: *i,
+            type_: AttributeType::INT.into(),
+            ..Default::default()
+        };
+        self.proto.graph.mut_or_insert_default().node.push(NodeProto {
+            op_type: op.into(),
+            name: format!("{op}_{output}"),
+            input: inputs.iter().map(|s| s.to_string()).collect(),
+            output: vec![output.into()],
+            attribute: ints.iter().map(attribute).collect(),
+            ..Default::default()
+        });
+        self
+    }
+
+    pub fn meta(mut self, key: &str, value: &str) -> Self {
+        self.proto.metadata_props.push(Default::default());
+        let last = self.proto.metadata_props.last_mut().unwrap();
+        (last.key, last.value) = (key.into(), value.into());
+        self
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        self.proto.write_to_bytes().unwrap()
+    }
+
+    /// Writes the model into a folder and returns its path.
+    pub fn write(&self, folder: &Path, name: &str) -> String {
+        let path = folder.join(name);
+        std::fs::write(&path, self.bytes()).unwrap();
+        path.display().to_string()
+    }
+}
+
+fn info(name: &str, dims: &[Dim], elem_type: i32) -> ValueInfoProto {
+    let mut info = ValueInfoProto { name: name.into(), ..Default::default() };
+    let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
+    tensor.elem_type = elem_type;
+    let shape = tensor.shape.mut_or_insert_default();
+    for dim in dims {
+        shape.dim.push(Default::default());
+        let last = shape.dim.last_mut().unwrap();
+        match dim {
+            Dim::N(n) => last.set_dim_value(*n),
+            Dim::Open => last.set_dim_param("N".into()),
+        }
+    }
+    info
+}
+
+/// A linear classifier over 2×2 images with `classes` classes: Flatten → MatMul (→ Softmax). Class `c`'s logit is the sum
+/// over the pixels `p` (in the model's layout) of `x[p] × weight(p, c)`.
+pub fn linear(
+    dims: &[Dim],
+    pixels: i64,
+    classes: i64,
+    softmax: bool,
+    weight: impl Fn(i64, i64) -> f32,
+) -> ModelBuilder {
+    let weights: Vec<f32> = (0..pixels * classes).map(|i| weight(i / classes, i % classes)).collect();
+    let model = ModelBuilder::new()
+        .input("input", dims)
+        .output("output", &[dims[0], Dim::N(classes)])
+        .weights("w", &[pixels, classes], &weights)
+        .node("Flatten", &["input"], "flat", &[("axis", 1)]);
+    if softmax {
+        model.node("MatMul", &["flat", "w"], "logits", &[]).node("Softmax", &["logits"], "output", &[("axis", 1)])
+    } else {
+        model.node("MatMul", &["flat", "w"], "output", &[])
+    }
+}

@@ -1,0 +1,111 @@
+//! The engines against Keras's recorded answers, against each other, and against Keras itself.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::Dim::{N, Open};
+use common::{all_right, data, keras, linear, ort, run, run_without_ort};
+
+#[test]
+fn the_compiled_in_model_answers_what_keras_answered() {
+    let run = run_without_ort(&["parity"]).expect(0);
+    assert!(run.stdout.contains("notebook@burn against Keras's recorded answers"), "{}", run.stdout);
+    assert!(run.stdout.contains("HOLDS") && !run.stdout.contains("DOES NOT HOLD"), "{}", run.stdout);
+    assert!(run.stderr.contains("not checked: ONNX Runtime"), "{}", run.stderr);
+}
+
+#[test]
+fn onnx_runtime_answers_what_keras_answered() {
+    if ort().is_none() {
+        return;
+    }
+    let run = run(&["parity", "--json"]).expect(0);
+    let checks: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let by_name = |name: &str| checks.as_array().unwrap().iter().find(|c| c["candidate"] == name).cloned();
+    for name in ["notebook@burn", "notebook@ort:cpu"] {
+        let check = by_name(name).unwrap_or_else(|| panic!("{name} is missing: {checks}"));
+        assert_eq!(check["holds"], true);
+        let result = &check["result"];
+        assert_eq!(result["images"], result["equal_labels"]);
+        assert!(result["max_difference"].as_f64().unwrap() < 1e-5, "{result}");
+    }
+}
+
+#[test]
+fn two_targets_are_compared_and_a_difference_is_exit_code_1() {
+    if ort().is_none() {
+        return;
+    }
+    run(&["parity", "--reference", "notebook@burn", "--candidate", "models/notebook.onnx@ort:cpu"]).expect(0);
+    let same = ["--reference", "notebook@ort", "--candidate", "notebook@burn", "--data", "examples/faces"];
+    let held = run(&[&["parity"], &same[..]].concat()).expect(0);
+    assert!(held.stdout.contains("labels equal on 7"), "{}", held.stdout);
+
+    let folder = tempfile::tempdir().unwrap();
+    let dims = [Open, N(2), N(2), N(1)];
+    let weight = |p: i64, c: i64| ((p * 7 + c * 3) % 5) as f32 - 2.0;
+    let right = linear(&dims, 4, 7, true, weight).write(folder.path(), "right.onnx");
+    let off = |p, c| weight(p, c) + if (p, c) == (1, 2) { 0.01 } else { 0.0 };
+    let off = linear(&dims, 4, 7, true, off).write(folder.path(), "off.onnx");
+    let lost = run(&["parity", "--reference", &right, "--candidate", &off]).expect(1);
+    assert!(lost.stdout.contains("DOES NOT HOLD") && lost.stdout.contains("generated image"), "{}", lost.stdout);
+    run(&["parity", "--reference", &right, "--candidate", &off, "--atol", "0.1"]).expect(0);
+    let one_unread = ["parity", "--reference", &right, "--candidate", &right, "examples/faces", "README.md"];
+    let run = run(&one_unread).expect(0);
+    assert!(run.stdout.contains("images        7"), "{}", run.stdout);
+}
+
+#[test]
+fn what_can_not_be_compared_is_exit_code_2() {
+    let rows: [(&[&str], &str); 7] = [
+        (&["--reference", "notebook@burn"], "--candidate"),
+        (&["examples/faces"], "--reference"),
+        (&["--keras", "no.keras", "examples/faces"], "no.keras"),
+        (&["--keras", "README.md"], "needs images"),
+        (&["--candidate", "notebook@brun"], "auto, ort and burn"),
+        (&["--reference", "notebook@ort:gpu", "--candidate", "notebook"], "no provider"),
+        (&["--reference", "notebook@ort:cuda:x", "--candidate", "notebook"], "no device index"),
+    ];
+    let mut wrong = Vec::new();
+    for (args, word) in rows {
+        let run = run(&[&["parity"], args].concat());
+        if run.code != 2 || !run.stderr.contains(word) {
+            wrong.push(format!("{args:?} should say '{word}': {run:?}"));
+        }
+    }
+    all_right(wrong);
+}
+
+/// The Keras file of the notebook model lies outside the repository, with the data.
+fn keras_model() -> Option<PathBuf> {
+    let file = common::root().join("../shared/models/notebook.keras");
+    if file.is_file() {
+        return Some(file);
+    }
+    eprintln!("SKIPPED: the Keras model {} is not here", file.display());
+    None
+}
+
+#[test]
+fn keras_itself_agrees_on_drawn_images_of_every_kind() {
+    let (Some(_), Some(_), Some(model)) = (ort(), keras(), keras_model()) else { return };
+    let model = model.display().to_string();
+    let images = ["examples/faces", "tests/fixtures/images"];
+    for candidate in ["notebook@burn", "models/notebook.onnx@ort:cpu"] {
+        let run = run(&[&["parity", "--keras", &model, "--candidate", candidate], &images[..]].concat()).expect(0);
+        assert!(run.stdout.contains("HOLDS"), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn keras_itself_agrees_on_all_of_public_test() {
+    let (Some(_), Some(_), Some(data), Some(model)) = (ort(), keras(), data(), keras_model()) else { return };
+    let (model, images) = (model.display().to_string(), data.join("test").display().to_string());
+    let run =
+        run(&["parity", "--json", "--keras", &model, "--candidate", "models/notebook.onnx@ort", &images]).expect(0);
+    let checks: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let result = &checks[0]["result"];
+    assert_eq!((&result["images"], &result["equal_labels"]), (&3589.into(), &3589.into()), "{result}");
+    println!("max |Δ| on PublicTest: {}", result["max_difference"]);
+}

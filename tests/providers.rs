@@ -1,0 +1,119 @@
+//! Providers that never lie: what can't run is refused with the reason and the next step, never replaced by the CPU.
+
+mod common;
+
+use std::fs;
+
+use common::{all_right, fer, ort, run, run_without_ort};
+
+const FACE: &str = "examples/faces/happy.png";
+
+#[test]
+fn cuda_without_cuda_is_refused() {
+    if ort().is_none() || has_cuda() {
+        return;
+    }
+    for provider in ["cuda", "tensorrt"] {
+        let run = run(&["infer", "--provider", provider, FACE]).expect(2);
+        assert!(run.stdout.is_empty());
+        assert!(run.error().contains(&format!("--provider {provider} can't run")), "{}", run.stderr);
+        assert!(run.error().contains("fer runtime install --cuda"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn cuda_runs_on_a_gpu() {
+    if common::gpu().is_none() || ort().is_none() || !has_cuda() {
+        return;
+    }
+    let run = run(&["infer", "--provider", "cuda", "--tf32", "off", "--memory-limit", "1GiB", FACE]).expect(0);
+    assert!(run.stderr.contains("on ort cuda:0"), "{}", run.stderr);
+    let far = common::run(&["infer", "--provider", "cuda", "--device", "999", FACE]).expect(2);
+    assert!(far.error().contains("--device"), "{}", far.stderr);
+}
+
+/// Whether the library that is found has CUDA in it, as `fer doctor` says.
+fn has_cuda() -> bool {
+    let run = run(&["doctor", "--json"]).expect(0);
+    let findings: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let providers = findings["onnxruntime"]["providers"].as_array().unwrap();
+    providers.iter().any(|p| p["name"] == "cuda" && p["built_in"] == true)
+}
+
+#[test]
+fn a_provider_needs_onnx_runtime() {
+    let run = run_without_ort(&["infer", "--provider", "cuda", FACE]).expect(2);
+    assert!(run.error().contains("fer runtime install"), "{}", run.stderr);
+    let run = run_without_ort(&["infer", "--engine", "ort", FACE]).expect(2);
+    assert!(run.error().contains("fer runtime install"), "{}", run.stderr);
+    let run = run_without_ort(&["infer", "--model", "models/notebook.onnx", FACE]).expect(0);
+    assert!(run.stderr.contains("models/notebook.onnx on burn cpu"), "the same file is compiled in: {}", run.stderr);
+}
+
+#[test]
+fn a_library_that_the_user_names_is_used_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("libonnxruntime.so");
+    fs::write(&text, "no library").unwrap();
+    let text = text.display().to_string();
+    let other = ["/usr/lib/x86_64-linux-gnu/libm.so.6", "/lib64/libm.so.6", "/usr/lib/aarch64-linux-gnu/libm.so.6"];
+    let other = other.into_iter().find(|p| std::path::Path::new(p).exists());
+    let mut rows = vec![("/no/such/library.so".to_string(), "/no/such/library.so"), (text.clone(), "can't be used")];
+    if let Some(other) = other {
+        rows.push((other.to_string(), "not ONNX Runtime"));
+    }
+    let mut wrong = Vec::new();
+    for (library, word) in &rows {
+        for engine in ["auto", "ort"] {
+            let run = run(&["infer", "--engine", engine, "--ort-lib", library, FACE]);
+            if run.code != 2 || !run.error().contains(word) || run.stderr.lines().count() != 1 {
+                wrong.push(format!("{library} on {engine}: {run:?}"));
+            }
+        }
+        let output = fer().env("ORT_DYLIB_PATH", library).args(["infer", FACE]).output().unwrap();
+        if output.status.code() != Some(2) {
+            wrong.push(format!("ORT_DYLIB_PATH={library}: {output:?}"));
+        }
+    }
+    all_right(wrong);
+}
+
+#[test]
+fn a_library_found_by_itself_that_can_not_be_used_is_told_before_burn_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("libonnxruntime.so"), "no library").unwrap();
+    let nowhere = tempfile::tempdir().unwrap();
+    let run = common::Run::of(
+        fer()
+            .env_remove("ORT_DYLIB_PATH")
+            .env("FER_DATA_DIR", nowhere.path())
+            .env("FER_PYTHON", nowhere.path().join("no-python"))
+            .env("LD_LIBRARY_PATH", folder.path())
+            .args(["infer", FACE])
+            .output()
+            .unwrap(),
+    )
+    .expect(0);
+    assert!(run.stderr.contains("on burn cpu") && run.stderr.contains("can't be used"), "{}", run.stderr);
+}
+
+#[test]
+fn doctor_tells_engines_providers_and_models() {
+    let bare = run_without_ort(&["doctor"]).expect(0);
+    for word in ["burn", "fer runtime install", "notebook (default)", "48x48x1", "GPUs"] {
+        assert!(bare.stdout.contains(word), "{word}: {}", bare.stdout);
+    }
+    if ort().is_none() {
+        return;
+    }
+    let run = run(&["doctor", "--json"]).expect(0);
+    let findings: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(findings["builtin_models"][0]["name"], "notebook");
+    let ort = &findings["onnxruntime"];
+    assert!(ort["version"].as_str().unwrap().starts_with("1."), "{ort}");
+    assert_eq!(ort["search"].as_array().unwrap().iter().filter(|s| s["used"] == true).count(), 1);
+    let cpu = ort["providers"].as_array().unwrap().iter().find(|p| p["name"] == "cpu").unwrap();
+    assert_eq!((&cpu["built_in"], &cpu["starts"]), (&true.into(), &true.into()));
+    let library = ort["path"].as_str().unwrap();
+    assert!(common::run(&["doctor", "--ort-lib", library]).expect(0).stdout.contains(library));
+}
