@@ -32,7 +32,15 @@ fn generate() -> Result<(), String> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let module = format!("model_{index}");
         let onnx = out_dir.join(format!("{module}.onnx"));
-        fs::write(&onnx, flushed(path)?).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
+        let (bytes, count) = flushed(path)?;
+        if count > 0 {
+            println!(
+                "cargo::warning={count} weights of {} below {:e} are compiled in as zero",
+                path.display(),
+                flush::TINY
+            );
+        }
+        fs::write(&onnx, bytes).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
         compile(&onnx, path)?;
         write!(
             modules,
@@ -86,15 +94,16 @@ fn model_files() -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-/// The file's bytes with tiny weights set to zero.
-fn flushed(path: &Path) -> Result<Vec<u8>, String> {
+/// The file's bytes with tiny weights set to zero, and how many there were.
+fn flushed(path: &Path) -> Result<(Vec<u8>, usize), String> {
     let bytes = fs::read(path).map_err(|e| format!("can't read {}: {e}", path.display()))?;
     let mut model =
         ModelProto::parse_from_bytes(&bytes).map_err(|e| format!("{} is no ONNX file: {e}", path.display()))?;
-    if flush::flush_tiny_weights(&mut model) == 0 {
-        return Ok(bytes);
+    let count = flush::flush_tiny_weights(&mut model);
+    if count == 0 {
+        return Ok((bytes, 0));
     }
-    model.write_to_bytes().map_err(|e| format!("can't rewrite {}: {e}", path.display()))
+    model.write_to_bytes().map(|bytes| (bytes, count)).map_err(|e| format!("can't rewrite {}: {e}", path.display()))
 }
 
 /// Generates the Rust code; `burn-onnx` panics on what it can't do.

@@ -152,7 +152,7 @@ fn try_provider(library: &'static ort::library::Library, provider: Provider) -> 
                 threads: Some(1),
                 images: Some(1),
             };
-            OrtClassifier::load(library, ModelSource::Bytes(&model), "a tiny model", spec, &options, Vec::new())
+            OrtClassifier::load(library, &ModelSource::Bytes(model), "a tiny model", spec, &options, Vec::new())
                 .map_err(|e| e.to_string())
         });
     let prefix = format!("--provider {provider} can't run: ");

@@ -19,7 +19,7 @@ import os
 import re
 
 from files import write
-from load import FER_LABELS, SCALE, Classifier, UserError
+from load import FER_LABELS, SCALE, Classifier, UserError, short
 
 import keras
 import numpy as np
@@ -89,7 +89,7 @@ def trace(classifier):
     try:
         return tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)[0]
     except Exception as error:
-        raise UserError(f"{classifier.path}: tf2onnx cannot convert it: {error}".splitlines()[0]) from None
+        raise UserError(f"{classifier.path}: tf2onnx cannot convert it: {short(error)}") from None
 
 
 class Graph:

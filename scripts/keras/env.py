@@ -18,6 +18,10 @@ import time
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().with_name("requirements.txt")
+# Python versions with the current Keras, in order of preference, and those left with an older one, which cannot read every
+# newer model.
+CURRENT = ["3.13", "3.12", "3.11"]
+OLD = ["3.10"]
 # Set for the process that `enter` starts, so that it does not start itself again.
 INSIDE = "FER_KERAS_INSIDE"
 
@@ -36,19 +40,37 @@ def python():
         if not found:
             fail(f"FER_PYTHON={chosen}: no such program")
         return found
-    folder = environment()
+    folder, program = environment()
     if not complete(folder):
-        build(folder)
+        build(folder, program)
     return str(interpreter(folder))
 
 
 def environment():
-    """The folder of the environment, whether it exists or not."""
+    """The folder of the environment, whether it exists or not, and the interpreter to build it with."""
+    program, version = base()
     chosen = os.environ.get("FER_KERAS_ENV")
     if chosen:
-        return Path(chosen).absolute()
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return user_cache() / "fer" / f"keras-{requirements_digest(version.encode())[:12]}"
+        return Path(chosen).absolute(), program
+    return user_cache() / "fer" / f"keras-{requirements_digest(version.encode())[:12]}", program
+
+
+def base():
+    """This interpreter, or a newer or older one on the PATH if the current Keras does not run on this one; its version."""
+    version = "{}.{}".format(*sys.version_info)
+    if version in CURRENT:
+        return sys.executable, version
+    for other in CURRENT:
+        program = shutil.which(f"python{other}")
+        # A version manager's shim may exist for a version that is not installed.
+        if program and subprocess.run([program, "-c", ""], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return program, other
+    if version in OLD:
+        return sys.executable, version
+    fail(
+        f"the Keras scripts need Python 3.11 to 3.13, and this is {version}: install one of them as python3.13 or the like, "
+        "or name an interpreter that has Keras in FER_PYTHON"
+    )
 
 
 def user_cache():
@@ -73,13 +95,8 @@ def requirements_digest(more=b""):
     return hashlib.sha256(REQUIREMENTS.read_bytes() + more).hexdigest()
 
 
-def build(folder):
+def build(folder, program):
     """Builds the environment where it will stay: a virtual environment cannot be moved."""
-    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
-        fail(
-            f"the Keras scripts need Python 3.10 to 3.13 and this is {sys.version.split()[0]}: "
-            "run them with one of those, or name an interpreter that has Keras in FER_PYTHON"
-        )
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
         fail(f"{folder}: not empty and not a Python environment; name another folder in FER_KERAS_ENV")
     try:
@@ -89,7 +106,7 @@ def build(folder):
                 return
             say(f"making a Python environment with Keras in {folder}: a few hundred MB to download, 1.7 GB on disk, once")
             # `--clear` removes what an interrupted build left.
-            step("cannot make the environment", sys.executable, "-m", "venv", "--clear", folder)
+            step("cannot make the environment", program, "-m", "venv", "--clear", folder)
             pip = (interpreter(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
             step("pip failed", *pip, "--requirement", REQUIREMENTS)
             (folder / ".complete").write_text(requirements_digest(), encoding="ascii")

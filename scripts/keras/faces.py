@@ -104,7 +104,7 @@ class Canvas:
         return edge(nearest, soft)
 
     def lens(self, x, width, ends, top, bottom, slant=0.0, soft=0.012, power=1.0):
-        """The region between two arcs that meet at height `ends`, at `x` plus and minus `width`; a `power` of 0.5 rounds it."""
+        """The region between two arcs that meet at height `ends`, at `x` ± `width`; a `power` of 0.5 rounds it."""
         u = (self.x - x) / width
         arc = np.clip(1 - u * u, 0, None) ** power
         middle = ends + slant * u
@@ -130,8 +130,8 @@ def head(canvas, face):
     for side in (-1, 1):
         canvas.paint(canvas.ellipse(side * 0.78, 0.02, 0.10, 0.19, 0.02), skin * 0.72)
     mask = canvas.ellipse(0, -0.08, 0.78, 1.0, 0.02) * (1 - 0.999 * (canvas.y > 0.0))
-    jaw = edge(np.hypot(canvas.x / (0.78 - 0.16 * np.clip(canvas.y, 0, 1) ** 1.5), canvas.y / 0.96) - 1, 0.02) * (canvas.y >= 0)
-    mask = np.maximum(mask, jaw)
+    taper = 0.78 - 0.16 * np.clip(canvas.y, 0, 1) ** 1.5
+    mask = np.maximum(mask, edge(np.hypot(canvas.x / taper, canvas.y / 0.96) - 1, 0.02) * (canvas.y >= 0))
     canvas.paint(mask, skin)
     # Light on a ball, from above and a little aside.
     nx, ny = canvas.x / 0.95, canvas.y / 1.25

@@ -3,8 +3,8 @@
     python3 scripts/keras/golden.py MODEL.keras|MODEL.h5 [-o tests/golden/notebook.safetensors]
 
 The file holds `input`, float32 `[16, H, W, C]` in 0..1, and `probabilities`, float32 `[16, classes]`. The images are drawn:
-faces of every emotion, faces in other light with noise, and noise, black, white and a gradient. The same machine gives the same
-bytes on every run.
+faces of every emotion, faces in other light with noise, and noise, black, white and a gradient. The same machine gives the
+same bytes on every run.
 """
 
 import env

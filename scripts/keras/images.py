@@ -1,6 +1,6 @@
 """Decodes images with Pillow, by rules stated here and nowhere else on the Python side.
 
-First frame only; the EXIF orientation is applied; alpha is dropped, not blended; 16-bit samples are reduced to their high byte.
+First frame only; the EXIF orientation is applied; alpha is dropped, not blended; of 16-bit samples the high byte counts.
 Gray is Pillow's "L": (19595 R + 38470 G + 7471 B + 32768) >> 16.
 """
 

@@ -44,9 +44,13 @@ class Classifier:
             raise UserError(f"{path}: no such file")
         try:
             self.saved_by = saved_by(self.path)
+        except Exception as error:
+            raise UserError(f"{path}: not a Keras model: {short(error)}") from None
+        try:
             self.model = keras.models.load_model(self.path, compile=False)
         except Exception as error:
-            raise UserError(f"{path}: Keras cannot load it: {one_line(error)}") from None
+            versions = f"Keras {keras.__version__} cannot load this model, saved by Keras {self.saved_by}"
+            raise UserError(f"{path}: {versions}: {short(error)}") from None
 
         inputs, outputs = self.model.inputs, self.model.outputs
         if not inputs or len(inputs) != 1 or len(outputs) != 1:
@@ -96,6 +100,7 @@ def saved_by(path):
         return version.decode() if isinstance(version, bytes) else version
 
 
-def one_line(error):
+def short(error):
+    """The first line of an error, at most 200 characters of it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:200] if lines else type(error).__name__

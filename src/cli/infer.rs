@@ -1,6 +1,6 @@
 //! `fer infer`: classifies images and writes a record an image.
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -55,10 +55,9 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     }
     let labels = classifier.spec().labels.clone();
 
-    let streams = file.is_none() && !std::io::stdout().is_terminal();
     let out: Box<dyn Write> = match &file {
         Some(file) => Box::new(BufWriter::new(file.as_file())),
-        None if streams => Box::new(BufWriter::new(std::io::stdout())),
+        // Goes out line by line, so that whoever reads it sees each record when it is there.
         None => Box::new(std::io::stdout().lock()),
     };
     let mut report = format.report(&labels, out);

@@ -24,8 +24,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Classify images.
+    #[command(
+        after_help = "Exit code: 0 if all images were read, 1 if some were not (their records say why), 2 if nothing ran."
+    )]
     Infer(infer::Args),
     /// Check that two models, engines or providers, or an engine and Keras, answer the same.
+    #[command(
+        after_help = "Exit code: 0 if every comparison holds, 1 if one does not, 2 if nothing could be compared."
+    )]
     Parity(parity::Args),
     /// Show what this machine can do: ONNX Runtime, providers that start, GPUs, built-in models.
     Doctor(doctor::Args),
@@ -43,8 +49,13 @@ enum Outcome {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // The image decoders are fenced: a panic in one becomes that image's error, and its text is of no use to anyone.
-    std::panic::set_hook(Box::new(|_| {}));
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // A panic in an image decoder becomes that image's error.
+        if !fer::image::is_decoding() {
+            hook(info);
+        }
+    }));
     let host = Host::from_env();
     let result = match Cli::parse().command {
         Command::Infer(args) => infer::run(args, &host),

@@ -9,9 +9,10 @@ use std::str::FromStr;
 use bytes::Bytes;
 
 use super::burn::{self, BuiltinModel};
-use super::ort::{self, Provider, ProviderOptions};
+use super::ort::library::{self, Library};
+use super::ort::{self, ModelSource, Provider, ProviderOptions};
 use super::{Classifier, EngineError};
-use crate::onnx::OnnxModel;
+use crate::onnx::{self, OnnxModel};
 use crate::runtime::{Host, NotFound, Origin};
 use crate::spec::ModelSpec;
 
@@ -73,10 +74,11 @@ pub struct LoadOptions {
 /// The model that is meant, read but not yet started.
 struct Model {
     name: String,
-    path: Option<PathBuf>,
-    builtin: Option<&'static BuiltinModel>,
-    file: Option<OnnxModel>,
     spec: ModelSpec,
+    source: ModelSource,
+    /// The compiled-in model that this is, be it by name or as a file of the same bytes.
+    compiled: Option<&'static BuiltinModel>,
+    notes: Vec<String>,
 }
 
 /// Loads a model into an engine.
@@ -91,106 +93,108 @@ pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, E
             options.provider
         )));
     }
-    let model = find_model(options)?;
-    match options.engine {
-        EngineChoice::Burn => load_burn(model, options, None),
-        EngineChoice::Ort => load_ort(&model, options, host),
-        EngineChoice::Auto => match crate::runtime::locate(options.ort_lib.as_deref(), host) {
-            // A library that the user named, or a provider that only it has, is not to be replaced by anything.
-            Err(e) if matches!(e, NotFound::WrongPath { .. }) || options.provider != Provider::Cpu => Err(e.into()),
-            Err(e) if model.builtin.is_none() => {
-                Err(EngineError::Unusable(format!("{} is not compiled in, so it needs ONNX Runtime: {e}", model.name)))
-            }
-            Err(_) => load_burn(model, options, Some("ONNX Runtime is not installed".into())),
-            Ok(found) => match ort::library::open(&found) {
-                Err(e)
-                    if model.builtin.is_some()
-                        && options.provider == Provider::Cpu
-                        && !matches!(found.origin, Origin::Option | Origin::Environment) =>
-                {
-                    load_burn(model, options, Some(e.to_string()))
-                }
-                _ => load_ort(&model, options, host),
-            },
-        },
+    let mut model = find_model(options)?;
+    if options.engine == EngineChoice::Burn {
+        return load_burn(model, options);
+    }
+    let located = crate::runtime::locate(options.ort_lib.as_deref(), host);
+    // A library that the user named, or a provider that only it has, is not to be replaced by anything.
+    let named = match &located {
+        Ok(found) => matches!(found.origin, Origin::Option | Origin::Environment),
+        Err(e) => matches!(e, NotFound::WrongPath { .. }),
+    };
+    let may_be_burn = options.engine == EngineChoice::Auto && !named && options.provider == Provider::Cpu;
+    match located.map_err(EngineError::from).and_then(|found| library::open(&found)) {
+        Ok(library) => load_ort(model, options, library),
+        Err(e) if !may_be_burn => Err(e),
+        Err(e) if model.compiled.is_none() => {
+            Err(EngineError::Unusable(format!("{} is not compiled in, so it needs ONNX Runtime: {e}", model.name)))
+        }
+        Err(EngineError::NotFound(_)) => {
+            model.notes.push("ONNX Runtime is not installed (`fer runtime install` gets it): running on burn".into());
+            load_burn(model, options)
+        }
+        Err(e) => {
+            model.notes.push(format!("{e}: running on burn"));
+            load_burn(model, options)
+        }
     }
 }
 
 fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
     let named = options.model.as_deref();
-    let is_file = |name: &str| Path::new(name).exists();
     let builtin =
         match named {
             None => Some(burn::default_model().ok_or_else(|| {
                 EngineError::Unusable("no model is compiled in; name an ONNX file with --model".into())
             })?),
-            Some(name) if !is_file(name) => burn::find(name),
+            Some(name) if !Path::new(name).exists() => Some(burn::find(name).ok_or_else(|| {
+                EngineError::Unusable(format!(
+                    "there is no file {name} and no built-in model of that name (there is {})",
+                    known()
+                ))
+            })?),
             Some(_) => None,
         };
-    if let Some(builtin) = builtin {
-        let header = crate::onnx::read_header(&Bytes::from_static(builtin.onnx), builtin.name)?;
-        let spec = ModelSpec::resolve(&header, &options.meta, builtin.name)?;
-        let name = format!("{} (built in)", builtin.name);
-        return Ok(Model { name, path: None, builtin: Some(builtin), file: None, spec });
-    }
-    let path = PathBuf::from(named.unwrap_or_default());
-    if !path.exists() {
-        let known: Vec<&str> = burn::models().iter().map(|m| m.name).collect();
-        return Err(EngineError::Unusable(format!(
-            "there is no file {} and no built-in model of that name (there is {})",
-            path.display(),
-            known.join(", ")
-        )));
-    }
-    let file = OnnxModel::read(&path)?;
-    let name = path.display().to_string();
-    let spec = ModelSpec::resolve(&file.header, &options.meta, &name)?;
-    let builtin = burn::models().iter().find(|m| m.onnx == file.bytes);
-    Ok(Model { name, path: Some(path), builtin, file: Some(file), spec })
-}
-
-fn load_burn(model: Model, options: &LoadOptions, because: Option<String>) -> Result<Box<dyn Classifier>, EngineError> {
-    let Some(builtin) = model.builtin else {
-        let known: Vec<&str> = burn::models().iter().map(|m| m.name).collect();
-        return Err(EngineError::Unusable(format!(
-            "--engine burn runs compiled-in models ({}), and {} is none; compile it in with `FER_MODEL={} cargo build \
-             --release`, or use --engine ort",
-            known.join(", "),
-            model.name,
-            model.name
-        )));
-    };
-    let notes = because.into_iter().collect();
-    Ok(Box::new(burn::BurnClassifier::load(builtin, model.name, model.spec, options.threads, notes)))
-}
-
-fn load_ort(model: &Model, options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, EngineError> {
-    let found = crate::runtime::locate(options.ort_lib.as_deref(), host)?;
-    let library = ort::library::open(&found)?;
     let mut notes = Vec::new();
-    let source = match (&model.file, &model.path, model.builtin) {
-        (Some(file), Some(path), _) if file.external_data => {
-            notes.push("weights in external files are run as they are: tiny ones are not flushed".into());
-            ort::ModelSource::Path(path)
+    let (name, source, header, compiled) = match builtin {
+        Some(builtin) => {
+            let bytes = Bytes::from_static(builtin.onnx);
+            let header = onnx::read_header(&bytes, builtin.name)?;
+            (format!("{} (built in)", builtin.name), ModelSource::Bytes(bytes), header, Some(builtin))
         }
-        (Some(file), ..) => {
+        None => {
+            let path = PathBuf::from(named.unwrap_or_default());
+            let name = path.display().to_string();
+            let file = OnnxModel::read(&path)?;
+            let compiled = burn::models().iter().find(|m| m.onnx == file.bytes);
             if file.flushed > 0 {
-                let tiny = crate::onnx::flush::TINY;
-                notes.push(format!("{} weights smaller than {tiny:e} set to zero, for speed", file.flushed));
+                notes.push(format!("{} weights below {:e} set to zero, for speed", file.flushed, onnx::flush::TINY));
             }
-            ort::ModelSource::Bytes(&file.bytes)
+            let source = if file.external_data {
+                notes.push("weights in other files are run as they are: tiny ones are not set to zero".into());
+                ModelSource::Path(path)
+            } else {
+                ModelSource::Bytes(file.bytes)
+            };
+            (name, source, file.header, compiled)
         }
-        (None, _, Some(builtin)) => ort::ModelSource::Bytes(builtin.onnx),
-        (None, _, None) => return Err(EngineError::Unusable(format!("{} has no ONNX file", model.name))),
     };
-    if !model.spec.assumed.is_empty() {
-        notes.push(format!("assumed, as the file does not say: {}", model.spec.assumed.join("; ")));
+    let spec = ModelSpec::resolve(&header, &options.meta, &name)?;
+    if !spec.assumed.is_empty() {
+        notes.push(format!("assumed, as the file does not say: {}", spec.assumed.join("; ")));
     }
+    Ok(Model { name, spec, source, compiled, notes })
+}
+
+/// The names of the compiled-in models.
+fn known() -> String {
+    burn::models().iter().map(|m| m.name).collect::<Vec<_>>().join(", ")
+}
+
+fn load_burn(model: Model, options: &LoadOptions) -> Result<Box<dyn Classifier>, EngineError> {
+    let Some(compiled) = model.compiled else {
+        let Model { name, .. } = model;
+        return Err(EngineError::Unusable(format!(
+            "--engine burn runs compiled-in models ({}), and {name} is none; compile it in with `FER_MODEL={name} cargo \
+             build --release`, or use --engine ort",
+            known()
+        )));
+    };
+    Ok(Box::new(burn::BurnClassifier::load(compiled, model.name, model.spec, options.threads, model.notes)))
+}
+
+fn load_ort(
+    model: Model,
+    options: &LoadOptions,
+    library: &'static Library,
+) -> Result<Box<dyn Classifier>, EngineError> {
     let session = ort::SessionOptions {
         provider: options.provider,
         provider_options: &options.provider_options,
         threads: options.threads,
         images: options.images,
     };
-    Ok(Box::new(ort::OrtClassifier::load(library, source, &model.name, model.spec.clone(), &session, notes)?))
+    let Model { name, spec, source, notes, .. } = model;
+    Ok(Box::new(ort::OrtClassifier::load(library, &source, &name, spec, &session, notes)?))
 }

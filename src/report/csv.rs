@@ -36,7 +36,8 @@ impl Report for Csv<'_> {
                 row.push(reason.clone());
             }
         }
-        Ok(self.out.write_record(row)?)
+        self.out.write_record(row)?;
+        self.out.flush()
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -6,8 +6,9 @@ pub mod provider;
 
 pub use provider::{Provider, ProviderOptions};
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use bytes::Bytes;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
@@ -17,12 +18,12 @@ use super::{Classifier, Description, EngineError};
 use crate::spec::ModelSpec;
 
 /// Where a session gets its model from.
-#[derive(Debug, Clone, Copy)]
-pub enum ModelSource<'a> {
+#[derive(Debug, Clone)]
+pub enum ModelSource {
     /// An ONNX file's bytes.
-    Bytes(&'a [u8]),
+    Bytes(Bytes),
     /// An ONNX file whose weights lie beside it.
-    Path(&'a Path),
+    Path(PathBuf),
 }
 
 /// How a session is to run.
@@ -57,7 +58,7 @@ impl OrtClassifier {
     /// Runtime refuses the model.
     pub fn load(
         library: &'static Library,
-        source: ModelSource<'_>,
+        source: &ModelSource,
         name: &str,
         spec: ModelSpec,
         options: &SessionOptions<'_>,
@@ -117,7 +118,7 @@ fn builder(library: &Library, options: &SessionOptions<'_>) -> Result<SessionBui
         .map_err(|e| refuse(&e))
 }
 
-fn commit(builder: &mut SessionBuilder, source: ModelSource<'_>, name: &str) -> Result<Session, EngineError> {
+fn commit(builder: &mut SessionBuilder, source: &ModelSource, name: &str) -> Result<Session, EngineError> {
     let session = match source {
         ModelSource::Bytes(bytes) => builder.commit_from_memory(bytes),
         ModelSource::Path(path) => builder.commit_from_file(path),

@@ -69,7 +69,7 @@ impl Placement {
 /// Starts a session on a provider and says where its operators ran.
 pub(super) fn start(
     library: &Library,
-    source: ModelSource<'_>,
+    source: &ModelSource,
     name: &str,
     spec: &ModelSpec,
     options: &SessionOptions<'_>,
