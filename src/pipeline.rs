@@ -73,10 +73,22 @@ pub fn run(
 
 /// Decodes images until there are no more.
 fn work(sources: &[Source], window: &Window, preprocessor: &Preprocessor, sender: &SyncSender<(usize, Loaded)>) {
+    let _guard = CloseOnPanic(window);
     while let Some(index) = window.claim() {
         let tensor = read(&sources[index]).map(|pixels| preprocessor.tensor(pixels));
         if sender.send((index, tensor)).is_err() {
             return;
+        }
+    }
+}
+
+/// Ends the whole work if its thread panics: the image it had in hand would be waited for without end.
+struct CloseOnPanic<'a>(&'a Window);
+
+impl Drop for CloseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
         }
     }
 }
@@ -183,5 +195,136 @@ impl Window {
     fn close(&self) {
         self.lock().next = self.len;
         self.room.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Description;
+    use crate::spec::{Layout, ModelSpec, OutputKind, Resize};
+    use std::path::PathBuf;
+
+    /// Answers with the mean of each image's pixels, and may fail on the n-th batch.
+    struct Fake {
+        spec: ModelSpec,
+        description: Description,
+        batches: Vec<usize>,
+        fails_on: Option<usize>,
+    }
+
+    impl Fake {
+        fn new(fixed_batch: Option<usize>, fails_on: Option<usize>) -> Self {
+            let spec = ModelSpec {
+                labels: vec!["dark".into(), "light".into()],
+                layout: Layout::Nhwc,
+                width: 2,
+                height: 2,
+                channels: 1,
+                scale: 1.0 / 255.0,
+                mean: Vec::new(),
+                std: Vec::new(),
+                resize: Resize::Nearest,
+                output: OutputKind::Probabilities,
+                fixed_batch,
+                assumed: Vec::new(),
+            };
+            let description = Description {
+                engine: "fake",
+                provider: "cpu".into(),
+                model: "fake".into(),
+                library: String::new(),
+                notes: Vec::new(),
+            };
+            Self { spec, description, batches: Vec::new(), fails_on }
+        }
+    }
+
+    impl Classifier for Fake {
+        fn spec(&self) -> &ModelSpec {
+            &self.spec
+        }
+        fn description(&self) -> &Description {
+            &self.description
+        }
+        fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+            if self.fails_on == Some(self.batches.len()) {
+                return Err(EngineError::Unusable("the fake fails".into()));
+            }
+            self.batches.push(n);
+            let mean = |image: &[f32]| image.iter().sum::<f32>() / image.len() as f32;
+            Ok(input.chunks_exact(4).map(mean).flat_map(|m| [1.0 - m, m]).collect())
+        }
+    }
+
+    /// `count` images, each of its own gray; the index tells the gray. Every seventh is no image.
+    fn images(folder: &std::path::Path, count: usize) -> Vec<Source> {
+        let image = |i: usize| {
+            let path: PathBuf = folder.join(format!("{i}.pgm"));
+            let bytes = if i % 7 == 3 { b"no image".to_vec() } else { [b"P5 2 2 255\n", &[i as u8; 4][..]].concat() };
+            std::fs::write(&path, bytes).unwrap();
+            Source::File(path)
+        };
+        (0..count).map(image).collect()
+    }
+
+    fn run_fake(fake: &mut Fake, sources: &[Source], batch_size: usize) -> (Vec<Record>, Result<(), RunError>) {
+        let mut records = Vec::new();
+        let result = run(sources, fake, Options { batch_size, workers: 4 }, &mut |record| {
+            records.push(record);
+            Ok(())
+        });
+        (records, result)
+    }
+
+    #[test]
+    fn records_keep_the_order_whatever_the_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = images(folder.path(), 100);
+        for (batch_size, fixed) in [(1, None), (3, None), (64, None), (1000, None), (8, Some(5))] {
+            let mut fake = Fake::new(fixed, None);
+            let (records, result) = run_fake(&mut fake, &sources, batch_size);
+            result.unwrap();
+            assert_eq!(records.len(), 100);
+            for (i, record) in records.iter().enumerate() {
+                assert_eq!(record.path, sources[i].name());
+                match &record.outcome {
+                    Ok(p) => assert!((p.probabilities[1] - i as f32 / 255.0).abs() < 1e-6, "image {i}: {p:?}"),
+                    Err(_) => assert_eq!(i % 7, 3),
+                }
+            }
+            assert!(fake.batches.iter().all(|n| fixed.map_or(*n <= batch_size, |f| *n == f)), "{:?}", fake.batches);
+        }
+    }
+
+    #[test]
+    fn an_engine_that_fails_ends_the_run_after_what_was_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = images(folder.path(), 50);
+        let (records, result) = run_fake(&mut Fake::new(None, Some(2)), &sources, 8);
+        assert!(matches!(result, Err(RunError::Engine(_))));
+        assert!((16..40).contains(&records.len()), "two batches and their errors: {}", records.len());
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_ends_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = images(folder.path(), 50);
+        let mut seen = 0;
+        let result = run(&sources, &mut Fake::new(None, None), Options { batch_size: 4, workers: 3 }, &mut |_| {
+            seen += 1;
+            if seen == 5 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        });
+        assert!(matches!(result, Err(RunError::Output(_))));
+        assert_eq!(seen, 5);
+    }
+
+    #[test]
+    fn no_images_no_batches() {
+        let mut fake = Fake::new(None, None);
+        assert!(run_fake(&mut fake, &[], 8).0.is_empty());
+        let bad = vec![Source::Unusable { path: "x".into(), reason: "y".into() }; 40];
+        assert_eq!(run_fake(&mut fake, &bad, 8).0.len(), 40);
+        assert!(fake.batches.is_empty());
     }
 }

@@ -66,7 +66,7 @@ fn what_the_file_does_not_say_is_taken_from_its_shapes_and_told() {
 fn the_last_operator_tells_logits_from_probabilities() {
     let dims = [Open, N(1), N(2), N(2)];
     let behind = |op: &str| linear(&dims, 4, 7, true, |_, _| 0.0).node(op, &["output"], "last", &[]);
-    let mut rows = vec![
+    let mut rows = [
         (linear(&dims, 4, 7, true, |_, _| 0.0), OutputKind::Probabilities),
         (linear(&dims, 4, 7, false, |_, _| 0.0), OutputKind::Logits),
         (behind("Identity"), OutputKind::Probabilities),

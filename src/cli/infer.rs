@@ -1,6 +1,6 @@
 //! `fer infer`: classifies images and writes a record an image.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -62,7 +62,9 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     };
     let mut report = format.report(&labels, out);
     report.begin()?;
-    let mut progress = (!args.quiet).then(|| Progress::new(sources.len(), "classifying"));
+    // Records that run over the terminal are progress enough, and a bar would tear them.
+    let records_are_seen = file.is_none() && std::io::stdout().is_terminal();
+    let mut progress = (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
     let options = pipeline::Options {
         batch_size: usize::from(args.batch_size),

@@ -65,7 +65,7 @@ impl OrtClassifier {
         mut notes: Vec<String>,
     ) -> Result<Self, EngineError> {
         let provider = options.provider;
-        let mut session = if provider == Provider::Cpu {
+        let session = if provider == Provider::Cpu {
             commit(&mut builder(library, options)?, source, name)?
         } else {
             let (session, placement) = placement::start(library, source, name, &spec, options)?;
@@ -79,10 +79,6 @@ impl OrtClassifier {
             library: library.to_string(),
             notes,
         };
-        // A single image shows whether the shapes are what the header says, before a folder's worth of work is begun.
-        if spec.fixed_batch.is_none() && spec.assumed.iter().any(|a| a.starts_with("layout")) {
-            run(&mut session, &vec![0.0; spec.image_len()], spec.input_shape(1), name)?;
-        }
         Ok(Self { session, spec, description })
     }
 }
