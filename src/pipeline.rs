@@ -38,6 +38,9 @@ pub enum RunError {
     Output(#[from] std::io::Error),
 }
 
+/// The most that the tensors of one batch take: 256 MiB. A model of large images gets smaller batches.
+const MAX_BATCH_BYTES: usize = 256 << 20;
+
 /// An image's tensor, or why there is none.
 type Loaded = Result<Vec<f32>, String>;
 
@@ -52,7 +55,8 @@ pub fn run(
     options: Options,
     emit: &mut dyn FnMut(Record) -> std::io::Result<()>,
 ) -> Result<(), RunError> {
-    let batch_size = options.batch_size.max(1);
+    let image_bytes = classifier.spec().image_len() * size_of::<f32>();
+    let batch_size = options.batch_size.clamp(1, (MAX_BATCH_BYTES / image_bytes).max(1));
     let preprocessor = Preprocessor::new(classifier.spec());
     // One batch is decoded while another is computed.
     let window = Window::new(sources.len(), 2 * batch_size);
@@ -63,33 +67,33 @@ pub fn run(
             scope.spawn(move || work(sources, window, preprocessor, &sender));
         }
         drop(sender);
-        let result = collect(sources, classifier, batch_size, &window, &receiver, emit);
-        // On an error the workers may still wait for room in the window or the channel.
-        window.close();
-        drop(receiver);
-        result
+        // However this ends, be it by a panic, the workers must not go on waiting for room.
+        let _close = CloseOnDrop(&window);
+        let receiver = receiver;
+        collect(sources, classifier, batch_size, &window, &receiver, emit)
     })
 }
 
 /// Decodes images until there are no more.
 fn work(sources: &[Source], window: &Window, preprocessor: &Preprocessor, sender: &SyncSender<(usize, Loaded)>) {
-    let _guard = CloseOnPanic(window);
+    // A worker that panics takes the image in its hand with it.
+    let close = CloseOnDrop(window);
     while let Some(index) = window.claim() {
         let tensor = read(&sources[index]).map(|pixels| preprocessor.tensor(pixels));
         if sender.send((index, tensor)).is_err() {
-            return;
+            break;
         }
     }
+    // No more images: others may still have work in hand, and the window is at its end anyway.
+    std::mem::forget(close);
 }
 
-/// Ends the whole work if its thread panics: the image it had in hand would be waited for without end.
-struct CloseOnPanic<'a>(&'a Window);
+/// Ends the whole work when it goes out of scope, a panic included: nobody then waits for what will never come.
+struct CloseOnDrop<'a>(&'a Window);
 
-impl Drop for CloseOnPanic<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.close();
-        }
+        self.0.close();
     }
 }
 
@@ -117,7 +121,7 @@ fn collect(
 ) -> Result<(), RunError> {
     let classes = classifier.spec().labels.len();
     let mut early = BTreeMap::new();
-    let mut batch = Vec::with_capacity(batch_size.min(sources.len()) * classifier.spec().image_len());
+    let mut batch = Vec::new();
     // The records of this batch: `Ok` for a row of it.
     let mut waiting: Vec<(usize, Result<(), String>)> = Vec::new();
     let mut rows = 0;
@@ -304,6 +308,28 @@ mod tests {
         let (records, result) = run_fake(&mut Fake::new(None, Some(2)), &sources, 8);
         assert!(matches!(result, Err(RunError::Engine(_))));
         assert!((16..40).contains(&records.len()), "two batches and their errors: {}", records.len());
+    }
+
+    #[test]
+    fn an_engine_that_panics_hangs_nothing() {
+        struct Panics(Fake);
+        impl Classifier for Panics {
+            fn spec(&self) -> &ModelSpec {
+                self.0.spec()
+            }
+            fn description(&self) -> &Description {
+                self.0.description()
+            }
+            fn forward(&mut self, _: &[f32], _: usize) -> Result<Vec<f32>, EngineError> {
+                panic!("the engine panics, as the test wants");
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let sources = images(folder.path(), 200);
+        let mut engine = Panics(Fake::new(None, None));
+        let options = Options { batch_size: 2, workers: 2 };
+        let run = std::panic::AssertUnwindSafe(|| run(&sources, &mut engine, options, &mut |_| Ok(())));
+        assert!(std::panic::catch_unwind(run).is_err(), "and it ends, rather than hang");
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub const EMOTIONS: [&str; 7] = ["angry", "disgust", "fear", "happy", "neutral",
 /// Images wider or higher than this are not what a classifier's input is made of: a file that says so is refused.
 const MAX_INPUT_SIDE: usize = 4096;
 
+/// The most values of a batch that a file may fix: 1 GiB of float32.
+const MAX_BATCH_LEN: usize = 1 << 28;
+
 /// A model that `fer` can't feed, and why.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{model}: {problem}")]
@@ -168,6 +171,9 @@ impl Resolver<'_> {
         if input.elem_type != crate::onnx::ELEM_FLOAT {
             return Err(format!("its input '{}' does not take float32; export it with a float32 input", input.name));
         }
+        if output.elem_type != crate::onnx::ELEM_FLOAT {
+            return Err(format!("its output '{}' is not float32; export it with a float32 output", output.name));
+        }
         let dims = match &input.dims {
             Some(dims) if dims.len() == 4 => dims.clone(),
             Some(dims) => {
@@ -188,6 +194,10 @@ impl Resolver<'_> {
         let (width, height) = self.size(w, h)?;
         let channels = self.channels(c)?;
         let labels = self.labels(output)?;
+        let fits = |n: usize| n.checked_mul(width * height * channels).is_some_and(|len| len <= MAX_BATCH_LEN);
+        if let Some(n) = dims[0].filter(|n| !fits(*n)) {
+            return Err(format!("it takes {n} images at once, which is over 1 GiB; export it with an open batch"));
+        }
         Ok(ModelSpec {
             layout,
             width,

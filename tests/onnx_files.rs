@@ -84,6 +84,12 @@ fn models_that_can_not_be_fed_are_refused() {
     let gray = [Open, N(1), N(2), N(2)];
     let good = || linear(&gray, 4, 7, true, |_, _| 0.0);
     let five_outputs = (0..4).fold(good(), |m, i| m.output(&format!("extra{i}"), &[Open, N(7)]));
+    let mut half_output = good();
+    half_output.proto.graph.mut_or_insert_default().output[0]
+        .type_
+        .mut_or_insert_default()
+        .mut_tensor_type()
+        .elem_type = 10;
     let mut no_shape = good();
     no_shape.proto.graph.mut_or_insert_default().input[0].type_.mut_or_insert_default().mut_tensor_type().shape =
         Default::default();
@@ -98,6 +104,9 @@ fn models_that_can_not_be_fed_are_refused() {
         (linear(&[Open, N(1), N(90_000), N(2)], 4, 7, true, |_, _| 0.0), &[], "4096"),
         (linear(&gray, 4, 1, true, |_, _| 0.0), &[], "two or more"),
         (no_shape, &[], "--meta layout="),
+        (linear(&[N(1 << 40), N(1), N(2), N(2)], 4, 7, true, |_, _| 0.0), &[], "open batch"),
+        (linear(&[N(1 << 62), N(1), N(2), N(2)], 4, 7, true, |_, _| 0.0), &[], "open batch"),
+        (half_output, &[], "float32 output"),
         (good(), &["size=3x2"], "3x2"),
         (good(), &["size=big"], "48x48"),
         (good(), &["channels=3"], "3 channels"),
@@ -187,7 +196,7 @@ fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
             "5 outputs",
         ),
         (folder.path().join("absent.onnx").display().to_string(), "no file"),
-        (folder.path().display().to_string(), "can't read the model"),
+        (folder.path().display().to_string(), "no plain file"),
     ];
     let mut wrong = Vec::new();
     for (model, word) in &rows {

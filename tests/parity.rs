@@ -2,10 +2,8 @@
 
 mod common;
 
-use std::path::PathBuf;
-
 use common::Dim::{N, Open};
-use common::{all_right, data, keras, linear, ort, run, run_without_ort};
+use common::{all_right, data, keras, keras_file, linear, ort, run, run_without_ort};
 
 #[test]
 fn the_compiled_in_model_answers_what_keras_answered() {
@@ -53,12 +51,15 @@ fn two_targets_are_compared_and_a_difference_is_exit_code_1() {
     run(&["parity", "--reference", &right, "--candidate", &off, "--atol", "0.1"]).expect(0);
     let one_unread = ["parity", "--reference", &right, "--candidate", &right, "examples/faces", "README.md"];
     let run = run(&one_unread).expect(0);
-    assert!(run.stdout.contains("images        7"), "{}", run.stdout);
+    assert!(run.stdout.contains("images        7") && run.stdout.contains("unanswered    1"), "{}", run.stdout);
 }
 
 #[test]
 fn what_can_not_be_compared_is_exit_code_2() {
-    let rows: [(&[&str], &str); 7] = [
+    let rows: [(&[&str], &str); 10] = [
+        (&["--atol", "nan"], "no number from 0 up"),
+        (&["--rtol", "inf"], "no number from 0 up"),
+        (&["--reference", "notebook", "--candidate", "notebook", "-"], "name files"),
         (&["--reference", "notebook@burn"], "--candidate"),
         (&["examples/faces"], "--reference"),
         (&["--keras", "no.keras", "examples/faces"], "no.keras"),
@@ -77,19 +78,9 @@ fn what_can_not_be_compared_is_exit_code_2() {
     all_right(wrong);
 }
 
-/// The Keras file of the notebook model lies outside the repository, with the data.
-fn keras_model() -> Option<PathBuf> {
-    let file = common::root().join("../shared/models/notebook.keras");
-    if file.is_file() {
-        return Some(file);
-    }
-    eprintln!("SKIPPED: the Keras model {} is not here", file.display());
-    None
-}
-
 #[test]
 fn keras_itself_agrees_on_drawn_images_of_every_kind() {
-    let (Some(_), Some(_), Some(model)) = (ort(), keras(), keras_model()) else { return };
+    let (Some(_), Some(_), Some(model)) = (ort(), keras(), keras_file("notebook.keras")) else { return };
     let model = model.display().to_string();
     let images = ["examples/faces", "tests/fixtures/images"];
     for candidate in ["notebook@burn", "models/notebook.onnx@ort:cpu"] {
@@ -100,7 +91,9 @@ fn keras_itself_agrees_on_drawn_images_of_every_kind() {
 
 #[test]
 fn keras_itself_agrees_on_all_of_public_test() {
-    let (Some(_), Some(_), Some(data), Some(model)) = (ort(), keras(), data(), keras_model()) else { return };
+    let (Some(_), Some(_), Some(data), Some(model)) = (ort(), keras(), data(), keras_file("notebook.keras")) else {
+        return;
+    };
     let (model, images) = (model.display().to_string(), data.join("test").display().to_string());
     let run =
         run(&["parity", "--json", "--keras", &model, "--candidate", "models/notebook.onnx@ort", &images]).expect(0);
@@ -108,4 +101,36 @@ fn keras_itself_agrees_on_all_of_public_test() {
     let result = &checks[0]["result"];
     assert_eq!((&result["images"], &result["equal_labels"]), (&3589.into(), &3589.into()), "{result}");
     println!("max |Δ| on PublicTest: {}", result["max_difference"]);
+}
+
+/// A small Keras model as people build them today: RGB, the scaling inside the model, another number of classes.
+const RESCALING_MODEL: &str = "
+import sys, keras
+keras.utils.set_random_seed(3)
+layers = keras.layers
+model = keras.Sequential([
+    layers.Input((20, 24, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3, activation='relu'),
+    layers.BatchNormalization(), layers.GlobalAveragePooling2D(), layers.Dense(3, activation='softmax'),
+])
+model.save(sys.argv[1])
+";
+
+#[test]
+fn a_keras_model_of_ones_own_is_converted_and_agrees() {
+    let (Some(_), Some(python)) = (ort(), keras()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (model, onnx) = (path("own.keras"), path("own.onnx"));
+    let convert = common::path("scripts/keras/convert.py");
+    let steps: [&[&str]; 2] = [
+        &["-c", RESCALING_MODEL, &model],
+        &[&convert, &model, "-o", &onnx, "--scale", "1", "--labels", "left,middle,right"],
+    ];
+    for step in steps {
+        let done = std::process::Command::new(&python).args(step).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let check = ["parity", "--keras", &model, "--candidate", &onnx, "examples/faces", "tests/fixtures/images"];
+    let run = run(&check).expect(0);
+    assert!(run.stdout.contains("HOLDS") && run.stdout.contains("labels equal on 42"), "{}", run.stdout);
 }

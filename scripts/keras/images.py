@@ -25,9 +25,10 @@ def decode(path, channels):
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def pixels(path, width, height, channels):
-    """The image as u8 `[height, width, channels]`, resized by nearest neighbour if its size differs."""
+def pixels(path, width, height, channels, resize="nearest"):
+    """The image as u8 `[height, width, channels]`, resized if its size differs."""
     image = decode(path, channels)
     if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.NEAREST)
+        method = Image.Resampling.NEAREST if resize == "nearest" else Image.Resampling.BILINEAR
+        image = image.resize((width, height), method)
     return np.asarray(image).reshape(height, width, channels)

@@ -1,10 +1,11 @@
 """Runs a Keras classifier on images and writes its probabilities.
 
     python3 scripts/keras/predict.py MODEL.keras|MODEL.h5 --list FILE --output FILE.jsonl [--batch 64] [--scale S]
+                                     [--resize nearest|antialias]
 
 The list is a JSON array of paths. The output has one JSON line a path, in order: {"path": ..., "probabilities": [...]}, or
 {"path": ..., "error": ...} for an image that cannot be read. Images are decoded by images.py, independently of the Rust code,
-resized by nearest neighbour as Keras does, and multiplied by the scale in float32. Exit status: 0 if it ran, whatever the
+resized by nearest neighbour as Keras does (or antialiased), and multiplied by the scale in float32. Exit status: 0 if it ran, whatever the
 images; 2 if the arguments or the model are wrong.
 """
 
@@ -30,7 +31,7 @@ def main():
     classifier = Classifier(options.model)
     lines, said = [], time.monotonic()
     for start in range(0, len(paths), options.batch):
-        lines += predict(classifier, paths[start : start + options.batch], options.scale)
+        lines += predict(classifier, paths[start : start + options.batch], options.scale, options.resize)
         if time.monotonic() - said > 5:
             print(f"{len(lines)} of {len(paths)} images", file=sys.stderr, flush=True)
             said = time.monotonic()
@@ -45,6 +46,8 @@ def arguments():
     parser.add_argument("--batch", type=positive, default=64, metavar="N", help="images a batch; default: %(default)s")
     parser.add_argument("--scale", type=float, default=SCALE, metavar="S",
                         help="factor from 0..255 pixels to the input; default: 1/255")
+    parser.add_argument("--resize", choices=["nearest", "antialias"], default="nearest",
+                        help="how images of another size are resized; default: %(default)s")
     return parser.parse_args()
 
 
@@ -65,12 +68,12 @@ def read_list(path):
     return paths
 
 
-def predict(classifier, paths, scale):
+def predict(classifier, paths, scale, resize):
     """One record a path."""
     records, batch = [], []
     for path in paths:
         try:
-            batch.append(pixels(path, classifier.width, classifier.height, classifier.channels))
+            batch.append(pixels(path, classifier.width, classifier.height, classifier.channels, resize))
             records.append({"path": path})
         except Exception as error:  # Pillow's decoders raise many types; one bad image must not end the run
             records.append({"path": path, "error": getattr(error, "strerror", None) or str(error) or type(error).__name__})

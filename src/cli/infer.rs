@@ -1,5 +1,7 @@
 //! `fer infer`: classifies images and writes a record an image.
 
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +21,7 @@ use super::progress::Progress;
 pub struct Args {
     /// Images, folders, patterns ('faces/*.png'), @list.txt (one path a line), or - for one image on standard input.
     #[arg(required = true, value_name = "PATH")]
-    paths: Vec<String>,
+    paths: Vec<OsString>,
 
     #[command(flatten)]
     model: ModelArgs,
@@ -47,7 +49,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     }
     let sources = list(&args.paths)?;
     let format = args.format.unwrap_or_else(|| format_of(args.output.as_deref()));
-    let file = args.output.as_deref().map(open_output).transpose()?;
+    let output = args.output.as_deref().map(Output::open).transpose()?;
     let options = LoadOptions { images: Some(sources.len()), ..args.model.options() };
     let mut classifier = fer::engine::load(&options, host)?;
     if !args.quiet {
@@ -55,15 +57,15 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     }
     let labels = classifier.spec().labels.clone();
 
-    let out: Box<dyn Write> = match &file {
-        Some(file) => Box::new(BufWriter::new(file.as_file())),
+    let out: Box<dyn Write> = match &output {
+        Some(output) => Box::new(BufWriter::new(output.file()?)),
         // Goes out line by line, so that whoever reads it sees each record when it is there.
         None => Box::new(std::io::stdout().lock()),
     };
     let mut report = format.report(&labels, out);
     report.begin()?;
     // Records that run over the terminal are progress enough, and a bar would tear them.
-    let records_are_seen = file.is_none() && std::io::stdout().is_terminal();
+    let records_are_seen = args.output.is_none() && std::io::stdout().is_terminal();
     let mut progress = (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
     let options = pipeline::Options {
@@ -81,7 +83,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         Ok(()) => report.finish()?,
         Err(RunError::Output(e)) => return Err(e).context("can't write the results"),
         Err(RunError::Engine(e)) => {
-            // What was answered before is not to be lost with it.
+            // What was answered before is not lost on standard output; a file appears whole or not at all.
             report.finish()?;
             return Err(e.into());
         }
@@ -89,20 +91,20 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     drop(report);
     // The process ends soon: taking a session apart, allocation by allocation, would be time for nothing.
     std::mem::forget(classifier);
-    if let (Some(file), Some(path)) = (file, &args.output) {
-        file.persist(path).with_context(|| format!("can't write {}", path.display()))?;
+    if let Some(output) = output {
+        output.keep()?;
     }
     if failed == 0 {
         return Ok(Outcome::Done);
     }
     if !args.quiet {
-        super::say(format_args!("{failed} of {} images could not be read; their records say why", sources.len()));
+        super::say(format_args!("{failed} of {} images failed; their records say why", sources.len()));
     }
     Ok(Outcome::Failed)
 }
 
 /// The images that the arguments mean; an error if they mean none at all.
-pub fn list(paths: &[String]) -> Result<Vec<Source>> {
+pub fn list(paths: &[OsString]) -> Result<Vec<Source>> {
     let sources = sources::list(paths);
     let first = sources.iter().find_map(|s| match s {
         Source::Unusable { path, reason } => Some(format!("{path}: {reason}")),
@@ -121,19 +123,58 @@ fn format_of(output: Option<&Path>) -> Format {
     ending.and_then(|e| e.to_ascii_lowercase().parse().ok()).unwrap_or(Format::Table)
 }
 
-/// A temporary file beside the goal, so that an unwritable folder is known before the work.
-fn open_output(path: &Path) -> Result<NamedTempFile> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".fer-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The user's umask takes from it what it takes from any new file.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+/// Where the records go with --output.
+enum Output {
+    /// A file that takes its name only when it is whole.
+    Whole { file: NamedTempFile, path: PathBuf },
+    /// A pipe or device, which is written to as it is.
+    Stream(File),
+}
+
+impl Output {
+    /// Opens it, so that an unwritable place is known before the work.
+    fn open(path: &Path) -> Result<Self> {
+        let is_folder = path.is_dir() || path.as_os_str().to_string_lossy().ends_with(std::path::is_separator);
+        if is_folder {
+            bail!("--output {} is a folder; name a file", path.display());
+        }
+        // A link stays a link: the file that it leads to is written.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let existing = path.metadata().ok();
+        if existing.as_ref().is_some_and(|m| !m.is_file()) {
+            let file = File::options().write(true).open(&path);
+            return Ok(Self::Stream(file.with_context(|| format!("can't write {} (--output)", path.display()))?));
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".fer-").suffix(".tmp");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // Of a new file the user's umask takes what it takes from any.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let file =
+            builder.tempfile_in(folder).with_context(|| format!("can't write in {} (--output)", folder.display()))?;
+        if let Some(existing) = existing {
+            file.as_file().set_permissions(existing.permissions()).context("can't set the output's permissions")?;
+        }
+        Ok(Self::Whole { file, path })
     }
-    if path.is_dir() {
-        bail!("--output {} is a folder; name a file", path.display());
+
+    fn file(&self) -> Result<File> {
+        let file = match self {
+            Self::Whole { file, .. } => file.as_file(),
+            Self::Stream(file) => file,
+        };
+        file.try_clone().context("can't open the output twice")
     }
-    builder.tempfile_in(folder).with_context(|| format!("can't write in {} (--output)", folder.display()))
+
+    /// Gives the file its name.
+    fn keep(self) -> Result<()> {
+        if let Self::Whole { file, path } = self {
+            file.persist(&path).with_context(|| format!("can't write {}", path.display()))?;
+        }
+        Ok(())
+    }
 }

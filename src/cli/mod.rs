@@ -8,6 +8,7 @@ mod progress;
 mod runtime;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -68,7 +69,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::from(1),
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("fer: error: {e:#}");
+            say(format_args!("error: {}", one_line(&e)));
             ExitCode::from(2)
         }
     }
@@ -82,7 +83,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Says something to the user on stderr.
+/// An error with its causes, but for those whose text it holds already.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
+        "" => cause,
+        _ if line.contains(&cause) => line,
+        _ => format!("{line}: {cause}"),
+    })
+}
+
+/// Says something to the user on stderr; if nobody can hear it, the work goes on.
 fn say(text: impl Display) {
-    eprintln!("fer: {text}");
+    let _ = writeln!(std::io::stderr(), "fer: {text}");
 }

@@ -31,7 +31,7 @@ pub struct EngineArgs {
     pub provider_option: Vec<(String, String)>,
 
     /// Compute threads [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
 
     /// ONNX Runtime's library, a file or its folder [default: searched, see `fer doctor`].

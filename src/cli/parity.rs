@@ -1,5 +1,7 @@
 //! `fer parity`: compares engines with Keras's recorded answers, two targets with each other, or a target with Keras.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,6 +11,7 @@ use fer::image::sources::Source;
 use fer::parity::{Answer, Comparison, Tolerance, golden, keras};
 use fer::pipeline;
 use fer::runtime::{Host, NotFound};
+use fer::spec::{EMOTIONS, Resize};
 use serde_json::json;
 
 use super::Outcome;
@@ -29,7 +32,7 @@ pub struct Args {
 
     /// Images to compare on: a folder, pattern or file (repeatable; with --keras, the same as PATH).
     #[arg(long, value_name = "DIR")]
-    data: Vec<String>,
+    data: Vec<OsString>,
 
     /// A Keras model; Keras itself answers for it on the images. Needs Python (FER_PYTHON, else python3).
     #[arg(long, value_name = "FILE.keras|FILE.h5")]
@@ -37,18 +40,18 @@ pub struct Args {
 
     /// Images to compare on.
     #[arg(value_name = "PATH")]
-    paths: Vec<String>,
+    paths: Vec<OsString>,
 
     /// Largest absolute difference of a probability, on top of --rtol.
-    #[arg(long, default_value_t = 1e-5, value_name = "X")]
+    #[arg(long, default_value_t = 1e-5, value_name = "X", value_parser = parse_tolerance)]
     atol: f64,
 
     /// Largest difference in proportion to the reference's probability.
-    #[arg(long, default_value_t = 1e-4, value_name = "X")]
+    #[arg(long, default_value_t = 1e-4, value_name = "X", value_parser = parse_tolerance)]
     rtol: f64,
 
     /// Compute threads [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 
     /// ONNX Runtime's library, a file or its folder [default: searched].
@@ -60,6 +63,13 @@ pub struct Args {
     json: bool,
 }
 
+fn parse_tolerance(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|x: &f64| x.is_finite() && *x >= 0.0)
+        .ok_or_else(|| format!("'{text}' is no number from 0 up"))
+}
+
 /// A comparison with the names of its sides.
 struct Check {
     reference: String,
@@ -68,7 +78,10 @@ struct Check {
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Outcome> {
-    let inputs: Vec<String> = args.data.iter().chain(&args.paths).cloned().collect();
+    let inputs: Vec<OsString> = args.data.iter().chain(&args.paths).cloned().collect();
+    if inputs.iter().any(|i| i == "-") {
+        bail!("both sides read the images, and standard input is there but once: name files");
+    }
     let tolerance = Tolerance { absolute: args.atol, relative: args.rtol };
     let checks = match (&args.keras, &args.reference) {
         (Some(keras), _) => vec![against_keras(&args, keras, &inputs, tolerance, host)?],
@@ -76,11 +89,12 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         (None, None) if inputs.is_empty() => against_golden(&args, tolerance, host)?,
         (None, None) => bail!("images need something to compare: give --reference and --candidate, or --keras"),
     };
+    let mut out = std::io::stdout().lock();
     if args.json {
         let sides = |c: &Check| json!({ "reference": c.reference, "candidate": c.candidate, "holds": c.comparison.holds(), "result": c.comparison });
-        println!("{}", serde_json::to_string_pretty(&checks.iter().map(sides).collect::<Vec<_>>())?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&checks.iter().map(sides).collect::<Vec<_>>())?)?;
     } else {
-        checks.iter().for_each(print);
+        checks.iter().try_for_each(|check| print(check, &mut out))?;
     }
     Ok(if checks.iter().all(|c| c.comparison.holds()) { Outcome::Done } else { Outcome::Failed })
 }
@@ -109,6 +123,13 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             Err(e) => return Err(e.into()),
         };
         let (spec, images) = (classifier.spec().clone(), golden.images);
+        if spec.labels != EMOTIONS || spec.input_shape(1) != [1, 48, 48, 1] || spec.scale != 1.0 / 255.0 {
+            bail!(
+                "{} has other classes, inputs or scale than the {} model of the recorded answers",
+                target.name,
+                golden::MODEL
+            );
+        }
         if golden.input.len() != images * spec.image_len() || golden.probabilities.len() != images * spec.labels.len() {
             bail!("{} takes other inputs than the recorded ones of the {} model", target.name, golden::MODEL);
         }
@@ -140,7 +161,7 @@ fn present_providers(args: &Args, host: &Host) -> Result<impl Iterator<Item = Pr
     Ok(Provider::all().filter(move |p| present && p.is_built_in()))
 }
 
-fn pair(args: &Args, reference: &str, inputs: &[String], tolerance: Tolerance, host: &Host) -> Result<Check> {
+fn pair(args: &Args, reference: &str, inputs: &[OsString], tolerance: Tolerance, host: &Host) -> Result<Check> {
     let candidate = args.candidate.as_deref().context("--reference needs --candidate")?;
     let (reference, candidate) = (Target::parse(reference, args)?, Target::parse(candidate, args)?);
     let mut first = load(&reference, host)?;
@@ -160,7 +181,7 @@ fn pair(args: &Args, reference: &str, inputs: &[String], tolerance: Tolerance, h
     Ok(Check { reference: reference.name, candidate: candidate.name, comparison: comparison.map_err(|e| anyhow!(e))? })
 }
 
-fn against_keras(args: &Args, model: &Path, inputs: &[String], tolerance: Tolerance, host: &Host) -> Result<Check> {
+fn against_keras(args: &Args, model: &Path, inputs: &[OsString], tolerance: Tolerance, host: &Host) -> Result<Check> {
     if inputs.is_empty() {
         bail!("--keras needs images to compare on: `fer parity --keras {} FOLDER`", model.display());
     }
@@ -170,7 +191,8 @@ fn against_keras(args: &Args, model: &Path, inputs: &[String], tolerance: Tolera
     let sources = super::infer::list(inputs)?;
     let paths = sources.iter().map(|s| match s {
         Source::File(path) => Ok(std::path::absolute(path)?),
-        other => bail!("Keras reads files, and {} is none", other.name()),
+        Source::Unusable { path, reason } => bail!("{path}: {reason}"),
+        Source::Stdin => bail!("Keras reads files, not standard input"),
     });
     let paths = paths.collect::<Result<Vec<_>>>()?;
     let candidate = match &args.candidate {
@@ -179,17 +201,26 @@ fn against_keras(args: &Args, model: &Path, inputs: &[String], tolerance: Tolera
     };
     let mut classifier = load(&candidate, host)?;
     let labels = classifier.spec().labels.clone();
+    let spec = classifier.spec().clone();
+    if !spec.mean.is_empty() || !spec.std.is_empty() {
+        bail!(
+            "{} wants mean and std applied to its input, which Keras's side of the comparison can't do",
+            candidate.name
+        );
+    }
+    let preprocessing = keras::Preprocessing { scale: spec.scale, antialias: spec.resize == Resize::Antialias };
     let answers = on_images(&mut *classifier, &sources)?;
     super::say(format_args!("asking Keras about {} images", paths.len()));
-    let reference = keras::predict(&std::path::absolute(model)?, &paths, &python(host)).map_err(|e| anyhow!(e))?;
+    let reference =
+        keras::predict(&std::path::absolute(model)?, &paths, preprocessing, &python(host)?).map_err(|e| anyhow!(e))?;
     let comparison = Comparison::of(&reference, &answers, &labels, tolerance).map_err(|e| anyhow!(e))?;
     Ok(Check { reference: format!("Keras on {}", model.display()), candidate: candidate.name, comparison })
 }
 
 /// The Python that runs Keras: FER_PYTHON, else the machine's.
-fn python(host: &Host) -> PathBuf {
-    let own = if cfg!(windows) { "python" } else { "python3" };
-    host.var("FER_PYTHON").map_or_else(|| PathBuf::from(own), PathBuf::from)
+fn python(host: &Host) -> Result<PathBuf> {
+    let first = fer::runtime::interpreters(host).map(|found| found.into_iter().next());
+    first.map_err(|e| anyhow!("Keras needs Python, and {e}"))?.context("Keras needs Python, and there is none")
 }
 
 /// A model, an engine and a provider.
@@ -285,27 +316,31 @@ fn generated_images() -> Vec<fer::image::Pixels> {
         .collect()
 }
 
-fn print(check: &Check) {
+fn print(check: &Check, out: &mut dyn Write) -> std::io::Result<()> {
     let c = &check.comparison;
-    println!("{} against {}", check.candidate, check.reference);
-    println!("  images        {}, labels equal on {}", c.images, c.equal_labels);
+    writeln!(out, "{} against {}", check.candidate, check.reference)?;
+    writeln!(out, "  images        {}, labels equal on {}", c.images, c.equal_labels)?;
     if c.unequal_reads > 0 {
-        println!("  unread        {} that only one side could read", c.unequal_reads);
+        writeln!(out, "  unread        {} that only one side could read", c.unequal_reads)?;
     }
-    println!("  difference    max {:.2e}, mean {:.2e}", c.max_difference, c.mean_difference);
-    println!("  divergence    {:.2e} nats (Kullback–Leibler, mean)", c.kl_divergence);
+    if c.unanswered > 0 {
+        writeln!(out, "  unanswered    {} by both sides", c.unanswered)?;
+    }
+    writeln!(out, "  difference    max {:.2e}, mean {:.2e}", c.max_difference, c.mean_difference)?;
+    writeln!(out, "  divergence    {:.2e} nats (Kullback–Leibler, mean)", c.kl_divergence)?;
     if let Some(w) = &c.worst {
         let labels = if w.reference == w.candidate {
             w.reference.clone()
         } else {
             format!("{} → {}", w.reference, w.candidate)
         };
-        println!("  worst image   {} ({labels}, {:.2e})", w.path, w.difference);
+        writeln!(out, "  worst image   {} ({labels}, {:.2e})", w.path, w.difference)?;
     }
     let (a, r) = (c.tolerance.absolute, c.tolerance.relative);
     if c.holds() {
-        println!("  HOLDS         every value within {a:.0e} + {r:.0e} × reference, every label equal");
+        writeln!(out, "  HOLDS         every value within {a:.0e} + {r:.0e} × reference, every label equal")?;
     } else {
-        println!("  DOES NOT HOLD {} values off by more than {a:.0e} + {r:.0e} × reference", c.outside_tolerance);
+        writeln!(out, "  DOES NOT HOLD {} values off by more than {a:.0e} + {r:.0e} × reference", c.outside_tolerance)?;
     }
+    Ok(())
 }

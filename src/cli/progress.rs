@@ -35,7 +35,7 @@ impl Progress {
         self.done += 1;
         match &self.bar {
             Some(bar) => bar.inc(1),
-            None if self.last_line.elapsed() >= LINE_EVERY => {
+            None if self.done < self.total && self.last_line.elapsed() >= LINE_EVERY => {
                 self.last_line = Instant::now();
                 let rate = self.done as f64 / self.start.elapsed().as_secs_f64();
                 let left = (self.total - self.done) as f64 / rate;

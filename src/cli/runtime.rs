@@ -1,5 +1,7 @@
 //! `fer runtime`: gets ONNX Runtime's library.
 
+use std::io::Write;
+
 use anyhow::Result;
 use clap::Subcommand;
 use fer::runtime::{Event, Host, Request, install};
@@ -41,7 +43,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     let Command::Install(Install { cuda, with_cuda_libs, version, force }) = args.command;
     let installed = install(&Request { cuda, version, force, with_cuda_libs }, host, &mut tell)?;
     installed.notes.iter().for_each(say);
-    println!("{}", installed.library.display());
+    writeln!(std::io::stdout(), "{}", installed.library.display())?;
     Ok(Outcome::Done)
 }
 

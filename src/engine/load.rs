@@ -128,14 +128,16 @@ fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
             None => Some(burn::default_model().ok_or_else(|| {
                 EngineError::Unusable("no model is compiled in; name an ONNX file with --model".into())
             })?),
-            Some(name) if !Path::new(name).exists() => Some(burn::find(name).ok_or_else(|| {
-                EngineError::Unusable(format!(
-                    "there is no file {name} and no built-in model of that name (there is {})",
-                    known()
-                ))
-            })?),
+            // A file counts before a built-in model of that name; a folder does not.
+            Some(name) if !Path::new(name).is_file() => burn::find(name),
             Some(_) => None,
         };
+    if let (None, Some(name)) = (builtin, named.filter(|n| !Path::new(n).exists())) {
+        return Err(EngineError::Unusable(format!(
+            "there is no file {name} and no built-in model of that name (there is {})",
+            known()
+        )));
+    }
     let mut notes = Vec::new();
     let (name, source, header, compiled) = match builtin {
         Some(builtin) => {

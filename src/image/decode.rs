@@ -26,8 +26,8 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// The largest image that is decoded: 100 megapixels. A small file can unpack to far more ("decompression bomb").
 pub const MAX_PIXELS: u64 = 100_000_000;
 
-/// The most memory a decoder may take for one image: 100 megapixels of 16-bit RGBA.
-pub(super) const MAX_DECODE_BYTES: u64 = MAX_PIXELS * 8;
+/// The most memory a decoder may take for one image: 100 megapixels of 8-bit RGBA, 50 of 16 bits.
+pub(super) const MAX_DECODE_BYTES: u64 = MAX_PIXELS * 4;
 
 /// An image that can't be read; the text is for the user, without the path.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,10 @@ impl Pixels {
 /// See [`DecodeError`].
 pub fn read(path: &Path) -> Result<Pixels, DecodeError> {
     let file = File::open(path)?;
+    if file.metadata()?.len() > MAX_FILE_BYTES {
+        return Err(DecodeError::FileTooLarge);
+    }
+    // What is no plain file (a pipe, a device) has no length, and is read up to the limit.
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     decode(&bytes)
@@ -155,11 +159,14 @@ fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Pixels, Decode
         image::ImageError::Unsupported(_) => DecodeError::UnknownFormat,
         e => DecodeError::Damaged { format: format!("{format:?}"), reason: e.to_string() },
     };
-    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(damaged)?;
-    let (width, height) = decoder.dimensions();
-    check_size(width.into(), height.into())?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODE_BYTES);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width.into(), height.into())?;
+    limits.reserve(decoder.total_bytes()).map_err(damaged)?;
     decoder.set_limits(limits).map_err(damaged)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
@@ -170,20 +177,21 @@ fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Pixels, Decode
 /// Drops alpha and low bytes; gray stays gray.
 fn to_8_bit(image: DynamicImage) -> Pixels {
     let (width, height) = (image.width() as usize, image.height() as usize);
-    let high = |v: &u16| (v >> 8) as u8;
-    /// Keeps the first `keep` of every `of` values.
-    fn strip<T: Copy>(data: &[T], keep: usize, of: usize) -> Vec<T> {
-        data.chunks_exact(of).flat_map(|p| p[..keep].iter().copied()).collect()
+    /// Keeps the first `keep` of every `of` values, as 8 bits.
+    fn strip<T: Copy>(data: &[T], keep: usize, of: usize, to_8: fn(T) -> u8) -> Vec<u8> {
+        data.chunks_exact(of).flat_map(|p| p[..keep].iter().map(|v| to_8(*v))).collect()
     }
+    let same: fn(u8) -> u8 = |v| v;
+    let high: fn(u16) -> u8 = |v| (v >> 8) as u8;
     let (channels, data) = match image {
         DynamicImage::ImageLuma8(i) => (1, i.into_raw()),
-        DynamicImage::ImageLumaA8(i) => (1, strip(&i, 1, 2)),
-        DynamicImage::ImageLuma16(i) => (1, i.iter().map(high).collect()),
-        DynamicImage::ImageLumaA16(i) => (1, strip(&i, 1, 2).iter().map(high).collect()),
+        DynamicImage::ImageLumaA8(i) => (1, strip(&i, 1, 2, same)),
+        DynamicImage::ImageLuma16(i) => (1, strip(&i, 1, 1, high)),
+        DynamicImage::ImageLumaA16(i) => (1, strip(&i, 1, 2, high)),
         DynamicImage::ImageRgb8(i) => (3, i.into_raw()),
-        DynamicImage::ImageRgba8(i) => (3, strip(&i, 3, 4)),
-        DynamicImage::ImageRgb16(i) => (3, i.iter().map(high).collect()),
-        DynamicImage::ImageRgba16(i) => (3, strip(&i, 3, 4).iter().map(high).collect()),
+        DynamicImage::ImageRgba8(i) => (3, strip(&i, 3, 4, same)),
+        DynamicImage::ImageRgb16(i) => (3, strip(&i, 3, 3, high)),
+        DynamicImage::ImageRgba16(i) => (3, strip(&i, 3, 4, high)),
         other => (3, other.into_rgb8().into_raw()),
     };
     Pixels { width, height, channels, data }

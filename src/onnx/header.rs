@@ -1,8 +1,8 @@
 //! What an ONNX file says about itself: inputs, outputs, metadata and the operator that makes its output.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use onnx_ir::{ModelProto, ValueInfoProto};
+use onnx_ir::{ModelProto, NodeProto, ValueInfoProto};
 
 /// `TensorProto.DataType.FLOAT`, the only element type of images that `fer` feeds.
 pub const ELEM_FLOAT: i32 = 1;
@@ -69,14 +69,17 @@ fn port(info: &ValueInfoProto) -> Port {
 /// Follows `output` back through operators that keep the values as they are.
 fn final_operator(model: &ModelProto, output: &str) -> Option<String> {
     const PASS_ON: [&str; 6] = ["Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze"];
-    let mut name = output.to_string();
+    let nodes = &model.graph.node;
+    let makers: HashMap<&str, &NodeProto> =
+        nodes.iter().flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n))).collect();
+    let mut name = output;
     // A hostile graph may hold a cycle: no chain is longer than the graph.
-    for _ in 0..=model.graph.node.len() {
-        let node = model.graph.node.iter().find(|n| n.output.contains(&name))?;
+    for _ in 0..=nodes.len() {
+        let node = makers.get(name)?;
         if !PASS_ON.contains(&node.op_type.as_str()) {
             return Some(node.op_type.clone());
         }
-        name.clone_from(node.input.first()?);
+        name = node.input.first()?;
     }
     None
 }

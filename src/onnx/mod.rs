@@ -67,7 +67,11 @@ impl OnnxModel {
     pub fn read(path: &Path) -> Result<Self, OnnxError> {
         let name = path.display().to_string();
         let read = |source| OnnxError::Read { path: name.clone(), source };
-        let bytes = std::fs::metadata(path).map_err(read)?.len();
+        let metadata = std::fs::metadata(path).map_err(read)?;
+        if !metadata.is_file() {
+            return Err(OnnxError::Malformed { path: name, reason: "it is no plain file".into() });
+        }
+        let bytes = metadata.len();
         if bytes > MAX_FILE_BYTES {
             return Err(OnnxError::TooLarge { path: name, bytes });
         }

@@ -21,11 +21,25 @@ const FILES: [(&str, &str); 6] = [
     ("requirements.txt", include_str!("../../scripts/keras/requirements.txt")),
 ];
 
+/// How Keras's side makes its input of the pixels: as the candidate's side does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preprocessing {
+    /// What a pixel of 0..255 is multiplied with.
+    pub scale: f32,
+    /// PIL's reducing bilinear resizing instead of the nearest pixel.
+    pub antialias: bool,
+}
+
 /// Asks a Keras model for its probabilities on image files. `python` is the interpreter; Keras's own messages go to stderr.
 ///
 /// # Errors
 /// Python or Keras can't be started, or the script failed; the text says which.
-pub fn predict(model: &Path, images: &[PathBuf], python: &Path) -> Result<Vec<Answer>, String> {
+pub fn predict(
+    model: &Path,
+    images: &[PathBuf],
+    preprocessing: Preprocessing,
+    python: &Path,
+) -> Result<Vec<Answer>, String> {
     let io = |what: &str, e: &dyn std::fmt::Display| format!("can't {what}: {e}");
     let folder = tempfile::tempdir().map_err(|e| io("make a temporary folder", &e))?;
     for (name, text) in FILES {
@@ -41,6 +55,10 @@ pub fn predict(model: &Path, images: &[PathBuf], python: &Path) -> Result<Vec<An
         .arg(&list)
         .arg("--output")
         .arg(&output)
+        .arg("--scale")
+        .arg(preprocessing.scale.to_string())
+        .arg("--resize")
+        .arg(if preprocessing.antialias { "antialias" } else { "nearest" })
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()

@@ -26,8 +26,10 @@ impl Default for Tolerance {
 pub struct Comparison {
     /// Images that both answered.
     pub images: usize,
-    /// Images that only one could read; one is a failure.
+    /// Images that only one could answer; one is a failure.
     pub unequal_reads: usize,
+    /// Images that neither answered: unreadable, or an answer that is not finite.
+    pub unanswered: usize,
     /// The largest difference of a probability.
     pub max_difference: f64,
     /// The mean difference of a probability.
@@ -88,6 +90,7 @@ impl Comparison {
         let mut result = Self {
             images: 0,
             unequal_reads: 0,
+            unanswered: 0,
             max_difference: 0.0,
             mean_difference: 0.0,
             kl_divergence: 0.0,
@@ -102,7 +105,7 @@ impl Comparison {
                     return Err(format!("the reference has {} classes, the candidate {}", p.len(), q.len()));
                 }
                 (Some(p), Some(q)) => result.add(&r.path, p, q, labels),
-                (None, None) => {}
+                (None, None) => result.unanswered += 1,
                 _ => result.unequal_reads += 1,
             }
         }
@@ -123,7 +126,7 @@ impl Comparison {
         let (p_sum, q_sum) = (sum(reference), sum(candidate));
         for (p, q) in reference.iter().zip(candidate) {
             let (p, q) = (f64::from(*p), f64::from(*q));
-            // A NaN on either side makes the difference one, and nothing hides it.
+            // A value that is not finite is the largest difference there is.
             let difference = if p.is_finite() && q.is_finite() { (p - q).abs() } else { f64::INFINITY };
             largest = largest.max(difference);
             self.mean_difference += difference;

@@ -31,6 +31,7 @@ pub use host::{Host, Os};
 pub use install::{Event, Installed, install};
 pub use locate::{locate, search_all};
 pub use pins::{Platform, default_version, pinned};
+pub use python::interpreters;
 pub use request::Request;
 pub use search::{Found, NotFound, Origin, Outcome, Search, Step};
 pub use store::Flavour;

@@ -22,7 +22,7 @@ sys.stdout.buffer.write(b'\\nfer:' + os.fsencode(places[0] if places else '') + 
 
 /// The interpreters to try, in order: `FER_PYTHON` alone when it is set, else those on `PATH`. An error says in
 /// one line why there is none.
-pub(super) fn interpreters(host: &Host) -> Result<Vec<PathBuf>, String> {
+pub fn interpreters(host: &Host) -> Result<Vec<PathBuf>, String> {
     if let Some(named) = host.var("FER_PYTHON") {
         let path = Path::new(named);
         let is_bare_name = path.components().count() == 1 && !path.is_file();

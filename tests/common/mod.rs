@@ -79,7 +79,7 @@ fn required(what: &str) -> bool {
 }
 
 /// Says that a test skips, or fails it where what it needs is required.
-fn skip<T>(what: &str, reason: &str) -> Option<T> {
+pub fn skip<T>(what: &str, reason: &str) -> Option<T> {
     assert!(!required(what), "FER_REQUIRE asks for {what}, and {reason}");
     eprintln!("SKIPPED: needs {what}; {reason}");
     None
@@ -108,6 +108,12 @@ pub fn data() -> Option<PathBuf> {
         Some(folder) => skip("data", &format!("{} has no folder test", folder.display())),
         None => skip("data", "FER_DATA names no folder with FER-2013's images"),
     }
+}
+
+/// A Keras file of the notebook model, or `None` and a word about it; they lie outside the repository, with the data.
+pub fn keras_file(name: &str) -> Option<PathBuf> {
+    let file = root().join("../shared/models").join(name);
+    if file.is_file() { Some(file) } else { skip("data", &format!("{} is not here", file.display())) }
 }
 
 /// An NVIDIA GPU, or `None` and a word about it.

@@ -78,7 +78,11 @@ pub fn open(found: &Found) -> Result<&'static Library, EngineError> {
 
 fn open_first(found: &Found) -> Result<Library, String> {
     let builder = ort::init_from(&found.path).map_err(|e| match e {
-        ort::LoadDynamicError::Dlopen { error, .. } => super::one_line(&error.to_string()),
+        // What the system's loader said is the source of libloading's error.
+        ort::LoadDynamicError::Dlopen { error, .. } => match std::error::Error::source(&error) {
+            Some(source) => super::one_line(&source.to_string()),
+            None => super::one_line(&error.to_string()),
+        },
         ort::LoadDynamicError::MissingApi { .. } => "it is not ONNX Runtime".into(),
         ort::LoadDynamicError::InvalidVersionString => "it does not say its version".into(),
         ort::LoadDynamicError::BadVersion { version_str, .. } => {
@@ -92,7 +96,7 @@ fn open_first(found: &Found) -> Result<Library, String> {
         .build()
         .map_err(|e| e.to_string())?;
     environment.set_log_level(LogLevel::Warning);
-    let minor_version = ort::util::probe(&found.path).unwrap_or(OLDEST_MINOR);
+    let minor_version = ort::util::probe(&found.path).ok_or("it does not say its version")?;
     Ok(Library { path: found.path.clone(), origin: found.origin, minor_version, environment })
 }
 
