@@ -166,6 +166,12 @@ fn tiny_weights_are_flushed_and_counted() {
 }
 
 #[test]
+fn the_shipped_model_has_nothing_left_to_flush() {
+    let model = OnnxModel::read(&common::root().join("models/notebook.onnx")).unwrap();
+    assert_eq!(model.flushed, 0, "scripts/keras/convert.py and src/onnx/flush.rs have one threshold");
+}
+
+#[test]
 fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
     if common::ort().is_none() {
         return;

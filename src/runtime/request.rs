@@ -45,11 +45,22 @@ impl Plan {
         let Some(default) = default_version(flavour, platform) else {
             return Err(InstallError::NoCudaBuild { os, arch });
         };
-        let version = request.version.clone().unwrap_or_else(|| default.to_owned());
+        let version = request.version.as_deref().map_or_else(|| default.to_owned(), in_full);
         let pin = pinned(flavour, platform, &version);
         let (force, with_cuda_libs) = (request.force, request.with_cuda_libs);
         Ok(Plan { flavour, platform, version, pin, force, with_cuda_libs })
     }
+}
+
+/// A version as packages are named after it: `1.19` and `01.19.0` are `1.19.0`.
+fn in_full(version: &str) -> String {
+    let digits = |part: &str| match part.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        digits => digits.to_owned(),
+    };
+    let mut parts: Vec<String> = version.split('.').map(digits).collect();
+    parts.resize(parts.len().max(3), "0".to_owned());
+    parts.join(".")
 }
 
 #[cfg(test)]
@@ -59,6 +70,16 @@ mod tests {
 
     fn request(version: &str) -> Request {
         Request { version: Some(version.to_owned()), ..Request::default() }
+    }
+
+    #[test]
+    fn one_version_has_one_name() {
+        let rows =
+            [("1.19", "1.19.0"), ("1.32.0", "1.32.0"), ("01.020.00", "1.20.0"), ("2", "2.0.0"), ("1.2.3.4", "1.2.3.4")];
+        let wrong: Vec<_> = rows.iter().filter(|(text, full)| in_full(text) != *full).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        // So that a short spelling does not get around the built-in hash.
+        assert!(Plan::new(&request("1.32"), &host_with(&[])).is_ok_and(|plan| plan.pin.is_some()));
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! Execution providers: the names users give, the options each takes, and how ONNX Runtime is asked for one.
+//!
+//! All that `ort` offers, but for Azure, which sends images to a server, Vitis, which needs a newer interface than the oldest
+//! that is served, and ArmNN, which ONNX Runtime has dropped.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +30,9 @@ pub enum Provider {
     Cann,
     Acl,
     Nnapi,
+    Rknpu,
+    Tvm,
+    VsiNpu,
 }
 
 /// A provider's options; each is refused on a provider that has no such option.
@@ -43,7 +49,7 @@ pub struct ProviderOptions {
 }
 
 /// (provider, name on the command line, ONNX Runtime's name)
-const NAMES: [(Provider, &str, &str); 16] = [
+const NAMES: [(Provider, &str, &str); 19] = [
     (Provider::Cpu, "cpu", "CPUExecutionProvider"),
     (Provider::Cuda, "cuda", ep::CUDA::NAME),
     (Provider::TensorRt, "tensorrt", ep::TensorRT::NAME),
@@ -60,6 +66,9 @@ const NAMES: [(Provider, &str, &str); 16] = [
     (Provider::Cann, "cann", ep::CANN::NAME),
     (Provider::Acl, "acl", ep::ACL::NAME),
     (Provider::Nnapi, "nnapi", ep::NNAPI::NAME),
+    (Provider::Rknpu, "rknpu", ep::RKNPU::NAME),
+    (Provider::Tvm, "tvm", ep::TVM::NAME),
+    (Provider::VsiNpu, "vsinpu", ep::VSINPU::NAME),
 ];
 
 impl Provider {
@@ -94,7 +103,7 @@ impl Provider {
 
     fn takes_extra(self) -> bool {
         use Provider::*;
-        !matches!(self, Cpu | DirectMl | MiGraphX | Acl | Nnapi)
+        !matches!(self, Cpu | DirectMl | MiGraphX | Acl | Nnapi | Rknpu | Tvm | VsiNpu)
     }
 
     /// Whether the opened library was built with this provider; says nothing of whether it can start.
@@ -117,6 +126,9 @@ impl Provider {
             Cann => ep::CANN::is_available(),
             Acl => ep::ACL::is_available(),
             Nnapi => ep::NNAPI::is_available(),
+            Rknpu => ep::RKNPU::is_available(),
+            Tvm => ep::TVM::is_available(),
+            VsiNpu => ep::VSINPU::is_available(),
         };
         available.unwrap_or(false)
     }
@@ -146,6 +158,9 @@ impl Provider {
             Cann => with_extra(ep::CANN::default().with_device_id(index), options).register(builder),
             Acl => ep::ACL::default().register(builder),
             Nnapi => ep::NNAPI::default().register(builder),
+            Rknpu => ep::RKNPU::default().register(builder),
+            Tvm => ep::TVM::default().register(builder),
+            VsiNpu => ep::VSINPU.register(builder),
         }
     }
 }
