@@ -66,7 +66,7 @@ fn folder_end_to_end(bencher: Bencher) {
     for i in 0..FOLDER_IMAGES {
         std::fs::write(folder.path().join(format!("{i:03}.jpg")), fixture("gray.jpg")).expect("a writable folder");
     }
-    let sources = sources::list(&[folder.path().display().to_string()]);
+    let sources = sources::list(&[folder.path().into()]);
     bencher.counter(ItemsCount::new(FOLDER_IMAGES)).bench_local(|| {
         pipeline::run(&sources, &mut *classifier, pipeline::Options::default(), &mut |record| {
             black_box(record);

@@ -272,7 +272,7 @@ mod tests {
                 Err(error) => error.to_string(),
             };
             let kept = machine.names("") == [".lock", "active", "cpu-1.0.0"]
-                && fs::read_to_string(machine.store().join("active")).unwrap() == "cpu-1.0\n";
+                && fs::read_to_string(machine.store().join("active")).unwrap() == "cpu-1.0.0\n";
             if !text.contains(expected) || text.contains('\n') || !kept {
                 wrong.push(format!("{row}: {text} {:?}", machine.names("")));
             }
