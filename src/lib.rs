@@ -5,11 +5,16 @@
 //! | which images, and their pixels | [`image`] |
 //! | pixels → tensor | [`preprocess`], by the model's [`spec`] |
 //! | the ONNX file | [`onnx`] |
-//! | tensor → probabilities | [`engine`]: ONNX Runtime (its library: [`runtime`]) or compiled-in code on Burn |
+//! | tensor → probabilities | [`engine`]: ONNX Runtime (its library: [`runtime`]), compiled-in code or a trained network on Burn |
 //! | many images, in order, in bounded memory | [`pipeline`] |
 //! | records for people and programs | [`report`] |
 //! | two engines, or an engine and Keras, compared | [`parity`] |
 //! | what this machine can do | [`doctor`] |
+//! | labelled images, checked and divided | [`data`] |
+//! | training images varied | [`augment`] |
+//! | networks and their training | [`model`], [`train`] |
+//! | a trained network as an ONNX file | [`export`] |
+//! | how good a model is | [`eval`], with pictures by [`plot`] |
 //!
 //! The library prints nothing, never exits, and takes its settings from the environment only through [`runtime::Host`].
 //!
@@ -19,16 +24,25 @@
 
 #![deny(missing_docs)]
 
+pub mod augment;
+pub mod data;
 pub mod doctor;
 pub mod engine;
+pub mod eval;
+pub mod export;
+pub mod files;
 pub mod image;
+pub mod model;
 pub mod onnx;
 pub mod parity;
 pub mod pipeline;
+pub mod plot;
 pub mod preprocess;
+pub mod random;
 pub mod report;
 pub mod runtime;
 pub mod spec;
+pub mod train;
 
 /// The number of cores this process may use, at least 1.
 pub fn cores() -> usize {

@@ -58,3 +58,18 @@ fn keras_still_gives_the_golden_answers() {
         assert!(worst <= tolerance, "{name} is off by {worst}");
     }
 }
+#[test]
+fn keras_still_trains_as_the_golden_files_say() {
+    let (Some(python), Some(model)) = (keras(), keras_file("notebook.keras")) else { return };
+    let model = model.as_os_str();
+    for (script, arguments) in
+        [("training_golden.py", &[model, "--check".as_ref()][..]), ("generator_golden.py", &["--check".as_ref()][..])]
+    {
+        let run = Command::new(&python)
+            .arg(common::root().join("scripts/keras").join(script))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{script}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+}

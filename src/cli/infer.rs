@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fer::engine::LoadOptions;
+use fer::files;
 use fer::image::sources::{self, Source};
 use fer::pipeline::{self, RunError};
 use fer::report::Format;
@@ -145,17 +146,7 @@ impl Output {
             let file = File::options().write(true).open(&path);
             return Ok(Self::Stream(file.with_context(|| format!("can't write {} (--output)", path.display()))?));
         }
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".fer-").suffix(".tmp");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // Of a new file the user's umask takes what it takes from any.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let file =
-            builder.tempfile_in(folder).with_context(|| format!("can't write in {} (--output)", folder.display()))?;
+        let file = files::temporary(&path).with_context(|| format!("can't write {} (--output)", path.display()))?;
         if let Some(existing) = existing {
             file.as_file().set_permissions(existing.permissions()).context("can't set the output's permissions")?;
         }
@@ -173,7 +164,7 @@ impl Output {
     /// Gives the file its name.
     fn keep(self) -> Result<()> {
         if let Self::Whole { file, path } = self {
-            file.persist(&path).with_context(|| format!("can't write {}", path.display()))?;
+            files::keep(file, &path).with_context(|| format!("can't write {}", path.display()))?;
         }
         Ok(())
     }

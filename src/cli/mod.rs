@@ -1,11 +1,17 @@
 //! The command line: arguments, one module a command, and exit codes (0 done, 1 done in part or not equal, 2 nothing done).
 
+mod data;
+mod device;
 mod doctor;
+mod epochs;
+mod eval;
+mod export;
 mod infer;
 mod model_args;
 mod parity;
 mod progress;
 mod runtime;
+mod train;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -14,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fer::runtime::Host;
 
-/// Run facial-emotion classifiers, and prove that they answer what Keras answers.
+/// Train, export and run facial-emotion classifiers, and prove that they answer what Keras answers.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -34,6 +40,27 @@ enum Command {
         after_help = "Exit code: 0 if every comparison holds, 1 if one does not, 2 if nothing could be compared."
     )]
     Parity(parity::Args),
+    /// Train a network.
+    #[command(
+        after_help = "Exit code: 0 if the run is done, 1 if it was interrupted and can be resumed, 2 on an error; \
+                            the last checkpoint stays."
+    )]
+    Train(train::Args),
+    /// Measure how good a model is on labelled images.
+    #[command(
+        after_help = "Exit code: 0 if done, 1 if the accuracy is below --min-accuracy or images could not be read, 2 if \
+                      nothing was measured."
+    )]
+    Eval(eval::Args),
+    /// Write a trained network as an ONNX file, checked against it.
+    #[command(
+        after_help = "Exit code: 0 if the file was written, 2 if not; a file that does not answer as the network is not \
+                            kept."
+    )]
+    Export(export::Args),
+    /// Check, draw and look at data sets.
+    #[command(subcommand)]
+    Data(data::Command),
     /// Show what this machine can do: ONNX Runtime, providers that start, GPUs, built-in models.
     Doctor(doctor::Args),
     /// Get ONNX Runtime's library.
@@ -61,6 +88,10 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Infer(args) => infer::run(args, &host),
         Command::Parity(args) => parity::run(args, &host),
+        Command::Train(args) => train::run(&args, &host),
+        Command::Eval(args) => eval::run(&args, &host),
+        Command::Export(args) => export::run(args, &host),
+        Command::Data(command) => data::run(command),
         Command::Doctor(args) => doctor::run(&args, &host),
         Command::Runtime(args) => runtime::run(args, &host),
     };

@@ -41,7 +41,7 @@ pub struct EngineArgs {
 
 #[derive(Args, Clone)]
 pub struct ModelArgs {
-    /// ONNX file, or name of a built-in model [default: the first built-in one].
+    /// ONNX file, run folder or checkpoint of `fer train`, or name of a built-in model [default: the first built-in one].
     #[arg(short, long, value_name = "FILE")]
     pub model: Option<String>,
 

@@ -36,6 +36,15 @@ pub fn find(name: &str) -> Option<&'static BuiltinModel> {
     MODELS.iter().find(|m| m.name == name)
 }
 
+/// Bounds the threads that Burn computes on, in the whole process; it counts only the first time, and `None` leaves one a
+/// core.
+pub fn bound_threads(threads: Option<usize>) {
+    if let Some(threads) = threads {
+        // Fails only if the pool exists already, with the threads of an earlier model of this process.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
+}
+
 /// A compiled-in model on Burn's flex backend.
 pub struct BurnClassifier {
     spec: ModelSpec,
@@ -45,8 +54,7 @@ pub struct BurnClassifier {
 }
 
 impl BurnClassifier {
-    /// Loads a model's embedded weights. `threads` bounds the compute threads of the whole process; it counts only for the
-    /// first model that is loaded.
+    /// Loads a model's embedded weights; `threads` as in [`bound_threads`].
     pub fn load(
         model: &BuiltinModel,
         name: String,
@@ -54,10 +62,7 @@ impl BurnClassifier {
         threads: Option<usize>,
         notes: Vec<String>,
     ) -> Self {
-        if let Some(threads) = threads {
-            // Fails only if the pool exists already, with the threads of an earlier model of this process.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        }
+        bound_threads(threads);
         let device = Device::flex();
         let forward = (model.load)(&device);
         let description = Description {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::burn::{self, BuiltinModel};
 use super::ort::library::{self, Library};
 use super::ort::{self, ModelSource, Provider, ProviderOptions};
-use super::{Classifier, EngineError};
+use super::{Classifier, EngineError, trained};
 use crate::onnx::{self, OnnxModel};
 use crate::runtime::{Host, NotFound, Origin};
 use crate::spec::ModelSpec;
@@ -53,7 +53,7 @@ impl fmt::Display for EngineChoice {
 /// What to load, and on what.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// An ONNX file or a built-in model's name; `None` for the default built-in model.
+    /// An ONNX file, a training run's folder or checkpoint, or a built-in model's name; `None` for the default built-in model.
     pub model: Option<String>,
     /// The engine.
     pub engine: EngineChoice,
@@ -93,6 +93,16 @@ pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, E
             options.provider
         )));
     }
+    if let Some(name) = options.model.as_deref().filter(|m| trained::is_trained(m)) {
+        return load_trained(name, options);
+    }
+    if let Some(folder) = options.model.as_deref().filter(|m| Path::new(m).is_dir() && burn::find(m).is_none()) {
+        return Err(EngineError::Unusable(format!(
+            "{folder} is a folder, and no training run's (there is no {folder}/config.toml); name an ONNX file, a run folder or \
+             a built-in model ({})",
+            known()
+        )));
+    }
     let mut model = find_model(options)?;
     if options.engine == EngineChoice::Burn {
         return load_burn(model, options);
@@ -119,6 +129,20 @@ pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, E
             load_burn(model, options)
         }
     }
+}
+
+fn load_trained(name: &str, options: &LoadOptions) -> Result<Box<dyn Classifier>, EngineError> {
+    if options.engine == EngineChoice::Ort || options.provider != Provider::Cpu {
+        return Err(EngineError::Unusable(format!(
+            "{name} is a training run, which Burn runs on the CPU; for ONNX Runtime write an ONNX file of it with `fer export \
+             --onnx --run {name}`"
+        )));
+    }
+    if !options.meta.is_empty() {
+        return Err(EngineError::Unusable("--meta is for ONNX files; a training run knows its own input".into()));
+    }
+    burn::bound_threads(options.threads);
+    Ok(Box::new(trained::TrainedClassifier::load(Path::new(name))?))
 }
 
 fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {

@@ -1,11 +1,12 @@
 //! Engines: what turns a batch of tensors into probabilities, behind one trait ([`Classifier`]).
 //!
-//! [`ort`] runs any ONNX file through ONNX Runtime; [`burn`] runs the models that were compiled in. [`load`] chooses between
-//! them and says what it chose.
+//! [`ort`] runs any ONNX file through ONNX Runtime; [`burn`] runs the models that were compiled in; [`trained`] runs
+//! what `fer train` left. [`load`] chooses between them and says what it chose.
 
 pub mod burn;
 mod load;
 pub mod ort;
+pub mod trained;
 
 pub use load::{EngineChoice, LoadOptions, load};
 
@@ -98,7 +99,7 @@ pub trait Classifier: Send {
 }
 
 /// Makes probabilities of logits, in place.
-fn softmax(row: &mut [f32]) {
+pub(crate) fn softmax(row: &mut [f32]) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|v| *v = (*v - max).exp());
     let sum: f32 = row.iter().sum();

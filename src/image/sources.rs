@@ -153,7 +153,7 @@ fn unusable(path: String, reason: String, sources: &mut Vec<Source>) {
     sources.push(Source::Unusable { path, reason });
 }
 
-fn has_image_name(path: &Path) -> bool {
+pub(crate) fn has_image_name(path: &Path) -> bool {
     path.extension()
         .and_then(|e| e.to_str())
         .is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))

@@ -105,7 +105,7 @@ pub fn read_header(bytes: &Bytes, name: &str) -> Result<Header, OnnxError> {
 }
 
 /// The weights of the parsed model are slices of `bytes`, not copies.
-fn parse_proto(bytes: &Bytes, name: &str) -> Result<ModelProto, OnnxError> {
+pub(crate) fn parse_proto(bytes: &Bytes, name: &str) -> Result<ModelProto, OnnxError> {
     let proto = ModelProto::parse_from_tokio_bytes(bytes).map_err(|e| malformed(name, &e.to_string()))?;
     // Protobuf takes nearly any short text for a message of unknown fields: a graph with nodes is what makes a model.
     if proto.graph.node.is_empty() {

@@ -1,0 +1,72 @@
+//! Images a second of training: a step of each architecture (forward, backward, optimizer) at batch 64, and the data
+//! pipeline alone, with the notebook's and the compact recipe's augmentation.
+//!
+//! `cargo bench --bench training`.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use fer::data::{Dataset, synth};
+use fer::model::Architecture;
+use fer::train::batch::Batches;
+use fer::train::{Config, optimizer, step};
+
+const BATCH: usize = 64;
+
+fn main() {
+    divan::main();
+}
+
+fn faces() -> Dataset {
+    let n = 4 * BATCH as u64;
+    Dataset {
+        width: synth::SIDE,
+        height: synth::SIDE,
+        pixels: (0..n).flat_map(|i| synth::face((i % 7) as usize, 0, i)).collect(),
+        labels: (0..n).map(|i| (i % 7) as u8).collect(),
+        names: (0..n).map(|i| i.to_string()).collect(),
+    }
+}
+
+fn batches<'a>(dataset: &'a Dataset, config: &'a Config) -> Batches<'a> {
+    Batches {
+        dataset,
+        augment: &config.augment,
+        label_smoothing: config.loss.label_smoothing,
+        class_weights: &[1.0; 7],
+        size: BATCH,
+        seed: 0,
+    }
+}
+
+#[divan::bench(args = ["notebook", "compact"], sample_count = 50)]
+fn data_pipeline(bencher: Bencher, preset: &str) {
+    let (dataset, config) = (faces(), Config::preset(preset).expect("a preset"));
+    let batches = batches(&dataset, &config);
+    let order = batches.order(0);
+    let mut number = 0;
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        number = (number + 1) % batches.count();
+        black_box(batches.batch(&order, 0, number))
+    });
+}
+
+#[divan::bench(args = [Architecture::Notebook, Architecture::Compact, Architecture::Tiny], sample_count = 10, sample_size = 1)]
+fn training_step(bencher: Bencher, architecture: Architecture) {
+    let (dataset, config) = (faces(), Config::preset(&architecture.to_string()).expect("a preset"));
+    let batches = batches(&dataset, &config);
+    let order = batches.order(0);
+    let device = Device::flex();
+    let learning = device.clone().autodiff();
+    let network = architecture.init(None, 0, &device).train();
+    let mut optimizer = optimizer::build(&config.optimizer, &network);
+    let mut network = Some(network);
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        let batch = batches.batch(&order, 0, 0);
+        // There is one at the beginning of each step, as each puts one back.
+        let Some(before) = network.take() else { return };
+        let pass = step::gradients(&before, &batch, &learning);
+        network = Some(step::apply(before, &mut optimizer, pass.gradients, 1e-4, config.optimizer.clip_norm));
+    });
+}

@@ -1,0 +1,202 @@
+//! `fer data`: checks a data set, draws one, and shows how training varies it; also how commands open one.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use fer::augment::Draw;
+use fer::data::check::check;
+use fer::data::{Catalog, Dataset, synth};
+use fer::files;
+use fer::image::Pixels;
+use fer::plot::{self, Cell};
+use fer::spec::EMOTIONS;
+use fer::train::Config;
+
+use super::Outcome;
+use super::progress::Progress;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Count the images and find unreadable, odd-sized, blank and duplicate ones.
+    #[command(after_help = "Exit code: 0 if nothing was found, 1 if something was, 2 if the data can't be read.")]
+    Check(CheckArgs),
+    /// Draw a data set of faces, to try things out without a download.
+    Synth(SynthArgs),
+    /// Show training images as a recipe varies them: a PNG, a row an image.
+    Preview(PreviewArgs),
+}
+
+#[derive(clap::Args)]
+pub struct CheckArgs {
+    /// Folder or fer2013.csv.
+    #[arg(value_name = "PATH")]
+    data: PathBuf,
+
+    /// table or json.
+    #[arg(long, default_value = "table", value_name = "FORMAT", value_parser = ["table", "json"])]
+    format: String,
+
+    /// Write a list of the images to leave out of training, for `fer train --exclude`.
+    #[arg(long, value_name = "FILE")]
+    quarantine: Option<PathBuf>,
+
+    /// Say nothing on stderr but errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(clap::Args)]
+pub struct SynthArgs {
+    /// A new or empty folder.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+
+    /// Number of images; eight of ten are for training.
+    #[arg(long, default_value_t = 1400, value_name = "N")]
+    count: usize,
+
+    /// Another seed draws other faces.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+}
+
+#[derive(clap::Args)]
+pub struct PreviewArgs {
+    /// Folder or fer2013.csv.
+    #[arg(value_name = "PATH")]
+    data: PathBuf,
+
+    /// The PNG to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// The recipe whose augmentation is shown.
+    #[arg(long, default_value = "compact", value_name = "NAME", conflicts_with = "config")]
+    preset: String,
+
+    /// A recipe as a TOML file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// How many images are shown, one class after the other.
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
+    count: u16,
+
+    /// The seed of the run whose first epochs are shown.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+}
+
+pub fn run(command: Command) -> Result<Outcome> {
+    match command {
+        Command::Check(args) => run_check(&args),
+        Command::Synth(args) => {
+            with_progress(args.count, "drawing", false, |step| synth::synth(&args.dir, args.count, args.seed, step))?;
+            super::say(format_args!("{} faces in {}", args.count, args.dir.display()));
+            Ok(Outcome::Done)
+        }
+        Command::Preview(args) => preview(&args),
+    }
+}
+
+fn run_check(args: &CheckArgs) -> Result<Outcome> {
+    let catalog = Catalog::open(&args.data)?;
+    let report = with_progress(catalog.items.len(), "looking", args.quiet, |step| check(&catalog, step));
+    let mut out = std::io::stdout().lock();
+    match args.format.as_str() {
+        "json" => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        _ => write!(out, "{report}")?,
+    }
+    if let Some(path) = &args.quarantine {
+        files::write(path, report.quarantine_list().as_bytes())
+            .with_context(|| format!("can't write {}", path.display()))?;
+        if !args.quiet {
+            super::say(format_args!("{} images to leave out are in {}", report.quarantine().len(), path.display()));
+        }
+    }
+    Ok(if report.is_clean() { Outcome::Done } else { Outcome::Failed })
+}
+
+/// Variants of an image that a row of a preview shows.
+const VARIANTS: u32 = 8;
+
+fn preview(args: &PreviewArgs) -> Result<Outcome> {
+    let config = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::preset(&args.preset)?,
+    };
+    if config.augment.is_none() {
+        bail!("this recipe does not vary its images: there is nothing to show");
+    }
+    let catalog = Catalog::open(&args.data)?;
+    // The training images, whose place among themselves is what the recipe's random numbers depend on.
+    let parts = config.data.split.divide(&catalog, args.seed);
+    let training = parts.map_or_else(|_| (0..catalog.items.len()).collect(), |parts| parts.training);
+    let of = |class: usize| {
+        let items = &catalog.items;
+        let places = training.iter().enumerate();
+        places.filter(move |(_, i)| usize::from(items[**i].label) == class).map(|(place, _)| place)
+    };
+    // The first image of each class, then the second, …
+    let chosen: Vec<usize> =
+        (0..usize::from(args.count)).filter_map(|n| of(n % EMOTIONS.len()).nth(n / EMOTIONS.len())).collect();
+    let items: Vec<usize> = chosen.iter().map(|place| training[*place]).collect();
+    let dataset = decoded(&catalog, &items, true)?;
+    let (width, height) = (dataset.width, dataset.height);
+    let mut cells = Vec::new();
+    for (row, place) in chosen.iter().enumerate() {
+        let class = catalog.items[items[row]].class();
+        let pixels = |data| Pixels { width, height, channels: 1, data };
+        cells.push(Cell { pixels: pixels(dataset.image(row).to_vec()), caption: class.into(), mark: None });
+        for epoch in 0..VARIANTS {
+            let mut levels = vec![0.0; width * height];
+            let draw = Draw { seed: args.seed, epoch, index: *place as u64 };
+            config.augment.apply(dataset.image(row), width, height, draw, &mut levels);
+            let data = levels.iter().map(|level| level.round() as u8).collect();
+            cells.push(Cell { pixels: pixels(data), caption: format!("epoch {}", epoch + 1), mark: None });
+        }
+    }
+    let name = args
+        .config
+        .as_deref()
+        .and_then(Path::file_name)
+        .map_or(args.preset.clone(), |n| n.to_string_lossy().into_owned());
+    plot::sheet(&args.output, &cells, VARIANTS as usize + 1, 2, &format!("augmentation of {name}"))?;
+    super::say(format_args!("{} images, {VARIANTS} variants each, in {}", chosen.len(), args.output.display()));
+    Ok(Outcome::Done)
+}
+
+/// A data set without the images that a list names.
+pub fn opened(path: &Path, exclude: Option<&Path>, quiet: bool) -> Result<Catalog> {
+    let mut catalog = Catalog::open(path)?;
+    if let Some(list) = exclude {
+        let count = catalog.exclude(list)?;
+        if !quiet {
+            super::say(format_args!("{count} images are left out, as {} says", list.display()));
+        }
+    }
+    Ok(catalog)
+}
+
+/// The images, decoded, with their progress shown.
+pub fn decoded(catalog: &Catalog, indices: &[usize], quiet: bool) -> Result<Dataset> {
+    Ok(with_progress(indices.len(), "decoding", quiet, |step| Dataset::load(catalog, indices, step))?)
+}
+
+/// Runs `work`, which calls its argument once an item, on any thread.
+fn with_progress<T>(total: usize, what: &'static str, quiet: bool, work: impl FnOnce(&(dyn Fn() + Sync)) -> T) -> T {
+    if quiet {
+        return work(&|| ());
+    }
+    let progress = std::sync::Mutex::new(Progress::new(total, what));
+    let result = work(&|| {
+        if let Ok(mut progress) = progress.lock() {
+            progress.step();
+        }
+    });
+    if let Ok(progress) = progress.lock() {
+        progress.finish();
+    }
+    result
+}

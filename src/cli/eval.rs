@@ -1,0 +1,206 @@
+//! `fer eval`: how good a model is on labelled images.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use fer::data::{Catalog, Part, Split};
+use fer::engine::LoadOptions;
+use fer::engine::trained::is_trained;
+use fer::eval::{self, Evaluation, Tta, report};
+use fer::plot::{self, Cell, Mark};
+use fer::runtime::Host;
+use fer::spec::EMOTIONS;
+use fer::train::Config;
+use fer::train::checkpoint::{self, State};
+use fer::train::run::{chosen, read_config};
+
+use super::Outcome;
+use super::data::opened;
+use super::model_args::{ModelArgs, announce};
+use super::progress::Progress;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder with train/<class>/ and test/<class>/, folder with <class>/, or fer2013.csv [default: a run's own data].
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// How the data is divided: keras, official or fold:K/N [default: a run's own split, else official].
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<Split>,
+
+    /// Which part: training, validation, test or all [default: validation; all, where the data has no parts].
+    #[arg(long, value_name = "PART")]
+    part: Option<Part>,
+
+    /// The seed of the folds [default: a run's own, else 0].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Leave out the images that this list names.
+    #[arg(long, value_name = "FILE")]
+    exclude: Option<PathBuf>,
+
+    /// Views of an image whose mean answer counts: none, flip or tencrop.
+    #[arg(long, default_value_t, value_name = "NAME")]
+    tta: Tta,
+
+    /// Exit with 1 if the accuracy is below this, 0 to 1.
+    #[arg(long, value_name = "X", value_parser = share)]
+    min_accuracy: Option<f64>,
+
+    /// text, json or markdown.
+    #[arg(long, default_value = "text", value_name = "FORMAT", value_parser = ["text", "json", "markdown"])]
+    format: String,
+
+    /// Draw the confusion matrix into this PNG.
+    #[arg(long, value_name = "FILE")]
+    confusion: Option<PathBuf>,
+
+    /// Draw how far confidences can be believed into this PNG.
+    #[arg(long, value_name = "FILE")]
+    reliability: Option<PathBuf>,
+
+    /// Show the most confident mistakes in this PNG.
+    #[arg(long, value_name = "FILE")]
+    montage: Option<PathBuf>,
+
+    /// Views a batch.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch_size: u16,
+
+    /// Say nothing on stderr but errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("'{text}' is no number"))?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(format!("{text} is not between 0 and 1")) }
+}
+
+pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
+    let trained = run_of(args.model.model.as_deref())?;
+    let (catalog, indices) = images(args, trained.as_ref())?;
+    let options = LoadOptions { images: Some(indices.len() * args.tta.count()), ..args.model.options() };
+    let mut classifier = fer::engine::load(&options, host)?;
+    if !args.quiet {
+        announce(&*classifier);
+    }
+    let labels = classifier.spec().labels.clone();
+    if labels != EMOTIONS {
+        bail!(
+            "the model's classes are {}, the data's {}; name the model's in their order with --meta labels='[\"…\"]'",
+            labels.join(", "),
+            EMOTIONS.join(", ")
+        );
+    }
+    let mut progress = (!args.quiet).then(|| Progress::new(indices.len(), "classifying"));
+    let answers =
+        eval::answer(&catalog, &indices, &mut *classifier, args.tta, usize::from(args.batch_size), &mut || {
+            progress.iter_mut().for_each(Progress::step)
+        });
+    progress.iter().for_each(Progress::finish);
+    let answers = answers?;
+    if let Some((name, reason)) = answers.unreadable.first() {
+        let count = answers.unreadable.len();
+        super::say(format_args!("{count} images could not be read and are not counted, the first {name}: {reason}"));
+    }
+    let evaluation = Evaluation::new(&labels, &answers.answers)?;
+    let mut out = std::io::stdout().lock();
+    match args.format.as_str() {
+        "json" => writeln!(out, "{}", report::json(&evaluation)?)?,
+        "markdown" => write!(out, "{}", report::markdown(&evaluation))?,
+        _ => write!(out, "{}", report::text(&evaluation))?,
+    }
+    out.flush()?;
+    let title = format!("{} on {} images", classifier.description().model, evaluation.images);
+    pictures(args, &catalog, &evaluation, &title)?;
+    let missed = args.min_accuracy.filter(|least| evaluation.accuracy < *least);
+    if let Some(least) = missed {
+        super::say(format_args!("the accuracy, {:.4}, is below the {least} asked for", evaluation.accuracy));
+    }
+    Ok(if missed.is_some() || !answers.unreadable.is_empty() { Outcome::Failed } else { Outcome::Done })
+}
+
+/// The run that a model's name means, if it means one.
+fn run_of(model: Option<&str>) -> Result<Option<(Config, State)>> {
+    let Some(name) = model.filter(|name| is_trained(name)) else { return Ok(None) };
+    let path = Path::new(name);
+    let file = if path.is_dir() { chosen(path)? } else { path.to_path_buf() };
+    let (mut config, state) = checkpoint::head(&file)?;
+    if path.is_dir() {
+        // Where the run's data is now, if it was moved since.
+        config.data.path = read_config(path)?.data.path;
+    }
+    Ok(Some((config, state)))
+}
+
+/// The data set, and the images of it that are asked for.
+///
+/// A run's own split, seed and list of images to leave out count unless --split is given: another division of its data would
+/// count training images.
+fn images(args: &Args, run: Option<&(Config, State)>) -> Result<(Catalog, Vec<usize>)> {
+    let path = args.data.as_ref().or(run.and_then(|(config, _)| config.data.path.as_ref()));
+    let path = path.context("name the images with --data: a folder by class, or fer2013.csv")?;
+    let own = run.filter(|_| args.split.is_none());
+    let exclude = args.exclude.as_ref().or(own.and_then(|(config, _)| config.data.exclude.as_ref()));
+    let catalog = opened(path, exclude.map(PathBuf::as_path), args.quiet)?;
+    let split = args.split.or(own.map(|(config, _)| config.data.split)).unwrap_or_default();
+    let seed = args.seed.or(own.map(|(config, _)| config.seed)).unwrap_or(0);
+    // Only folds divide images of which nothing says what they are for.
+    let whole = catalog.items.iter().all(|item| item.usage.is_none()) && !matches!(split, Split::Fold { .. });
+    let part = args.part.unwrap_or(if whole { Part::All } else { Part::Validation });
+    let indices = split.select(part, &catalog, seed)?;
+    if !args.quiet {
+        let which = match part {
+            Part::All => "all of them".into(),
+            part => format!("the {part} part of split {split}"),
+        };
+        super::say(format_args!("{} images of {}: {which}", indices.len(), path.display()));
+        if let (Some((_, state)), true, true) = (own, args.data.is_some(), part != Part::All) {
+            let parts = split.divide(&catalog, seed)?;
+            let used: Vec<usize> = parts.training.into_iter().chain(parts.validation).collect();
+            if catalog.hash(&used)? != state.data.sha256 {
+                super::say("they are not the images that the run was trained and validated on");
+            }
+        }
+    }
+    Ok((catalog, indices))
+}
+
+fn pictures(args: &Args, catalog: &Catalog, evaluation: &Evaluation, title: &str) -> Result<()> {
+    if let Some(path) = &args.confusion {
+        plot::confusion(path, &evaluation.labels(), &evaluation.confusion, title)?;
+    }
+    if let Some(path) = &args.reliability {
+        plot::reliability(path, &evaluation.calibration, evaluation.calibration_error, title)?;
+    }
+    if let Some(path) = &args.montage {
+        let by_name: HashMap<&str, usize> =
+            catalog.items.iter().enumerate().map(|(i, item)| (item.name.as_str(), i)).collect();
+        let mut cells = Vec::new();
+        for mistake in &evaluation.worst {
+            let Some(index) = by_name.get(mistake.name.as_str()) else { continue };
+            let Ok(pixels) = catalog.items[*index].pixels() else { continue };
+            let caption = format!(
+                "{} {:.0} %\nis {}",
+                EMOTIONS[mistake.predicted],
+                mistake.confidence * 100.0,
+                EMOTIONS[mistake.label]
+            );
+            cells.push(Cell { pixels, caption, mark: Some(Mark::Bad) });
+        }
+        if cells.is_empty() {
+            super::say("there are no mistakes to show: no montage was written");
+            return Ok(());
+        }
+        plot::sheet(path, &cells, 6, 2, title)?;
+    }
+    Ok(())
+}

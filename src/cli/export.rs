@@ -1,0 +1,99 @@
+//! `fer export`: a trained network as an ONNX file, checked before it is kept.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use fer::runtime::Host;
+use fer::train::checkpoint::Trained;
+use fer::train::run;
+use fer::{export, files};
+
+use super::Outcome;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The format, and the file to write [default: model.onnx in the folder of --run].
+    #[arg(long, value_name = "FILE", num_args = 0..=1, required = true)]
+    onnx: Option<Option<PathBuf>>,
+
+    /// The run folder, whose best epoch is exported; what is written was compared with it, through ONNX Runtime where
+    /// that is found.
+    #[arg(long, value_name = "DIR", required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
+    run: Option<PathBuf>,
+
+    /// A checkpoint instead.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+
+    /// Say nothing on stderr but errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+    let (source, folder) = match (&args.run, args.checkpoint) {
+        (Some(folder), _) => (run::chosen(folder)?, Some(folder)),
+        (None, Some(file)) => (file, None),
+        (None, None) => bail!("say what to export with --run or --checkpoint"),
+    };
+    let target = match (args.onnx.flatten(), folder) {
+        (Some(target), _) => target,
+        (None, Some(folder)) => folder.join("model.onnx"),
+        (None, None) => bail!("name the file to write: --onnx FILE"),
+    };
+    // A link stays a link: the file that it leads to is written.
+    let target = target.canonicalize().unwrap_or(target);
+    let device = Device::flex();
+    let trained = Trained::read(&source, &device)?;
+    if trained.state.epoch == 0 {
+        bail!("{} is of a run with no whole epoch yet: train on with `fer train --resume` first", source.display());
+    }
+    let onnx = export::to_onnx(&trained, &device)?;
+    let write = || format!("can't write {}", target.display());
+    if target.is_dir() {
+        bail!("--onnx {} is a folder; name a file", target.display());
+    }
+    let file = files::temporary(&target).with_context(write)?;
+    file.as_file().write_all(&onnx).with_context(write)?;
+    let (real, missing) = match real_images(&trained) {
+        Ok(images) => (images, None),
+        Err(e) => (Vec::new(), Some(e)),
+    };
+    let checked = export::check(file.path(), &trained, &real, &device, host)?;
+    files::keep(file, &target).with_context(write)?;
+    if !args.quiet {
+        if let Some(e) = missing {
+            super::say(format_args!(
+                "the run's data is not there, so no image of it was compared: {}",
+                super::one_line(&e)
+            ));
+        }
+        if let Some(note) = &checked.note {
+            super::say(format_args!("{note}; the file was checked by reading it back"));
+        }
+        super::say(format_args!(
+            "{} ({:.1} MB): {} of {}, equal on {} images to {:.1e} ({})",
+            target.display(),
+            onnx.len() as f64 / 1e6,
+            trained.progress(),
+            source.display(),
+            checked.images,
+            checked.difference,
+            checked.by
+        ));
+    }
+    Ok(Outcome::Done)
+}
+
+/// Some of the run's validation images, `[n, 48, 48]`.
+fn real_images(trained: &Trained) -> Result<Vec<u8>> {
+    let config = &trained.config;
+    let path = config.data.path.as_deref().context("the run names no data")?;
+    let catalog = super::data::opened(path, config.data.exclude.as_deref(), true)?;
+    let parts = config.data.split.divide(&catalog, config.seed)?;
+    let every = parts.validation.len().div_ceil(64).max(1);
+    let some: Vec<usize> = parts.validation.into_iter().step_by(every).collect();
+    Ok(super::data::decoded(&catalog, &some, true)?.pixels)
+}

@@ -1,0 +1,321 @@
+//! `fer train`: trains a network and leaves a run folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use fer::data::{Dataset, Split};
+use fer::engine::LoadOptions;
+use fer::engine::trained::is_trained;
+use fer::model::{Architecture, Network, SIDE};
+use fer::runtime::Host;
+use fer::train::checkpoint::{Checkpoint, DataFacts, Trained};
+use fer::train::run::chosen;
+use fer::train::{Config, Ended, RunFolder, trainer};
+
+use super::Outcome;
+use super::data::{decoded, opened};
+use super::epochs::Epochs;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder with train/<class>/ and test/<class>/, folder with <class>/, or fer2013.csv.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+
+    /// A recipe: compact (2 M parameters, 60 epochs, hours on a CPU), notebook (Keras's, 100 epochs) or tiny (a minute, for
+    /// drawn faces) [default: compact].
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "resume"])]
+    preset: Option<String>,
+
+    /// A recipe as a TOML file, as each run writes one.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+
+    /// How the data is divided: official (by Usage or train/ and test/), keras (as its validation_split=0.2 on folders) or
+    /// fold:K/N [default: the recipe's].
+    #[arg(long, value_name = "SPLIT", conflicts_with = "resume")]
+    split: Option<Split>,
+
+    /// Leave out the images that this list names (`fer data check --quarantine` writes one).
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    exclude: Option<PathBuf>,
+
+    /// The network: notebook, compact or tiny.
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    architecture: Option<Architecture>,
+
+    /// How often to go through the training images.
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    epochs: Option<u32>,
+
+    /// Images a step.
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    batch_size: Option<usize>,
+
+    /// The highest learning rate.
+    #[arg(long, value_name = "X", conflicts_with = "resume", allow_hyphen_values = true)]
+    lr: Option<f64>,
+
+    /// Where all random numbers come from.
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    seed: Option<u64>,
+
+    /// Start from the weights of a model of the same architecture: an ONNX file (a converted Keras model, or one that fer
+    /// exported), a run folder or a checkpoint.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+
+    /// Where Burn computes: flex, or ndarray where fer was built with it.
+    #[arg(long, value_name = "NAME", default_value = "flex")]
+    device: super::device::Backend,
+
+    /// Compute threads [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+
+    /// The run's folder, new or empty [default: runs/NAME, or the next free runs/NAME-2, …].
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+
+    /// Go on with the run in this folder; --data tells where its data is now.
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+
+    /// Say nothing on stderr but errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
+    fer::engine::burn::bound_threads(args.threads.map(usize::from));
+    let device = args.device.device();
+    let (folder, config, mut resumed) = match &args.resume {
+        Some(path) => {
+            let (folder, config) = RunFolder::open(path)?;
+            let config = with_data(config, args);
+            let checkpoint = folder.resume_point().map(|file| Checkpoint::read(&file, &device)).transpose()?;
+            (Some(folder), config, checkpoint)
+        }
+        None => (None, configuration(args)?, None),
+    };
+    if let Some(checkpoint) = &mut resumed {
+        checkpoint.config.data.path.clone_from(&config.data.path);
+        if checkpoint.config != config {
+            bail!(
+                "the run's config.toml was changed since it began; to train by another recipe, start a run with --config"
+            );
+        }
+        let now = args.device.to_string();
+        if checkpoint.state.device != now {
+            super::say(format_args!(
+                "the run began on {}: on {now} its end will not be the same",
+                checkpoint.state.device
+            ));
+        }
+    }
+    let (training, validation, facts) = images(&config, args.quiet)?;
+    if let Some(checkpoint) = resumed.as_ref().filter(|c| c.state.data.sha256 != facts.sha256) {
+        bail!(
+            "{} is not the data that this run began with ({} training images, SHA-256 {}…); name that with --data",
+            facts.path,
+            checkpoint.state.data.training,
+            &checkpoint.state.data.sha256[..12.min(checkpoint.state.data.sha256.len())],
+        );
+    }
+    let checkpoint = match resumed {
+        Some(checkpoint) => checkpoint,
+        None => {
+            let network = start(&config, &device, host, args.quiet)?;
+            trainer::fresh(config.clone(), network, facts, args.device.to_string())
+        }
+    };
+    let folder = match folder {
+        Some(folder) => {
+            folder.write_config(&config)?;
+            folder
+        }
+        None => RunFolder::create(&args.out.clone().unwrap_or_else(|| free_folder(args, &config)), &config)?,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            // Asked twice: the last checkpoint has to do.
+            std::process::exit(1);
+        }
+        super::say("finishing this step, then saving; once more to stop at once");
+    })
+    .context("can't listen for Ctrl-C")?;
+
+    let shown = folder.path().display().to_string();
+    if !args.quiet {
+        announce(&checkpoint, &training, &validation, args.device, &shown);
+    }
+    let steps = training.len().div_ceil(config.batch_size) as u64;
+    let mut observer = Epochs::new(args.quiet, steps * u64::from(checkpoint.config.epochs), &checkpoint);
+    let ended = trainer::train(checkpoint, &training, &validation, &folder, &device, &mut observer, &stop);
+    observer.finish();
+    match ended? {
+        Ended::Interrupted => {
+            super::say(format_args!("stopped and saved; go on with `fer train --resume {shown}`"));
+            return Ok(Outcome::Failed);
+        }
+        Ended::Stopped if !args.quiet => super::say("early stopping: no better epoch for a while"),
+        Ended::Stopped | Ended::Finished => {}
+    }
+    if !args.quiet {
+        super::say(format_args!(
+            "{shown}/summary.md has the results; `fer export --onnx --run {shown}` writes the model"
+        ));
+    }
+    Ok(Outcome::Done)
+}
+
+/// The recipe with what the command line says on top.
+fn configuration(args: &Args) -> Result<Config> {
+    let mut config = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::preset(args.preset.as_deref().unwrap_or("compact"))?,
+    };
+    if let Some(split) = args.split {
+        config.data.split = split;
+    }
+    if let Some(path) = &args.exclude {
+        config.data.exclude = Some(path.clone());
+    }
+    if let Some(path) = &args.init {
+        config.init = Some(path.clone());
+    }
+    config = with_data(config, args);
+    // A run may be resumed from another folder than this.
+    for path in [&mut config.data.path, &mut config.data.exclude, &mut config.init].into_iter().flatten() {
+        *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+    }
+    config.architecture = args.architecture.unwrap_or(config.architecture);
+    config.epochs = args.epochs.unwrap_or(config.epochs);
+    config.batch_size = args.batch_size.unwrap_or(config.batch_size);
+    config.optimizer.learning_rate = args.lr.unwrap_or(config.optimizer.learning_rate);
+    config.seed = args.seed.unwrap_or(config.seed);
+    config.validate().context("the options make no run")?;
+    Ok(config)
+}
+
+/// The configuration with the data that the command line names, if it names any.
+fn with_data(mut config: Config, args: &Args) -> Config {
+    if let Some(path) = &args.data {
+        config.data.path = Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    }
+    config
+}
+
+/// The training and validation images, decoded.
+fn images(config: &Config, quiet: bool) -> Result<(Dataset, Dataset, DataFacts)> {
+    let Some(path) = &config.data.path else {
+        bail!("name the images with --data: a folder with train/<class>/ and test/<class>/, or fer2013.csv");
+    };
+    let catalog = opened(path, config.data.exclude.as_deref(), quiet)?;
+    let parts = config.data.split.divide(&catalog, config.seed)?;
+    let training = decoded(&catalog, &parts.training, quiet)?;
+    let validation = decoded(&catalog, &parts.validation, quiet)?;
+    for dataset in [&training, &validation] {
+        if (dataset.width, dataset.height) != (SIDE, SIDE) {
+            bail!(
+                "the images of {} have {}x{} pixels; the networks take {SIDE}x{SIDE}: resize them first",
+                path.display(),
+                dataset.width,
+                dataset.height
+            );
+        }
+    }
+    let used: Vec<usize> = parts.training.iter().chain(&parts.validation).copied().collect();
+    let facts = DataFacts {
+        path: path.display().to_string(),
+        split: config.data.split.to_string(),
+        training: training.len(),
+        validation: validation.len(),
+        sha256: catalog.hash(&used)?,
+    };
+    Ok((training, validation, facts))
+}
+
+/// The network that the run begins with.
+fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<Network> {
+    let network = config.architecture.init(config.dropout, config.seed, device);
+    let Some(file) = &config.init else { return Ok(network) };
+    if is_trained(&file.display().to_string()) {
+        return trained(config, file, network, device);
+    }
+    let network = fer::model::load_onnx(network, file)?;
+    let options = LoadOptions { model: Some(file.display().to_string()), ..Default::default() };
+    match fer::engine::load(&options, host) {
+        Ok(mut engine) => {
+            let difference = fer::export::difference(&network, &mut *engine, device)?;
+            if difference > fer::export::TOLERANCE {
+                bail!(
+                    "{} answers otherwise than {} with its weights, by {difference:e}: choose the architecture that it was \
+                     made from",
+                    file.display(),
+                    config.architecture
+                );
+            }
+            if !quiet {
+                super::say(format_args!("{}: weights taken over, answers equal to {difference:.0e}", file.display()));
+            }
+        }
+        Err(e) => super::say(format_args!("{}: weights taken over, not compared ({e})", file.display())),
+    }
+    Ok(network)
+}
+
+/// The weights of another run.
+fn trained(config: &Config, path: &Path, network: Network, device: &Device) -> Result<Network> {
+    let file = if path.is_dir() { chosen(path)? } else { path.to_path_buf() };
+    let other = Trained::read(&file, device)?;
+    if other.config.architecture != config.architecture {
+        bail!(
+            "{} is of architecture {}, this run of {}",
+            file.display(),
+            other.config.architecture,
+            config.architecture
+        );
+    }
+    other.transfer(network).map_err(anyhow::Error::msg)
+}
+
+/// `runs/NAME`, or the first of `runs/NAME-2`, … that is not there yet.
+fn free_folder(args: &Args, config: &Config) -> PathBuf {
+    let stem = args.config.as_deref().and_then(Path::file_stem).and_then(|s| s.to_str());
+    let own = config.architecture.to_string();
+    // A run's own config.toml says nothing by its name.
+    let name = args.preset.as_deref().or(stem.filter(|s| *s != "config")).unwrap_or(&own);
+    let candidates = (1..).map(|n| Path::new("runs").join(if n == 1 { name.into() } else { format!("{name}-{n}") }));
+    candidates.into_iter().find(|p| !p.exists()).unwrap_or_else(|| "runs".into())
+}
+
+fn announce(run: &Checkpoint, training: &Dataset, validation: &Dataset, backend: super::device::Backend, folder: &str) {
+    let (config, state) = (&run.config, &run.state);
+    let parameters = burn::module::Module::num_params(&run.network);
+    super::say(format_args!(
+        "{} ({parameters} parameters, {:.1} MMAC), {} training and {} validation images, {} epochs of {} on {backend}",
+        config.architecture,
+        run.network.macs() as f64 / 1e6,
+        training.len(),
+        validation.len(),
+        config.epochs,
+        config.batch_size,
+    ));
+    let warmup = config.schedule.warmup;
+    if warmup > f64::from(config.epochs) {
+        super::say(format_args!("the warm-up of {warmup} epochs is longer than the run: the learning rate only rises"));
+    }
+    match (state.epoch, state.step) {
+        (0, 0) => super::say(format_args!("the run is in {folder}")),
+        (epoch, _) if epoch >= config.epochs => {
+            super::say(format_args!("{folder} is finished; to train on, start a run from it with --init {folder}"))
+        }
+        (epoch, step) => super::say(format_args!("{folder} goes on after epoch {epoch}, step {step}")),
+    }
+}

@@ -1,0 +1,83 @@
+//! What can be wrong with a data set.
+
+use std::io;
+use std::path::Path;
+
+/// A data set that can't be used, and why; the text is for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file or folder could not be read.
+    #[error("{path}: can't be read: {source}")]
+    Read {
+        /// The file or folder.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path, or the folders in it, are not those of a data set.
+    #[error("{path}: {problem}")]
+    Folders {
+        /// The folder.
+        path: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A line of the CSV file is wrong.
+    #[error("{path}:{line}: {problem}")]
+    Csv {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A list of images to leave out does not fit the data set.
+    #[error("{path}: {problem}")]
+    List {
+        /// The list.
+        path: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The data set can't be divided as asked.
+    #[error("the split {split} does not work here: {problem}")]
+    Split {
+        /// The split.
+        split: String,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// An image can't be read, or not be used beside the others.
+    #[error("{name}: {problem}")]
+    Image {
+        /// The image.
+        name: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The pixels are over [`MAX_PIXEL_BYTES`](super::MAX_PIXEL_BYTES), or over the memory there is.
+    #[error(
+        "{images} images of {width}x{height} pixels are too much to hold in memory (the limit is {} GiB); \
+         use fewer or smaller ones",
+        super::MAX_PIXEL_BYTES >> 30
+    )]
+    TooLarge {
+        /// The number of images.
+        images: usize,
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+}
+
+impl DataError {
+    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read { path: path.display().to_string(), source }
+    }
+
+    pub(super) fn folders(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Folders { path: path.display().to_string(), problem: problem.into() }
+    }
+}

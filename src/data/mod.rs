@@ -1,0 +1,22 @@
+//! Data sets: which labelled images there are ([`Catalog`]), which of them train, validate and test ([`split`]), their
+//! pixels ([`dataset`]), and what is wrong with them ([`check`]).
+//!
+//! Two forms are read: folders of images by class, and the original competition's `fer2013.csv`; see [`Catalog::open`].
+
+mod catalog;
+pub mod check;
+mod csv;
+pub mod dataset;
+mod error;
+mod folders;
+mod list;
+pub mod split;
+pub mod synth;
+
+pub use catalog::{Catalog, Form, Item, Usage};
+pub use dataset::Dataset;
+pub use error::DataError;
+pub use split::{Part, Parts, Split};
+
+/// The most that the pixels of a data set may take in memory: 8 GiB.
+pub const MAX_PIXEL_BYTES: u64 = 8 << 30;

@@ -1,0 +1,29 @@
+//! Training: a [`Config`] and a [`Dataset`](crate::data::Dataset) → a run folder with the best weights.
+//!
+//! | step | module |
+//! |---|---|
+//! | what to do, presets | [`config`] |
+//! | images → batches | [`batch`] |
+//! | batch → loss → gradients → new weights | [`step`], by [`optimizer`] ([`adam`]) and [`schedule`] |
+//! | average of the weights | [`ema`] |
+//! | everything that a run needs to go on | [`checkpoint`] |
+//! | the files of a run | [`run`] |
+//! | the loop over all of these | [`trainer`] |
+//!
+//! A run is a function of its configuration and data: every random number is drawn from (seed, epoch, image) or (seed,
+//! step), so that a run that was killed ends as one that was not.
+
+pub mod adam;
+pub mod batch;
+pub mod checkpoint;
+pub mod config;
+pub mod ema;
+pub mod optimizer;
+pub mod run;
+pub mod schedule;
+pub mod step;
+pub mod trainer;
+
+pub use config::Config;
+pub use run::RunFolder;
+pub use trainer::{Ended, Observer, Progress, TrainError, train};

@@ -1,0 +1,299 @@
+//! The training loop: epochs of steps, validation, checkpoints, and when to end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::batch::{Batches, SCALE};
+use super::checkpoint::{BestEpoch, Checkpoint, CheckpointError, DataFacts, State, Trained};
+use super::config::{Best, Config, ConfigError};
+use super::run::{EpochRecord, RunFolder};
+use super::schedule::Course;
+use super::{ema, optimizer, step};
+use crate::data::Dataset;
+use crate::engine::softmax;
+use crate::eval::{Answer, Evaluation};
+use crate::model::{CLASSES, Network};
+use crate::spec::EMOTIONS;
+
+/// A checkpoint is written at the end of each epoch, and within one this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+
+/// A run that can't begin or go on; one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The run folder can't be used.
+    #[error("{0}")]
+    Folder(String),
+    /// A file of the run can't be written.
+    #[error("can't write {path}: {source}; make room or permission, then go on with --resume")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A checkpoint can't be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The loss is no number any more.
+    #[error(
+        "the loss is {loss} in epoch {epoch}, step {step}: the run diverged; begin anew with a lower learning rate (--lr) or \
+         optimizer.clip_norm. What was saved before that is kept"
+    )]
+    Diverged {
+        /// NaN or infinite.
+        loss: f64,
+        /// From 1.
+        epoch: u32,
+        /// From 1.
+        step: u32,
+    },
+    /// The evaluation failed.
+    #[error("{0}")]
+    Evaluation(String),
+    /// A picture can't be drawn or written.
+    #[error("{0}")]
+    Picture(String),
+}
+
+impl TrainError {
+    /// `path` can't be written.
+    pub fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.into(), source }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All epochs are done.
+    Finished,
+    /// It did not get better any more.
+    Stopped,
+    /// It was asked to stop, and can be resumed.
+    Interrupted,
+}
+
+/// How far an epoch is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// From 1.
+    pub epoch: u32,
+    /// Epochs in all.
+    pub epochs: u32,
+    /// Steps done in this epoch.
+    pub step: u32,
+    /// Steps of an epoch.
+    pub steps: u32,
+    /// Images of the last step.
+    pub images: usize,
+    /// Mean loss so far in this epoch.
+    pub loss: f64,
+    /// Accuracy so far in this epoch, 0..=1.
+    pub accuracy: f64,
+}
+
+/// Is told how a run goes.
+pub trait Observer {
+    /// A step is done.
+    fn step(&mut self, progress: &Progress);
+    /// An epoch is done: its training and validation lines, and whether it is the best so far.
+    fn epoch(&mut self, training: &EpochRecord, validation: &EpochRecord, best: bool);
+}
+
+/// Trains from a checkpoint on, or from a fresh one, to the end of the run, and writes everything into the run folder.
+///
+/// The checkpoint's tensors and `device` are without autodiff. When `stop` becomes true, the run finishes its step, saves
+/// and returns.
+///
+/// # Errors
+/// A file can't be written or the loss is no number any more; the last checkpoint stays.
+pub fn train(
+    mut run: Checkpoint,
+    training: &Dataset,
+    validation: &Dataset,
+    folder: &RunFolder,
+    device: &Device,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Ended, TrainError> {
+    let config = run.config.clone();
+    let class_weights = config.loss.class_weights.factors(&training.labels);
+    let batches = Batches {
+        dataset: training,
+        augment: &config.augment,
+        label_smoothing: config.loss.label_smoothing,
+        class_weights: &class_weights,
+        size: config.batch_size,
+        seed: config.seed,
+    };
+    let steps = batches.count();
+    let learning_device = device.clone().autodiff();
+    let mut network = run.network.clone().train();
+    while run.state.epoch < config.epochs && !stands_still(&config, &run) {
+        let epoch = run.state.epoch;
+        let order = batches.order(epoch);
+        let mut learning_rate = 0.0;
+        let mut saved = Instant::now();
+        while run.state.step < steps {
+            if stop.load(Ordering::Relaxed) || saved.elapsed() > CHECKPOINT_EVERY {
+                run.network = step::frozen(&network);
+                if !run.network.is_finite() || !run.evaluated().is_finite() {
+                    return Err(TrainError::Diverged { loss: f64::NAN, epoch: epoch + 1, step: run.state.step });
+                }
+                folder.write_checkpoint(&run, false)?;
+                saved = Instant::now();
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(Ended::Interrupted);
+                }
+            }
+            let began = Instant::now();
+            let state = &mut run.state;
+            // Dropout's random numbers: a function of the seed and the step.
+            device.seed(config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(state.total_steps));
+            let done = f64::from(epoch) + f64::from(state.step) / f64::from(steps);
+            let share = config.schedule.share(done, config.epochs.into(), state.plateau.cuts);
+            learning_rate = config.optimizer.learning_rate * share;
+            let batch = batches.batch(&order, epoch, state.step);
+            let images = batch.labels.len();
+            let pass = step::gradients(&network, &batch, &learning_device);
+            let loss = pass.cross_entropy / images as f64 + pass.penalty;
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged { loss, epoch: epoch + 1, step: state.step + 1 });
+            }
+            network =
+                step::apply(network, &mut run.optimizer, pass.gradients, learning_rate, config.optimizer.clip_norm);
+            if let Some(average) = run.average.take() {
+                run.average = Some(ema::update(average, &step::frozen(&network), config.ema, state.total_steps));
+            }
+            state.loss_sum += loss * images as f64;
+            state.correct += pass.correct as u64;
+            state.seen += images as u64;
+            state.step += 1;
+            state.total_steps += 1;
+            state.seconds += began.elapsed().as_secs_f64();
+            observer.step(&Progress {
+                epoch: epoch + 1,
+                epochs: config.epochs,
+                step: state.step,
+                steps,
+                images,
+                loss: state.loss_sum / state.seen as f64,
+                accuracy: state.correct as f64 / state.seen as f64,
+            });
+        }
+        run.network = step::frozen(&network);
+        let best = end_epoch(&mut run, &config, learning_rate, validation, device)?;
+        folder.write_checkpoint(&run, best)?;
+        folder.write_history(&run.state)?;
+        if let [.., training, validation] = &run.state.history[..] {
+            observer.epoch(training, validation, best);
+        }
+    }
+    let best = Trained::read(&super::run::chosen(folder.path())?, device)?;
+    let evaluation = evaluate(&best.network, validation, config.batch_size, device)?;
+    folder.write_history(&run.state)?;
+    folder.write_results(&config, &run.state, &evaluation)?;
+    Ok(if run.state.epoch < config.epochs { Ended::Stopped } else { Ended::Finished })
+}
+
+/// A run that has not yet begun; `device` names what Burn computes on.
+pub fn fresh(config: Config, network: Network, data: DataFacts, device: String) -> Checkpoint {
+    let network = step::frozen(&network);
+    Checkpoint {
+        average: (config.ema > 0.0).then(|| step::frozen(&network)),
+        optimizer: optimizer::build(&config.optimizer, &network),
+        state: State { data, device, ..State::default() },
+        network,
+        config,
+    }
+}
+
+fn stands_still(config: &Config, run: &Checkpoint) -> bool {
+    let since = run.state.epoch - run.state.best.map_or(0, |b| b.epoch);
+    config.early_stopping > 0 && since >= config.early_stopping
+}
+
+/// Validates, and brings the state to the beginning of the next epoch; true if this was the best epoch so far.
+fn end_epoch(
+    run: &mut Checkpoint,
+    config: &Config,
+    learning_rate: f64,
+    validation: &Dataset,
+    device: &Device,
+) -> Result<bool, TrainError> {
+    let began = Instant::now();
+    let evaluation = evaluate(run.evaluated(), validation, config.batch_size, device).map_err(|e| {
+        TrainError::Evaluation(format!(
+            "{e}: the run diverged in epoch {}; begin anew with a lower learning rate (--lr) or optimizer.clip_norm. What was \
+             saved before that is kept",
+            run.state.epoch + 1
+        ))
+    })?;
+    let loss = evaluation.loss + optimizer::penalty(run.evaluated());
+    let seconds = began.elapsed().as_secs_f64();
+    let state = &mut run.state;
+    let epoch = state.epoch + 1;
+    let found = BestEpoch { epoch, accuracy: evaluation.accuracy, loss };
+    let best = state.best.is_none_or(|old| match config.best {
+        Best::Accuracy => (found.accuracy, -found.loss) > (old.accuracy, -old.loss),
+        Best::Loss => found.loss < old.loss,
+    });
+    if best {
+        state.best = Some(found);
+    }
+    if config.schedule.name == Course::Plateau {
+        state.plateau.observe(loss, config.schedule.every);
+    }
+    let line = |split: &str, loss, accuracy, seconds: f64, images: usize| EpochRecord {
+        epoch,
+        split: split.into(),
+        loss,
+        accuracy,
+        learning_rate,
+        seconds,
+        images_per_second: images as f64 / seconds.max(1e-9),
+    };
+    let seen = state.seen as f64;
+    let lines = [
+        line("training", state.loss_sum / seen, state.correct as f64 / seen, state.seconds, state.seen as usize),
+        line("validation", loss, evaluation.accuracy, seconds, validation.len()),
+    ];
+    state.history.extend(lines);
+    (state.epoch, state.step, state.loss_sum, state.correct, state.seen, state.seconds) = (epoch, 0, 0.0, 0, 0, 0.0);
+    Ok(best)
+}
+
+/// Evaluates a network, on a device without autodiff, on images as they are.
+///
+/// # Errors
+/// The network answers what is no number.
+pub fn evaluate(
+    network: &Network,
+    dataset: &Dataset,
+    batch_size: usize,
+    device: &Device,
+) -> Result<Evaluation, TrainError> {
+    let images: Vec<f32> = dataset.pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
+    let mut probabilities = step::logits(network, &images, batch_size, device);
+    probabilities.chunks_exact_mut(CLASSES).for_each(softmax);
+    let answers: Vec<Answer> = probabilities
+        .chunks_exact(CLASSES)
+        .zip(dataset.names.iter().zip(&dataset.labels))
+        .map(|(row, (name, label))| Answer {
+            name: name.clone(),
+            label: usize::from(*label),
+            probabilities: row.to_vec(),
+        })
+        .collect();
+    let labels = EMOTIONS.map(String::from);
+    Evaluation::new(&labels, &answers).map_err(|e| TrainError::Evaluation(e.to_string()))
+}
