@@ -202,7 +202,7 @@ fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
             "5 outputs",
         ),
         (folder.path().join("absent.onnx").display().to_string(), "no file"),
-        (folder.path().display().to_string(), "no plain file"),
+        (folder.path().display().to_string(), "is a folder, and no training run"),
     ];
     let mut wrong = Vec::new();
     for (model, word) in &rows {
