@@ -21,6 +21,10 @@ impl Backend {
         match self {
             Self::Flex => Device::flex(),
             #[cfg(feature = "ndarray")]
+            #[allow(
+                deprecated,
+                reason = "Burn means to drop this backend; it is here to compare with as long as it is there"
+            )]
             Self::Ndarray => Device::ndarray(),
         }
     }
