@@ -130,8 +130,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
 
 /// The run that a model's name means, if it means one.
 fn run_of(model: Option<&str>) -> Result<Option<(Config, State)>> {
-    let Some(name) = model.filter(|name| is_trained(name)) else { return Ok(None) };
-    let path = Path::new(name);
+    let Some(path) = model.map(Path::new).filter(|path| is_trained(path)) else { return Ok(None) };
     let file = if path.is_dir() { chosen(path)? } else { path.to_path_buf() };
     let (mut config, state) = checkpoint::head(&file)?;
     if path.is_dir() {

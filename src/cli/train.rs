@@ -245,7 +245,7 @@ fn images(config: &Config, quiet: bool) -> Result<(Dataset, Dataset, DataFacts)>
 fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<Network> {
     let network = config.architecture.init(config.dropout, config.seed, device);
     let Some(file) = &config.init else { return Ok(network) };
-    if is_trained(&file.display().to_string()) {
+    if is_trained(file) {
         return trained(config, file, network, device);
     }
     let network = fer::model::load_onnx(network, file)?;

@@ -93,7 +93,7 @@ pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, E
             options.provider
         )));
     }
-    if let Some(name) = options.model.as_deref().filter(|m| trained::is_trained(m)) {
+    if let Some(name) = options.model.as_deref().filter(|m| trained::is_trained(Path::new(m))) {
         return load_trained(name, options);
     }
     if let Some(folder) = options.model.as_deref().filter(|m| Path::new(m).is_dir() && burn::find(m).is_none()) {

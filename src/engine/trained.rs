@@ -11,9 +11,8 @@ use crate::train::batch::SCALE;
 use crate::train::checkpoint::Trained;
 use crate::train::{run, step};
 
-/// True if a model's name means a run folder or a checkpoint.
-pub fn is_trained(model: &str) -> bool {
-    let path = Path::new(model);
+/// True if a model's path means a run folder or a checkpoint.
+pub fn is_trained(path: &Path) -> bool {
     path.join("config.toml").is_file() || path.is_file() && path.extension().is_some_and(|e| e == "ckpt")
 }
 
