@@ -164,7 +164,9 @@ impl Output {
     /// Gives the file its name.
     fn keep(self) -> Result<()> {
         if let Self::Whole { file, path } = self {
-            files::keep(file, &path).with_context(|| format!("can't write {}", path.display()))?;
+            // Not forced to the disk, as `files::keep` does: answers can be had again, and a start is to be quick.
+            let kept = file.persist(&path).map_err(|e| files::plain(e.error));
+            kept.with_context(|| format!("can't write {}", path.display()))?;
         }
         Ok(())
     }
