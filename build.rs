@@ -1,11 +1,13 @@
 //! Compiles the ONNX files of `models/`, and the one that `FER_MODEL` names, into Rust code with embedded weights.
 //!
-//! For each file: its tiny weights are flushed, `burn-onnx` generates a module, and `builtin.rs` gets an entry of the
+//! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made the project's kernels, and `builtin.rs` gets an entry of the
 //! table that `src/engine/burn.rs` includes. The default model stands first: `FER_MODEL`'s, else `fer`, else the first by
 //! name.
 
 #[path = "src/onnx/flush.rs"]
 mod flush;
+#[path = "src/engine/rewrite.rs"]
+mod rewrite;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=models");
     println!("cargo::rerun-if-changed=src/onnx/flush.rs");
+    println!("cargo::rerun-if-changed=src/engine/rewrite.rs");
     println!("cargo::rerun-if-env-changed=FER_MODEL");
     if let Err(message) = generate() {
         println!("cargo::error={}", message.replace('\n', " "));
@@ -42,6 +45,9 @@ fn generate() -> Result<(), String> {
         }
         fs::write(&onnx, bytes).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
         compile(&onnx, path)?;
+        let code = out_dir.join("generated").join(format!("{module}.rs"));
+        let generated = fs::read_to_string(&code).map_err(|e| format!("can't read {}: {e}", code.display()))?;
+        fs::write(&code, rewrite::rewrite(&generated)?).map_err(|e| format!("can't write {}: {e}", code.display()))?;
         write!(
             modules,
             r#"
@@ -50,9 +56,9 @@ mod {module} {{
     include!(concat!(env!("OUT_DIR"), "/generated/{module}.rs"));
 
     pub(super) fn load(device: &burn::tensor::Device) -> super::Forward {{
-        let model = Model::from_embedded(device);
+        let (model, compiled) = (Model::from_embedded(device), crate::kernels::compiled::Compiled::default());
         Box::new(move |input| {{
-            let output = model.forward(input);
+            let output = model.forward(&compiled, input);
             let n = output.dims()[0];
             output.reshape([n as i64, -1])
         }})

@@ -9,9 +9,13 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use fer::engine::{Classifier, EngineChoice, LoadOptions, load};
 use fer::image::sources;
+use fer::kernels::memory::Reuse;
 use fer::pipeline;
 use fer::preprocess::Preprocessor;
 use fer::runtime::Host;
+
+#[global_allocator]
+static MEMORY: Reuse = Reuse::new();
 
 const FOLDER_IMAGES: usize = 256;
 

@@ -8,9 +8,14 @@ use burn::tensor::Device;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use fer::data::{Dataset, synth};
-use fer::model::Architecture;
+use fer::kernels::memory::Reuse;
+use fer::kernels::threads::{self, FlushToZero};
+use fer::model::{Architecture, Network};
 use fer::train::batch::Batches;
 use fer::train::{Config, optimizer, step};
+
+#[global_allocator]
+static MEMORY: Reuse = Reuse::new();
 
 const BATCH: usize = 64;
 
@@ -52,14 +57,33 @@ fn data_pipeline(bencher: Bencher, preset: &str) {
     });
 }
 
+/// The kernels of the notebook's two widest layers, once as they are drawn and once as L2 leaves those of dead channels: too
+/// small for normal numbers.
+#[divan::bench(args = [false, true], sample_count = 10, sample_size = 1)]
+fn training_step_with_subnormal_weights(bencher: Bencher, subnormal: bool) {
+    let mut network = Architecture::Notebook.init(None, 0, &Device::flex());
+    if let (Network::Notebook(notebook), true) = (&mut network, subnormal) {
+        for conv in [&mut notebook.conv4, &mut notebook.conv5] {
+            conv.weight = conv.weight.clone().map(|w| w.mul_scalar(1e-38));
+        }
+    }
+    steps(bencher, &Config::preset("notebook").expect("a preset"), network);
+}
+
 #[divan::bench(args = [Architecture::Notebook, Architecture::Compact, Architecture::Tiny], sample_count = 10, sample_size = 1)]
 fn training_step(bencher: Bencher, architecture: Architecture) {
-    let (dataset, config) = (faces(), Config::preset(&architecture.to_string()).expect("a preset"));
-    let batches = batches(&dataset, &config);
+    let config = Config::preset(&architecture.to_string()).expect("a preset");
+    steps(bencher, &config, architecture.init(None, 0, &Device::flex()));
+}
+
+fn steps(bencher: Bencher, config: &Config, network: Network) {
+    threads::start(None);
+    let _flushed = FlushToZero::new();
+    let dataset = faces();
+    let batches = batches(&dataset, config);
     let order = batches.order(0);
-    let device = Device::flex();
-    let learning = device.clone().autodiff();
-    let network = architecture.init(None, 0, &device).train();
+    let learning = Device::flex().autodiff();
+    let network = network.train();
     let mut optimizer = optimizer::build(&config.optimizer, &network);
     let mut network = Some(network);
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {

@@ -32,6 +32,7 @@ pub mod eval;
 pub mod export;
 pub mod files;
 pub mod image;
+pub mod kernels;
 pub mod model;
 pub mod onnx;
 pub mod parity;

@@ -4,6 +4,11 @@ mod cli;
 
 use std::process::ExitCode;
 
+use fer::kernels::memory::Reuse;
+
+#[global_allocator]
+static MEMORY: Reuse = Reuse::new();
+
 fn main() -> ExitCode {
     // ONNX Runtime from 1.29 on reports its use to its makers, over the network, unless this is set before it starts; the
     // switch in its interface comes too late. Who wants it can set the variable to 0.

@@ -1,7 +1,7 @@
-"""The Python environment of the peers, and what there is in it and on the machine.
+"""The Python environments of the peers, and what there is in them and on the machine.
 
-The environment lies in $FER_BENCH_ENV, or else in the user's cache folder under `fer/bench-<hash of requirements.txt and Python
-version>`. If FER_BENCH_PYTHON names an interpreter, that one is used as it is and nothing is installed.
+Each lies in the user's cache folder under `fer/<name>-<hash of its requirements and Python version>`, or in the folder that a
+variable names. If another variable names an interpreter, that one is used as it is and nothing is installed.
 """
 
 import hashlib
@@ -12,12 +12,27 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "keras"))
 
 import env
 
-REQUIREMENTS = Path(__file__).resolve().with_name("requirements.txt")
+HERE = Path(__file__).resolve().parent
+
+
+class Peer(NamedTuple):
+    """An environment: its name, what is in it in words, and the variables that name its folder or an interpreter."""
+
+    name: str
+    requirements: str
+    contents: str
+    folder_variable: str
+    python_variable: str
+
+
+ONNX_RUNTIME = Peer("bench", "requirements.txt", "ONNX Runtime and OpenCV", "FER_BENCH_ENV", "FER_BENCH_PYTHON")
+TORCH = Peer("torch", "requirements-torch.txt", "PyTorch", "FER_TORCH_ENV", "FER_TORCH_PYTHON")
 
 # Run by the interpreter in question: the versions of those of the named packages that it has, and the folder of ONNX
 # Runtime's library.
@@ -36,17 +51,17 @@ print(json.dumps({"versions": versions, "ort_lib": str(folder) if library else N
 """
 
 
-def python():
-    """The path of the interpreter that has ONNX Runtime and OpenCV; builds the environment first if there is none."""
-    chosen = os.environ.get("FER_BENCH_PYTHON")
+def python(peer=ONNX_RUNTIME):
+    """The path of the interpreter that has a peer's packages; builds the environment first if there is none."""
+    chosen = os.environ.get(peer.python_variable)
     if chosen:
-        return shutil.which(chosen) or env.fail(f"FER_BENCH_PYTHON={chosen}: no such program")
+        return shutil.which(chosen) or env.fail(f"{peer.python_variable}={chosen}: no such program")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + version.encode()).hexdigest()
-    chosen = os.environ.get("FER_BENCH_ENV")
-    folder = Path(chosen).absolute() if chosen else env.user_cache() / "fer" / f"bench-{digest[:12]}"
+    digest = hashlib.sha256((HERE / peer.requirements).read_bytes() + version.encode()).hexdigest()
+    chosen = os.environ.get(peer.folder_variable)
+    folder = Path(chosen).absolute() if chosen else env.user_cache() / "fer" / f"{peer.name}-{digest[:12]}"
     if not complete(folder, digest):
-        build(folder, digest)
+        build(peer, folder, digest)
     return str(env.interpreter(folder))
 
 
@@ -56,24 +71,24 @@ def complete(folder, digest):
     return marker.is_file() and marker.read_text(encoding="ascii") == digest
 
 
-def build(folder, digest):
+def build(peer, folder, digest):
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
         env.fail(
             f"the peers need Python 3.10 to 3.13 and this is {platform.python_version()}: run this script with one of those, "
-            "or name an interpreter that has onnxruntime, opencv-python-headless and numpy in FER_BENCH_PYTHON"
+            f"or name an interpreter that has what {peer.requirements} lists in {peer.python_variable}"
         )
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
-        env.fail(f"{folder}: not empty and not a Python environment; name another folder in FER_BENCH_ENV")
+        env.fail(f"{folder}: not empty and not a Python environment; name another folder in {peer.folder_variable}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with env.locked(folder.with_name(folder.name + ".lock")):
             if complete(folder, digest):
                 return
-            env.say(f"making a Python environment with ONNX Runtime and OpenCV in {folder}: once")
+            env.say(f"making a Python environment with {peer.contents} in {folder}: once")
             # `--clear` removes what an interrupted build left.
             env.step("cannot make the environment", sys.executable, "-m", "venv", "--clear", folder)
             pip = (env.interpreter(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-            env.step("pip failed", *pip, "--requirement", REQUIREMENTS)
+            env.step("pip failed", *pip, "--requirement", HERE / peer.requirements)
             (folder / ".complete").write_text(digest, encoding="ascii")
     except OSError as error:
         env.fail(f"cannot make the environment: {error}")

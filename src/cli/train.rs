@@ -90,7 +90,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
-    fer::engine::burn::bound_threads(args.threads.map(usize::from));
+    fer::kernels::threads::start(args.threads.map(usize::from));
     let device = args.device.device();
     let (folder, config, mut resumed) = match &args.resume {
         Some(path) => {

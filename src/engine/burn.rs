@@ -4,6 +4,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Classifier, Description, EngineError};
+use crate::kernels::threads::{self, FlushToZero};
 use crate::spec::ModelSpec;
 
 /// A compiled-in model.
@@ -36,15 +37,6 @@ pub fn find(name: &str) -> Option<&'static BuiltinModel> {
     MODELS.iter().find(|m| m.name == name)
 }
 
-/// Bounds the threads that Burn computes on, in the whole process; it counts only the first time, and `None` leaves one a
-/// core.
-pub fn bound_threads(threads: Option<usize>) {
-    if let Some(threads) = threads {
-        // Fails only if the pool exists already, with the threads of an earlier model of this process.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    }
-}
-
 /// A compiled-in model on Burn's flex backend.
 pub struct BurnClassifier {
     spec: ModelSpec,
@@ -54,7 +46,7 @@ pub struct BurnClassifier {
 }
 
 impl BurnClassifier {
-    /// Loads a model's embedded weights; `threads` as in [`bound_threads`].
+    /// Loads a model's embedded weights; `threads` as in [`threads::start`].
     pub fn load(
         model: &BuiltinModel,
         name: String,
@@ -62,7 +54,7 @@ impl BurnClassifier {
         threads: Option<usize>,
         notes: Vec<String>,
     ) -> Self {
-        bound_threads(threads);
+        threads::start(threads);
         let device = Device::flex();
         let forward = (model.load)(&device);
         let description = Description {
@@ -86,6 +78,7 @@ impl Classifier for BurnClassifier {
     }
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+        let _flushed = FlushToZero::new();
         let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
         let output = (self.forward)(Tensor::from_data(data, &self.device));
         output

@@ -12,6 +12,7 @@ use super::burn::{self, BuiltinModel};
 use super::ort::library::{self, Library};
 use super::ort::{self, ModelSource, Provider, ProviderOptions};
 use super::{Classifier, EngineError, trained};
+use crate::kernels::threads;
 use crate::onnx::{self, OnnxModel};
 use crate::runtime::{Host, NotFound, Origin};
 use crate::spec::ModelSpec;
@@ -141,7 +142,7 @@ fn load_trained(name: &str, options: &LoadOptions) -> Result<Box<dyn Classifier>
     if !options.meta.is_empty() {
         return Err(EngineError::Unusable("--meta is for ONNX files; a training run knows its own input".into()));
     }
-    burn::bound_threads(options.threads);
+    threads::start(options.threads);
     Ok(Box::new(trained::TrainedClassifier::load(Path::new(name))?))
 }
 

@@ -6,6 +6,8 @@
 pub mod burn;
 mod load;
 pub mod ort;
+#[cfg(test)]
+mod rewrite;
 pub mod trained;
 
 pub use load::{EngineChoice, LoadOptions, load};

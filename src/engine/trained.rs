@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use super::{Classifier, Description, EngineError};
+use crate::kernels::threads::FlushToZero;
 use crate::model::{Network, SIDE};
 use crate::spec::{EMOTIONS, Layout, ModelSpec, OutputKind, Resize};
 use crate::train::batch::SCALE;
@@ -74,6 +75,7 @@ impl Classifier for TrainedClassifier {
     }
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+        let _flushed = FlushToZero::new();
         Ok(step::logits(&self.network, input, n.max(1), &self.device))
     }
 }

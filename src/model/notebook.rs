@@ -6,13 +6,14 @@
 
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::CLASSES;
 use super::layers::{conv, conv_macs, dense, dense_macs};
+use crate::kernels::nn;
+use crate::kernels::norm::Then;
 
 /// Keras adds `0.01 · Σw²` for each of the two 512-channel kernels.
 const L2: f64 = 0.01;
@@ -48,7 +49,6 @@ pub struct Notebook {
     pub norm7: BatchNorm,
     /// 512 → 7.
     pub output: Linear,
-    pool: MaxPool2d,
     dropout: Dropout,
 }
 
@@ -71,16 +71,15 @@ impl Notebook {
             dense2: dense(256, 512, device),
             norm7: norm(512),
             output: dense(512, CLASSES, device),
-            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             dropout: DropoutConfig::new(dropout).init(),
         }
     }
 
     pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let block = |x: Tensor<4>, conv: &Conv2d, norm: &BatchNorm| {
-            self.dropout.forward(self.pool.forward(norm.forward(relu(conv.forward(x)))))
+            nn::dropout(&self.dropout, nn::batch_norm(norm, nn::conv2d(conv, x, true), Then::MaxPool))
         };
-        let x = relu(self.conv1.forward(images));
+        let x = nn::conv2d(&self.conv1, images, true);
         let x = block(x, &self.conv2, &self.norm2);
         let x = block(x, &self.conv3, &self.norm3);
         let x = block(x, &self.conv4, &self.norm4);

@@ -8,11 +8,12 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::layers::{conv, conv_macs, dense, dense_macs};
 use super::{CLASSES, SIDE};
+use crate::kernels::nn;
+use crate::kernels::norm::Then;
 
 /// One residual block.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +39,8 @@ impl ConvNorm {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.conv.forward(x))
+    fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4> {
+        nn::batch_norm(&self.norm, nn::conv2d(&self.conv, x, false), then)
     }
 }
 
@@ -62,12 +63,13 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let residual = self.second.forward(relu(self.first.forward(x.clone())));
+        let [x, shortcut] = nn::branch(x);
+        let residual = self.second.forward(self.first.forward(x, Then::Relu), Then::Nothing);
         let shortcut = match &self.shortcut {
-            Some(projection) => projection.forward(x),
-            None => x,
+            Some(projection) => projection.forward(shortcut, Then::Nothing),
+            None => shortcut,
         };
-        relu(residual + shortcut)
+        nn::add_relu(residual, shortcut)
     }
 }
 
@@ -105,8 +107,8 @@ impl Residual {
     }
 
     pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.stem.forward(images));
-        let x = relu(self.down.forward(x));
+        let x = self.stem.forward(images, Then::Relu);
+        let x = self.down.forward(x, Then::Relu);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
         let x: Tensor<2> = self.mean.forward(x).flatten(1, 3);
         self.output.forward(self.dropout.forward(x))

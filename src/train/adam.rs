@@ -7,6 +7,8 @@
 use burn::optim::{AdamState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::{Device, Tensor};
 
+use crate::kernels::{elementwise, ops};
+
 /// The optimizer; see [`crate::train::config::Optimizer`] for its numbers.
 #[derive(Debug, Clone)]
 pub struct Adam {
@@ -22,6 +24,38 @@ pub struct Adam {
     pub decoupled_decay: f64,
 }
 
+impl Adam {
+    /// [`Optimizer::step`] in one pass over the memory.
+    fn fused<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<AdamState<D>>,
+    ) -> (Tensor<D>, Option<AdamState<D>>) {
+        let (time, moments) = match state.map(|s| s.momentum) {
+            None => (1, [tensor.zeros_like(), tensor.zeros_like()]),
+            Some(old) => (old.time + 1, [old.moment_1, old.moment_2]),
+        };
+        let step = elementwise::Adam {
+            beta_1: self.beta_1 as f32,
+            beta_2: self.beta_2 as f32,
+            epsilon: self.epsilon as f32,
+            rate: self.rate(lr, time) as f32,
+            coupled_decay: self.coupled_decay as f32,
+            keep: (1.0 - lr * self.decoupled_decay) as f32,
+        };
+        let (tensor, [first, second]) = ops::adam(step, tensor, grad, moments);
+        (tensor, Some(AdamState::new(AdaptiveMomentumState::new(time, first, second))))
+    }
+
+    /// The learning rate with the biases of both moments corrected.
+    fn rate(&self, lr: f64, time: usize) -> f64 {
+        let steps = time as f64;
+        lr * (1.0 - self.beta_2.powf(steps)).sqrt() / (1.0 - self.beta_1.powf(steps))
+    }
+}
+
 impl Optimizer for Adam {
     type State<const D: usize> = AdamState<D>;
 
@@ -32,6 +66,9 @@ impl Optimizer for Adam {
         mut grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
+        if ops::runs_on(&tensor.device()) {
+            return self.fused(lr, tensor, grad, state);
+        }
         if self.coupled_decay > 0.0 {
             grad = grad + tensor.clone().mul_scalar(self.coupled_decay);
         }
@@ -44,8 +81,7 @@ impl Optimizer for Adam {
                 old.moment_2.mul_scalar(self.beta_2) + second,
             ),
         };
-        let steps = momentum.time as f64;
-        let rate = lr * (1.0 - self.beta_2.powf(steps)).sqrt() / (1.0 - self.beta_1.powf(steps));
+        let rate = self.rate(lr, momentum.time);
         let update = momentum.moment_1.clone() / momentum.moment_2.clone().sqrt().add_scalar(self.epsilon);
         let tensor = match self.decoupled_decay {
             0.0 => tensor,

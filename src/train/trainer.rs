@@ -17,6 +17,7 @@ use super::{ema, optimizer, step};
 use crate::data::Dataset;
 use crate::engine::softmax;
 use crate::eval::{Answer, Evaluation};
+use crate::kernels::threads::FlushToZero;
 use crate::model::{CLASSES, Network};
 use crate::spec::EMOTIONS;
 
@@ -125,6 +126,7 @@ pub fn train(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Ended, TrainError> {
+    let _flushed = FlushToZero::new();
     let config = run.config.clone();
     let class_weights = config.loss.class_weights.factors(&training.labels);
     let batches = Batches {

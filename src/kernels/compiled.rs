@@ -1,0 +1,112 @@
+//! The layers of compiled-in models, whose weights stay as they are: what follows from the weights alone is computed once.
+//!
+//! `rewrite.rs` puts these in the place of Burn's own calls in the code that `burn-onnx` generates.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use burn::module::ParamId;
+use burn::nn::BatchNorm;
+use burn::nn::conv::Conv2d;
+use burn::nn::pool::MaxPool2d;
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+
+use super::conv::Prepared;
+use super::nn;
+use super::norm::{Affine, Statistics, Then};
+use super::ops::{self, ConvOptions};
+
+/// Kernels are prepared anew for a batch so many times as large as that of the last time.
+const LARGER: usize = 4;
+
+/// What was computed of a model's weights; it belongs to one model.
+#[derive(Default)]
+pub struct Compiled {
+    convolutions: RefCell<HashMap<ParamId, Convolution>>,
+}
+
+struct Convolution {
+    prepared: Prepared,
+    bias: Option<Vec<f32>>,
+    /// Of the images, as are those of the batch that it was prepared for.
+    dims: [usize; 4],
+}
+
+impl Compiled {
+    /// A convolution, a batch normalisation of its output, and a ReLU.
+    pub fn conv2d(&self, conv: &Conv2d, norm: Option<&BatchNorm>, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
+        let Some(padding) = nn::padding(conv).filter(|_| ops::is_plain(&x)) else {
+            let y = conv.forward(x);
+            let y = norm.iter().fold(y, |y, norm| norm.forward(y));
+            return if then_relu { relu(y) } else { y };
+        };
+        let [batch, channels, height, width] = x.dims();
+        let mut convolutions = self.convolutions.borrow_mut();
+        let prepared = convolutions.get(&conv.weight.id).filter(|c| {
+            let [planned, _, planned_height, planned_width] = c.dims;
+            [planned_height, planned_width] == [height, width] && batch < LARGER * planned
+        });
+        if prepared.is_none() {
+            let options = ConvOptions { stride: conv.stride, padding, relu: then_relu };
+            let dims = [batch, channels, height, width];
+            convolutions.insert(conv.weight.id, Convolution::new(conv, norm, dims, options));
+        }
+        match convolutions.get(&conv.weight.id) {
+            Some(Convolution { prepared, bias, .. }) => ops::conv2d_prepared(x, prepared, bias.as_deref(), then_relu),
+            None => unreachable!("it was just inserted"),
+        }
+    }
+}
+
+impl Convolution {
+    /// A normalisation becomes part of the kernels and of the bias.
+    fn new(conv: &Conv2d, norm: Option<&BatchNorm>, dims: [usize; 4], options: ConvOptions) -> Self {
+        let [batch, channels, height, width] = dims;
+        let bias = conv.bias.as_ref().map(|b| ops::values(b.val()));
+        let affine = norm.map(affine);
+        let bias = match (bias, &affine) {
+            (bias, None) => bias,
+            (None, Some(affine)) => Some(affine.shift.clone()),
+            (Some(bias), Some(Affine { scale, shift })) => {
+                Some(bias.iter().zip(scale).zip(shift).map(|((b, scale), shift)| b * scale + shift).collect())
+            }
+        };
+        let scale = affine.as_ref().map(|a| &a.scale[..]);
+        let prepared = ops::prepare([batch, height, width, channels], conv.weight.val(), scale, options);
+        Self { prepared, bias, dims }
+    }
+}
+
+fn affine(norm: &BatchNorm) -> Affine {
+    let statistics =
+        Statistics { mean: ops::values(norm.running_mean.value()), variance: ops::values(norm.running_var.value()) };
+    Affine::new(&statistics, &ops::values(norm.gamma.val()), &ops::values(norm.beta.val()), norm.epsilon)
+}
+
+/// A batch normalisation of a tensor of any rank, and a ReLU.
+pub fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>, then_relu: bool) -> Tensor<D> {
+    if D == 4 && ops::is_plain(&x) {
+        let then = if then_relu { Then::Relu } else { Then::Nothing };
+        return ops::as_rank(nn::batch_norm(norm, ops::as_rank(x), then));
+    }
+    let y = norm.forward(x);
+    if then_relu { relu(y) } else { y }
+}
+
+/// A batch normalisation, and the largest of each window.
+pub fn batch_norm_max_pool2d(norm: &BatchNorm, pool: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
+    if nn::halves(pool) {
+        nn::batch_norm(norm, x, Then::MaxPool)
+    } else {
+        pool.forward(nn::batch_norm(norm, x, Then::Nothing))
+    }
+}
+
+/// A sum, and a ReLU.
+pub fn add_relu<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    if D == 4 && a.dims() == b.dims() && ops::is_plain(&a) {
+        return ops::as_rank(ops::add_relu(ops::as_rank(a), ops::as_rank(b)));
+    }
+    relu(a + b)
+}

@@ -1,0 +1,382 @@
+//! Convolution, forward and backward.
+//!
+//! Images are `[height, width, channels]`, one after another, and kernels `[out, in, height, width]`. A [`Method`] turns
+//! input, kernel and output into panelled matrices and back; between them there are matrix products only:
+//!
+//! - forward: `Y = V U`, with V of the input and U of the kernel;
+//! - the kernel's gradient: `dU = Vᵀ Z`, with Z of the output's gradient;
+//! - the input's gradient: `dV = Z Uᵀ`.
+//!
+//! A few images at a time go through all of it, so that their matrices stay in the cache. Sums are taken in the same order
+//! whatever the number of threads.
+
+use std::ops::Range;
+
+use super::gemm::{Panelled, multiply, multiply_transposed, transpose};
+use super::patches::Patches;
+use super::simd::{Scratch, Shared, buffer, on_pool, panel, parallel};
+use super::winograd::{Tile25, Tile33, Tile43, Winograd};
+
+/// Bytes of expanded matrices that are worked on at a time, unless that is too few rows for the size of the kernels.
+const WORKING_SET: usize = 8 << 20;
+
+/// Rows, at the least, of the matrices that are multiplied by a kernel that does not fit the second cache.
+const MANY_ROWS: usize = 512;
+
+/// How many multiplications the writing of an expanded kernel's value takes the time of.
+const EXPANSION: usize = 40;
+
+/// What a convolution computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv {
+    /// Images.
+    pub batch: usize,
+    /// Height and width.
+    pub input: [usize; 2],
+    /// In and out.
+    pub channels: [usize; 2],
+    /// Height and width.
+    pub kernel: [usize; 2],
+    /// Down and to the right.
+    pub stride: [usize; 2],
+    /// Zeros above, left, below and right.
+    pub padding: [usize; 4],
+}
+
+/// What [`Conv::backward`] gives.
+pub struct Gradients {
+    /// Of the input, if asked for.
+    pub input: Option<Vec<f32>>,
+    /// Of the kernels.
+    pub kernel: Vec<f32>,
+    /// Of the bias: the sums of the output's gradient.
+    pub bias: Vec<f32>,
+}
+
+/// How a convolution becomes matrix products.
+///
+/// All matrices are panelled, [`Method::points`] of each kind. *expand* is from images or kernels to matrices, *collect* the
+/// other way; each is the other's adjoint where a gradient goes the opposite way.
+pub trait Method: Send + Sync {
+    /// Matrices of each kind.
+    fn points(&self) -> usize;
+    /// What the products sum over.
+    fn inner(&self) -> usize;
+    /// Rows an image.
+    fn rows(&self) -> usize;
+    /// Multiplications with each output channel, for so many images and for the kernels' expansion.
+    fn work(&self, images: usize) -> usize {
+        self.points() * self.inner() * (self.rows() * images + EXPANSION)
+    }
+    /// In how many parts the input's channels can be expanded and collected at the same time.
+    fn slices(&self) -> usize;
+    /// Kernels → `[inner, out]`, these rows of it.
+    fn expand_kernel(&self, kernel: &[f32], expanded: Shared, shape: Panelled, rows: Range<usize>);
+    /// The gradient of `[inner, out]`, these rows of it → of the kernels.
+    fn collect_kernel(&self, expanded: &[f32], shape: Panelled, kernel: Shared, rows: Range<usize>);
+    /// One slice of an image → `[rows, inner]`, from `row` on.
+    fn expand_input(&self, image: &[f32], expanded: Shared, shape: Panelled, row: usize, slice: usize);
+    /// The gradient of `[rows, inner]` from `row` on → is added to the image's, one slice of it.
+    fn collect_input(&self, expanded: &[f32], shape: Panelled, row: usize, slice: usize, image: Shared);
+    /// One panel of `[rows, out]` from `row` on → the image, with bias and ReLU.
+    #[allow(clippy::too_many_arguments, reason = "a matrix, a place in it, an image, and what is done on the way")]
+    fn collect_output(
+        &self,
+        expanded: &[f32],
+        shape: Panelled,
+        row: usize,
+        panel: usize,
+        bias: Option<&[f32]>,
+        relu: bool,
+        image: Shared,
+    );
+    /// The image's gradient, zero where `answer` is not above zero → one panel of `[rows, out]` from `row` on, and its sums
+    /// over the image.
+    #[allow(clippy::too_many_arguments, reason = "an image, what is done on the way, a matrix and a place in it")]
+    fn expand_output(
+        &self,
+        gradient: &[f32],
+        answer: Option<&[f32]>,
+        expanded: Shared,
+        shape: Panelled,
+        row: usize,
+        panel: usize,
+        sums: &mut [f32],
+    );
+}
+
+impl Conv {
+    /// Height and width of the output; 0 where the kernel is larger than the padded input.
+    pub fn output(&self) -> [usize; 2] {
+        std::array::from_fn(|i| {
+            let padded = self.input[i] + self.padding[i] + self.padding[i + 2];
+            padded.checked_sub(self.kernel[i]).map_or(0, |rest| rest / self.stride[i] + 1)
+        })
+    }
+
+    /// Values of an input image.
+    pub fn input_len(&self) -> usize {
+        self.input[0] * self.input[1] * self.channels[0]
+    }
+
+    /// Values of an output image.
+    pub fn output_len(&self) -> usize {
+        self.output()[0] * self.output()[1] * self.channels[1]
+    }
+
+    /// Values of all the kernels.
+    pub fn kernel_len(&self) -> usize {
+        self.channels[0] * self.channels[1] * self.kernel[0] * self.kernel[1]
+    }
+
+    /// The method with the fewest multiplications.
+    pub fn method(&self) -> Box<dyn Method> {
+        let patches = Box::new(Patches::new(*self));
+        let winograd = self.winograd().into_iter().min_by_key(|m| m.work(self.batch));
+        winograd.filter(|m| m.work(self.batch) < patches.work(self.batch)).unwrap_or(patches)
+    }
+
+    /// Winograd's methods for this convolution, if there are any.
+    fn winograd(&self) -> Vec<Box<dyn Method>> {
+        let methods: [Option<Box<dyn Method>>; 3] = [
+            Winograd::<Tile43>::new(*self).map(|m| Box::new(m) as _),
+            Winograd::<Tile33>::new(*self).map(|m| Box::new(m) as _),
+            Winograd::<Tile25>::new(*self).map(|m| Box::new(m) as _),
+        ];
+        methods.into_iter().flatten().collect()
+    }
+
+    /// `[batch, out height, out width, out]`: the convolution, plus `bias`, and zero for what is below zero if `relu`.
+    pub fn forward(&self, input: &[f32], kernel: &[f32], bias: Option<&[f32]>, relu: bool) -> Vec<f32> {
+        on_pool(|| self.forward_by(&*self.method(), input, kernel, bias, relu))
+    }
+
+    /// [`Conv::forward`] by a given method.
+    pub fn forward_by(
+        &self,
+        method: &dyn Method,
+        input: &[f32],
+        kernel: &[f32],
+        bias: Option<&[f32]>,
+        relu: bool,
+    ) -> Vec<f32> {
+        self.check(input, kernel);
+        let mut expanded = Scratch::new(self.kernel_shape(method).values());
+        expand_kernel(method, kernel, self.kernel_shape(method), &mut expanded);
+        self.multiply(method, input, &expanded, bias, relu)
+    }
+
+    /// The forward pass from the expanded kernels on.
+    fn multiply(
+        &self,
+        method: &dyn Method,
+        input: &[f32],
+        kernel: &[f32],
+        bias: Option<&[f32]>,
+        relu: bool,
+    ) -> Vec<f32> {
+        let len = self.batch * self.output_len();
+        if len == 0 {
+            return Vec::new();
+        }
+        let shapes = Shapes::new(self, method);
+        let mut v = Scratch::new(shapes.input(shapes.images).values());
+        let mut y = Scratch::new(shapes.output(shapes.images).values());
+        let fill = |output: Shared| {
+            for (chunk, input) in input.chunks(shapes.images * self.input_len()).enumerate() {
+                let count = input.len() / self.input_len();
+                let (v_shape, y_shape) = (shapes.input(count), shapes.output(count));
+                self.expand_inputs(method, input, &mut v, v_shape);
+                multiply(&v, v_shape, kernel, shapes.kernel, &mut y);
+                each(count, y_shape.panels(), |image, panel| {
+                    let output = output.section((chunk * shapes.images + image) * self.output_len(), self.output_len());
+                    method.collect_output(&y, y_shape, image * method.rows(), panel, bias, relu, output);
+                });
+            }
+        };
+        // SAFETY: all panels of all images are collected.
+        unsafe { buffer(len, fill) }
+    }
+
+    fn kernel_shape(&self, method: &dyn Method) -> Panelled {
+        Panelled { batch: method.points(), rows: method.inner(), columns: self.channels[1] }
+    }
+
+    /// The gradients of a function of the output, whose gradient is `gradient`.
+    ///
+    /// `answer` is the output if it went through ReLU.
+    pub fn backward(
+        &self,
+        input: &[f32],
+        kernel: &[f32],
+        gradient: &[f32],
+        answer: Option<&[f32]>,
+        wants_input: bool,
+    ) -> Gradients {
+        on_pool(|| self.backward_by(&*self.method(), input, kernel, gradient, answer, wants_input))
+    }
+
+    /// [`Conv::backward`] by a given method.
+    pub fn backward_by(
+        &self,
+        method: &dyn Method,
+        input: &[f32],
+        kernel: &[f32],
+        gradient: &[f32],
+        answer: Option<&[f32]>,
+        wants_input: bool,
+    ) -> Gradients {
+        self.check(input, kernel);
+        assert_eq!(gradient.len(), self.batch * self.output_len());
+        let mut bias = vec![0.0; self.channels[1]];
+        if gradient.is_empty() {
+            return Gradients {
+                input: wants_input.then(|| vec![0.0; input.len()]),
+                kernel: vec![0.0; kernel.len()],
+                bias,
+            };
+        }
+        let shapes = Shapes::new(self, method);
+        let transposed = wants_input.then(|| {
+            let mut expanded = Scratch::new(shapes.kernel.values());
+            expand_kernel(method, kernel, shapes.kernel, &mut expanded);
+            transpose(&expanded, shapes.kernel)
+        });
+        let mut v = Scratch::new(shapes.input(shapes.images).values());
+        let mut z = Scratch::new(shapes.output(shapes.images).values());
+        let mut du = Scratch::new(shapes.kernel.values());
+        let panels = shapes.kernel.panels();
+        let mut sums = vec![0.0; shapes.images * panels * panel()];
+        let fill = |input_gradient: Shared| {
+            for (chunk, input) in input.chunks(shapes.images * self.input_len()).enumerate() {
+                let count = input.len() / self.input_len();
+                let (v_shape, z_shape) = (shapes.input(count), shapes.output(count));
+                let first = chunk * shapes.images;
+                self.expand_inputs(method, input, &mut v, v_shape);
+                let (z_target, sums_target) = (Shared::new(&mut z), Shared::new(&mut sums));
+                each(count, panels, |image, column| {
+                    let range = (first + image) * self.output_len()..(first + image + 1) * self.output_len();
+                    // SAFETY: each image's and panel's sums are written once.
+                    let sums = unsafe { sums_target.part((image * panels + column) * panel(), panel()) };
+                    let (gradient, answer) = (&gradient[range.clone()], answer.map(|a| &a[range]));
+                    method.expand_output(gradient, answer, z_target, z_shape, image * method.rows(), column, sums);
+                });
+                for sums in sums[..count * panels * panel()].chunks_exact(panels * panel()) {
+                    for (total, sum) in bias.iter_mut().zip(sums) {
+                        *total += sum;
+                    }
+                }
+                multiply_transposed(&v, v_shape, &z, z_shape, &mut du, chunk > 0);
+                if let Some(transposed) = &transposed {
+                    multiply(&z, z_shape, transposed, shapes.transposed(), &mut v);
+                    let start = |image: usize| (first + image) * self.input_len();
+                    each(count, 1, |image, _| {
+                        // SAFETY: images lie side by side.
+                        unsafe { input_gradient.fresh(start(image), self.input_len()) };
+                    });
+                    each(count, method.slices(), |image, slice| {
+                        let gradient = input_gradient.section(start(image), self.input_len());
+                        method.collect_input(&v, v_shape, image * method.rows(), slice, gradient);
+                    });
+                }
+            }
+        };
+        // SAFETY: every image's part is fresh before it is added to.
+        let input = unsafe { buffer(if wants_input { input.len() } else { 0 }, fill) };
+        let collect = |kernel: Shared| {
+            blocks(method.inner(), |rows| method.collect_kernel(&du, shapes.kernel, kernel, rows));
+        };
+        // SAFETY: all rows are collected, and so all inputs and places of all kernels.
+        let kernel = unsafe { buffer(kernel.len(), collect) };
+        Gradients { input: wants_input.then_some(input), kernel, bias }
+    }
+
+    fn check(&self, input: &[f32], kernel: &[f32]) {
+        assert_eq!(input.len(), self.batch * self.input_len(), "input of {self:?}");
+        assert_eq!(kernel.len(), self.kernel_len(), "kernel of {self:?}");
+    }
+
+    fn expand_inputs(&self, method: &dyn Method, images: &[f32], v: &mut [f32], shape: Panelled) {
+        let v = Shared::new(v);
+        each(images.len() / self.input_len(), method.slices(), |image, slice| {
+            let values = &images[image * self.input_len()..(image + 1) * self.input_len()];
+            method.expand_input(values, v, shape, image * method.rows(), slice);
+        });
+    }
+}
+
+/// A convolution whose kernels stay the same and are expanded once.
+pub struct Prepared {
+    conv: Conv,
+    method: Box<dyn Method>,
+    expanded: Vec<f32>,
+}
+
+impl Prepared {
+    /// For `conv` with these kernels and any batch size; that of `conv` decides on the method.
+    pub fn new(conv: Conv, kernel: &[f32]) -> Self {
+        let method = conv.method();
+        assert_eq!(kernel.len(), conv.kernel_len(), "kernel of {conv:?}");
+        let shape = conv.kernel_shape(&*method);
+        let mut expanded = vec![0.0; shape.values()];
+        on_pool(|| expand_kernel(&*method, kernel, shape, &mut expanded));
+        Self { conv, method, expanded }
+    }
+
+    /// The convolution of so many images.
+    pub fn conv(&self, batch: usize) -> Conv {
+        Conv { batch, ..self.conv }
+    }
+
+    /// [`Conv::forward`] of so many images.
+    pub fn forward(&self, batch: usize, input: &[f32], bias: Option<&[f32]>, relu: bool) -> Vec<f32> {
+        let conv = self.conv(batch);
+        assert_eq!(input.len(), batch * conv.input_len(), "input of {conv:?}");
+        on_pool(|| conv.multiply(&*self.method, input, &self.expanded, bias, relu))
+    }
+}
+
+/// The matrices of a convolution, and how many images are worked on at a time.
+struct Shapes {
+    kernel: Panelled,
+    rows: usize,
+    images: usize,
+}
+
+impl Shapes {
+    fn new(conv: &Conv, method: &dyn Method) -> Self {
+        let kernel = conv.kernel_shape(method);
+        let bytes = 4 * method.points() * method.rows() * (method.inner() + conv.channels[1]);
+        let few = if kernel.values() * 4 > WORKING_SET / 2 { MANY_ROWS.div_ceil(method.rows()) } else { 1 };
+        let images = (WORKING_SET / bytes).max(few).clamp(1, conv.batch);
+        Self { kernel, rows: method.rows(), images }
+    }
+
+    fn input(&self, images: usize) -> Panelled {
+        Panelled { batch: self.kernel.batch, rows: images * self.rows, columns: self.kernel.rows }
+    }
+
+    fn output(&self, images: usize) -> Panelled {
+        Panelled { batch: self.kernel.batch, rows: images * self.rows, columns: self.kernel.columns }
+    }
+
+    fn transposed(&self) -> Panelled {
+        Panelled { batch: self.kernel.batch, rows: self.kernel.columns, columns: self.kernel.rows }
+    }
+}
+
+fn expand_kernel(method: &dyn Method, kernel: &[f32], shape: Panelled, expanded: &mut [f32]) {
+    let target = Shared::new(expanded);
+    blocks(method.inner(), |rows| method.expand_kernel(kernel, target, shape, rows));
+}
+
+/// Every image and every part of it, in parallel.
+fn each(images: usize, parts: usize, body: impl Fn(usize, usize) + Sync + Send) {
+    parallel(images * parts, |task| body(task / parts, task % parts));
+}
+
+/// 0..`rows` in blocks, in parallel.
+fn blocks(rows: usize, body: impl Fn(Range<usize>) + Sync + Send) {
+    const BLOCK: usize = 16;
+    parallel(rows.div_ceil(BLOCK), |block| body(block * BLOCK..rows.min((block + 1) * BLOCK)));
+}

@@ -1,0 +1,238 @@
+//! An allocator that keeps large blocks for the next one who wants them.
+//!
+//! A training step asks for some hundred blocks of megabytes and gives them back, the same sizes in every step. The
+//! system's allocators return such blocks to the system, which then has to clear and map each page anew: a fifth of the
+//! step. A program that trains has this one as its global allocator; small blocks are the system's, as ever.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Blocks from this size on are kept.
+const LARGE: usize = 64 << 10;
+
+/// How many blocks are kept at the most, and how many bytes in all.
+const BLOCKS: usize = 512;
+const BYTES: usize = 768 << 20;
+
+/// What all blocks that are kept are aligned to: a line of the cache.
+const ALIGNMENT: usize = 64;
+
+/// The system's allocator, but that large blocks are kept instead of given back, 768 MiB of them at the most.
+pub struct Reuse {
+    kept: Mutex<Kept>,
+}
+
+/// The blocks that nobody has now, as address and size, the longest unused first.
+struct Kept {
+    blocks: [(usize, usize); BLOCKS],
+    count: usize,
+    bytes: usize,
+}
+
+impl Reuse {
+    /// An allocator that keeps nothing yet.
+    pub const fn new() -> Self {
+        Self { kept: Mutex::new(Kept { blocks: [(0, 0); BLOCKS], count: 0, bytes: 0 }) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Kept {
+    /// Takes the block that was used last of those of this size.
+    fn take(&mut self, size: usize) -> Option<*mut u8> {
+        let found = self.blocks[..self.count].iter().rposition(|block| block.1 == size)?;
+        Some(self.remove(found) as *mut u8)
+    }
+
+    fn remove(&mut self, at: usize) -> usize {
+        let (address, size) = self.blocks[at];
+        self.blocks.copy_within(at + 1..self.count, at);
+        self.count -= 1;
+        self.bytes -= size;
+        address
+    }
+
+    /// Takes the longest unused block if there is no room for one of `size` beside it.
+    fn crowded(&mut self, size: usize) -> Option<(*mut u8, usize)> {
+        let full = self.count == BLOCKS || self.bytes + size > BYTES;
+        let oldest = self.blocks[..self.count].first().copied().filter(|_| full)?;
+        Some((self.remove(0) as *mut u8, oldest.1))
+    }
+
+    fn put(&mut self, address: *mut u8, size: usize) {
+        self.blocks[self.count] = (address as usize, size);
+        self.count += 1;
+        self.bytes += size;
+    }
+}
+
+/// The block that serves a large request: its size rounded up by at most an eighth, so that near sizes serve each other.
+fn block(layout: Layout) -> Option<Layout> {
+    let size = layout.size();
+    if !(LARGE..=BYTES).contains(&size) || layout.align() > ALIGNMENT {
+        return None;
+    }
+    let step = 1 << (size.ilog2() - 3);
+    Layout::from_size_align(size.next_multiple_of(step), ALIGNMENT).ok()
+}
+
+// SAFETY: small blocks are the system's; a large one is the system's of the size and alignment that `block` computes from the
+// request's layout, the same on the way back, and is handed out only while it is not in use.
+unsafe impl GlobalAlloc for Reuse {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those of the system's allocator.
+        unsafe {
+            match block(layout) {
+                None => System.alloc(layout),
+                Some(block) => {
+                    let kept = self.kept().take(block.size());
+                    kept.unwrap_or_else(|| System.alloc(block))
+                }
+            }
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as in `alloc`; a kept block has room for the layout's size.
+        unsafe {
+            match block(layout) {
+                None => System.alloc_zeroed(layout),
+                Some(block) => {
+                    let kept = self.kept().take(block.size());
+                    match kept {
+                        None => System.alloc_zeroed(block),
+                        Some(address) => {
+                            address.write_bytes(0, layout.size());
+                            address
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        // SAFETY: `block` gives the layout that `alloc` asked the system for; what is crowded out was kept, so it has its own
+        // size and this alignment.
+        unsafe {
+            let Some(block) = block(layout) else { return System.dealloc(address, layout) };
+            loop {
+                let mut kept = self.kept();
+                let Some((oldest, size)) = kept.crowded(block.size()) else {
+                    kept.put(address, block.size());
+                    return;
+                };
+                drop(kept);
+                System.dealloc(oldest, Layout::from_size_align_unchecked(size, ALIGNMENT));
+            }
+        }
+    }
+
+    unsafe fn realloc(&self, address: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise that the new size is no overflow; both blocks have room for what is copied.
+        unsafe {
+            let new_layout = Layout::from_size_align_unchecked(new_size, layout.align());
+            match (block(layout), block(new_layout)) {
+                (None, None) => System.realloc(address, layout, new_size),
+                (old, new) if old == new => address,
+                _ => {
+                    let new = self.alloc(new_layout);
+                    if !new.is_null() {
+                        new.copy_from_nonoverlapping(address, layout.size().min(new_size));
+                        self.dealloc(address, layout);
+                    }
+                    new
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(size: usize) -> Layout {
+        Layout::from_size_align(size, 4).unwrap()
+    }
+
+    #[test]
+    fn a_block_that_came_back_is_given_out_again_and_cleared_if_asked() {
+        let memory = Reuse::new();
+        // SAFETY: every block is given back once, with its layout, and written within its size.
+        unsafe {
+            let first = memory.alloc(layout(1_000_000));
+            first.write_bytes(7, 1_000_000);
+            let second = memory.alloc(layout(1_000_000));
+            assert_ne!(first, second);
+            memory.dealloc(first, layout(1_000_000));
+            assert_eq!(memory.kept().bytes, 1_048_576);
+            let zeroed = memory.alloc_zeroed(layout(990_000));
+            assert_eq!(zeroed, first, "of nearly the same size");
+            assert!(std::slice::from_raw_parts(zeroed, 990_000).iter().all(|b| *b == 0));
+            // A block that grows within its room stays where it is, and moves with its contents beyond.
+            zeroed.write_bytes(9, 990_000);
+            assert_eq!(memory.realloc(zeroed, layout(990_000), 1_010_000), zeroed);
+            let moved = memory.realloc(zeroed, layout(1_010_000), 3_000_000);
+            assert!(std::slice::from_raw_parts(moved, 990_000).iter().all(|b| *b == 9));
+            let small = memory.realloc(moved, layout(3_000_000), 1_000);
+            assert!(std::slice::from_raw_parts(small, 1_000).iter().all(|b| *b == 9));
+            memory.dealloc(small, layout(1_000));
+            memory.dealloc(second, layout(1_000_000));
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes_and_number() {
+        let memory = Reuse::new();
+        // SAFETY: as above; nothing is written.
+        unsafe {
+            for (size, count) in [(100 << 20, 12), (LARGE, 2 * BLOCKS)] {
+                let blocks: Vec<_> = (0..count).map(|_| memory.alloc(layout(size))).collect();
+                for address in blocks {
+                    memory.dealloc(address, layout(size));
+                    let kept = memory.kept();
+                    assert!(kept.bytes <= BYTES && kept.count <= BLOCKS);
+                    assert_eq!(kept.bytes, kept.blocks[..kept.count].iter().map(|b| b.1).sum::<usize>());
+                }
+            }
+            assert!(memory.kept().count == BLOCKS);
+        }
+    }
+
+    #[test]
+    fn no_two_have_the_same_block() {
+        let memory = Reuse::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4u8 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    for round in 0..200usize {
+                        let sizes = [70_000, 71_000, 200_000, 1_000].map(|s| s + round * 13 % 5_000);
+                        // SAFETY: as above.
+                        unsafe {
+                            let blocks = sizes.map(|size| memory.alloc(layout(size)));
+                            for (block, size) in blocks.iter().zip(sizes) {
+                                block.write_bytes(thread + 1, size);
+                            }
+                            for (block, size) in blocks.into_iter().zip(sizes) {
+                                let bytes = std::slice::from_raw_parts(block, size);
+                                assert!(bytes.iter().all(|b| *b == thread + 1));
+                                memory.dealloc(block, layout(size));
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,102 @@
+//! Burn's layers, computed by the kernels where they can be and by Burn itself elsewhere: on other backends, under the
+//! exporter's capture device, and for settings that the kernels lack.
+//!
+//! A layer and what follows it are one function where they are one pass over the memory. The layers of compiled-in models,
+//! whose weights stay as they are, are in `compiled.rs`.
+
+use burn::nn::conv::Conv2d;
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{BatchNorm, Dropout, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::{Distribution, Tensor};
+
+use super::norm::Then;
+use super::ops::{self, ConvOptions};
+use super::{elementwise, ops::runs_on};
+
+/// A convolution, and a ReLU if asked for.
+pub fn conv2d(conv: &Conv2d, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
+    match padding(conv).filter(|_| runs_on(&x.device())) {
+        Some(padding) => {
+            let options = ConvOptions { stride: conv.stride, padding, relu: then_relu };
+            ops::conv2d(x, conv.weight.val(), conv.bias.as_ref().map(|b| b.val()), options)
+        }
+        None if then_relu => relu(conv.forward(x)),
+        None => conv.forward(x),
+    }
+}
+
+/// The padding of a convolution that the kernels compute.
+pub(super) fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
+    if conv.dilation != [1, 1] || conv.groups != 1 {
+        return None;
+    }
+    match conv.padding {
+        PaddingConfig2d::Valid => Some([0; 4]),
+        // Burn's order is top, left, bottom, right.
+        PaddingConfig2d::Explicit(top, left, bottom, right) => Some([top, left, bottom, right]),
+        PaddingConfig2d::Same => None,
+    }
+}
+
+/// Batch normalisation, and what follows it.
+pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
+    if !runs_on(&x.device()) {
+        let y = norm.forward(x);
+        return match then {
+            Then::Nothing => y,
+            Then::Relu => relu(y),
+            Then::MaxPool => MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init().forward(y),
+        };
+    }
+    let training = x.device().is_autodiff() && norm.training.is_enabled();
+    if !training {
+        let parameters = [norm.gamma.val(), norm.beta.val(), norm.running_mean.value(), norm.running_var.value()];
+        return ops::batch_norm(x, parameters, norm.epsilon, then);
+    }
+    let (y, mean, variance) = ops::batch_norm_train(x, norm.gamma.val(), norm.beta.val(), norm.epsilon, then);
+    let moved = |running: Tensor<1>, batch: Tensor<1>| {
+        running.mul_scalar(1.0 - norm.momentum).add(batch.mul_scalar(norm.momentum)).detach()
+    };
+    norm.running_mean.update(moved(norm.running_mean.value_sync(), mean));
+    norm.running_var.update(moved(norm.running_var.value_sync(), variance));
+    y
+}
+
+/// The largest of each window.
+pub fn max_pool2d(pool: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
+    if halves(pool) && ops::is_plain(&x) { ops::max_pool(x) } else { pool.forward(x) }
+}
+
+/// Whether a maximum is of 2 × 2 pixels, side by side, an odd last row or column left out.
+pub(super) fn halves(pool: &MaxPool2d) -> bool {
+    let unpadded = matches!(pool.padding, PaddingConfig2d::Valid | PaddingConfig2d::Explicit(0, 0, 0, 0));
+    unpadded && pool.kernel_size == [2, 2] && pool.stride == [2, 2] && pool.dilation == [1, 1] && !pool.ceil_mode
+}
+
+/// Dropout, on a device with autodiff.
+///
+/// Its random numbers follow from one that is drawn of the device's, so that [`burn::tensor::Device::seed`] decides.
+pub fn dropout(dropout: &Dropout, x: Tensor<4>) -> Tensor<4> {
+    if !runs_on(&x.device()) {
+        return dropout.forward(x);
+    }
+    if !dropout.training.is_enabled() || !x.device().is_autodiff() || dropout.prob == 0.0 {
+        return x;
+    }
+    // Two whole numbers that `f32` holds exactly.
+    let limit = f64::from(1 << 24);
+    let drawn = Tensor::<1>::random([2], Distribution::Uniform(0.0, limit), &x.device().without_autodiff());
+    let seed = drawn.into_data().iter::<f32>().fold(0, |seed, value| seed << 24 | u64::from(value as u32));
+    ops::dropout(x, elementwise::Dropout { rate: dropout.prob, seed })
+}
+
+/// `max(a + b, 0)`.
+pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    if runs_on(&a.device()) { ops::add_relu(a, b) } else { relu(a + b) }
+}
+
+/// The same tensor twice, for two ways that meet again; both have to lead to what is differentiated.
+pub fn branch(x: Tensor<4>) -> [Tensor<4>; 2] {
+    if runs_on(&x.device()) { ops::branch(x) } else { [x.clone(), x] }
+}
