@@ -9,11 +9,9 @@ use burn::nn::pool::MaxPool2dConfig;
 use burn::nn::{BatchNorm, BatchNormConfig, DropoutConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use fer::kernels::conv::{Conv, Method};
+use fer::kernels::conv::{Conv, Way};
 use fer::kernels::norm::{Affine, Norm, Then};
-use fer::kernels::patches::Patches;
 use fer::kernels::threads::{self, FlushToZero};
-use fer::kernels::winograd::{Tile25, Tile33, Tile43, Winograd};
 use fer::kernels::{elementwise, nn, simd};
 use fer::model::Architecture;
 use fer::train::batch::Batch;
@@ -120,16 +118,6 @@ fn naive(conv: &Conv, input: &[f32], kernel: &[f32], bias: &[f32], gradient: &[f
     naive
 }
 
-fn methods(conv: Conv) -> Vec<(&'static str, Box<dyn Method>)> {
-    let winograd: [(_, Option<Box<dyn Method>>); 3] = [
-        ("4x4, 3x3", Winograd::<Tile43>::new(conv).map(|m| Box::new(m) as _)),
-        ("3x3, 3x3", Winograd::<Tile33>::new(conv).map(|m| Box::new(m) as _)),
-        ("2x2, 5x5", Winograd::<Tile25>::new(conv).map(|m| Box::new(m) as _)),
-    ];
-    let winograd = winograd.into_iter().filter_map(|(name, method)| Some((name, method?)));
-    std::iter::once(("patches", Box::new(Patches::new(conv)) as Box<dyn Method>)).chain(winograd).collect()
-}
-
 /// Batch, height and width, channels in and out, kernel, stride, padding.
 type Row = (usize, [usize; 2], [usize; 2], [usize; 2], [usize; 2], [usize; 4]);
 
@@ -177,12 +165,12 @@ fn convolutions_and_their_gradients_are_those_of_the_definition() {
         let gradient = numbers(conv.batch * conv.output_len(), 4);
         for relu in [false, true] {
             let naive = naive(&conv, &input, &kernel, &bias, &gradient, relu);
-            for (name, method) in methods(conv) {
-                let output = conv.forward_by(&*method, &input, &kernel, Some(&bias), relu);
+            for way in Way::ALL {
+                let Some(output) = conv.forward_by(way, &input, &kernel, Some(&bias), relu) else { continue };
                 // The gradient passes where the definition's output is above zero: near zero, rounding decides.
                 let answer: Vec<f32> = naive.output.iter().map(|v| *v as f32).collect();
                 let answer = relu.then_some(&answer[..]);
-                let gradients = conv.backward_by(&*method, &input, &kernel, &gradient, answer, true);
+                let gradients = conv.backward_by(way, &input, &kernel, &gradient, answer, true).unwrap();
                 let pairs = [
                     ("output", output, &naive.output),
                     ("input's gradient", gradients.input.unwrap_or_default(), &naive.input),
@@ -191,7 +179,7 @@ fn convolutions_and_their_gradients_are_those_of_the_definition() {
                 ];
                 for (what, found, expected) in pairs {
                     let difference = difference(&found, expected);
-                    assert!(difference < 2e-5, "{name}, relu {relu}: {what} differs by {difference:e}");
+                    assert!(difference < 2e-5, "{way:?}, relu {relu}: {what} differs by {difference:e}");
                 }
             }
         }
@@ -415,6 +403,45 @@ fn layers_answer_as_burns_own() {
         let difference = difference(&found, &doubles(block(&conv, &burns, x, *then)));
         assert!(difference < 1e-4, "evaluation differs by {difference:e}");
     });
+}
+
+#[test]
+fn a_frozen_normalisation_lets_gradients_through() {
+    begin();
+    let device = Device::flex().autodiff();
+    let norm = BatchNormConfig::new(16).init(&device).freeze();
+    let x = tensor([2, 16, 4, 4], 1, &device).require_grad();
+    let y = nn::batch_norm(&norm, x.clone(), Then::Relu);
+    let expected = relu(norm.forward(x.clone()));
+    let (gradients, wanted) = (y.clone().sum().backward(), expected.clone().sum().backward());
+    assert_eq!(values(y.inner()), values(expected.inner()));
+    assert_eq!(values(x.grad(&gradients).unwrap()), values(x.grad(&wanted).unwrap()));
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    begin();
+    let rows: [Row; 3] = [
+        (1, [8, 8], [16, 16], [3, 3], [1, 1], [1; 4]),
+        (1, [8, 8], [16, 16], [5, 5], [1, 1], [2; 4]),
+        (1, [8, 8], [1, 16], [3, 3], [2, 2], [1; 4]),
+    ];
+    table(rows, |row| {
+        let conv = conv_of(*row);
+        let (input, mut kernel) = (numbers(conv.input_len(), 1), numbers(conv.kernel_len(), 2));
+        kernel[0] = f32::NAN;
+        let found = conv.forward(&input, &kernel, None, true);
+        assert!(found.chunks_exact(conv.channels[1]).all(|pixel| pixel[0].is_nan()), "{found:?}");
+    });
+    for then in [Then::Nothing, Then::Relu, Then::MaxPool] {
+        let norm = Norm { batch: 1, side: [2, 2], channels: 16, then };
+        let mut input = numbers(64, 3);
+        input[16] = f32::NAN;
+        let affine = Affine { scale: vec![1.0; 16], shift: vec![0.0; 16] };
+        let found = norm.forward(&input, &affine).output;
+        assert_eq!(found.iter().filter(|v| v.is_nan()).count(), 1, "{then:?}: {found:?}");
+    }
+    assert!(elementwise::add_relu(&[f32::NAN], &[1.0])[0].is_nan());
 }
 
 #[test]

@@ -12,14 +12,13 @@ const KERNELS: &str = "crate::kernels";
 /// Rewrites a generated module; its `forward` gets one more parameter, the model's `Compiled`.
 ///
 /// # Errors
-/// The code has no forward pass of the form that is known.
+/// The code has not one forward pass.
 pub fn rewrite(code: &str) -> Result<String, String> {
-    let signature = "pub fn forward(&self, input: ";
+    let signature = "pub fn forward(&self, ";
     if code.matches(signature).count() != 1 {
         return Err("burn-onnx generated a forward pass of a form that is not known".into());
     }
-    let code =
-        code.replace(signature, &format!("pub fn forward(&self, compiled: &{KERNELS}::compiled::Compiled, input: "));
+    let code = code.replace(signature, &format!("{signature}compiled: &{KERNELS}::compiled::Compiled, "));
     let layers = layers(&code);
     let lines: Vec<&str> = code.lines().collect();
     let mut rewritten = String::with_capacity(code.len());
@@ -178,6 +177,13 @@ mod tests {
         ];
         let failed: Vec<_> = rows.iter().filter(|(given, wanted)| forward(given) != **wanted).collect();
         assert!(failed.is_empty(), "{failed:#?}\n{}", forward(failed[0].0));
+    }
+
+    #[test]
+    fn an_input_may_have_any_name() {
+        let code = rewrite("    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {\n").unwrap();
+        let wanted = "pub fn forward(&self, compiled: &crate::kernels::compiled::Compiled, images: Tensor<4>)";
+        assert!(code.contains(wanted), "{code}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Convolution, forward and backward.
 //!
-//! Images are `[height, width, channels]`, one after another, and kernels `[out, in, height, width]`. A [`Method`] turns
+//! Images are `[height, width, channels]`, one after another, and kernels `[out, in, height, width]`. A `Method` turns
 //! input, kernel and output into panelled matrices and back; between them there are matrix products only:
 //!
 //! - forward: `Y = V U`, with V of the input and U of the kernel;
@@ -43,6 +43,24 @@ pub struct Conv {
     pub padding: [usize; 4],
 }
 
+/// The ways to compute a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As it is written.
+    Patches,
+    /// Winograd's, in tiles of 4 × 4 outputs of a 3 × 3 kernel.
+    Tiles43,
+    /// Of 3 × 3 outputs of a 3 × 3 kernel.
+    Tiles33,
+    /// Of 2 × 2 outputs of a 5 × 5 kernel.
+    Tiles25,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Tiles43, Self::Tiles33, Self::Tiles25, Self::Patches];
+}
+
 /// What [`Conv::backward`] gives.
 pub struct Gradients {
     /// Of the input, if asked for.
@@ -55,9 +73,9 @@ pub struct Gradients {
 
 /// How a convolution becomes matrix products.
 ///
-/// All matrices are panelled, [`Method::points`] of each kind. *expand* is from images or kernels to matrices, *collect* the
+/// All matrices are panelled, `points` of each kind. *expand* is from images or kernels to matrices, *collect* the
 /// other way; each is the other's adjoint where a gradient goes the opposite way.
-pub trait Method: Send + Sync {
+pub(super) trait Method: Send + Sync {
     /// Matrices of each kind.
     fn points(&self) -> usize;
     /// What the products sum over.
@@ -130,29 +148,39 @@ impl Conv {
     }
 
     /// The method with the fewest multiplications.
-    pub fn method(&self) -> Box<dyn Method> {
-        let patches = Box::new(Patches::new(*self));
-        let winograd = self.winograd().into_iter().min_by_key(|m| m.work(self.batch));
-        winograd.filter(|m| m.work(self.batch) < patches.work(self.batch)).unwrap_or(patches)
+    fn method(&self) -> Box<dyn Method> {
+        let methods = Way::ALL.into_iter().filter_map(|way| self.by(way));
+        methods.min_by_key(|m| m.work(self.batch)).unwrap_or_else(|| Box::new(Patches::new(*self)))
     }
 
-    /// Winograd's methods for this convolution, if there are any.
-    fn winograd(&self) -> Vec<Box<dyn Method>> {
-        let methods: [Option<Box<dyn Method>>; 3] = [
-            Winograd::<Tile43>::new(*self).map(|m| Box::new(m) as _),
-            Winograd::<Tile33>::new(*self).map(|m| Box::new(m) as _),
-            Winograd::<Tile25>::new(*self).map(|m| Box::new(m) as _),
-        ];
-        methods.into_iter().flatten().collect()
+    /// The method of a way, if it can be gone for this convolution.
+    fn by(&self, way: Way) -> Option<Box<dyn Method>> {
+        match way {
+            Way::Patches => Some(Box::new(Patches::new(*self))),
+            Way::Tiles43 => Winograd::<Tile43>::new(*self).map(|m| Box::new(m) as _),
+            Way::Tiles33 => Winograd::<Tile33>::new(*self).map(|m| Box::new(m) as _),
+            Way::Tiles25 => Winograd::<Tile25>::new(*self).map(|m| Box::new(m) as _),
+        }
     }
 
     /// `[batch, out height, out width, out]`: the convolution, plus `bias`, and zero for what is below zero if `relu`.
     pub fn forward(&self, input: &[f32], kernel: &[f32], bias: Option<&[f32]>, relu: bool) -> Vec<f32> {
-        on_pool(|| self.forward_by(&*self.method(), input, kernel, bias, relu))
+        on_pool(|| self.forward_with(&*self.method(), input, kernel, bias, relu))
     }
 
-    /// [`Conv::forward`] by a given method.
+    /// [`Conv::forward`] in a given way; `None` if it can't be gone.
     pub fn forward_by(
+        &self,
+        way: Way,
+        input: &[f32],
+        kernel: &[f32],
+        bias: Option<&[f32]>,
+        relu: bool,
+    ) -> Option<Vec<f32>> {
+        self.by(way).map(|method| on_pool(|| self.forward_with(&*method, input, kernel, bias, relu)))
+    }
+
+    fn forward_with(
         &self,
         method: &dyn Method,
         input: &[f32],
@@ -213,11 +241,24 @@ impl Conv {
         answer: Option<&[f32]>,
         wants_input: bool,
     ) -> Gradients {
-        on_pool(|| self.backward_by(&*self.method(), input, kernel, gradient, answer, wants_input))
+        on_pool(|| self.backward_with(&*self.method(), input, kernel, gradient, answer, wants_input))
     }
 
-    /// [`Conv::backward`] by a given method.
+    /// [`Conv::backward`] in a given way; `None` if it can't be gone.
     pub fn backward_by(
+        &self,
+        way: Way,
+        input: &[f32],
+        kernel: &[f32],
+        gradient: &[f32],
+        answer: Option<&[f32]>,
+        wants_input: bool,
+    ) -> Option<Gradients> {
+        self.by(way)
+            .map(|method| on_pool(|| self.backward_with(&*method, input, kernel, gradient, answer, wants_input)))
+    }
+
+    fn backward_with(
         &self,
         method: &dyn Method,
         input: &[f32],

@@ -55,13 +55,19 @@ fn mix(mut x: u32) -> u32 {
     x ^ x >> 16
 }
 
+/// ReLU, by which what is no number stays none.
+#[inline(always)]
+pub(super) fn above_zero(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 /// `max(a + b, 0)`.
 pub fn add_relu(a: &[f32], b: &[f32]) -> Vec<f32> {
     assert_eq!(a.len(), b.len());
     made(a.len(), |range, output| {
         vectorized!({
             for ((y, a), b) in output.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
-                *y = (a + b).max(0.0);
+                *y = above_zero(a + b);
             }
         });
     })

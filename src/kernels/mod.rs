@@ -3,18 +3,18 @@
 //! `docs/kernels.md` explains them from the top. From the outside in: [`nn`] has Burn's layers, and [`compiled`] those of
 //! compiled-in models; [`ops`] the same as
 //! operations on Burn's tensors, with backward passes; [`conv`], [`norm`] and [`elementwise`] compute on slices; a
-//! convolution becomes matrix products ([`gemm`]) as it is written ([`patches`]) or with fewer multiplications
-//! ([`winograd`]); [`simd`] chooses the instructions and divides the work among the threads of [`threads`].
+//! convolution becomes matrix products (`gemm`) as it is written (`patches`) or with fewer multiplications
+//! (`winograd`); [`simd`] chooses the instructions and divides the work among the threads of [`threads`].
 
 pub mod compiled;
 pub mod conv;
 pub mod elementwise;
-pub mod gemm;
+mod gemm;
 pub mod memory;
 pub mod nn;
 pub mod norm;
 pub mod ops;
-pub mod patches;
+mod patches;
 pub mod simd;
 pub mod threads;
-pub mod winograd;
+mod winograd;

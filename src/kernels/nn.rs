@@ -12,11 +12,11 @@ use burn::tensor::{Distribution, Tensor};
 
 use super::norm::Then;
 use super::ops::{self, ConvOptions};
-use super::{elementwise, ops::runs_on};
+use super::{elementwise, ops::takes};
 
 /// A convolution, and a ReLU if asked for.
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
-    match padding(conv).filter(|_| runs_on(&x.device())) {
+    match padding(conv).filter(|_| takes(&x)) {
         Some(padding) => {
             let options = ConvOptions { stride: conv.stride, padding, relu: then_relu };
             ops::conv2d(x, conv.weight.val(), conv.bias.as_ref().map(|b| b.val()), options)
@@ -41,7 +41,10 @@ pub(super) fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
 
 /// Batch normalisation, and what follows it.
 pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
-    if !runs_on(&x.device()) {
+    let learns = x.device().is_autodiff();
+    let training = learns && norm.training.is_enabled();
+    // A normalisation that is frozen while others learn is Burn's.
+    if !takes(&x) || learns && !training {
         let y = norm.forward(x);
         return match then {
             Then::Nothing => y,
@@ -49,7 +52,6 @@ pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
             Then::MaxPool => MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init().forward(y),
         };
     }
-    let training = x.device().is_autodiff() && norm.training.is_enabled();
     if !training {
         let parameters = [norm.gamma.val(), norm.beta.val(), norm.running_mean.value(), norm.running_var.value()];
         return ops::batch_norm(x, parameters, norm.epsilon, then);
@@ -78,7 +80,7 @@ pub(super) fn halves(pool: &MaxPool2d) -> bool {
 ///
 /// Its random numbers follow from one that is drawn of the device's, so that [`burn::tensor::Device::seed`] decides.
 pub fn dropout(dropout: &Dropout, x: Tensor<4>) -> Tensor<4> {
-    if !runs_on(&x.device()) {
+    if !takes(&x) {
         return dropout.forward(x);
     }
     if !dropout.training.is_enabled() || !x.device().is_autodiff() || dropout.prob == 0.0 {
@@ -93,10 +95,10 @@ pub fn dropout(dropout: &Dropout, x: Tensor<4>) -> Tensor<4> {
 
 /// `max(a + b, 0)`.
 pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
-    if runs_on(&a.device()) { ops::add_relu(a, b) } else { relu(a + b) }
+    if takes(&a) { ops::add_relu(a, b) } else { relu(a + b) }
 }
 
 /// The same tensor twice, for two ways that meet again; both have to lead to what is differentiated.
 pub fn branch(x: Tensor<4>) -> [Tensor<4>; 2] {
-    if runs_on(&x.device()) { ops::branch(x) } else { [x.clone(), x] }
+    if takes(&x) { ops::branch(x) } else { [x.clone(), x] }
 }

@@ -29,9 +29,14 @@ pub fn runs_on(device: &Device) -> bool {
     matches!(device.as_dispatch().clone().inner(), DispatchDevice::Flex(_))
 }
 
-/// Whether a tensor is on the flex backend without autodiff.
+/// Whether these operations can be used on a tensor: of `f32`, on the flex backend.
+pub fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && runs_on(&tensor.device())
+}
+
+/// The same, and without autodiff.
 pub fn is_plain<const D: usize>(tensor: &Tensor<D>) -> bool {
-    runs_on(&tensor.device()) && !tensor.device().is_autodiff()
+    takes(tensor) && !tensor.device().is_autodiff()
 }
 
 /// A tensor of rank `B` as one of the same rank that is called `A`, for code that has to do with any rank; on the flex

@@ -6,11 +6,12 @@
 use std::ops::Range;
 
 use super::conv::{Conv, Method};
+use super::elementwise::above_zero;
 use super::gemm::Panelled;
 use super::simd::{Shared, inlined, panel, vectorized};
 
 /// The method for a convolution.
-pub struct Patches {
+pub(super) struct Patches {
     conv: Conv,
 }
 
@@ -196,7 +197,7 @@ impl Method for Patches {
                 let to = unsafe { image.fresh(pixel * channels + first, len) };
                 for ((to, from), bias) in to.iter_mut().zip(from).zip(bias) {
                     let value = from + bias;
-                    *to = if relu { value.max(0.0) } else { value };
+                    *to = if relu { above_zero(value) } else { value };
                 }
             }
         });

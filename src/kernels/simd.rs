@@ -121,7 +121,7 @@ static SCRATCH: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 const SCRATCHES: usize = 8;
 
 /// A buffer of `len` values of any kind, which goes back when it is dropped.
-pub struct Scratch {
+pub(super) struct Scratch {
     buffer: Vec<f32>,
     len: usize,
 }
@@ -169,7 +169,7 @@ impl Drop for Scratch {
 ///
 /// # Safety
 /// `fill` writes each of them before it returns.
-pub unsafe fn buffer(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
+pub(super) unsafe fn buffer(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
     let mut values = Vec::with_capacity(len);
     fill(Shared { start: values.as_mut_ptr(), len });
     // SAFETY: the capacity is there, and the values by the caller's promise.
@@ -179,7 +179,7 @@ pub unsafe fn buffer(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
 
 /// A mutable buffer that several threads write to, each its own part.
 #[derive(Clone, Copy)]
-pub struct Shared {
+pub(super) struct Shared {
     start: *mut f32,
     len: usize,
 }

@@ -129,15 +129,18 @@ impl Norm {
     /// The input times and plus `affine`, and what comes after.
     pub fn forward(&self, input: &[f32], affine: &Affine) -> Normed {
         assert_eq!(input.len(), self.pixels() * self.channels);
-        let floor = match self.then {
-            Then::Nothing => f32::NEG_INFINITY,
-            Then::Relu => 0.0,
+        let output = match self.then {
+            Then::Nothing => self.normalised::<false>(input, affine),
+            Then::Relu => self.normalised::<true>(input, affine),
             Then::MaxPool => return self.forward_pooled(input, affine),
         };
-        let output = self.made_of_pixels(inlined!(|at: Range<usize>, output: &mut [f32]| {
-            pixel::normalise(&input[at], affine, floor, output);
-        }));
         Normed { output, largest: Vec::new() }
+    }
+
+    fn normalised<const RELU: bool>(&self, input: &[f32], affine: &Affine) -> Vec<f32> {
+        self.made_of_pixels(inlined!(|at: Range<usize>, output: &mut [f32]| {
+            pixel::normalise::<RELU>(&input[at], affine, output);
+        }))
     }
 
     fn forward_pooled(&self, input: &[f32], affine: &Affine) -> Normed {

@@ -2,6 +2,7 @@
 //! turns into vectors.
 
 use super::Affine;
+use crate::kernels::elementwise::above_zero;
 
 /// The same slice of `N`, all `count` long, so that no index has to be checked.
 #[inline(always)]
@@ -22,13 +23,14 @@ pub fn add_moments(x: &[f32], first: &[f32], sum: &mut [f32], squares: &mut [f32
     }
 }
 
-/// `x · scale + shift`, and not below `floor`.
+/// `x · scale + shift`, and ReLU.
 #[inline(always)]
-pub fn normalise(x: &[f32], affine: &Affine, floor: f32, output: &mut [f32]) {
+pub fn normalise<const RELU: bool>(x: &[f32], affine: &Affine, output: &mut [f32]) {
     let count = output.len();
     let [x, scale, shift] = of(count, [x, &affine.scale, &affine.shift]);
     for c in 0..count {
-        output[c] = (x[c] * scale[c] + shift[c]).max(floor);
+        let value = x[c] * scale[c] + shift[c];
+        output[c] = if RELU { above_zero(value) } else { value };
     }
 }
 
@@ -44,7 +46,8 @@ pub fn pool(four: [&[f32]; 4], affine: &Affine, output: &mut [f32], largest: &mu
         let (mut best, mut at) = (value(0), 0u8);
         for i in 1..4 {
             let value = value(i);
-            let more = value > best;
+            // What is no number is the largest.
+            let more = value > best || value.is_nan();
             best = if more { value } else { best };
             at = if more { i as u8 } else { at };
         }

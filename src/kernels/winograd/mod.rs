@@ -14,7 +14,7 @@ mod product;
 mod tile;
 mod transforms;
 
-pub use tile::{Matrix, Tile, Tile25, Tile33, Tile43};
+pub(super) use tile::{Tile, Tile25, Tile33, Tile43};
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -25,7 +25,7 @@ use super::gemm::Panelled;
 use super::simd::{Shared, dispatch, lanes, panel};
 
 /// The method for a convolution and a tile.
-pub struct Winograd<T> {
+pub(super) struct Winograd<T> {
     conv: Conv,
     /// Tiles in a column and in a row of the output.
     tiles: [usize; 2],

@@ -323,7 +323,7 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
                     inlined!(|i, j, value| unsafe {
                         let mut value = simd.add_f32s(value, bias);
                         if relu {
-                            value = simd.max_f32s(value, zero);
+                            value = simd.select_f32s(simd.less_than_f32s(value, zero), zero, value);
                         }
                         if rows.contains(&i) && columns.contains(&j) {
                             let at = corner.wrapping_add((i * width + j) * channels);
