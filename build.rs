@@ -1,8 +1,8 @@
-//! Compiles the ONNX files of `models/`, and the one that `FER_MODEL` names, into Rust code with embedded weights.
+//! Compiles the ONNX files of `models/`, and those that `FER_MODEL` names, into Rust code with embedded weights.
 //!
-//! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made the project's kernels, and `builtin.rs` gets an entry of the
-//! table that `src/engine/burn.rs` includes. The default model stands first: `FER_MODEL`'s, else `fer`, else the first by
-//! name.
+//! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made the project's kernels, and
+//! `builtin.rs` gets an entry of the table that `src/engine/burn.rs` includes. The default model stands first: `FER_MODEL`'s
+//! first, else `fer`, else the first by name.
 
 #[path = "src/onnx/flush.rs"]
 mod flush;
@@ -88,16 +88,19 @@ fn model_files() -> Result<Vec<PathBuf>, String> {
     let mut files: Vec<PathBuf> =
         list.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
     files.sort_by_key(|p| (p.file_stem().is_none_or(|s| s != "fer"), p.clone()));
-    if let Some(path) = env::var_os("FER_MODEL").filter(|p| !p.is_empty()).map(PathBuf::from) {
+    // Several are written as PATH is.
+    let named = env::var_os("FER_MODEL").unwrap_or_default();
+    let mut first: Vec<PathBuf> = env::split_paths(&named).filter(|p| !p.as_os_str().is_empty()).collect();
+    for path in &first {
         println!("cargo::rerun-if-changed={}", path.display());
         if !path.is_file() {
             let folder = env::current_dir().unwrap_or_default();
             return Err(format!("FER_MODEL={} is no file (looked from {})", path.display(), folder.display()));
         }
         files.retain(|p| p.file_stem() != path.file_stem());
-        files.insert(0, path);
     }
-    Ok(files)
+    first.append(&mut files);
+    Ok(first)
 }
 
 /// The file's bytes with tiny weights set to zero, and how many there were.
@@ -116,7 +119,10 @@ fn flushed(path: &Path) -> Result<(Vec<u8>, usize), String> {
 fn compile(onnx: &Path, original: &Path) -> Result<(), String> {
     let onnx = onnx.to_string_lossy().into_owned();
     panic::catch_unwind(|| {
-        ModelGen::new().input(&onnx).out_dir("generated/").load_strategy(LoadStrategy::Embedded).run_from_script();
+        // In one piece: `rewrite` knows one forward pass.
+        let mut generator = ModelGen::new();
+        generator.input(&onnx).out_dir("generated/").load_strategy(LoadStrategy::Embedded).partition(false);
+        generator.run_from_script();
     })
     .map_err(|panic| {
         let said =

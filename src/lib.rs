@@ -14,6 +14,7 @@
 //! | training images varied | [`augment`] |
 //! | networks and their training | [`model`], [`train`] |
 //! | a trained network as an ONNX file | [`export`] |
+//! | a Keras model as an ONNX file | [`convert`] |
 //! | how good a model is | [`eval`], with pictures by [`plot`] |
 //!
 //! The library prints nothing, never exits, and takes its settings from the environment only through [`runtime::Host`].
@@ -25,6 +26,7 @@
 #![deny(missing_docs)]
 
 pub mod augment;
+pub mod convert;
 pub mod data;
 pub mod doctor;
 pub mod engine;

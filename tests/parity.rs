@@ -4,6 +4,7 @@ mod common;
 
 use common::Dim::{N, Open};
 use common::{all_right, data, keras, keras_file, linear, ort, run, run_without_ort};
+use onnx_ir::{Message, ModelProto};
 
 #[test]
 fn the_compiled_in_model_answers_what_keras_answered() {
@@ -56,7 +57,7 @@ fn two_targets_are_compared_and_a_difference_is_exit_code_1() {
 
 #[test]
 fn what_can_not_be_compared_is_exit_code_2() {
-    let rows: [(&[&str], &str); 10] = [
+    let rows: [(&[&str], &str); 11] = [
         (&["--atol", "nan"], "no number from 0 up"),
         (&["--rtol", "inf"], "no number from 0 up"),
         (&["--reference", "notebook", "--candidate", "notebook", "-"], "name files"),
@@ -67,6 +68,7 @@ fn what_can_not_be_compared_is_exit_code_2() {
         (&["--candidate", "notebook@brun"], "auto, ort and burn"),
         (&["--reference", "notebook@ort:gpu", "--candidate", "notebook"], "no provider"),
         (&["--reference", "notebook@ort:cuda:x", "--candidate", "notebook"], "no device index"),
+        (&["--layers", "--candidate", "notebook"], "--keras"),
     ];
     let mut wrong = Vec::new();
     for (args, word) in rows {
@@ -130,7 +132,39 @@ fn a_keras_model_of_ones_own_is_converted_and_agrees() {
         let done = std::process::Command::new(&python).args(step).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
-    let check = ["parity", "--keras", &model, "--candidate", &onnx, "examples/faces", "tests/fixtures/images"];
-    let run = run(&check).expect(0);
-    assert!(run.stdout.contains("HOLDS") && run.stdout.contains("labels equal on 42"), "{}", run.stdout);
+    // By tf2onnx, and by fer itself, which sees that the model rescales its input.
+    let own = path("own_by_fer.onnx");
+    let converted = run(&["convert", &model, "-o", &own, "--labels", "left,middle,right"]).expect(0);
+    assert!(converted.stderr.contains("scales them itself"), "{}", converted.stderr);
+    for candidate in [&onnx, &own] {
+        let check = ["parity", "--keras", &model, "--candidate", candidate, "examples/faces", "tests/fixtures/images"];
+        let run = run(&check).expect(0);
+        assert!(run.stdout.contains("HOLDS") && run.stdout.contains("labels equal on 42"), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn the_first_layer_that_departs_from_keras_is_named() {
+    let (Some(_), Some(_), Some(model)) = (ort(), keras(), keras_file("notebook.keras")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (model, right, off) = (model.display().to_string(), path("right.onnx"), path("off.onnx"));
+    run(&["convert", &model, "-o", &right]).expect(0);
+    let mut proto = ModelProto::parse_from_bytes(&std::fs::read(&right).unwrap()).unwrap();
+    let kernel = proto.graph.as_mut().unwrap().initializer.iter_mut().find(|t| t.name == "conv2d_2/kernel").unwrap();
+    let doubled = kernel
+        .raw_data
+        .chunks_exact(4)
+        .flat_map(|b| (f32::from_le_bytes([b[0], b[1], b[2], b[3]]) * 2.0).to_le_bytes());
+    kernel.raw_data = doubled.collect::<Vec<u8>>().into();
+    std::fs::write(&off, proto.write_to_bytes().unwrap()).unwrap();
+
+    let parity =
+        |candidate: &str| run(&["parity", "--layers", "--keras", &model, "--candidate", candidate, "examples/faces"]);
+    let held = parity(&right).expect(0);
+    assert!(held.stdout.contains("HOLDS") && held.stdout.contains("as Keras's, to within"), "{}", held.stdout);
+    let lost = parity(&off).expect(1);
+    assert!(lost.stdout.contains("conv2d_2 is the first"), "{}", lost.stdout);
+    let foreign = parity("models/notebook.onnx").expect(2);
+    assert!(foreign.error().contains("`fer convert` writes files that do"), "{}", foreign.error());
 }

@@ -1,12 +1,13 @@
 """Runs a Keras classifier on images and writes its probabilities.
 
     python3 scripts/keras/predict.py MODEL.keras|MODEL.h5 --list FILE --output FILE.jsonl [--batch 64] [--scale S]
-                                     [--resize nearest|antialias]
+                                     [--resize nearest|antialias] [--layers FILE.safetensors]
 
 The list is a JSON array of paths. The output has one JSON line a path, in order: {"path": ..., "probabilities": [...]}, or
 {"path": ..., "error": ...} for an image that cannot be read. Images are decoded by images.py, independently of the Rust code,
 resized by nearest neighbour as Keras does (or antialiased), and multiplied by the scale in float32. Exit status: 0 if it ran, whatever the
-images; 2 if the arguments or the model are wrong.
+images; 2 if the arguments or the model are wrong. With --layers, what each layer answers for the first batch is written too, float32
+`[n, ...]` by the layer's name, `model/layer` in models within the model; layers that are called more than once are left out.
 """
 
 import env
@@ -14,6 +15,7 @@ import env
 env.enter()
 
 import argparse
+import collections
 import json
 import sys
 import time
@@ -22,16 +24,21 @@ from files import write
 from images import pixels
 from load import SCALE, Classifier, UserError
 
+import keras
 import numpy as np
+import safetensors.numpy
 
 
 def main():
     options = arguments()
     paths = read_list(options.list)
     classifier = Classifier(options.model)
+    recorder = Recorder(classifier.model) if options.layers else None
     lines, said = [], time.monotonic()
     for start in range(0, len(paths), options.batch):
         lines += predict(classifier, paths[start : start + options.batch], options.scale, options.resize)
+        if recorder and start == 0:
+            write(options.layers, safetensors.numpy.save(recorder.answers(classifier, paths[: options.batch], options)))
         if time.monotonic() - said > 5:
             print(f"{len(lines)} of {len(paths)} images", file=sys.stderr, flush=True)
             said = time.monotonic()
@@ -48,6 +55,7 @@ def arguments():
                         help="factor from 0..255 pixels to the input; default: 1/255")
     parser.add_argument("--resize", choices=["nearest", "antialias"], default="nearest",
                         help="how images of another size are resized; default: %(default)s")
+    parser.add_argument("--layers", metavar="FILE", help="a safetensors file to write the layers' answers to")
     return parser.parse_args()
 
 
@@ -68,8 +76,44 @@ def read_list(path):
     return paths
 
 
-def predict(classifier, paths, scale, resize):
-    """One record a path."""
+class Recorder:
+    """Keeps what the layers of a model answer."""
+
+    def __init__(self, model):
+        self.kept, self.calls = {}, collections.Counter()
+        for path, layer in leaf_layers(model, ""):
+            layer.call = self.recorded(path, layer.call)
+
+    def recorded(self, path, call):
+        def wrapper(*args, **kwargs):
+            answer = call(*args, **kwargs)
+            self.kept[path] = answer
+            self.calls[path] += 1
+            return answer
+
+        return wrapper
+
+    def answers(self, classifier, paths, options):
+        _, batch = read_images(classifier, paths, options.resize)
+        if not batch:
+            return {}
+        self.kept.clear()
+        self.calls.clear()
+        classifier.model(scaled(batch, options.scale), training=False)
+        once = {path: answer for path, answer in self.kept.items() if self.calls[path] == 1}
+        return {path: np.asarray(answer, np.float32) for path, answer in once.items() if hasattr(answer, "shape")}
+
+
+def leaf_layers(model, prefix):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaf_layers(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
+def read_images(classifier, paths, resize):
+    """One record a path, and the pixels of those that could be read."""
     records, batch = [], []
     for path in paths:
         try:
@@ -77,8 +121,18 @@ def predict(classifier, paths, scale, resize):
             records.append({"path": path})
         except Exception as error:  # Pillow's decoders raise many types; one bad image must not end the run
             records.append({"path": path, "error": getattr(error, "strerror", None) or str(error) or type(error).__name__})
+    return records, batch
+
+
+def scaled(batch, scale):
+    return np.stack(batch).astype(np.float32) * np.float32(scale)
+
+
+def predict(classifier, paths, scale, resize):
+    """One record a path."""
+    records, batch = read_images(classifier, paths, resize)
     if batch:
-        rows = iter(classifier.probabilities(np.stack(batch).astype(np.float32) * np.float32(scale)))
+        rows = iter(classifier.probabilities(scaled(batch, scale)))
         for record in records:
             if "error" not in record:
                 # The shortest decimals that give the same float32 again.

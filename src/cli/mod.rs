@@ -1,5 +1,6 @@
 //! The command line: arguments, one module a command, and exit codes (0 done, 1 done in part or not equal, 2 nothing done).
 
+mod convert;
 mod data;
 mod device;
 mod doctor;
@@ -7,6 +8,7 @@ mod epochs;
 mod eval;
 mod export;
 mod infer;
+mod layers;
 mod model_args;
 mod parity;
 mod progress;
@@ -58,6 +60,12 @@ enum Command {
                             kept."
     )]
     Export(export::Args),
+    /// Write a Keras model as an ONNX file, without Python.
+    #[command(
+        after_help = "Exit code: 0 if the file was written, 2 if not: the model has layers that can't be converted, which are \
+                            named, or the file does not run."
+    )]
+    Convert(convert::Args),
     /// Check, draw and look at data sets.
     #[command(subcommand)]
     Data(data::Command),
@@ -91,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args, &host),
         Command::Eval(args) => eval::run(&args, &host),
         Command::Export(args) => export::run(args, &host),
+        Command::Convert(args) => convert::run(args, &host),
         Command::Data(command) => data::run(command),
         Command::Doctor(args) => doctor::run(&args, &host),
         Command::Runtime(args) => runtime::run(args, &host),

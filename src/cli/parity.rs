@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use fer::engine::ort::Provider;
 use fer::engine::{Classifier, EngineChoice, LoadOptions};
 use fer::image::sources::Source;
+use fer::parity::layers::LayerDifference;
 use fer::parity::{Answer, Comparison, Tolerance, golden, keras};
 use fer::pipeline;
 use fer::runtime::{Host, NotFound};
@@ -37,6 +38,10 @@ pub struct Args {
     /// A Keras model; Keras itself answers for it on the images. Needs Python (FER_PYTHON, else python3).
     #[arg(long, value_name = "FILE.keras|FILE.h5")]
     keras: Option<PathBuf>,
+
+    /// With --keras, compare layer by layer too, on up to 8 of the images; the candidate is a file of `fer convert`.
+    #[arg(long, requires = "keras")]
+    layers: bool,
 
     /// Images to compare on.
     #[arg(value_name = "PATH")]
@@ -75,6 +80,8 @@ struct Check {
     reference: String,
     candidate: String,
     comparison: Comparison,
+    /// With --layers: how far each layer is off, in the order of computation.
+    layers: Option<Vec<LayerDifference>>,
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Outcome> {
@@ -91,7 +98,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     };
     let mut out = std::io::stdout().lock();
     if args.json {
-        let sides = |c: &Check| json!({ "reference": c.reference, "candidate": c.candidate, "holds": c.comparison.holds(), "result": c.comparison });
+        let sides = |c: &Check| json!({ "reference": c.reference, "candidate": c.candidate, "holds": c.comparison.holds(), "result": c.comparison, "layers": c.layers });
         writeln!(out, "{}", serde_json::to_string_pretty(&checks.iter().map(sides).collect::<Vec<_>>())?)?;
     } else {
         checks.iter().try_for_each(|check| print(check, &mut out))?;
@@ -140,7 +147,8 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
         };
         let comparison = Comparison::of(&rows(&golden.probabilities), &rows(&answer), &spec.labels, tolerance);
         let reference = "Keras's recorded answers".to_string();
-        checks.push(Check { reference, candidate: target.name, comparison: comparison.map_err(|e| anyhow!(e))? });
+        let comparison = comparison.map_err(|e| anyhow!(e))?;
+        checks.push(Check { reference, candidate: target.name, comparison, layers: None });
     }
     Ok(checks)
 }
@@ -178,7 +186,8 @@ fn pair(args: &Args, reference: &str, inputs: &[OsString], tolerance: Tolerance,
         let sources = super::infer::list(inputs)?;
         Comparison::of(&on_images(&mut *first, &sources)?, &on_images(&mut *second, &sources)?, &labels, tolerance)
     };
-    Ok(Check { reference: reference.name, candidate: candidate.name, comparison: comparison.map_err(|e| anyhow!(e))? })
+    let comparison = comparison.map_err(|e| anyhow!(e))?;
+    Ok(Check { reference: reference.name, candidate: candidate.name, comparison, layers: None })
 }
 
 fn against_keras(args: &Args, model: &Path, inputs: &[OsString], tolerance: Tolerance, host: &Host) -> Result<Check> {
@@ -211,10 +220,19 @@ fn against_keras(args: &Args, model: &Path, inputs: &[OsString], tolerance: Tole
     let preprocessing = keras::Preprocessing { scale: spec.scale, antialias: spec.resize == Resize::Antialias };
     let answers = on_images(&mut *classifier, &sources)?;
     super::say(format_args!("asking Keras about {} images", paths.len()));
-    let reference =
-        keras::predict(&std::path::absolute(model)?, &paths, preprocessing, &python(host)?).map_err(|e| anyhow!(e))?;
+    let (absolute, python) = (std::path::absolute(model)?, python(host)?);
+    let reference = keras::predict(&absolute, &paths, preprocessing, &python).map_err(|e| anyhow!(e))?;
     let comparison = Comparison::of(&reference, &answers, &labels, tolerance).map_err(|e| anyhow!(e))?;
-    Ok(Check { reference: format!("Keras on {}", model.display()), candidate: candidate.name, comparison })
+    let layers = match args.layers {
+        true => {
+            let chosen = super::layers::images(paths, &reference, &answers, &comparison);
+            let keras = keras::layers(&absolute, &chosen, preprocessing, &python).map_err(|e| anyhow!(e))?;
+            Some(super::layers::compare(&candidate.options, &spec, &chosen, &keras, host)?)
+        }
+        false => None,
+    };
+    let reference = format!("Keras on {}", model.display());
+    Ok(Check { reference, candidate: candidate.name, comparison, layers })
 }
 
 /// The Python that runs Keras: FER_PYTHON, else the machine's.
@@ -335,6 +353,9 @@ fn print(check: &Check, out: &mut dyn Write) -> std::io::Result<()> {
             format!("{} → {}", w.reference, w.candidate)
         };
         writeln!(out, "  worst image   {} ({labels}, {:.2e})", w.path, w.difference)?;
+    }
+    if let Some(layers) = &check.layers {
+        super::layers::print(layers, out)?;
     }
     let (a, r) = (c.tolerance.absolute, c.tolerance.relative);
     if c.holds() {

@@ -40,6 +40,30 @@ pub fn predict(
     preprocessing: Preprocessing,
     python: &Path,
 ) -> Result<Vec<Answer>, String> {
+    Ok(run(model, images, preprocessing, python, false)?.0)
+}
+
+/// Asks a Keras model for what each of its layers answers on image files, at most 64: a safetensors file with float32 `[n, …]` by
+/// the names of the layers and of the models that they lie in, of the `n` images that could be read.
+///
+/// # Errors
+/// As [`predict`].
+pub fn layers(
+    model: &Path,
+    images: &[PathBuf],
+    preprocessing: Preprocessing,
+    python: &Path,
+) -> Result<Vec<u8>, String> {
+    Ok(run(model, images, preprocessing, python, true)?.1)
+}
+
+fn run(
+    model: &Path,
+    images: &[PathBuf],
+    preprocessing: Preprocessing,
+    python: &Path,
+    with_layers: bool,
+) -> Result<(Vec<Answer>, Vec<u8>), String> {
     let io = |what: &str, e: &dyn std::fmt::Display| format!("can't {what}: {e}");
     let folder = tempfile::tempdir().map_err(|e| io("make a temporary folder", &e))?;
     for (name, text) in FILES {
@@ -48,8 +72,13 @@ pub fn predict(
     let (list, output) = (folder.path().join("images.json"), folder.path().join("answers.jsonl"));
     let json = serde_json::to_string(images).map_err(|e| io("list the images", &e))?;
     fs::write(&list, json).map_err(|e| io("list the images", &e))?;
-    let status = Command::new(python)
-        .arg(folder.path().join("predict.py"))
+    let layers = folder.path().join("layers.safetensors");
+    let mut command = Command::new(python);
+    command.arg(folder.path().join("predict.py"));
+    if with_layers {
+        command.arg("--layers").arg(&layers);
+    }
+    let status = command
         .arg(model)
         .arg("--list")
         .arg(&list)
@@ -71,7 +100,8 @@ pub fn predict(
     if answers.len() != images.len() {
         return Err(format!("Keras answered {} of {} images", answers.len(), images.len()));
     }
-    Ok(answers)
+    let layers = if with_layers { fs::read(&layers).map_err(|e| io("read Keras's layers", &e))? } else { Vec::new() };
+    Ok((answers, layers))
 }
 
 fn answer(line: &str) -> Result<Answer, String> {

@@ -1,8 +1,9 @@
 //! Whether two models, engines or providers answer the same ([`Comparison`]), what Keras answered ([`golden`]) and what it
-//! answers now ([`keras`]).
+//! answers now ([`keras`]), in the end or layer by layer ([`layers`]).
 
 pub mod golden;
 pub mod keras;
+pub mod layers;
 
 use serde::Serialize;
 

@@ -1,5 +1,6 @@
 //! The `ort` engine: any ONNX image classifier through ONNX Runtime, on the provider that was asked for or not at all.
 
+pub mod inspect;
 pub mod library;
 mod placement;
 pub mod provider;

@@ -1,0 +1,131 @@
+//! `fer convert`: a Keras model as an ONNX file, run before it is kept.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use fer::runtime::Host;
+use fer::spec::{Layout, Resize};
+use fer::{convert, files};
+
+use super::Outcome;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A .keras or .h5 file, a folder with config.json and model.weights.h5, or an .h5 file with weights alone.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+
+    /// The ONNX file to write [default: MODEL's name with .onnx, in this folder].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// The model's configuration as JSON, for weights alone [default: config.json beside them].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Class names in the order of the outputs [default for seven: angry,disgust,fear,happy,neutral,sad,surprise].
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    labels: Option<Vec<String>>,
+
+    /// What a pixel of 0..255 was multiplied with in training [default: 1/255, or 1 if the model rescales by itself].
+    #[arg(long, value_name = "X", value_parser = parse_scale)]
+    scale: Option<f64>,
+
+    /// How images of another size were resized in training [default: nearest, as Keras].
+    #[arg(long, value_name = "nearest|antialias", value_parser = parse_resize)]
+    resize: Option<Resize>,
+
+    /// The order of the input's dimensions [default: the Keras model's].
+    #[arg(long, value_name = "nchw|nhwc", value_parser = parse_layout)]
+    layout: Option<Layout>,
+
+    /// Say nothing on stderr but errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// A number, or a fraction such as 1/255.
+fn parse_scale(text: &str) -> Result<f64, String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok();
+    let value = match text.split_once('/') {
+        Some((a, b)) => number(a).zip(number(b)).map(|(a, b)| a / b),
+        None => number(text),
+    };
+    value.filter(|v| (*v as f32).is_finite() && *v as f32 != 0.0).ok_or_else(|| format!("'{text}' is no number but 0"))
+}
+
+fn parse_resize(text: &str) -> Result<Resize, String> {
+    text.parse()
+}
+
+fn parse_layout(text: &str) -> Result<Layout, String> {
+    text.parse()
+}
+
+pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+    let options = convert::Options {
+        labels: args.labels.map(|labels| labels.iter().map(|l| l.trim().to_string()).collect()),
+        scale: args.scale,
+        resize: args.resize,
+        layout: args.layout,
+    };
+    let target = args.output.map_or_else(|| beside(&args.model), Ok)?;
+    if target.is_dir() {
+        bail!("-o {} is a folder; name a file", target.display());
+    }
+    // A link stays a link: the file that it leads to is written.
+    let target = target.canonicalize().unwrap_or(target);
+    let converted = convert::convert(&args.model, args.config.as_deref(), &options)?;
+    let write = || format!("can't write {}", target.display());
+    let file = files::temporary(&target).with_context(write)?;
+    file.as_file().write_all(&converted.onnx).with_context(write)?;
+    let checked =
+        convert::check(file.path(), host).map_err(|e| anyhow!("{}: {e}; no file was kept", args.model.display()))?;
+    files::keep(file, &target).with_context(write)?;
+    if !args.quiet {
+        tell(&args.model, &target, &converted, &checked);
+    }
+    Ok(Outcome::Done)
+}
+
+/// `model.onnx` in this folder, for `anywhere/model.keras`.
+fn beside(model: &Path) -> Result<PathBuf> {
+    let whole = std::path::absolute(model)?;
+    let stem = whole.file_stem().with_context(|| format!("{} has no name; name the file with -o", model.display()))?;
+    Ok(Path::new(stem).with_extension("onnx"))
+}
+
+fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &convert::Checked) {
+    for note in &converted.notes {
+        super::say(note);
+    }
+    if converted.flushed > 0 {
+        let tiny = fer::onnx::flush::TINY;
+        super::say(format_args!("{} weights below {tiny:e} set to zero, for speed", converted.flushed));
+    }
+    let operators: Vec<String> = converted.operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let spec = &converted.spec;
+    super::say(format_args!(
+        "{} (Keras {}): {}x{}x{} {}, scale {}, classes {}",
+        model.display(),
+        converted.keras,
+        spec.width,
+        spec.height,
+        spec.channels,
+        spec.layout,
+        spec.scale,
+        spec.labels.join(", ")
+    ));
+    match checked.images {
+        0 => super::say(format_args!("{}: not run, only read again", checked.by)),
+        n => super::say(format_args!("run on {n} images of noise ({})", checked.by)),
+    }
+    super::say(format_args!(
+        "{} ({:.1} MB): {} nodes: {}",
+        target.display(),
+        converted.onnx.len() as f64 / 1e6,
+        converted.operators.iter().map(|(_, n)| n).sum::<usize>(),
+        operators.join(", ")
+    ));
+}

@@ -1,0 +1,321 @@
+//! A Keras model's configuration → a network: layers, each with the tensors that its calls take.
+//!
+//! Sequential and Functional models of Keras 1, 2 and 3 come to the same form, models within models too. Where Keras
+//! numbers the calls of a shared layer, it numbers those of a model from 1 in some versions and places and from 0 in
+//! others ([`Network::call_of`]).
+
+use serde_json::{Map, Value};
+
+use super::keras1;
+
+/// The most layers of one model.
+const MAX_LAYERS: usize = 10_000;
+
+/// A model.
+#[derive(Debug)]
+pub(crate) struct Network {
+    /// Its name.
+    pub(crate) name: String,
+    /// The layers in the configuration's order.
+    pub(crate) layers: Vec<LayerEntry>,
+    /// Indices of the layers through which the inputs come, in their order; none if a sequential model names no input.
+    pub(crate) inputs: Vec<usize>,
+    /// What it answers.
+    pub(crate) outputs: Vec<Reference>,
+}
+
+/// A layer in a model.
+#[derive(Debug)]
+pub(crate) struct LayerEntry {
+    pub(crate) name: String,
+    pub(crate) class: String,
+    /// True for what is no layer but an operation (`keras.ops`), which has no weights.
+    pub(crate) operation: bool,
+    pub(crate) config: Map<String, Value>,
+    /// The group of its weights in a Keras 3 file: its class and a counter, `conv2d_1`.
+    pub(crate) group: String,
+    /// The tensors that each call takes.
+    pub(crate) calls: Vec<Vec<Reference>>,
+    /// If it is a model, that.
+    pub(crate) network: Option<Network>,
+}
+
+/// The output of a call of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) layer: usize,
+    pub(crate) call: usize,
+}
+
+/// A reference as it stands in the configuration.
+struct Raw {
+    name: String,
+    call: usize,
+}
+
+impl Network {
+    /// Reads a model's configuration, `{"class_name": …, "config": …}`, written by that major version of Keras.
+    ///
+    /// # Errors
+    /// It is not of that form, or no Sequential or Functional model.
+    pub(crate) fn parse(model: &Value, keras: u32) -> Result<Self, String> {
+        let class = model["class_name"].as_str().ok_or("its configuration names no class")?;
+        let config = &model["config"];
+        match class {
+            "Sequential" => Self::sequential(config, keras),
+            "Functional" | "Model" if config["layers"].is_array() => Self::functional(config, keras),
+            _ => Err(format!(
+                "it is a model of class {class}, whose layers only its Python code knows; Sequential and Functional ones can \
+                 be converted"
+            )),
+        }
+    }
+
+    fn sequential(config: &Value, keras: u32) -> Result<Self, String> {
+        // Until Keras 2.2 the configuration was the list of layers itself.
+        let list =
+            config.as_array().or_else(|| config["layers"].as_array()).ok_or("its configuration lists no layers")?;
+        let mut layers = entries(list, keras)?;
+        let first_is_input = layers.first().is_some_and(LayerEntry::is_input);
+        for (index, layer) in layers.iter_mut().enumerate().skip(usize::from(first_is_input)) {
+            layer.calls = vec![match index.checked_sub(1) {
+                Some(before) => vec![Reference { layer: before, call: 0 }],
+                None => Vec::new(),
+            }];
+        }
+        let last = layers.len().checked_sub(1).ok_or("it has no layers")?;
+        Ok(Self {
+            name: config["name"].as_str().unwrap_or("sequential").to_string(),
+            inputs: if first_is_input { vec![0] } else { Vec::new() },
+            outputs: vec![Reference { layer: last, call: 0 }],
+            layers,
+        })
+    }
+
+    fn functional(config: &Value, keras: u32) -> Result<Self, String> {
+        let list = config["layers"].as_array().ok_or("its configuration lists no layers")?;
+        let mut layers = entries(list, keras)?;
+        let mut calls: Vec<Vec<Vec<Raw>>> = Vec::with_capacity(list.len());
+        for (json, layer) in list.iter().zip(&layers) {
+            let nodes = json["inbound_nodes"].as_array().map_or(&[][..], Vec::as_slice);
+            let read = |node| node_inputs(node).map_err(|e| format!("its layer {}: {e}", layer.name));
+            calls.push(nodes.iter().map(read).collect::<Result<_, _>>()?);
+        }
+        let index: std::collections::HashMap<&str, usize> =
+            list.iter().enumerate().map(|(i, json)| (entry_name(json), i)).collect();
+        let find = |name: &str| {
+            index
+                .get(name)
+                .copied()
+                .ok_or_else(|| format!("its configuration refers to a layer '{name}' that is not there"))
+        };
+        // The number of each layer's first call, as the calls of other layers give it.
+        let mut first = vec![usize::MAX; layers.len()];
+        for raw in calls.iter().flatten().flatten() {
+            let layer = find(&raw.name)?;
+            first[layer] = first[layer].min(raw.call);
+        }
+        let counts: Vec<usize> = calls.iter().map(Vec::len).collect();
+        let resolve = |raw: &Raw| -> Result<Reference, String> {
+            let layer = find(&raw.name)?;
+            let call = Self::call_of(raw.call, counts[layer], layers[layer].network.is_some(), first[layer])
+                .ok_or_else(|| {
+                    format!("its configuration refers to a call of layer '{}' that is not there", raw.name)
+                })?;
+            Ok(Reference { layer, call })
+        };
+        let mut resolved = Vec::with_capacity(calls.len());
+        for layer in &calls {
+            let call = |call: &Vec<Raw>| call.iter().map(&resolve).collect::<Result<Vec<_>, _>>();
+            resolved.push(layer.iter().map(call).collect::<Result<Vec<_>, _>>()?);
+        }
+        let ends = |key: &str| -> Result<Vec<Reference>, String> {
+            let mut raw = Vec::new();
+            coordinates(&config[key], &mut raw);
+            if raw.is_empty() {
+                return Err(format!("its configuration has no {key}"));
+            }
+            raw.iter().map(&resolve).collect()
+        };
+        let (inputs, outputs) = (ends("input_layers")?, ends("output_layers")?);
+        for (layer, calls) in layers.iter_mut().zip(resolved) {
+            layer.calls = calls;
+        }
+        let name = config["name"].as_str().unwrap_or("model").to_string();
+        Ok(Self { name, layers, inputs: inputs.iter().map(|r| r.layer).collect(), outputs })
+    }
+
+    /// Which call a number in the configuration means, of a layer with `count` calls.
+    ///
+    /// A model comes with a call of its own, its building: Keras 2 counts it, Keras 3 does so among the outputs only. Every call
+    /// is in the configuration because something needs it, so the lowest number that is named (`first`) is the first call.
+    fn call_of(number: usize, count: usize, is_model: bool, first: usize) -> Option<usize> {
+        if count <= 1 {
+            // An input is not called.
+            return Some(0);
+        }
+        let call = if is_model { number.checked_sub(first)? } else { number };
+        if is_model && call == count { Some(count - 1) } else { (call < count).then_some(call) }
+    }
+
+    /// The input's shape without the batch, as far as the configuration says it: an input layer's, or that of the first layer
+    /// of a sequential model.
+    pub(crate) fn input_shape(&self) -> Option<Vec<Option<usize>>> {
+        let first = self.inputs.first().copied().unwrap_or(0);
+        let layer = self.layers.get(first)?;
+        match &layer.network {
+            Some(network) => network.input_shape(),
+            None => {
+                let shape =
+                    ["batch_shape", "batch_input_shape"].iter().find_map(|key| layer.config.get(*key)?.as_array());
+                let dim = |d: &Value| d.as_u64().and_then(|d| usize::try_from(d).ok());
+                shape.map(|dims| dims.iter().skip(1).map(dim).collect())
+            }
+        }
+    }
+
+    /// Calls `visit` with every layer that is no model, in order, models within models included.
+    pub(crate) fn each_layer<'a>(&'a self, visit: &mut dyn FnMut(&'a LayerEntry)) {
+        for layer in &self.layers {
+            match &layer.network {
+                Some(network) => network.each_layer(visit),
+                None => visit(layer),
+            }
+        }
+    }
+}
+
+impl LayerEntry {
+    /// Whether it stands for an input.
+    pub(crate) fn is_input(&self) -> bool {
+        self.class == "InputLayer"
+    }
+}
+
+fn entry_name(json: &Value) -> &str {
+    json["name"].as_str().or_else(|| json["config"]["name"].as_str()).unwrap_or("")
+}
+
+fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
+    if list.len() > MAX_LAYERS {
+        return Err(format!("it has {} layers; {MAX_LAYERS} can be converted", list.len()));
+    }
+    let mut taken = std::collections::HashMap::<String, usize>::new();
+    let mut layers = Vec::with_capacity(list.len());
+    for json in list {
+        let class = json["class_name"].as_str().ok_or("one of its layers names no class")?;
+        let operation =
+            json["module"].as_str().is_some_and(|m| m.starts_with("keras.src.ops") || m.starts_with("keras.ops"));
+        let network = match class {
+            "Sequential" | "Functional" | "Model" => Some(Network::parse(json, keras)?),
+            _ => None,
+        };
+        let name = match (entry_name(json), &network) {
+            ("", Some(network)) => network.name.clone(),
+            (name, _) => name.to_string(),
+        };
+        let config = json["config"].as_object().filter(|_| network.is_none()).cloned().unwrap_or_default();
+        let (class, config) = if keras == 1 { keras1::translate(class, config) } else { (class.to_string(), config) };
+        let snake = snake_case(&class);
+        let count = taken.entry(snake.clone()).or_default();
+        let group = if *count == 0 { snake } else { format!("{snake}_{count}") };
+        *count += usize::from(!operation);
+        layers.push(LayerEntry { name, class, operation, config, group, calls: Vec::new(), network });
+    }
+    Ok(layers)
+}
+
+/// The tensors of a call: `[["conv2d", 0, 0, {}], …]` in Keras 2, tensors within `args` in Keras 3.
+fn node_inputs(node: &Value) -> Result<Vec<Raw>, String> {
+    let mut inputs = Vec::new();
+    match node {
+        Value::Object(call) => {
+            tensors(call.get("args").unwrap_or(&Value::Null), &mut inputs);
+            let before = inputs.len();
+            tensors(call.get("kwargs").unwrap_or(&Value::Null), &mut inputs);
+            if inputs.len() != before {
+                return Err("it is called with tensors as keyword arguments, which can't be converted".into());
+            }
+        }
+        _ => coordinates(node, &mut inputs),
+    }
+    Ok(inputs)
+}
+
+fn tensors(value: &Value, found: &mut Vec<Raw>) {
+    match value {
+        Value::Object(map) if map.get("class_name").is_some_and(|c| c == "__keras_tensor__") => {
+            coordinates(&value["config"]["keras_history"], found);
+        }
+        Value::Object(map) => map.values().for_each(|v| tensors(v, found)),
+        Value::Array(list) => list.iter().for_each(|v| tensors(v, found)),
+        _ => {}
+    }
+}
+
+/// Finds `[name, call, tensor, …]` at any depth of lists.
+fn coordinates(value: &Value, found: &mut Vec<Raw>) {
+    let Some(list) = value.as_array() else { return };
+    match list.as_slice() {
+        [Value::String(name), Value::Number(call), ..] => {
+            let call = call.as_u64().and_then(|c| usize::try_from(c).ok()).unwrap_or(usize::MAX);
+            found.push(Raw { name: name.clone(), call });
+        }
+        _ => list.iter().for_each(|v| coordinates(v, found)),
+    }
+}
+
+/// A class's name as Keras 3 names groups: `BatchNormalization` → `batch_normalization`, `PReLU` → `p_re_lu`.
+fn snake_case(class: &str) -> String {
+    let chars: Vec<char> = class.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
+    let mut name = String::with_capacity(chars.len() + 4);
+    for (i, c) in chars.iter().enumerate() {
+        let next_is_lower = chars.get(i + 1).is_some_and(char::is_ascii_lowercase);
+        let after_lower = i > 0 && chars[i - 1].is_ascii_lowercase();
+        if i > 0 && c.is_ascii_uppercase() && (next_is_lower || after_lower) {
+            name.push('_');
+        }
+        name.extend(c.to_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_named_as_keras_does() {
+        let rows = [
+            ("Conv2D", "conv2d"),
+            ("DepthwiseConv2D", "depthwise_conv2d"),
+            ("BatchNormalization", "batch_normalization"),
+            ("ReLU", "re_lu"),
+            ("PReLU", "p_re_lu"),
+            ("LeakyReLU", "leaky_re_lu"),
+            ("ELU", "elu"),
+            ("GlobalAveragePooling2D", "global_average_pooling2d"),
+            ("UpSampling2D", "up_sampling2d"),
+        ];
+        let wrong: Vec<_> = rows.iter().filter(|(class, name)| snake_case(class) != *name).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    #[test]
+    fn calls_of_shared_layers_and_models_are_told_apart() {
+        // (number, calls, is a model, lowest number named) → call
+        let rows = [
+            ((0, 1, false, 0), Some(0)),
+            ((1, 1, true, 1), Some(0)),
+            ((1, 2, false, 0), Some(1)),
+            ((2, 2, false, 0), None),
+            ((1, 2, true, 1), Some(0)),
+            ((2, 2, true, 1), Some(1)),
+            ((2, 2, true, 0), Some(1)),
+            ((0, 2, true, 1), None),
+        ];
+        let call = |(number, count, model, first)| Network::call_of(number, count, model, first);
+        let wrong: Vec<_> = rows.iter().filter(|(row, expected)| call(*row) != *expected).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,162 @@
+//! A layer's weights, found in either layout of Keras's HDF5 files.
+//!
+//! Keras 3 numbers them: `layers/conv2d_1/vars/0`, by the layer's class and place, whatever its name is. The legacy layout has a
+//! group for each layer of the outermost model, with the names of the weights in order; the layers of a model within it
+//! share that model's group and are told apart by name.
+
+use std::cmp::Reverse;
+
+use super::hdf5::Hdf5;
+use super::tensor::Tensor;
+
+/// Where a layer lies in its model.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// Its group in a Keras 3 file: `layers/sequential/layers/conv2d`.
+    pub(crate) group: String,
+    /// The names of the models that it lies in, outermost first, and its own.
+    pub(crate) names: Vec<String>,
+}
+
+impl Place {
+    /// The place of a layer in the model at this place.
+    pub(crate) fn within(&self, group: &str, name: &str) -> Self {
+        let mut names = self.names.clone();
+        names.push(name.into());
+        Self { group: format!("{}/layers/{group}", self.group), names }
+    }
+}
+
+/// The weights of a model.
+pub(crate) struct Weights {
+    file: Hdf5,
+    layout: Layout,
+}
+
+enum Layout {
+    Keras3,
+    Legacy { root: &'static str, theano: bool },
+}
+
+impl Weights {
+    /// Those of a `model.weights.h5`.
+    pub(crate) fn keras_3(file: Hdf5) -> Self {
+        Self { file, layout: Layout::Keras3 }
+    }
+
+    /// Those under a group of a legacy file, which names the backend that trained it.
+    pub(crate) fn legacy(file: Hdf5, root: &'static str, backend: Option<String>) -> Self {
+        Self { file, layout: Layout::Legacy { root, theano: backend.as_deref() == Some("theano") } }
+    }
+
+    /// Whether convolutions are stored mirrored, as Theano computed them.
+    pub(crate) fn mirrored(&self) -> bool {
+        matches!(self.layout, Layout::Legacy { theano: true, .. })
+    }
+
+    /// The weights of the layer at `place`, as many as `names`, in Keras's order.
+    ///
+    /// # Errors
+    /// There are none, or not as many, or one can't be read.
+    pub(crate) fn of(&self, place: &Place, names: &[&str]) -> Result<Vec<Tensor>, String> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.layout {
+            Layout::Keras3 => {
+                (0..names.len()).map(|i| self.file.tensor(&format!("{}/vars/{i}", place.group))).collect()
+            }
+            Layout::Legacy { root, .. } => {
+                let outermost = place.names.first().map_or("", String::as_str);
+                let group = format!("{root}/{outermost}");
+                let stored = self
+                    .file
+                    .texts(&group, "weight_names")
+                    .ok_or_else(|| format!("the file has no weights of {outermost}, by the name of the layer"))?;
+                // How many batches a Normalization has seen is no weight.
+                let stored: Vec<String> = stored.into_iter().filter(|s| !is_counter(s)).collect();
+                let chosen =
+                    if place.names.len() == 1 { in_order(&stored, names) } else { by_name(&stored, place, names) };
+                chosen?.into_iter().map(|name| self.file.tensor(&format!("{group}/{name}"))).collect()
+            }
+        }
+    }
+}
+
+fn is_counter(stored: &str) -> bool {
+    let stem = stored.rsplit_once(':').map_or(stored, |(stem, _)| stem);
+    stem == "count" || stem.ends_with("/count")
+}
+
+/// All the weights of a group, which are a layer's own.
+fn in_order<'a>(stored: &'a [String], names: &[&str]) -> Result<Vec<&'a str>, String> {
+    if stored.len() != names.len() {
+        return Err(format!(
+            "the file has {} weights of it ({}) where its configuration makes {} ({})",
+            stored.len(),
+            stored.join(", "),
+            names.len(),
+            names.join(", ")
+        ));
+    }
+    Ok(stored.iter().map(String::as_str).collect())
+}
+
+/// The weights of a group whose names end in the layer's and the weight's; where layers of several models share a name,
+/// those in whose names most of the models' names stand, and fewest others.
+fn by_name<'a>(stored: &'a [String], place: &Place, names: &[&str]) -> Result<Vec<&'a str>, String> {
+    let shared = |stored: &str, weight: &str| {
+        let stem = stored.rsplit_once(':').map_or(stored, |(stem, _)| stem);
+        // Some layers of Keras 2 name their weights without themselves.
+        let (layers, last) = stem.rsplit_once('/').unwrap_or(("", stem));
+        let own = place.names.last()?;
+        // The depthwise convolution's kernel has another name in Keras 2.
+        let same = last == weight || (weight == "kernel" && last == "depthwise_kernel");
+        if !same || !(layers.is_empty() || layers == own || layers.ends_with(&format!("/{own}"))) {
+            return None;
+        }
+        let models = &place.names[..place.names.len() - 1];
+        let known = models.iter().filter(|model| layers.split('/').any(|part| part == **model)).count();
+        Some((known, Reverse(layers.split('/').count())))
+    };
+    let find = |weight: &str| {
+        let found: Vec<(_, &str)> = stored.iter().filter_map(|s| Some((shared(s, weight)?, s.as_str()))).collect();
+        let most = found.iter().map(|(fit, _)| *fit).max();
+        let best: Vec<&str> = found.iter().filter(|(fit, _)| Some(*fit) == most).map(|(_, name)| *name).collect();
+        match best[..] {
+            [name] => Ok(name),
+            [] => Err(format!("the file has no weight {weight} of it")),
+            _ => Err(format!(
+                "the file has several weights {weight} that may be its: {}; save the model as .keras, where they are told apart",
+                best.join(", ")
+            )),
+        }
+    };
+    names.iter().map(|name| find(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_inner_layers_are_found_by_name() {
+        let stored =
+            ["c/kernel:0", "a/c/kernel:0", "a/b/c/bias", "d/kernel", "e/depthwise_kernel", "g/f/kernel", "h/f/kernel"]
+                .map(String::from);
+        let place =
+            |names: &[&str]| Place { group: String::new(), names: names.iter().map(|s| s.to_string()).collect() };
+        let rows = [
+            (place(&["a", "c"]), "kernel", Some("a/c/kernel:0")),
+            (place(&["x", "c"]), "kernel", Some("c/kernel:0")),
+            (place(&["x", "e"]), "kernel", Some("e/depthwise_kernel")),
+            (place(&["x", "f"]), "kernel", None),
+            (place(&["a", "b", "c"]), "bias", Some("a/b/c/bias")),
+            (place(&["a", "d"]), "kernel", Some("d/kernel")),
+            (place(&["a", "d"]), "bias", None),
+        ];
+        for (place, weight, expected) in rows {
+            assert_eq!(by_name(&stored, &place, &[weight]).ok().map(|n| n[0]), expected, "{place:?} {weight}");
+        }
+    }
+}
