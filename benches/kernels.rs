@@ -13,24 +13,26 @@ use fer::kernels::norm::{Affine, Norm, Then};
 static MEMORY: Reuse = Reuse::new();
 
 /// Side, channels in and out, kernel, stride; padded by half a kernel.
-const LAYERS: [(usize, usize, usize, usize, usize); 15] = [
+const LAYERS: [(usize, usize, usize, usize, usize); 16] = [
     // notebook
     (46, 32, 64, 3, 1),
     (23, 64, 128, 5, 1),
     (11, 128, 512, 3, 1),
     (5, 512, 512, 3, 1),
-    // compact
+    // vgg
     (48, 1, 32, 3, 1),
-    (48, 32, 64, 3, 2),
+    (48, 32, 32, 3, 1),
+    (24, 32, 64, 3, 1),
     (24, 64, 64, 3, 1),
-    (24, 64, 128, 3, 2),
-    (24, 64, 128, 1, 2),
+    (12, 64, 128, 3, 1),
     (12, 128, 128, 3, 1),
-    (12, 128, 192, 3, 2),
+    (6, 128, 192, 3, 1),
     (6, 192, 192, 3, 1),
-    (6, 192, 256, 3, 2),
-    (6, 192, 256, 1, 2),
+    (3, 192, 256, 3, 1),
     (3, 256, 256, 3, 1),
+    // tiny
+    (48, 16, 32, 3, 2),
+    (24, 32, 32, 1, 2),
 ];
 
 fn main() {

@@ -25,7 +25,7 @@ fn main() {
 
 /// The notebook model on an engine; `None`, said once a benchmark, where ONNX Runtime is absent.
 fn notebook(engine: EngineChoice) -> Option<Box<dyn Classifier>> {
-    let options = LoadOptions { engine, ..LoadOptions::default() };
+    let options = LoadOptions { engine, model: Some("notebook".into()), ..LoadOptions::default() };
     load(&options, &Host::from_env()).map_err(|e| eprintln!("skipped: {e}")).ok()
 }
 

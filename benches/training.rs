@@ -1,5 +1,5 @@
 //! Images a second of training: a step of each architecture (forward, backward, optimizer) at batch 64, and the data
-//! pipeline alone, with the notebook's and the compact recipe's augmentation.
+//! pipeline alone, with the notebook's and the vgg recipe's augmentation.
 //!
 //! `cargo bench --bench training`.
 
@@ -45,7 +45,7 @@ fn batches<'a>(dataset: &'a Dataset, config: &'a Config) -> Batches<'a> {
     }
 }
 
-#[divan::bench(args = ["notebook", "compact"], sample_count = 50)]
+#[divan::bench(args = ["notebook", "vgg"], sample_count = 50)]
 fn data_pipeline(bencher: Bencher, preset: &str) {
     let (dataset, config) = (faces(), Config::preset(preset).expect("a preset"));
     let batches = batches(&dataset, &config);
@@ -70,7 +70,7 @@ fn training_step_with_subnormal_weights(bencher: Bencher, subnormal: bool) {
     steps(bencher, &Config::preset("notebook").expect("a preset"), network);
 }
 
-#[divan::bench(args = [Architecture::Notebook, Architecture::Compact, Architecture::Tiny], sample_count = 10, sample_size = 1)]
+#[divan::bench(args = [Architecture::Notebook, Architecture::Vgg, Architecture::Tiny], sample_count = 10, sample_size = 1)]
 fn training_step(bencher: Bencher, architecture: Architecture) {
     let config = Config::preset(&architecture.to_string()).expect("a preset");
     steps(bencher, &config, architecture.init(None, 0, &Device::flex()));

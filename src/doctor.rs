@@ -99,7 +99,10 @@ fn builtin(model: &burn::BuiltinModel) -> BuiltinModel {
         name: model.name.into(),
         input: spec.as_ref().map(|s| format!("{}x{}x{}", s.width, s.height, s.channels)).unwrap_or_default(),
         labels: spec.map(|s| s.labels).unwrap_or_default(),
-        source: header.and_then(|h| h.metadata.get("fer.source").cloned()),
+        source: header.and_then(|h| {
+            let said = |key: &str| h.metadata.get(&format!("fer.{key}")).cloned();
+            said("source").or_else(|| Some(format!("{}, trained by fer {}", said("architecture")?, said("version")?)))
+        }),
     }
 }
 

@@ -230,6 +230,7 @@ mod tests {
                 std: Vec::new(),
                 resize: Resize::Nearest,
                 output: OutputKind::Probabilities,
+                temperature: 1.0,
                 fixed_batch,
                 assumed: Vec::new(),
             };

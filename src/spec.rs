@@ -14,6 +14,7 @@
 //! | `fer.mean`, `fer.std` | JSON array a channel: `(scaled − mean) / std` | 0 and 1 |
 //! | `fer.resize` | `nearest` or `antialias` | `nearest`, as Keras |
 //! | `fer.output` | `probabilities` or `logits` | from the last operator |
+//! | `fer.temperature` | what logits are divided by before the softmax | 1 |
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,9 @@ pub const EMOTIONS: [&str; 7] = ["angry", "disgust", "fear", "happy", "neutral",
 
 /// Images wider or higher than this are not what a classifier's input is made of: a file that says so is refused.
 const MAX_INPUT_SIDE: usize = 4096;
+
+/// Temperatures out of this range make all answers alike, or all of them certain.
+pub const TEMPERATURES: std::ops::RangeInclusive<f32> = 0.05..=20.0;
 
 /// The most values of a batch that a file may fix: 1 GiB of float32.
 const MAX_BATCH_LEN: usize = 1 << 28;
@@ -108,6 +112,9 @@ pub struct ModelSpec {
     pub resize: Resize,
     /// What the output values are.
     pub output: OutputKind,
+    /// What the logits are divided by before the softmax, so that confidences are shares of right answers (Guo et al. 2017):
+    /// above 1 for a model that is too sure, below 1 for one that is not sure enough. It changes no view's label.
+    pub temperature: f32,
     /// The number of images that the model takes at once, if the file fixes it.
     pub fixed_batch: Option<usize>,
     /// What the file did not say, so that it was taken from its shapes or by default; each a phrase for the user.
@@ -142,7 +149,8 @@ impl ModelSpec {
 }
 
 /// The names of the metadata, without `fer.`.
-const KEYS: [&str; 9] = ["labels", "layout", "size", "channels", "scale", "mean", "std", "resize", "output"];
+const KEYS: [&str; 10] =
+    ["labels", "layout", "size", "channels", "scale", "mean", "std", "resize", "output", "temperature"];
 
 /// Reads one `KEY=VALUE` of the user's metadata.
 ///
@@ -209,6 +217,7 @@ impl Resolver<'_> {
             std: self.per_channel("std", channels)?,
             resize: self.resize()?,
             output: self.output_kind()?,
+            temperature: self.temperature()?,
             fixed_batch: dims[0],
             assumed: self.assumed,
         })
@@ -358,6 +367,18 @@ impl Resolver<'_> {
             self.assumed.push("resize nearest, as Keras".into());
             Resize::Nearest
         }))
+    }
+
+    fn temperature(&self) -> Result<f32, String> {
+        let Some(text) = self.meta("temperature") else { return Ok(1.0) };
+        match text.parse::<f32>() {
+            Ok(t) if TEMPERATURES.contains(&t) => Ok(t),
+            _ => Err(format!(
+                "its metadata 'temperature' is '{text}'; it should be a number from {} to {}",
+                TEMPERATURES.start(),
+                TEMPERATURES.end()
+            )),
+        }
     }
 
     fn output_kind(&mut self) -> Result<OutputKind, String> {

@@ -37,6 +37,7 @@ fn spec(resize: Resize, channels: usize) -> ModelSpec {
         std: Vec::new(),
         resize,
         output: OutputKind::Probabilities,
+        temperature: 1.0,
         fixed_batch: None,
         assumed: Vec::new(),
     }

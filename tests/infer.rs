@@ -27,7 +27,7 @@ fn infer(args: &[&str]) -> Run {
 #[test]
 fn a_fresh_machine_classifies_the_examples() {
     let run = run_without_ort(&["infer", "examples/faces"]).expect(0);
-    assert!(run.stderr.contains("notebook (built in) on burn cpu"), "{}", run.stderr);
+    assert!(run.stderr.contains("fer (built in) on burn cpu"), "{}", run.stderr);
     assert!(run.stderr.contains("ONNX Runtime is not installed"), "{}", run.stderr);
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(lines.len(), 8, "a header and seven faces: {}", run.stdout);

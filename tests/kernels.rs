@@ -499,7 +499,7 @@ fn a_step_takes_subnormal_weights_for_zeros() {
         targets: (0..42).map(|i| f32::from(i % 8 == 0)).collect(),
         labels: (0..6).collect(),
     };
-    table([Architecture::Notebook, Architecture::Compact], |architecture| {
+    table([Architecture::Notebook, Architecture::Vgg, Architecture::Tiny], |architecture| {
         let step = |small: f32| {
             let network = architecture.init(Some(0.0), 3, &plain).map(&mut First(Some(small))).train();
             let mut optimizer = optimizer::build(&Config::preset("notebook").unwrap().optimizer, &network);

@@ -24,16 +24,20 @@ fn metadata_counts_before_shapes_and_the_user_before_metadata() {
         .meta("fer.mean", "[0.25]")
         .meta("fer.std", "[2]")
         .meta("fer.resize", "antialias")
-        .meta("fer.output", "logits");
+        .meta("fer.output", "logits")
+        .meta("fer.temperature", "1.5");
     let spec = spec_of(&model, &[]).unwrap();
     assert_eq!(spec.labels.join(""), "abcdefg");
     assert_eq!((spec.layout, spec.width, spec.height, spec.channels), (Layout::Nhwc, 2, 2, 1));
     assert_eq!((spec.scale, spec.mean.as_slice(), spec.std.as_slice()), (0.5, &[0.25][..], &[2.0][..]));
     assert_eq!((spec.resize, spec.output, spec.fixed_batch), (Resize::Antialias, OutputKind::Logits, None));
+    assert_eq!(spec.temperature, 1.5);
     assert_eq!(spec.assumed, Vec::<String>::new());
 
-    let spec = spec_of(&model, &["scale=1", "fer.output=probabilities", "labels=t,u,v,w,x,y,z"]).unwrap();
+    let spec =
+        spec_of(&model, &["scale=1", "fer.output=probabilities", "temperature=1", "labels=t,u,v,w,x,y,z"]).unwrap();
     assert_eq!((spec.scale, spec.output, spec.labels[0].as_str()), (1.0, OutputKind::Probabilities, "t"));
+    assert_eq!(spec.temperature, 1.0);
 }
 
 #[test]
@@ -107,6 +111,9 @@ fn models_that_can_not_be_fed_are_refused() {
         (linear(&[N(1 << 40), N(1), N(2), N(2)], 4, 7, true, |_, _| 0.0), &[], "open batch"),
         (linear(&[N(1 << 62), N(1), N(2), N(2)], 4, 7, true, |_, _| 0.0), &[], "open batch"),
         (half_output, &[], "float32 output"),
+        (good(), &["temperature=0"], "from 0.05 to 20"),
+        (good(), &["temperature=NaN"], "from 0.05 to 20"),
+        (good(), &["temperature=warm"], "'warm'"),
         (good(), &["size=3x2"], "3x2"),
         (good(), &["size=big"], "48x48"),
         (good(), &["channels=3"], "3 channels"),

@@ -107,7 +107,7 @@ fn a_library_found_by_itself_that_can_not_be_used_is_told_before_burn_takes_over
 #[test]
 fn doctor_tells_engines_providers_and_models() {
     let bare = run_without_ort(&["doctor"]).expect(0);
-    for word in ["burn", "fer runtime install", "notebook (default)", "48x48x1", "GPUs"] {
+    for word in ["burn", "fer runtime install", "fer (default)", "48x48x1", "GPUs"] {
         assert!(bare.stdout.contains(word), "{word}: {}", bare.stdout);
     }
     if ort().is_none() {
@@ -115,7 +115,7 @@ fn doctor_tells_engines_providers_and_models() {
     }
     let run = run(&["doctor", "--json"]).expect(0);
     let findings: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(findings["builtin_models"][0]["name"], "notebook");
+    assert_eq!(findings["builtin_models"][0]["name"], "fer");
     let ort = &findings["onnxruntime"];
     assert!(ort["version"].as_str().unwrap().starts_with("1."), "{ort}");
     assert_eq!(ort["search"].as_array().unwrap().iter().filter(|s| s["used"] == true).count(), 1);

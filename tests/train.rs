@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use common::{Run, all_right, fer, keras, ort, run, run_without_ort};
+use common::Dim::{N, Open};
+use common::{Run, all_right, fer, keras, linear, ort, run, run_without_ort};
 use fer::data::{Catalog, Dataset};
 use fer::engine::{EngineChoice, LoadOptions};
 use fer::model::{Architecture, load_onnx};
@@ -285,6 +286,67 @@ fn a_keras_model_is_taken_over_as_it_is() {
 }
 
 #[test]
+fn the_model_that_is_shipped_can_be_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let args = ["train", "--preset", "vgg", "--epochs", "3", "--lr", "1e-12", "--init", "models/fer.onnx"];
+    let trained = run(&[&args[..], &["--data", text(&data().small), "--out", text(&out)]].concat()).expect(0);
+    assert!(trained.stderr.contains("weights taken over, answers equal to"), "{}", trained.stderr);
+}
+
+#[test]
+fn a_network_learns_from_another_what_the_labels_do_not_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (teacher, data) = (path("teacher"), text(&data().large));
+    run(&["train", "-q", "--preset", "tiny", "--data", data, "--out", &teacher]).expect(0);
+    // The same faces under wrong names: the next class's.
+    let (wrong, names) = (path("wrong"), fer::spec::EMOTIONS);
+    for part in ["train", "test"] {
+        fs::create_dir_all(Path::new(&wrong).join(part)).unwrap();
+        for (i, name) in names.iter().enumerate() {
+            let from = Path::new(data).join(part).join(name);
+            let to = Path::new(&wrong).join(part).join(names[(i + 1) % names.len()]);
+            fs::create_dir(&to).unwrap();
+            for file in fs::read_dir(from).unwrap() {
+                let file = file.unwrap().path();
+                fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let tiny = fs::read_to_string(common::root().join("src/train/presets/tiny.toml")).unwrap();
+    fs::write(path("recipe.toml"), format!("{tiny}\n[loss]\nteachers_share = 0.9\n")).unwrap();
+    let pupil = path("pupil");
+    let args = ["train", "-q", "--config", &path("recipe.toml"), "--data", &wrong, "--teacher", &teacher];
+    run(&[&args[..], &["--out", &pupil]].concat()).expect(0);
+    // By the labels alone it would be wrong on all of them.
+    let last = format!("{pupil}/checkpoints/last.ckpt");
+    run(&["eval", "-q", "--model", &last, "--data", data, "--part", "test", "--min-accuracy", "0.9"]).expect(0);
+
+    let other = linear(&[Open, N(48), N(48), N(1)], 2304, 2, true, |_, _| 0.0).write(folder.path(), "other.onnx");
+    let refused =
+        run(&["train", "--preset", "tiny", "--data", data, "--teacher", &other, "--out", &path("none")]).expect(2);
+    assert!(!Path::new(&path("none")).exists());
+    let expected = if ort().is_some() { "a teacher has the classes" } else { "ONNX Runtime" };
+    assert!(refused.error().contains(expected), "{}", refused.error());
+}
+
+#[test]
+fn an_export_fits_no_temperature_to_images_that_may_have_been_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, copy) = (folder.path().join("run"), folder.path().join("faces"));
+    run(&["data", "synth", text(&copy), "--count", "280"]).expect(0);
+    let args = ["train", "-q", "--preset", "tiny", "--epochs", "1", "--split", "fold:1/4", "--data", text(&copy)];
+    run(&[&args[..], &["--out", text(&out)]].concat()).expect(0);
+    let one = fs::read_dir(copy.join("train/happy")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(one).unwrap();
+    let exported = run(&["export", "--onnx", "--run", text(&out)]).expect(0);
+    assert!(exported.stderr.contains("not those that the run was trained"), "{}", exported.stderr);
+    let header = fer::onnx::OnnxModel::read(&out.join("model.onnx")).unwrap().header;
+    assert_eq!(header.metadata.get("fer.temperature"), None);
+}
+
+#[test]
 fn weights_taken_over_answer_as_the_onnx_file_does() {
     // Real images where there are some, else drawn ones.
     let folder = common::data().unwrap_or_else(|| data().large.clone());
@@ -355,7 +417,7 @@ fn what_can_not_be_trained_is_said_in_a_line() {
         (&["--data", &path("nowhere")], "nowhere"),
         (&["--data", "examples/faces"], "angry"),
         (&["--data", &path("label.csv")], "label.csv:2"),
-        (&["--data", small, "--preset", "vgg"], "there are notebook, compact, tiny"),
+        (&["--data", small, "--preset", "resnet"], "there are vgg, notebook, tiny"),
         (&["--data", small, "--config", &path("bad.toml")], "bad.toml:2"),
         (&["--data", small, "--epochs", "0"], "epochs must be"),
         (&["--data", small, "--lr", "-1"], "learning_rate must be"),
@@ -385,7 +447,7 @@ fn a_run_that_diverges_ends_and_keeps_its_last_checkpoint() {
     let out = folder.path().join("run");
     let small = text(&data().small);
     // One step an epoch; the first is at a rate of zero, as warm-up begins.
-    let recipe = ["--preset", "compact", "--batch-size", "112", "--lr", "1e30"];
+    let recipe = ["--preset", "vgg", "--batch-size", "112", "--lr", "1e30"];
     let failed = run(&[&["train"], &recipe[..], &["--data", small, "--out", text(&out)]].concat()).expect(2);
     assert!(failed.error().contains("the run diverged"), "{}", failed.error());
     assert!(failed.error().contains("--lr"), "{}", failed.error());
@@ -478,6 +540,37 @@ fn a_preview_shows_what_training_sees() {
         run(&["data", "preview", text(&data().small), "-o", text(file), "--preset", "notebook"]).expect(0);
     }
     assert!(fs::read(&png).unwrap() == fs::read(&again).unwrap(), "the same seed shows the same");
+}
+
+#[test]
+fn an_exported_file_names_the_temperature_that_suits_the_validation_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, data) = (folder.path().join("run"), text(&data().large));
+    let args = ["train", "-q", "--preset", "tiny", "--epochs", "1", "--split", "fold:1/4", "--data", data];
+    run(&[&args[..], &["--out", text(&out)]].concat()).expect(0);
+    let exported = run(&["export", "--onnx", "--run", text(&out)]).expect(0);
+    let told = exported.stderr.split("temperature ").nth(1).and_then(|t| t.split(',').next()).unwrap_or_default();
+    let temperature: f32 = told.parse().unwrap_or_else(|_| panic!("{}", exported.stderr));
+    assert!(exported.stderr.contains("fitted on 280 validation images"), "{}", exported.stderr);
+    let model = out.join("model.onnx");
+    let header = fer::onnx::OnnxModel::read(&model).unwrap().header;
+    assert_eq!(header.metadata["fer.temperature"].parse(), Ok(temperature));
+    if ort().is_none() {
+        return;
+    }
+    // On the images that it was fitted on, no other temperature is better; and no temperature changes a label.
+    let figures = |meta: &[&str]| -> Value {
+        let part =
+            ["eval", "-q", "--model", text(&model), "--data", data, "--split", "fold:1/4", "--part", "validation"];
+        serde_json::from_str(&run(&[&part[..], meta, &["--format", "json"]].concat()).expect(0).stdout).unwrap()
+    };
+    let named = figures(&[]);
+    for other in [temperature * 0.95, temperature * 1.05, 1.0] {
+        let figures = figures(&["--meta", &format!("temperature={other}")]);
+        assert_eq!(figures["confusion"], named["confusion"], "{other}");
+        let gained = figures["loss"].as_f64().unwrap() - named["loss"].as_f64().unwrap();
+        assert!(gained > -1e-6, "{other}: {gained}");
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 """The networks of src/model in PyTorch, for train_torch.py."""
 
-import torch
 from torch import nn
 
 
@@ -24,29 +23,15 @@ def notebook():
     return network, lambda: 0.01 * sum(layer.weight.square().sum() for layer in penalised)
 
 
-def conv_norm(inputs, outputs, kernel, stride):
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+def vgg():
+    layers, inputs = [], 1
+    for i, width in enumerate((32, 64, 128, 192, 256)):
+        layers += [nn.MaxPool2d(2)] if i else []
+        for _ in range(2):
+            layers += [nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            inputs = width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(inputs, 7)]
+    return nn.Sequential(*layers), lambda: 0.0
 
 
-class Block(nn.Module):
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.first = conv_norm(inputs, outputs, 3, stride)
-        self.second = conv_norm(outputs, outputs, 3, 1)
-        same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else conv_norm(inputs, outputs, 1, stride)
-
-    def forward(self, x):
-        return torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
-
-
-def compact():
-    network = nn.Sequential(
-        conv_norm(1, 32, 3, 1), nn.ReLU(), conv_norm(32, 64, 3, 2), nn.ReLU(), Block(64, 64, 1), Block(64, 128, 2),
-        Block(128, 192, 2), Block(192, 256, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(256, 7),
-    )
-    return network, lambda: 0.0
-
-
-NETWORKS = {"notebook": notebook, "compact": compact}
+NETWORKS = {"notebook": notebook, "vgg": vgg}

@@ -21,7 +21,8 @@ def main():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(threads)
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    images = session.get_inputs()[0]
+    channels = 1 if images.shape[1] == 1 else 3
     with open(paths, encoding="utf-8") as file:
         paths = file.read().splitlines()
     with open(output, "w", encoding="utf-8", newline="") as file:
@@ -29,8 +30,8 @@ def main():
         writer.writerow(["path", "label", "confidence", *LABELS])
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
-            images = np.stack([pixels(path) for path in batch]).astype(np.float32) / np.float32(255)
-            for path, row in zip(batch, session.run(None, {name: images[..., None]})[0]):
+            tensor = np.stack([pixels(path) for path in batch]).astype(np.float32) / np.float32(255)
+            for path, row in zip(batch, session.run(None, {images.name: np.expand_dims(tensor, channels)})[0]):
                 writer.writerow([path, LABELS[row.argmax()], row.max(), *row])
 
 

@@ -52,7 +52,7 @@ def main():
     }
     contenders = {
         "fer, ONNX Runtime": fer(options, "ort", "--model", options.model, *(["--ort-lib", ort_lib] if ort_lib else [])),
-        "fer, Burn": fer(options, "burn"),
+        "fer, Burn": fer(options, "burn", "--model", options.model),
         "Python, ONNX Runtime": lambda paths, output: [
             interpreter, HERE / "peer_onnxruntime.py", options.model, paths, output, environment.cores(),
         ],
@@ -97,7 +97,7 @@ def arguments():
     parser.add_argument("--fer", type=Path, default=ROOT / "target" / "release" / "fer", metavar="FILE",
                         help="the program; default: target/release/fer")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "notebook.onnx", metavar="FILE",
-                        help="ONNX file of contenders 1 and 3; default: models/notebook.onnx")
+                        help="ONNX file of contenders 1 to 3, compiled in; default: models/notebook.onnx")
     parser.add_argument("--keras", type=Path, metavar="FILE", help="the same model as a .keras file, for contender 4")
     parser.add_argument("--ort-lib", metavar="PATH",
                         help="fer's ONNX Runtime library, a file or its folder; default: the one of contender 3")
@@ -139,7 +139,8 @@ def fer_versions(program, ort_lib):
 
 def fer(options, engine, *more):
     """Makes a contender: a function from a list of images and an output file to a command."""
-    command = [options.fer, "infer", "--quiet", "--engine", engine, *more]
+    # The others do not know the file's temperature.
+    command = [options.fer, "infer", "--quiet", "--engine", engine, "--meta", "temperature=1", *more]
     return lambda paths, output: [*command, "--output", output, f"@{paths}"]
 
 

@@ -39,27 +39,21 @@ def notebook():
     ])
 
 
-def conv_norm(x, outputs, kernel, stride, relu):
-    if stride > 1 and kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2)(x)
-    padding = "valid" if stride > 1 else "same"
-    x = layers.BatchNormalization()(layers.Conv2D(outputs, kernel, stride, padding=padding, use_bias=False)(x))
-    return layers.ReLU()(x) if relu else x
+def vgg():
+    network = keras.Sequential([keras.Input((48, 48, 1))])
+    for i, width in enumerate((32, 64, 128, 192, 256)):
+        if i:
+            network.add(layers.MaxPooling2D(2))
+        for _ in range(2):
+            network.add(layers.Conv2D(width, 3, padding="same", use_bias=False))
+            network.add(layers.BatchNormalization())
+            network.add(layers.ReLU())
+    for layer in (layers.GlobalAveragePooling2D(), layers.Dropout(0.2), layers.Dense(7, activation="softmax")):
+        network.add(layer)
+    return network
 
 
-def compact():
-    images = keras.Input((48, 48, 1))
-    x = conv_norm(images, 32, 3, 1, True)
-    x = conv_norm(x, 64, 3, 2, True)
-    for outputs, stride in ((64, 1), (128, 2), (192, 2), (256, 2)):
-        residual = conv_norm(conv_norm(x, outputs, 3, stride, True), outputs, 3, 1, False)
-        shortcut = x if stride == 1 and x.shape[-1] == outputs else conv_norm(x, outputs, 1, stride, False)
-        x = layers.ReLU()(layers.Add()([residual, shortcut]))
-    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
-    return keras.Model(images, layers.Dense(7, activation="softmax")(x))
-
-
-NETWORKS = {"notebook": notebook, "compact": compact}
+NETWORKS = {"notebook": notebook, "vgg": vgg}
 
 
 class Clock(keras.callbacks.Callback):

@@ -1,7 +1,7 @@
 """Times fer's training steps against PyTorch's and Keras's on the same batches, in alternating rounds, and prints a Markdown
 report.
 
-    python3 scripts/bench/train_peers.py [--network notebook|compact] [--rounds 7] [--steps 5] [--peers torch,keras] [--avx2] [--json FILE]
+    python3 scripts/bench/train_peers.py [--network notebook|vgg] [--rounds 7] [--steps 5] [--peers torch,keras] [--avx2] [--json FILE]
 
 Each contender is a process of its own (examples/training_steps.rs, train_torch.py, train_keras.py) with the same network,
 batches of 64 random images, cross-entropy, the network's L2 penalties, and Adam at 1e-4, all in float32 on the CPU, one thread
@@ -73,7 +73,7 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=["notebook", "compact"], default="notebook", help="default: %(default)s")
+    parser.add_argument("--network", choices=["notebook", "vgg"], default="notebook", help="default: %(default)s")
     parser.add_argument("--rounds", type=positive, default=7, metavar="N", help="default: %(default)s")
     parser.add_argument("--steps", type=positive, default=5, metavar="N", help="steps a round; default: %(default)s")
     parser.add_argument("--peers", default="torch,keras", metavar="A,B", help="default: %(default)s")

@@ -72,7 +72,7 @@ pub struct PreviewArgs {
     output: PathBuf,
 
     /// The recipe whose augmentation is shown.
-    #[arg(long, default_value = "compact", value_name = "NAME", conflicts_with = "config")]
+    #[arg(long, default_value = "vgg", value_name = "NAME", conflicts_with = "config")]
     preset: String,
 
     /// A recipe as a TOML file.

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use fer::data::Dataset;
+use fer::eval::calibration::MIN_IMAGES;
+use fer::model::SIDE;
 use fer::runtime::Host;
 use fer::train::checkpoint::Trained;
 use fer::train::run;
@@ -46,29 +49,42 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     // A link stays a link: the file that it leads to is written.
     let target = target.canonicalize().unwrap_or(target);
     let device = Device::flex();
-    let trained = Trained::read(&source, &device)?;
+    let mut trained = Trained::read(&source, &device)?;
+    if let Some(folder) = folder {
+        // Where the run's data is now, if it was moved since.
+        trained.config.data.path = run::read_config(folder)?.data.path;
+    }
     if trained.state.epoch == 0 {
         bail!("{} is of a run with no whole epoch yet: train on with `fer train --resume` first", source.display());
     }
-    let onnx = export::to_onnx(&trained, &device)?;
+    let (validation, missing) = match validation_images(&trained) {
+        Ok(images) => (images, None),
+        Err(e) => (Dataset::default(), Some(e)),
+    };
+    let temperature = export::fit_temperature(&trained.network, &validation, &device);
+    let onnx = export::to_onnx(&trained, temperature, &device)?;
     let write = || format!("can't write {}", target.display());
     if target.is_dir() {
         bail!("--onnx {} is a folder; name a file", target.display());
     }
     let file = files::temporary(&target).with_context(write)?;
     file.as_file().write_all(&onnx).with_context(write)?;
-    let (real, missing) = match real_images(&trained) {
-        Ok(images) => (images, None),
-        Err(e) => (Vec::new(), Some(e)),
-    };
-    let checked = export::check(file.path(), &trained, &real, &device, host)?;
+    let checked = export::check(file.path(), &trained, &some(&validation), &device, host)?;
     files::keep(file, &target).with_context(write)?;
     if !args.quiet {
         if let Some(e) = missing {
             super::say(format_args!(
-                "the run's data is not there, so no image of it was compared: {}",
+                "no validation image was compared and no temperature fitted: {}",
                 super::one_line(&e)
             ));
+        } else {
+            let images = validation.labels.len();
+            match temperature {
+                Some(t) => super::say(format_args!("temperature {t}, fitted on {images} validation images")),
+                None => super::say(format_args!(
+                    "no temperature: it takes {MIN_IMAGES} validation images, some of them answered wrong; there are {images}"
+                )),
+            }
         }
         if let Some(note) = &checked.note {
             super::say(format_args!("{note}; the file was checked by reading it back"));
@@ -87,13 +103,22 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Some of the run's validation images, `[n, 48, 48]`.
-fn real_images(trained: &Trained) -> Result<Vec<u8>> {
+/// Some 64 of the images, `[n, 48, 48]`.
+fn some(images: &Dataset) -> Vec<u8> {
+    let every = images.labels.len().div_ceil(64).max(1);
+    images.pixels.chunks_exact(SIDE * SIDE).step_by(every).flatten().copied().collect()
+}
+
+/// The run's validation images.
+fn validation_images(trained: &Trained) -> Result<Dataset> {
     let config = &trained.config;
     let path = config.data.path.as_deref().context("the run names no data")?;
     let catalog = super::data::opened(path, config.data.exclude.as_deref(), true)?;
     let parts = config.data.split.divide(&catalog, config.seed)?;
-    let every = parts.validation.len().div_ceil(64).max(1);
-    let some: Vec<usize> = parts.validation.into_iter().step_by(every).collect();
-    Ok(super::data::decoded(&catalog, &some, true)?.pixels)
+    // Others might be among those that it was trained on.
+    let used: Vec<usize> = parts.training.iter().chain(&parts.validation).copied().collect();
+    if catalog.hash(&used)? != trained.state.data.sha256 {
+        bail!("the images of {} are not those that the run was trained and validated on", path.display());
+    }
+    super::data::decoded(&catalog, &parts.validation, true)
 }

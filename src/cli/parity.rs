@@ -14,6 +14,7 @@ use fer::pipeline;
 use fer::runtime::{Host, NotFound};
 use fer::spec::{EMOTIONS, Resize};
 use serde_json::json;
+use tempfile::{Builder, NamedTempFile};
 
 use super::Outcome;
 use super::model_args::{EngineArgs, announce};
@@ -27,7 +28,8 @@ pub struct Args {
     #[arg(long, value_name = "TARGET", requires = "candidate", conflicts_with = "keras")]
     reference: Option<String>,
 
-    /// What is checked, written in the same way [with --keras: the first built-in model].
+    /// What is checked, written in the same way [with --keras: what `fer convert` makes
+    /// of it, through ONNX Runtime].
     #[arg(long, value_name = "TARGET")]
     candidate: Option<String>,
 
@@ -204,9 +206,15 @@ fn against_keras(args: &Args, model: &Path, inputs: &[OsString], tolerance: Tole
         Source::Stdin => bail!("Keras reads files, not standard input"),
     });
     let paths = paths.collect::<Result<Vec<_>>>()?;
-    let candidate = match &args.candidate {
-        Some(target) => Target::parse(target, args)?,
-        None => Target::parse(fer::engine::burn::default_model().context("no model is compiled in")?.name, args)?,
+    // The file of a conversion goes away at the end.
+    let (candidate, _file) = match &args.candidate {
+        Some(target) => (Target::parse(target, args)?, None),
+        None => {
+            let file = converted(model)?;
+            let options =
+                Target::options(&file.path().display().to_string(), EngineChoice::Ort, Provider::Cpu, None, args);
+            (Target { name: format!("{} as `fer convert` converts it", model.display()), options }, Some(file))
+        }
     };
     let mut classifier = load(&candidate, host)?;
     let labels = classifier.spec().labels.clone();
@@ -233,6 +241,17 @@ fn against_keras(args: &Args, model: &Path, inputs: &[OsString], tolerance: Tole
     };
     let reference = format!("Keras on {}", model.display());
     Ok(Check { reference, candidate: candidate.name, comparison, layers })
+}
+
+/// What `fer convert` makes of a Keras model, in a file that goes away with what is returned.
+fn converted(model: &Path) -> Result<NamedTempFile> {
+    let converted = fer::convert::convert(model, None, &Default::default())
+        .context("it can't be converted without more words; use `fer convert`, and name its file with --candidate")?;
+    converted.notes.iter().for_each(super::say);
+    let wrong = || format!("can't write the converted model into {}", std::env::temp_dir().display());
+    let mut file = Builder::new().prefix("fer-").suffix(".onnx").tempfile().with_context(wrong)?;
+    file.write_all(&converted.onnx).with_context(wrong)?;
+    Ok(file)
 }
 
 /// The Python that runs Keras: FER_PYTHON, else the machine's.
@@ -282,7 +301,8 @@ impl Target {
             threads: args.threads,
             ort_lib: args.ort_lib.clone(),
         };
-        LoadOptions { model: Some(model.to_string()), engine, ..on.options() }
+        // A temperature is no matter of who computes: it is applied to any engine's answers.
+        LoadOptions { model: Some(model.to_string()), engine, uncalibrated: true, ..on.options() }
     }
 }
 

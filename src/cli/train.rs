@@ -13,7 +13,8 @@ use fer::model::{Architecture, Network, SIDE};
 use fer::runtime::Host;
 use fer::train::checkpoint::{Checkpoint, DataFacts, Trained};
 use fer::train::run::chosen;
-use fer::train::{Config, Ended, RunFolder, trainer};
+use fer::train::teach::Teachers;
+use fer::train::{Config, Ended, Material, RunFolder, trainer};
 
 use super::Outcome;
 use super::data::{decoded, opened};
@@ -25,8 +26,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 
-    /// A recipe: compact (2 M parameters, 60 epochs, hours on a CPU), notebook (Keras's, 100 epochs) or tiny (a minute, for
-    /// drawn faces) [default: compact].
+    /// A recipe: vgg (1.9 M parameters, 80 epochs, hours on a CPU), notebook (Keras's, 100 epochs) or tiny (a minute, for
+    /// drawn faces) [default: vgg].
     #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "resume"])]
     preset: Option<String>,
 
@@ -43,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     exclude: Option<PathBuf>,
 
-    /// The network: notebook, compact or tiny.
+    /// The network: vgg, notebook or tiny.
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     architecture: Option<Architecture>,
 
@@ -67,6 +68,11 @@ pub struct Args {
     /// exported), a run folder or a checkpoint.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     init: Option<PathBuf>,
+
+    /// Learn from what this model takes each image for, beside its label (repeatable: their mean): a run folder, an ONNX file, or a
+    /// built-in model's name.
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    teacher: Vec<String>,
 
     /// Where Burn computes: flex, or ndarray where fer was built with it.
     #[arg(long, value_name = "NAME", default_value = "flex")]
@@ -132,6 +138,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
             trainer::fresh(config.clone(), network, facts, args.device.to_string())
         }
     };
+    let teachers = Teachers::load(&config.loss.teachers, config.loss.teachers_share, host)?;
     let folder = match folder {
         Some(folder) => {
             folder.write_config(&config)?;
@@ -156,7 +163,8 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     }
     let steps = training.len().div_ceil(config.batch_size) as u64;
     let mut observer = Epochs::new(args.quiet, steps * u64::from(checkpoint.config.epochs), &checkpoint);
-    let ended = trainer::train(checkpoint, &training, &validation, &folder, &device, &mut observer, &stop);
+    let material = Material { training: &training, validation: &validation, teachers };
+    let ended = trainer::train(checkpoint, material, &folder, &device, &mut observer, &stop);
     observer.finish();
     match ended? {
         Ended::Interrupted => {
@@ -178,7 +186,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
 fn configuration(args: &Args) -> Result<Config> {
     let mut config = match &args.config {
         Some(path) => Config::read(path)?,
-        None => Config::preset(args.preset.as_deref().unwrap_or("compact"))?,
+        None => Config::preset(args.preset.as_deref().unwrap_or("vgg"))?,
     };
     if let Some(split) = args.split {
         config.data.split = split;
@@ -189,10 +197,16 @@ fn configuration(args: &Args) -> Result<Config> {
     if let Some(path) = &args.init {
         config.init = Some(path.clone());
     }
+    if !args.teacher.is_empty() {
+        config.loss.teachers.clone_from(&args.teacher);
+    }
     config = with_data(config, args);
     // A run may be resumed from another folder than this.
     for path in [&mut config.data.path, &mut config.data.exclude, &mut config.init].into_iter().flatten() {
         *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+    }
+    for teacher in config.loss.teachers.iter_mut().filter(|name| Path::new(name).exists()) {
+        *teacher = std::path::absolute(&*teacher).map_or(teacher.clone(), |path| path.display().to_string());
     }
     config.architecture = args.architecture.unwrap_or(config.architecture);
     config.epochs = args.epochs.unwrap_or(config.epochs);
@@ -249,7 +263,7 @@ fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<N
         return trained(config, file, network, device);
     }
     let network = fer::model::load_onnx(network, file)?;
-    let options = LoadOptions { model: Some(file.display().to_string()), ..Default::default() };
+    let options = LoadOptions { model: Some(file.display().to_string()), uncalibrated: true, ..Default::default() };
     match fer::engine::load(&options, host) {
         Ok(mut engine) => {
             let difference = fer::export::difference(&network, &mut *engine, device)?;

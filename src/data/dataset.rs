@@ -13,7 +13,7 @@ const CHUNK: usize = 1024;
 const ADVICE: &str = "leave it out with --exclude (fer data check --quarantine makes the list)";
 
 /// Gray images of one size with their labels, in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dataset {
     /// Width in pixels.
     pub width: usize,

@@ -70,6 +70,8 @@ pub struct LoadOptions {
     pub ort_lib: Option<PathBuf>,
     /// Metadata given by the user, by key without `fer.`.
     pub meta: BTreeMap<String, String>,
+    /// The network's own probabilities, without the temperature that its file names.
+    pub uncalibrated: bool,
 }
 
 /// The model that is meant, read but not yet started.
@@ -187,7 +189,10 @@ fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
             (name, source, file.header, compiled)
         }
     };
-    let spec = ModelSpec::resolve(&header, &options.meta, &name)?;
+    let mut spec = ModelSpec::resolve(&header, &options.meta, &name)?;
+    if options.uncalibrated {
+        spec.temperature = 1.0;
+    }
     if !spec.assumed.is_empty() {
         notes.push(format!("assumed, as the file does not say: {}", spec.assumed.join("; ")));
     }

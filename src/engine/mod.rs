@@ -63,7 +63,7 @@ pub trait Classifier: Send {
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError>;
 
     /// Probabilities of a batch of any size: `input` holds `n × image_len` values; the result `[n, classes]`, each row
-    /// summing to 1.
+    /// summing to 1, at the temperature of the model's spec.
     ///
     /// # Errors
     /// The engine failed or answered with another number of values.
@@ -93,11 +93,24 @@ pub trait Classifier: Send {
                 n * classes
             )));
         }
-        if self.spec().output == OutputKind::Logits {
-            output.chunks_exact_mut(classes).for_each(softmax);
-        }
+        let ModelSpec { output: kind, temperature, .. } = *self.spec();
+        output.chunks_exact_mut(classes).for_each(|row| probabilities(row, kind, temperature));
         Ok(output)
     }
+}
+
+/// Makes probabilities at a temperature of a model's raw output, in place.
+fn probabilities(row: &mut [f32], kind: OutputKind, temperature: f32) {
+    match kind {
+        OutputKind::Probabilities if temperature == 1.0 => return,
+        // Logits, but for a constant that the softmax takes off again.
+        // Rounding may have left less than zero.
+        OutputKind::Probabilities => {
+            row.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }.ln() / temperature)
+        }
+        OutputKind::Logits => row.iter_mut().for_each(|v| *v /= temperature),
+    }
+    softmax(row);
 }
 
 /// Makes probabilities of logits, in place.
@@ -106,4 +119,39 @@ pub(crate) fn softmax(row: &mut [f32]) {
     row.iter_mut().for_each(|v| *v = (*v - max).exp());
     let sum: f32 = row.iter().sum();
     row.iter_mut().for_each(|v| *v /= sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temperature_means_the_same_for_logits_and_probabilities() {
+        let logits = [2.0f32, -1.0, 0.5, -30.0];
+        let at = |kind, mut row: [f32; 4], temperature| {
+            probabilities(&mut row, kind, temperature);
+            row
+        };
+        let plain = at(OutputKind::Logits, logits, 1.0);
+        assert_eq!(at(OutputKind::Probabilities, plain, 1.0), plain, "a temperature of 1 changes nothing");
+        for temperature in [0.05, 0.7, 3.0, 20.0] {
+            let [a, b] =
+                [at(OutputKind::Logits, logits, temperature), at(OutputKind::Probabilities, plain, temperature)];
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{temperature}: {a:?} {b:?}");
+            assert!((b.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{temperature}: {b:?}");
+        }
+        // exp(2/2) / (exp(2/2) + exp(-1/2) + exp(0.5/2) + exp(-15))
+        assert!((at(OutputKind::Logits, logits, 2.0)[0] - 0.589_797).abs() < 1e-5);
+        assert_eq!(
+            at(OutputKind::Probabilities, [1.0, 0.0, 0.0, 0.0], 2.0),
+            [1.0, 0.0, 0.0, 0.0],
+            "certain stays certain"
+        );
+        assert_eq!(
+            at(OutputKind::Probabilities, [1.0, -1e-9, 0.0, 0.0], 2.0),
+            [1.0, 0.0, 0.0, 0.0],
+            "rounding below zero"
+        );
+        assert!(at(OutputKind::Probabilities, [f32::NAN, 0.5, 0.5, 0.0], 2.0)[0].is_nan(), "no number stays none");
+    }
 }

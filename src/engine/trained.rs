@@ -58,6 +58,7 @@ impl TrainedClassifier {
             std: Vec::new(),
             resize: Resize::Nearest,
             output: OutputKind::Logits,
+            temperature: 1.0,
             fixed_batch: None,
             assumed: Vec::new(),
         };

@@ -48,8 +48,12 @@ pub fn check(
     let mut input = inputs();
     input.extend(images.iter().map(|p| f32::from(*p) * SCALE));
     let expected = probabilities(&trained.network, &input, device);
-    let options =
-        LoadOptions { model: Some(file.display().to_string()), engine: EngineChoice::Ort, ..LoadOptions::default() };
+    let options = LoadOptions {
+        model: Some(file.display().to_string()),
+        engine: EngineChoice::Ort,
+        uncalibrated: true,
+        ..LoadOptions::default()
+    };
     let wrong = |e: String| ExportError(format!("the exported file does not run: {e}"));
     let (found, by, note) = match load(&options, host) {
         Ok(mut engine) => {

@@ -13,21 +13,33 @@ use burn::tensor::{Device, Tensor};
 use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
 use serde_json::json;
 
+use crate::data::Dataset;
+use crate::eval::calibration::temperature;
 use crate::model::{Network, SIDE};
 use crate::spec::{EMOTIONS, OutputKind, Resize};
+use crate::train::batch::SCALE;
 use crate::train::checkpoint::Trained;
+use crate::train::step::logits;
 
 /// An export that failed; no file is left of it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ExportError(pub String);
 
+/// The temperature that suits a network on labelled images, see [`crate::eval::calibration`]; `None` where they can't tell it.
+pub fn fit_temperature(network: &Network, images: &Dataset, device: &Device) -> Option<f32> {
+    let pixels: Vec<f32> = images.pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
+    // More than four digits no number of images can tell.
+    temperature(&logits(network, &pixels, 64, device), &images.labels).map(|t| (t * 1e4).round() / 1e4)
+}
+
 /// The ONNX file of a trained network, in memory: `input` `[N, 1, 48, 48]` (0..1) → `probabilities`
-/// `[N, 7]`, opset 18, with the metadata that [`crate::spec`] reads and what is known of the training.
+/// `[N, 7]`, opset 18, with the metadata that [`crate::spec`] reads and what is known of the training. A `temperature`, fitted on
+/// the validation images, is written down for who reads the file; its probabilities stay the network's own.
 ///
 /// # Errors
 /// `burn-onnx` can't lower the network, or wrote what can't be finished.
-pub fn to_onnx(trained: &Trained, device: &Device) -> Result<Vec<u8>, ExportError> {
+pub fn to_onnx(trained: &Trained, temperature: Option<f32>, device: &Device) -> Result<Vec<u8>, ExportError> {
     // The exporter leaves the running statistics of what it was given on its own device: it gets a copy that shares none.
     let network = crate::train::step::frozen(&trained.network);
     let images = |n: usize| Tensor::<4>::zeros([n, 1, SIDE, SIDE], device);
@@ -36,17 +48,17 @@ pub fn to_onnx(trained: &Trained, device: &Device) -> Result<Vec<u8>, ExportErro
         .export_dynamic(&network, images(2), images(3), &[InputSpec::new(axes)], |n: &Network, x| n.forward(x))
         .map_err(|e| ExportError(format!("burn-onnx can't export this network: {e}")))?;
     let name = trained.config.architecture.to_string();
-    finish::finish(exported.as_bytes(), &name, &metadata(trained)).map_err(ExportError)
+    finish::finish(exported.as_bytes(), &name, &metadata(trained, temperature)).map_err(ExportError)
 }
 
-fn metadata(trained: &Trained) -> BTreeMap<String, String> {
+fn metadata(trained: &Trained, temperature: Option<f32>) -> BTreeMap<String, String> {
     let (config, state) = (&trained.config, &trained.state);
     let mut rows = vec![
         ("labels", json!(EMOTIONS).to_string()),
         ("layout", crate::spec::Layout::Nchw.to_string()),
         ("size", format!("{SIDE}x{SIDE}")),
         ("channels", "1".into()),
-        ("scale", crate::train::batch::SCALE.to_string()),
+        ("scale", SCALE.to_string()),
         ("resize", Resize::Nearest.to_string()),
         ("output", OutputKind::Probabilities.to_string()),
         ("architecture", config.architecture.to_string()),
@@ -62,6 +74,9 @@ fn metadata(trained: &Trained) -> BTreeMap<String, String> {
         rows.push(("epoch", state.epoch.to_string()));
         rows.push(("validation.accuracy", format!("{:.6}", line.accuracy)));
         rows.push(("validation.images", state.data.validation.to_string()));
+    }
+    if let Some(temperature) = temperature {
+        rows.push(("temperature", temperature.to_string()));
     }
     rows.into_iter().map(|(key, value)| (format!("fer.{key}"), value)).collect()
 }

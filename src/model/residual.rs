@@ -1,16 +1,15 @@
-//! A compact residual network: two convolutions, then blocks whose input is added to their output (He et al. 2016), then
+//! A small residual network: two convolutions, then blocks whose input is added to their output (He et al. 2016), then
 //! the mean of each channel and one dense layer.
 //!
 //! A block that changes neither size nor channels has an identity shortcut; the others bring their input to the new
 //! shape by a 1×1 convolution.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
-use super::layers::{conv, conv_macs, dense, dense_macs};
+use super::layers::{ConvNorm, dense, dense_macs};
 use super::{CLASSES, SIDE};
 use crate::kernels::nn;
 use crate::kernels::norm::Then;
@@ -22,26 +21,6 @@ pub struct Stage {
     pub width: usize,
     /// 2 halves the image, 1 keeps it.
     pub stride: usize,
-}
-
-/// A convolution without bias and its batch normalisation.
-#[derive(Module, Debug)]
-struct ConvNorm {
-    conv: Conv2d,
-    norm: BatchNorm,
-}
-
-impl ConvNorm {
-    fn new(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -> Self {
-        Self {
-            conv: conv(channels, kernel, stride, kernel / 2, false, device),
-            norm: BatchNormConfig::new(channels[1]).init(device),
-        }
-    }
-
-    fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4> {
-        nn::batch_norm(&self.norm, nn::conv2d(&self.conv, x, false), then)
-    }
 }
 
 #[derive(Module, Debug)]
@@ -120,14 +99,13 @@ impl Residual {
 
     pub(super) fn macs(&self) -> u64 {
         let mut side = SIDE;
-        let mut macs = conv_macs(&self.stem.conv, side);
+        let mut macs = self.stem.macs(side);
         side = side.div_ceil(2);
-        macs += conv_macs(&self.down.conv, side);
+        macs += self.down.macs(side);
         for block in &self.blocks {
             side = side.div_ceil(block.first.conv.stride[0]);
-            let shortcut = block.shortcut.as_ref().map(|s| &s.conv);
-            let convs = [&block.first.conv, &block.second.conv].into_iter().chain(shortcut);
-            macs += convs.map(|c| conv_macs(c, side)).sum::<u64>();
+            let convs = [&block.first, &block.second].into_iter().chain(&block.shortcut);
+            macs += convs.map(|c| c.macs(side)).sum::<u64>();
         }
         macs + dense_macs(&self.output)
     }

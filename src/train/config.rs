@@ -14,8 +14,8 @@ use crate::spec::EMOTIONS;
 
 /// The embedded presets: name and TOML text.
 pub const PRESETS: [(&str, &str); 3] = [
+    ("vgg", include_str!("presets/vgg.toml")),
     ("notebook", include_str!("presets/notebook.toml")),
-    ("compact", include_str!("presets/compact.toml")),
     ("tiny", include_str!("presets/tiny.toml")),
 ];
 
@@ -98,13 +98,24 @@ pub enum Best {
 }
 
 /// The loss: cross-entropy of the softmax, averaged over the batch.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Loss {
     /// Share of the target that is spread evenly over all classes, 0..1 (Szegedy et al. 2016).
     pub label_smoothing: f64,
     /// A factor for each image by its class.
     pub class_weights: ClassWeights,
+    /// Models whose mean answer to the varied image is learnt beside its label.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub teachers: Vec<String>,
+    /// The teachers' share of the target, 0..=1.
+    pub teachers_share: f64,
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self { label_smoothing: 0.0, class_weights: ClassWeights::default(), teachers: Vec::new(), teachers_share: 0.5 }
+    }
 }
 
 /// Factors of the loss by class.
@@ -254,7 +265,7 @@ impl Config {
             ClassWeights::Listed(factors) => factors.as_slice(),
             _ => &[1.0; EMOTIONS.len()],
         };
-        let rows: [(&str, bool, &str); 15] = [
+        let rows: [(&str, bool, &str); 16] = [
             ("epochs", (1..=100_000).contains(&self.epochs), "1 to 100000"),
             ("batch_size", (1..=65_536).contains(&self.batch_size), "1 to 65536"),
             // TOML's integers are signed.
@@ -262,6 +273,7 @@ impl Config {
             ("dropout", self.dropout.is_none_or(share), "at least 0 and below 1"),
             ("ema", share(self.ema), "at least 0 and below 1"),
             ("loss.label_smoothing", share(self.loss.label_smoothing), "at least 0 and below 1"),
+            ("loss.teachers_share", (0.0..=1.0).contains(&self.loss.teachers_share), "0 to 1"),
             ("loss.class_weights", factors.len() == EMOTIONS.len(), "'none', 'balanced' or seven numbers"),
             ("loss.class_weights", factors.iter().all(|f| f.is_finite() && *f >= 0.0), "numbers from 0 on"),
             ("loss.class_weights", factors.iter().any(|f| *f > 0.0), "above 0 for one class at least"),
@@ -302,9 +314,10 @@ mod tests {
             ("dropout = 1.0", "dropout must be"),
             ("ema = -0.1", "ema must be"),
             ("epoch = 3", "unknown field `epoch`"),
-            ("architecture = 'vgg'", "unknown variant `vgg`"),
+            ("architecture = 'resnet'", "unknown variant `resnet`"),
             ("loss.label_smoothing = 1.5", "loss.label_smoothing must be"),
             ("loss.class_weights = [1, 2]", "seven numbers"),
+            ("loss.teachers_share = 1.1", "loss.teachers_share must be"),
             ("loss.class_weights = 'equal'", "class_weights"),
             ("optimizer.learning_rate = 0.0", "optimizer.learning_rate must be"),
             ("augment.flip = 2.0", "augment.flip"),

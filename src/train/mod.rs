@@ -22,8 +22,9 @@ pub mod optimizer;
 pub mod run;
 pub mod schedule;
 pub mod step;
+pub mod teach;
 pub mod trainer;
 
 pub use config::Config;
 pub use run::RunFolder;
-pub use trainer::{Ended, Observer, Progress, TrainError, train};
+pub use trainer::{Ended, Material, Observer, Progress, TrainError, train};

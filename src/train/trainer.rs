@@ -13,9 +13,10 @@ use super::checkpoint::{BestEpoch, Checkpoint, CheckpointError, DataFacts, State
 use super::config::{Best, Config, ConfigError};
 use super::run::{EpochRecord, RunFolder};
 use super::schedule::Course;
+use super::teach::Teachers;
 use super::{ema, optimizer, step};
 use crate::data::Dataset;
-use crate::engine::softmax;
+use crate::engine::{EngineError, softmax};
 use crate::eval::{Answer, Evaluation};
 use crate::kernels::threads::FlushToZero;
 use crate::model::{CLASSES, Network};
@@ -57,6 +58,9 @@ pub enum TrainError {
         /// From 1.
         step: u32,
     },
+    /// A teacher failed.
+    #[error("a teacher does not answer: {0}")]
+    Teacher(#[from] EngineError),
     /// The evaluation failed.
     #[error("{0}")]
     Evaluation(String),
@@ -110,6 +114,16 @@ pub trait Observer {
     fn epoch(&mut self, training: &EpochRecord, validation: &EpochRecord, best: bool);
 }
 
+/// What is learnt from, and what tells how well.
+pub struct Material<'a> {
+    /// The images that are trained on.
+    pub training: &'a Dataset,
+    /// The images that each epoch is judged by.
+    pub validation: &'a Dataset,
+    /// The models that are learnt from beside the labels; none, mostly.
+    pub teachers: Teachers,
+}
+
 /// Trains from a checkpoint on, or from a fresh one, to the end of the run, and writes everything into the run folder.
 ///
 /// The checkpoint's tensors and `device` are without autodiff. When `stop` becomes true, the run finishes its step, saves
@@ -119,13 +133,13 @@ pub trait Observer {
 /// A file can't be written or the loss is no number any more; the last checkpoint stays.
 pub fn train(
     mut run: Checkpoint,
-    training: &Dataset,
-    validation: &Dataset,
+    material: Material,
     folder: &RunFolder,
     device: &Device,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Ended, TrainError> {
+    let Material { training, validation, mut teachers } = material;
     let _flushed = FlushToZero::new();
     let config = run.config.clone();
     let class_weights = config.loss.class_weights.factors(&training.labels);
@@ -164,7 +178,8 @@ pub fn train(
             let done = f64::from(epoch) + f64::from(state.step) / f64::from(steps);
             let share = config.schedule.share(done, config.epochs.into(), state.plateau.cuts);
             learning_rate = config.optimizer.learning_rate * share;
-            let batch = batches.batch(&order, epoch, state.step);
+            let mut batch = batches.batch(&order, epoch, state.step);
+            teachers.teach(&mut batch)?;
             let images = batch.labels.len();
             let pass = step::gradients(&network, &batch, &learning_device);
             let loss = pass.cross_entropy / images as f64 + pass.penalty;
