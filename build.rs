@@ -51,7 +51,7 @@ fn generate() -> Result<(), String> {
         write!(
             modules,
             r#"
-#[allow(clippy::all, clippy::pedantic, dead_code, missing_docs, unused)]
+#[allow(clippy::all, clippy::pedantic, clippy::restriction, dead_code, missing_docs, unused)]
 mod {module} {{
     include!(concat!(env!("OUT_DIR"), "/generated/{module}.rs"));
 

@@ -24,6 +24,7 @@
 //! same, as a library can't do it safely.
 
 #![deny(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod augment;
 pub mod convert;

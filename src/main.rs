@@ -1,5 +1,7 @@
 //! The `fer` command: parses its arguments, runs one command, and turns the outcome into an exit code.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
 mod cli;
 
 use std::process::ExitCode;

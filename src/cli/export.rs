@@ -48,6 +48,9 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     };
     // A link stays a link: the file that it leads to is written.
     let target = target.canonicalize().unwrap_or(target);
+    if target.is_dir() {
+        bail!("--onnx {} is a folder; name a file", target.display());
+    }
     let device = Device::flex();
     let mut trained = Trained::read(&source, &device)?;
     if let Some(folder) = folder {
@@ -64,9 +67,6 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     let temperature = export::fit_temperature(&trained.network, &validation, &device);
     let onnx = export::to_onnx(&trained, temperature, &device)?;
     let write = || format!("can't write {}", target.display());
-    if target.is_dir() {
-        bail!("--onnx {} is a folder; name a file", target.display());
-    }
     let file = files::temporary(&target).with_context(write)?;
     file.as_file().write_all(&onnx).with_context(write)?;
     let checked = export::check(file.path(), &trained, &some(&validation), &device, host)?;

@@ -60,7 +60,7 @@ impl Tensor {
     ///
     /// # Errors
     /// They are others.
-    pub(crate) fn expect(&self, name: &str, dims: &[usize]) -> Result<(), String> {
+    pub(crate) fn must_be(&self, name: &str, dims: &[usize]) -> Result<(), String> {
         if self.dims == dims {
             return Ok(());
         }

@@ -17,6 +17,25 @@ pub fn is_trained(path: &Path) -> bool {
     path.join("config.toml").is_file() || path.is_file() && path.extension().is_some_and(|e| e == "ckpt")
 }
 
+/// What the networks of [`crate::model`] take and answer.
+pub fn spec() -> ModelSpec {
+    ModelSpec {
+        labels: EMOTIONS.map(String::from).to_vec(),
+        layout: Layout::Nchw,
+        width: SIDE,
+        height: SIDE,
+        channels: 1,
+        scale: SCALE,
+        mean: Vec::new(),
+        std: Vec::new(),
+        resize: Resize::Nearest,
+        output: OutputKind::Logits,
+        temperature: 1.0,
+        fixed_batch: None,
+        assumed: Vec::new(),
+    }
+}
+
 /// A trained network on Burn's flex backend.
 pub struct TrainedClassifier {
     spec: ModelSpec,
@@ -47,22 +66,7 @@ impl TrainedClassifier {
             library: "Burn, flex backend".into(),
             notes,
         };
-        let spec = ModelSpec {
-            labels: EMOTIONS.map(String::from).to_vec(),
-            layout: Layout::Nchw,
-            width: SIDE,
-            height: SIDE,
-            channels: 1,
-            scale: SCALE,
-            mean: Vec::new(),
-            std: Vec::new(),
-            resize: Resize::Nearest,
-            output: OutputKind::Logits,
-            temperature: 1.0,
-            fixed_batch: None,
-            assumed: Vec::new(),
-        };
-        Ok(Self { spec, description, network: step::frozen(&trained.network), device })
+        Ok(Self { spec: spec(), description, network: step::frozen(&trained.network), device })
     }
 }
 

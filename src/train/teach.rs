@@ -2,8 +2,8 @@
 //! for, and the targets move towards that (Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015; the
 //! same variation for both as Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", 2022).
 
-use super::batch::{Batch, SCALE};
-use crate::engine::{Classifier, EngineError, LoadOptions, load};
+use super::batch::Batch;
+use crate::engine::{Classifier, EngineError, LoadOptions, load, trained};
 use crate::model::{CLASSES, SIDE};
 use crate::runtime::Host;
 use crate::spec::{EMOTIONS, ModelSpec};
@@ -60,9 +60,11 @@ impl Teachers {
 }
 
 fn fits(spec: &ModelSpec) -> bool {
-    spec.labels == EMOTIONS
-        && (spec.width, spec.height, spec.channels) == (SIDE, SIDE, 1)
-        && (spec.scale - SCALE).abs() < 1e-9
+    let network = trained::spec();
+    let size = |spec: &ModelSpec| (spec.width, spec.height, spec.channels);
+    spec.labels == network.labels
+        && size(spec) == size(&network)
+        && (spec.scale - network.scale).abs() < 1e-9
         && spec.mean.iter().all(|m| *m == 0.0)
         && spec.std.iter().all(|s| *s == 1.0)
 }
@@ -71,7 +73,7 @@ fn fits(spec: &ModelSpec) -> bool {
 mod tests {
     use super::*;
     use crate::engine::Description;
-    use crate::spec::{Layout, OutputKind, Resize};
+    use crate::spec::OutputKind;
 
     /// Takes everything for one class.
     struct Sure(ModelSpec, Description, usize);
@@ -89,21 +91,7 @@ mod tests {
     }
 
     fn spec() -> ModelSpec {
-        ModelSpec {
-            labels: EMOTIONS.map(String::from).to_vec(),
-            layout: Layout::Nhwc,
-            width: SIDE,
-            height: SIDE,
-            channels: 1,
-            scale: SCALE,
-            mean: Vec::new(),
-            std: Vec::new(),
-            resize: Resize::Nearest,
-            output: OutputKind::Probabilities,
-            temperature: 1.0,
-            fixed_batch: None,
-            assumed: Vec::new(),
-        }
+        ModelSpec { output: OutputKind::Probabilities, ..trained::spec() }
     }
 
     fn sure(class: usize) -> Box<dyn Classifier> {

@@ -233,7 +233,7 @@ impl Layer for PRelu {
             let dim = usize::try_from(axis - 1).ok().and_then(|i| dims.get_mut(i));
             *dim.ok_or_else(|| format!("its shared axis {axis} is none of its input's"))? = 1;
         }
-        weights[0].expect("alpha", &dims)?;
+        weights[0].must_be("alpha", &dims)?;
         if dims.is_empty() {
             return Err("its input has no axis".into());
         }

@@ -74,7 +74,7 @@ impl Depthwise {
         bias: Option<&Tensor>,
     ) -> Result<Planes, String> {
         let [h, w] = self.window.size;
-        kernel.expect(name, &[h, w, input.channels, self.multiplier])?;
+        kernel.must_be(name, &[h, w, input.channels, self.multiplier])?;
         let out = input.channels.checked_mul(self.multiplier).ok_or("its depth_multiplier is too large")?;
         let kernel = kernel.transposed(&[2, 3, 0, 1]).reshaped(&[out, 1, h, w])?;
         convolve(graph, input, &self.window, input.channels, (name, &kernel), bias)
@@ -112,7 +112,7 @@ fn convolve(
     let kernel = graph.weight(name, kernel);
     let mut inputs = vec![input.name.clone(), kernel];
     if let Some(bias) = bias {
-        bias.expect("bias", &[filters])?;
+        bias.must_be("bias", &[filters])?;
         inputs.push(graph.weight("bias", bias));
     }
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
@@ -135,7 +135,7 @@ impl Layer for Conv {
         if !input.channels.is_multiple_of(self.groups) || !self.filters.is_multiple_of(self.groups) {
             return Err(format!("its {} groups divide neither channels nor filters evenly", self.groups));
         }
-        weights[0].expect("kernel", &[h, w, input.channels / self.groups, self.filters])?;
+        weights[0].must_be("kernel", &[h, w, input.channels / self.groups, self.filters])?;
         let kernel = weights[0].transposed(&[3, 2, 0, 1]);
         let sums = convolve(graph, &input, &self.window, self.groups, ("kernel", &kernel), weights.get(1))?;
         self.ending.activation.apply(graph, &sums.value(self.ending.channels_first))
@@ -163,7 +163,7 @@ impl Layer for Separable {
         let ending = &self.depthwise.ending;
         let input = graph.planes(only(inputs)?, ending.channels_first)?;
         let each = self.depthwise.sums(graph, &input, ("depthwise_kernel", &weights[0]), None)?;
-        weights[1].expect("pointwise_kernel", &[1, 1, each.channels, self.filters])?;
+        weights[1].must_be("pointwise_kernel", &[1, 1, each.channels, self.filters])?;
         let kernel = weights[1].transposed(&[3, 2, 0, 1]);
         let sums = convolve(graph, &each, &Window::POINT, 1, ("pointwise_kernel", &kernel), weights.get(2))?;
         ending.activation.apply(graph, &sums.value(ending.channels_first))

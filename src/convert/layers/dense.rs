@@ -31,9 +31,9 @@ impl Layer for Dense {
     fn lower(&self, graph: &mut Graph, inputs: &[Value], weights: &[Tensor]) -> Result<Value, String> {
         let input = only(inputs)?;
         let width = *input.shape.last().ok_or("its input has no axis")?;
-        weights[0].expect("kernel", &[width, self.units])?;
+        weights[0].must_be("kernel", &[width, self.units])?;
         if let Some(bias) = weights.get(1) {
-            bias.expect("bias", &[self.units])?;
+            bias.must_be("bias", &[self.units])?;
         }
         let sums = match input.shape.len() {
             1 => {

@@ -66,7 +66,7 @@ impl Layer for BatchNorm {
                 Some(tensor) => tensor.clone(),
                 None => constant(default),
             };
-            tensor.expect(name, &[channels])?;
+            tensor.must_be(name, &[channels])?;
             names.push(graph.weight(name, &flat(tensor, value.order)?));
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -137,7 +137,7 @@ impl Layer for LayerNorm {
         let mut gamma = stored.next_if_present(self.scale).cloned();
         let mut beta = stored.next_if_present(self.center).cloned();
         for (name, weight) in [("gamma", &gamma), ("beta", &beta)] {
-            weight.as_ref().map_or(Ok(()), |w| w.expect(name, &dims))?;
+            weight.as_ref().map_or(Ok(()), |w| w.must_be(name, &dims))?;
         }
         if axes.iter().copied().eq(first..=rank) {
             let count = product(&dims).ok_or("its input is too large")?;
