@@ -90,7 +90,7 @@ fn steps(bencher: Bencher, config: &Config, network: Network) {
         let batch = batches.batch(&order, 0, 0);
         // There is one at the beginning of each step, as each puts one back.
         let Some(before) = network.take() else { return };
-        let pass = step::gradients(&before, &batch, &learning);
+        let pass = step::gradients(&before, batch.tensors(&learning));
         network = Some(step::apply(before, &mut optimizer, pass.gradients, 1e-4, config.optimizer.clip_norm));
     });
 }

@@ -14,7 +14,8 @@ use fer::kernels::simd;
 use fer::kernels::threads::{self, FlushToZero};
 use fer::model::{Architecture, CLASSES, SIDE};
 use fer::train::batch::{Batch, SCALE};
-use fer::train::{Config, optimizer, step};
+use fer::train::step::{self, Score};
+use fer::train::{Config, optimizer};
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
@@ -45,8 +46,8 @@ fn main() -> Result<()> {
         for _ in 0..steps {
             let batch = &batches[done % batches.len()];
             done += 1;
-            let pass = step::gradients(&network, batch, &learning);
-            loss = pass.cross_entropy / batch.labels.len() as f64 + pass.penalty;
+            let pass = step::gradients(&network, batch.clone().tensors(&learning));
+            loss = Score::read(pass.score).map_err(anyhow::Error::msg)?.loss() / batch.labels.len() as f64;
             network = step::apply(network, &mut optimizer, pass.gradients, 1e-4, 0.0);
         }
         println!("{} {loss}", began.elapsed().as_secs_f64());

@@ -1,11 +1,11 @@
 //! What this machine can do: ONNX Runtime and where it was looked for, providers that really start, GPUs, built-in models.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::device::{self, Choice, Listed};
 use crate::engine::burn;
 use crate::engine::ort::{self, ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions};
 use crate::onnx;
@@ -21,8 +21,10 @@ pub struct Findings {
     pub cores: usize,
     /// ONNX Runtime.
     pub onnxruntime: Library,
-    /// GPUs the system lists.
+    /// Graphics cards that the system lists.
     pub gpus: Vec<String>,
+    /// GPUs that Burn computes on in this build; empty where it was built with none of their backends.
+    pub burn_devices: Vec<Listed>,
     /// The compiled-in models, the default one first.
     pub builtin_models: Vec<BuiltinModel>,
 }
@@ -81,15 +83,28 @@ pub struct BuiltinModel {
     pub source: Option<String>,
 }
 
-/// Looks at this machine. `ort_lib` is the library the user named, if any.
-pub fn examine(ort_lib: Option<&Path>, host: &Host) -> Findings {
+/// Looks at this machine. `ort_lib` is the library the user named, if any; `try_device` is [`device::examine`], in another process
+/// where a driver's crash is not to end this one.
+pub fn examine(ort_lib: Option<&Path>, host: &Host, try_device: &dyn Fn(Choice) -> Listed) -> Findings {
     Findings {
         version: env!("CARGO_PKG_VERSION").into(),
         cores: crate::cores(),
         onnxruntime: examine_library(ort_lib, host),
-        gpus: gpus(),
+        gpus: device::cards().iter().map(card).collect(),
+        burn_devices: device::list().into_iter().map(try_device).collect(),
         builtin_models: burn::models().iter().map(builtin).collect(),
     }
+}
+
+/// A card in a line: name, memory, driver.
+fn card(card: &device::Card) -> String {
+    let memory = card.memory.map(size);
+    [Some(card.name.clone()), memory, card.driver.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Bytes, in GiB.
+pub fn size(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
 fn builtin(model: &burn::BuiltinModel) -> BuiltinModel {
@@ -161,33 +176,4 @@ fn try_provider(library: &'static ort::library::Library, provider: Provider) -> 
     let prefix = format!("--provider {provider} can't run: ");
     let reason = started.as_ref().err().map(|e| e.trim_start_matches(&prefix).to_string());
     state(started.is_ok(), reason)
-}
-
-/// The GPUs that NVIDIA's driver and, on Linux, the kernel list.
-fn gpus() -> Vec<String> {
-    let mut gpus = Vec::new();
-    let query = ["--query-gpu=index,name,memory.total,driver_version", "--format=csv,noheader"];
-    let answer = Command::new("nvidia-smi").args(query).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    if let Ok(answer) = answer
-        && answer.status.success()
-    {
-        gpus.extend(String::from_utf8_lossy(&answer.stdout).lines().map(|l| format!("NVIDIA {}", l.trim())));
-    }
-    let has_nvidia = !gpus.is_empty();
-    for entry in std::fs::read_dir("/sys/class/drm").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_card = name.strip_prefix("card").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
-        let vendor = std::fs::read_to_string(entry.path().join("device/vendor")).unwrap_or_default();
-        let vendor = match vendor.trim() {
-            "0x10de" => "NVIDIA",
-            "0x1002" => "AMD",
-            "0x8086" => "Intel",
-            _ => continue,
-        };
-        if is_card && !(vendor == "NVIDIA" && has_nvidia) {
-            gpus.push(format!("{vendor} {name}"));
-        }
-    }
-    gpus.sort();
-    gpus
 }

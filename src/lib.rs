@@ -9,6 +9,7 @@
 //! | many images, in order, in bounded memory | [`pipeline`] |
 //! | records for people and programs | [`report`] |
 //! | two engines, or an engine and Keras, compared | [`parity`] |
+//! | what Burn computes on | [`device`] |
 //! | what this machine can do | [`doctor`] |
 //! | labelled images, checked and divided | [`data`] |
 //! | training images varied | [`augment`] |
@@ -29,6 +30,7 @@
 pub mod augment;
 pub mod convert;
 pub mod data;
+pub mod device;
 pub mod doctor;
 pub mod engine;
 pub mod eval;
@@ -38,6 +40,7 @@ pub mod image;
 pub mod kernels;
 pub mod model;
 pub mod onnx;
+pub mod panics;
 pub mod parity;
 pub mod pipeline;
 pub mod plot;

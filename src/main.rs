@@ -18,5 +18,9 @@ fn main() -> ExitCode {
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
     }
+    // What is read from a checkpoint lies on Burn's default device until the first step takes it to the run's: the CPU, whatever this
+    // build and this machine have.
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var("BURN_DEVICE", "flex") };
     cli::main()
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fer::data::check::{CheckReport, Relation, check};
+use fer::data::check::{CheckReport, Keep, Relation, check};
 use fer::data::dataset::Dataset;
 use fer::data::split::Split;
 use fer::data::{Catalog, Form, Usage};
@@ -403,7 +403,7 @@ fn a_check_finds_every_fault() {
 fn the_quarantine_makes_a_data_set_that_loads_and_has_no_more_to_leave_out() {
     let folder = faulty();
     let (mut catalog, report) = checked(folder.path());
-    let list = report.quarantine();
+    let list = report.quarantine(Keep::Test);
     let names: Vec<_> = list.iter().map(|(name, _)| name.as_str()).collect();
     let expected = [
         "train/angry/broken.jpg",
@@ -419,12 +419,20 @@ fn the_quarantine_makes_a_data_set_that_loads_and_has_no_more_to_leave_out() {
     ];
     assert_eq!(names, expected);
     let file = folder.path().join("leave-out.txt");
-    fs::write(&file, report.quarantine_list()).expect("a file");
+    fs::write(&file, report.quarantine_list(Keep::Test)).expect("a file");
     assert_eq!(catalog.exclude(&file).expect("its own list"), expected.len());
     let after = check(&catalog, &|| {});
-    assert_eq!(after.quarantine(), []);
+    assert_eq!(after.quarantine(Keep::Test), []);
     let all: Vec<usize> = (0..catalog.items.len()).collect();
     Dataset::load(&catalog, &all, &|| {}).expect("what is left can be loaded");
+
+    // The other way round, the test images go whose copy is trained on.
+    let other: Vec<_> = report.quarantine(Keep::Training).into_iter().map(|(name, _)| name).collect();
+    let seen = |name: &&'static str| match *name {
+        "train/sad/leak.pgm" => vec!["test/sad/a.pgm", "test/sad/again.pgm"],
+        name => vec![name],
+    };
+    assert_eq!(other, expected.iter().flat_map(seen).collect::<Vec<_>>());
 }
 
 #[test]
@@ -461,7 +469,7 @@ fn a_report_is_readable_as_text_and_json() {
         "exact copies               4  equal",
         "    train/fear/a.pgm and train/sad/copy.pgm\n",
         "    train/sad/leak.pgm and test/sad/a.pgm\n",
-        "10 images are better left out",
+        "10 images are better left out of training",
     ];
     let missing: Vec<_> = parts.iter().filter(|part| !text.contains(**part)).collect();
     assert!(missing.is_empty(), "{missing:#?} in\n{text}");
@@ -483,10 +491,10 @@ fn a_csv_file_is_checked_and_cut_like_folders() {
     text += &row(1, 2, "PublicTest");
     let folder = tree([("fer2013.csv", text.into_bytes())]);
     let (mut catalog, report) = checked(&folder.path().join("fer2013.csv"));
-    let names: Vec<_> = report.quarantine().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = report.quarantine(Keep::Test).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["fer2013.csv:3", "fer2013.csv:9"]);
     let list = folder.path().join("list.txt");
-    fs::write(&list, report.quarantine_list()).expect("a file");
+    fs::write(&list, report.quarantine_list(Keep::Test)).expect("a file");
     assert_eq!(catalog.exclude(&list).expect("its own list"), 2);
     let data = Dataset::load(&catalog, &[0, 6], &|| {}).expect("good images");
     assert_eq!((data.width, data.labels.as_slice()), (24, [0, 1].as_slice()));

@@ -201,7 +201,7 @@ fn nothing_to_do_is_an_error_with_exit_code_2() {
         (&["--model", "README.md", &face], "not a whole ONNX file"),
         (&["--engine", "tensorflow", &face], "auto, ort and burn"),
         (&["--provider", "gpu", &face], "cuda"),
-        (&["--provider", "cuda", &face], "--engine burn runs on the CPU"),
+        (&["--provider", "cuda", &face], "belongs to --engine ort"),
         (&["--device", "1", &face], "--device"),
         (&["--tf32", "maybe", &face], "on or off"),
         (&["--format", "xml", &face], "jsonl"),

@@ -503,10 +503,10 @@ fn a_step_takes_subnormal_weights_for_zeros() {
         let step = |small: f32| {
             let network = architecture.init(Some(0.0), 3, &plain).map(&mut First(Some(small))).train();
             let mut optimizer = optimizer::build(&Config::preset("notebook").unwrap().optimizer, &network);
-            let pass = step::gradients(&network, &batch, &learning);
-            let logits = pass.logits;
+            let pass = step::gradients(&network, batch.clone().tensors(&learning));
+            let logits = step::values(pass.logits).unwrap();
             let after = step::frozen(&step::apply(network, &mut optimizer, pass.gradients, 1e-3, 0.0));
-            (logits, step::logits(&after, &batch.images, 6, &plain))
+            (logits, step::logits(&after, &batch.images, 6, &plain).unwrap())
         };
         let (zeros, subnormal) = (step(0.0), step(2e-39f32));
         assert!(zeros.0.iter().chain(&zeros.1).all(|v| v.is_finite()));

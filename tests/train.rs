@@ -361,7 +361,7 @@ fn weights_taken_over_answer_as_the_onnx_file_does() {
     let options = LoadOptions { engine: EngineChoice::Burn, model: Some("notebook".into()), ..Default::default() };
     let mut engine = fer::engine::load(&options, &Host::from_env()).unwrap();
     let answers = engine.classify(&images).unwrap();
-    let mut logits = step::logits(&network.unwrap(), &images, 64, &device);
+    let mut logits = step::logits(&network.unwrap(), &images, 64, &device).unwrap();
     for row in logits.chunks_exact_mut(7) {
         let sum: f32 = row.iter().map(|v| v.exp()).sum();
         row.iter_mut().for_each(|v| *v = v.exp() / sum);

@@ -8,18 +8,38 @@ const AREA: (f64, f64) = (0.02, 0.2);
 /// The rectangle's height over its width goes from 1 / `ASPECT` to `ASPECT`, wide and tall ones being equally likely.
 const ASPECT: f64 = 3.3;
 
-/// Fills a rectangle of `pixels` (`[height, width]`) with random levels, one a pixel (the paper's "RE-R").
-pub(super) fn erase(pixels: &mut [f32], width: usize, height: usize, random: &mut Random) {
-    let area = random.between(AREA.0, AREA.1);
-    let stretch = ASPECT.powf(random.around(0.5));
-    let side = |share: f64, size: usize| ((share * size as f64).round() as usize).clamp(1, size);
-    let (wide, high) = (side(area.sqrt() / stretch, width), side(area.sqrt() * stretch, height));
-    let (left, top) = (random.below(width - wide + 1), random.below(height - high + 1));
-    let mut noise = vec![0; wide * high];
-    random.fill(&mut noise);
-    for (row, noise) in pixels[top * width..].chunks_mut(width).zip(noise.chunks_exact(wide)) {
-        for (value, level) in row[left..].iter_mut().zip(noise) {
-            *value = f32::from(*level);
+/// A rectangle of random levels, one a pixel (the paper's "RE-R").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erased {
+    /// Its first column.
+    pub left: usize,
+    /// Its first row.
+    pub top: usize,
+    /// Its width, at least 1.
+    pub wide: usize,
+    /// Its levels, row by row.
+    pub noise: Vec<u8>,
+}
+
+impl Erased {
+    /// Draws the rectangle within an image of `width × height` pixels, of which there is one at least.
+    pub(super) fn draw(width: usize, height: usize, random: &mut Random) -> Self {
+        let area = random.between(AREA.0, AREA.1);
+        let stretch = ASPECT.powf(random.around(0.5));
+        let side = |share: f64, size: usize| ((share * size as f64).round() as usize).clamp(1, size);
+        let (wide, high) = (side(area.sqrt() / stretch, width), side(area.sqrt() * stretch, height));
+        let (left, top) = (random.below(width - wide + 1), random.below(height - high + 1));
+        let mut noise = vec![0; wide * high];
+        random.fill(&mut noise);
+        Self { left, top, wide, noise }
+    }
+
+    /// Puts the levels into `pixels` (`[height, width]`).
+    pub(super) fn fill(&self, pixels: &mut [f32], width: usize) {
+        for (row, noise) in pixels[self.top * width..].chunks_mut(width).zip(self.noise.chunks_exact(self.wide)) {
+            for (value, level) in row[self.left..].iter_mut().zip(noise) {
+                *value = f32::from(*level);
+            }
         }
     }
 }
@@ -36,7 +56,7 @@ mod tests {
         for (width, height) in [(48, 48), (9, 31), (40, 3), (1, 1)] {
             for seed in 0..200 {
                 let mut pixels = vec![-1.0; width * height];
-                erase(&mut pixels, width, height, &mut Random::new(seed, Purpose::Augment, 0, 0));
+                Erased::draw(width, height, &mut Random::new(seed, Purpose::Augment, 0, 0)).fill(&mut pixels, width);
                 let hit: Vec<(usize, usize)> =
                     (0..pixels.len()).filter(|i| pixels[*i] >= 0.0).map(|i| (i % width, i / width)).collect();
                 let span = |of: fn(&(usize, usize)) -> usize| {

@@ -83,7 +83,7 @@ impl Geometry {
     }
 
     /// The map from a pixel of the result to its place in the source: `place = row · (x, y, 1)`, a row each for x and y.
-    fn map(&self, width: f64, height: f64) -> [[f64; 3]; 2] {
+    pub(super) fn map(&self, width: f64, height: f64) -> [[f64; 3]; 2] {
         let (centre_x, centre_y) = (width / 2.0 - 0.5, height / 2.0 - 0.5);
         // Flip, then crop, each axis on its own: `u = scale · x + start`, from the centre. Pixel centres are at +0.5.
         let side = self.crop.side;

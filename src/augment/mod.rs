@@ -10,12 +10,15 @@
 mod erase;
 mod geometry;
 mod mixup;
+mod on_device;
 mod tone;
 
 use serde::{Deserialize, Serialize};
 
+pub use erase::Erased;
 pub use geometry::{Crop, Geometry};
 pub use mixup::Mixup;
+pub use on_device::render;
 
 use crate::random::{Purpose, Random};
 
@@ -57,6 +60,19 @@ pub struct Draw {
     pub index: u64,
 }
 
+/// What happens to one image, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variation {
+    /// Where its pixels go.
+    pub geometry: Geometry,
+    /// A factor for all levels.
+    pub brightness: f32,
+    /// A factor for the differences from the mean.
+    pub contrast: f32,
+    /// The rectangle that noise hides.
+    pub erased: Option<Erased>,
+}
+
 impl Augmentation {
     /// Checks every setting against its range.
     ///
@@ -85,22 +101,30 @@ impl Augmentation {
         *self == Self::default()
     }
 
+    /// What happens to one image of `width × height` pixels.
+    pub fn variation(&self, width: usize, height: usize, draw: Draw) -> Variation {
+        let random = &mut Random::new(draw.seed, Purpose::Augment, draw.epoch.into(), draw.index);
+        // Every number is drawn, needed or not, so that one setting does not change the numbers of the next.
+        let geometry = self.geometry(width, height, random);
+        let brightness = 1.0 + random.around(self.brightness.into()) as f32;
+        let contrast = 1.0 + random.around(self.contrast.into()) as f32;
+        let erased = random.chance(self.erase.into()) && width * height > 0;
+        Variation { geometry, brightness, contrast, erased: erased.then(|| Erased::draw(width, height, random)) }
+    }
+
     /// Augments one image: from `pixels` (`[height, width]`) to `out` (`[height, width]`, pixel levels 0..=255, not scaled).
     /// Where nothing is drawn, the pixels come out exactly.
     ///
     /// # Panics
     /// If `pixels` or `out` is not of `width × height` values.
     pub fn apply(&self, pixels: &[u8], width: usize, height: usize, draw: Draw, out: &mut [f32]) {
-        let random = &mut Random::new(draw.seed, Purpose::Augment, draw.epoch.into(), draw.index);
-        self.geometry(width, height, random).resample(pixels, width, height, out);
-        // Every number is drawn, needed or not, so that one setting does not change the numbers of the next.
-        let brightness = 1.0 + random.around(self.brightness.into()) as f32;
-        let contrast = 1.0 + random.around(self.contrast.into()) as f32;
+        let Variation { geometry, brightness, contrast, erased } = self.variation(width, height, draw);
+        geometry.resample(pixels, width, height, out);
         if (brightness, contrast) != (1.0, 1.0) {
             tone::tone(out, brightness, contrast);
         }
-        if random.chance(self.erase.into()) && !out.is_empty() {
-            erase::erase(out, width, height, random);
+        if let Some(erased) = erased {
+            erased.fill(out, width);
         }
     }
 

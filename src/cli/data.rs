@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fer::augment::Draw;
-use fer::data::check::check;
+use fer::data::check::{Keep, check};
 use fer::data::{Catalog, Dataset, synth};
 use fer::files;
 use fer::image::Pixels;
@@ -40,6 +40,11 @@ pub struct CheckArgs {
     /// Write a list of the images to leave out of training, for `fer train --exclude`.
     #[arg(long, value_name = "FILE")]
     quarantine: Option<PathBuf>,
+
+    /// Whose images stay where copies are in both: test, or training, whose list names the test images that such copies have
+    /// been seen of, for `fer eval --exclude`.
+    #[arg(long, default_value = "test", value_name = "PART", value_parser = ["test", "training"], requires = "quarantine")]
+    keep: String,
 
     /// Say nothing on stderr but errors.
     #[arg(short, long)]
@@ -108,11 +113,12 @@ fn run_check(args: &CheckArgs) -> Result<Outcome> {
         "json" => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
         _ => write!(out, "{report}")?,
     }
+    let keep = if args.keep == "training" { Keep::Training } else { Keep::Test };
     if let Some(path) = &args.quarantine {
-        files::write(path, report.quarantine_list().as_bytes())
+        files::write(path, report.quarantine_list(keep).as_bytes())
             .with_context(|| format!("can't write {}", path.display()))?;
         if !args.quiet {
-            super::say(format_args!("{} images to leave out are in {}", report.quarantine().len(), path.display()));
+            super::say(format_args!("{} images to leave out are in {}", report.quarantine(keep).len(), path.display()));
         }
     }
     Ok(if report.is_clean() { Outcome::Done } else { Outcome::Failed })

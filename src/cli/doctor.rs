@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use fer::device::{self, Backend, Choice, Listed};
 use fer::doctor::{Findings, examine};
 use fer::runtime::Host;
 use std::io::Write;
+use std::process::{Command, Stdio};
 
 use super::Outcome;
 
@@ -18,11 +20,19 @@ pub struct Args {
     /// ONNX Runtime's library, a file or its folder [default: searched].
     #[arg(long, value_name = "PATH")]
     ort_lib: Option<PathBuf>,
+
+    /// Try this device of Burn's and print what there is to know of it, as JSON.
+    #[arg(long, hide = true)]
+    device: Option<Choice>,
 }
 
 pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
-    let findings = examine(args.ort_lib.as_deref(), host);
     let mut out = std::io::stdout().lock();
+    if let Some(device) = args.device {
+        writeln!(out, "{}", serde_json::to_string(&device::examine(device))?)?;
+        return Ok(Outcome::Done);
+    }
+    let findings = examine(args.ort_lib.as_deref(), host, &try_device);
     if args.json {
         serde_json::to_writer_pretty(&mut out, &findings)?;
         writeln!(out)?;
@@ -32,11 +42,34 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Tries a device in a process of its own, which a driver may crash.
+fn try_device(device: Choice) -> Listed {
+    let failed = |error: String| Listed { device: device.to_string(), error: Some(error), ..Listed::default() };
+    let program = std::env::current_exe();
+    let answer = program.and_then(|program| {
+        let mut command = Command::new(program);
+        command.args(["doctor", "--device", &device.to_string()]).stdin(Stdio::null()).stderr(Stdio::null()).output()
+    });
+    match answer {
+        Ok(answer) => serde_json::from_slice(&answer.stdout)
+            .unwrap_or_else(|_| failed(format!("its driver crashed ({}); a newer one may not", answer.status))),
+        Err(e) => failed(format!("it can't be tried: {e}")),
+    }
+}
+
+/// Name, kind, interface, memory, driver, and whether it starts.
+fn described(device: &Listed) -> String {
+    let memory = device.memory.map(fer::doctor::size);
+    let state = device.error.as_ref().map_or("starts".into(), |error| format!("does not start: {error}"));
+    let parts = [&device.name, &device.kind, &device.interface, &memory, &device.driver, &Some(state)];
+    parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
     let ort = &findings.onnxruntime;
     writeln!(out, "fer {}, {} cores\n", findings.version, findings.cores)?;
     writeln!(out, "Engines")?;
-    writeln!(out, "  burn  compiled in, Burn's flex backend on the CPU")?;
+    writeln!(out, "  burn  compiled in, on the CPU or what else Burn computes on (below)")?;
     match (&ort.path, &ort.version, &ort.error) {
         (Some(path), Some(version), _) => writeln!(out, "  ort   ONNX Runtime {version} at {path}")?,
         (_, _, Some(error)) => writeln!(out, "  ort   {error}")?,
@@ -65,6 +98,19 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
     match findings.gpus.as_slice() {
         [] => writeln!(out, "  none seen")?,
         gpus => gpus.iter().try_for_each(|gpu| writeln!(out, "  {gpu}"))?,
+    }
+    writeln!(out, "\nBurn computes on")?;
+    writeln!(out, "  {:<9} the CPU", "flex")?;
+    for device in &findings.burn_devices {
+        writeln!(out, "  {:<9} {}", device.device, described(device))?;
+    }
+    for backend in Backend::ALL.into_iter().filter(|b| !b.is_built_in() && *b != Backend::Ndarray) {
+        writeln!(
+            out,
+            "  {:<9} not in this build (`cargo build --release --features {}`)",
+            backend.to_string(),
+            backend.feature()
+        )?;
     }
     writeln!(out, "\nBuilt-in models")?;
     for (i, model) in findings.builtin_models.iter().enumerate() {

@@ -61,7 +61,7 @@ impl Epochs {
 
 impl Observer for Epochs {
     fn step(&mut self, p: &Progress) {
-        self.done += 1;
+        self.done += u64::from(p.new_steps);
         if self.quiet {
             return;
         }

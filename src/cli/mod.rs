@@ -2,7 +2,6 @@
 
 mod convert;
 mod data;
-mod device;
 mod doctor;
 mod epochs;
 mod eval;
@@ -87,8 +86,7 @@ enum Outcome {
 pub fn main() -> ExitCode {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        // A panic in an image decoder becomes that image's error.
-        if !fer::image::is_decoding() {
+        if !fer::panics::are_caught() {
             hook(info);
         }
     }));

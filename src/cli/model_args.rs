@@ -1,11 +1,30 @@
 //! The options that say which model runs on which engine and provider; shared by the commands that run one.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
+use fer::device::Choice;
 use fer::engine::ort::{Provider, ProviderOptions};
 use fer::engine::{Classifier, EngineChoice, LoadOptions};
 use fer::spec::parse_override;
+
+/// A device of ONNX Runtime's provider, or one of Burn's.
+#[derive(Clone, Copy, Debug)]
+pub enum Device {
+    Number(u32),
+    Named(Choice),
+}
+
+impl FromStr for Device {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s.parse() {
+            Ok(number) => Ok(Self::Number(number)),
+            Err(_) => s.parse().map(Self::Named),
+        }
+    }
+}
 
 #[derive(Args, Clone)]
 pub struct EngineArgs {
@@ -14,9 +33,10 @@ pub struct EngineArgs {
     #[arg(long, default_value_t, value_name = "NAME")]
     pub provider: Provider,
 
-    /// Index of the provider's device.
-    #[arg(long, value_name = "N")]
-    pub device: Option<u32>,
+    /// A number: which of the provider's devices. A name: where Burn computes, as wgpu, vulkan or cuda:1, each where fer was
+    /// built with it; it takes --engine burn.
+    #[arg(long, value_name = "N|NAME")]
+    pub device: Option<Device>,
 
     /// Most GPU memory that ONNX Runtime's arena takes, e.g. 2GiB or 512MiB (cuda).
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -63,10 +83,17 @@ impl EngineArgs {
         LoadOptions {
             provider: self.provider,
             provider_options: ProviderOptions {
-                device: self.device,
+                device: match self.device {
+                    Some(Device::Number(number)) => Some(number),
+                    _ => None,
+                },
                 memory_limit: self.memory_limit,
                 tf32: self.tf32,
                 extra: self.provider_option.clone(),
+            },
+            device: match self.device {
+                Some(Device::Named(choice)) => Some(choice),
+                _ => None,
             },
             threads: self.threads.map(usize::from),
             ort_lib: self.ort_lib.clone(),

@@ -17,14 +17,14 @@ use serde_json::json;
 use tempfile::{Builder, NamedTempFile};
 
 use super::Outcome;
-use super::model_args::{EngineArgs, announce};
+use super::model_args::{Device, EngineArgs, announce};
 use super::progress::Progress;
 
 /// Without --reference or --keras, the notebook model is checked on the answers that Keras itself gave, recorded in this
 /// program, through every engine that is present.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What is right: MODEL[@ENGINE[:PROVIDER[:DEVICE]]], e.g. notebook@burn or model.onnx@ort:cuda:0.
+    /// What is right: MODEL[@ENGINE[:PROVIDER[:DEVICE]]], e.g. notebook@burn, notebook@burn:wgpu or model.onnx@ort:cuda:0.
     #[arg(long, value_name = "TARGET", requires = "candidate", conflicts_with = "keras")]
     reference: Option<String>,
 
@@ -275,7 +275,7 @@ impl Target {
         Self { name, options: Self::options(model, engine, provider, None, args) }
     }
 
-    /// Reads `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`.
+    /// Reads `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`, where engine burn has devices of its own: `MODEL@burn:DEVICE`.
     fn parse(text: &str, args: &Args) -> Result<Self> {
         let wrong = |e: String| anyhow!("target '{text}': {e}");
         let (model, on) = match text.rsplit_once('@') {
@@ -283,14 +283,28 @@ impl Target {
             Some((model, on)) if !Path::new(text).exists() => (model, on),
             _ => (text, "auto"),
         };
-        let mut parts = on.splitn(3, ':');
-        let engine = parts.next().unwrap_or("auto").parse().map_err(wrong)?;
-        let provider = parts.next().unwrap_or("cpu").parse().map_err(wrong)?;
-        let device = parts.next().map(|d| d.parse().map_err(|_| wrong(format!("'{d}' is no device index"))));
-        Ok(Self { name: text.into(), options: Self::options(model, engine, provider, device.transpose()?, args) })
+        let (engine, rest) = on.split_once(':').map_or((on, None), |(engine, rest)| (engine, Some(rest)));
+        let engine = engine.parse().map_err(wrong)?;
+        let (provider, device) = match (engine, rest) {
+            (_, None) => (Provider::Cpu, None),
+            (EngineChoice::Burn, Some(device)) => (Provider::Cpu, Some(Device::Named(device.parse().map_err(wrong)?))),
+            (_, Some(rest)) => {
+                let (provider, number) = rest.split_once(':').map_or((rest, None), |(p, number)| (p, Some(number)));
+                let number =
+                    number.map(|n| n.parse().map_err(|_| wrong(format!("'{n}' is no device index")))).transpose()?;
+                (provider.parse().map_err(wrong)?, number.map(Device::Number))
+            }
+        };
+        Ok(Self { name: text.into(), options: Self::options(model, engine, provider, device, args) })
     }
 
-    fn options(model: &str, engine: EngineChoice, provider: Provider, device: Option<u32>, args: &Args) -> LoadOptions {
+    fn options(
+        model: &str,
+        engine: EngineChoice,
+        provider: Provider,
+        device: Option<Device>,
+        args: &Args,
+    ) -> LoadOptions {
         let on = EngineArgs {
             provider,
             device,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use fer::data::{Dataset, Split};
+use fer::device::{Choice, Opened};
 use fer::engine::LoadOptions;
 use fer::engine::trained::is_trained;
 use fer::model::{Architecture, Network, SIDE};
@@ -69,14 +70,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     init: Option<PathBuf>,
 
-    /// Learn from what this model takes each image for, beside its label (repeatable: their mean): a run folder, an ONNX file, or a
-    /// built-in model's name.
+    /// Learn from what this model takes each image for, beside its label: a run folder, a checkpoint, an ONNX file, or a
+    /// built-in model's name (repeatable: they take turns, batch by batch).
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     teacher: Vec<String>,
 
-    /// Where Burn computes: flex, or ndarray where fer was built with it.
-    #[arg(long, value_name = "NAME", default_value = "flex")]
-    device: super::device::Backend,
+    /// Where Burn computes: flex (the CPU), wgpu or vulkan (any GPU), cuda (NVIDIA's), each where fer was built with it; cuda:1
+    /// is the second one.
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: Choice,
 
     /// Compute threads [default: one a core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -97,7 +99,7 @@ pub struct Args {
 
 pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     fer::kernels::threads::start(args.threads.map(usize::from));
-    let device = args.device.device();
+    let Opened { device, name: on, .. } = args.device.open()?;
     let (folder, config, mut resumed) = match &args.resume {
         Some(path) => {
             let (folder, config) = RunFolder::open(path)?;
@@ -114,10 +116,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
                 "the run's config.toml was changed since it began; to train by another recipe, start a run with --config"
             );
         }
-        let now = args.device.to_string();
-        if checkpoint.state.device != now {
+        if checkpoint.state.device != on {
             super::say(format_args!(
-                "the run began on {}: on {now} its end will not be the same",
+                "the run began on {}: on {on} its end will not be the same",
                 checkpoint.state.device
             ));
         }
@@ -135,7 +136,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Some(checkpoint) => checkpoint,
         None => {
             let network = start(&config, &device, host, args.quiet)?;
-            trainer::fresh(config.clone(), network, facts, args.device.to_string())
+            trainer::fresh(config.clone(), network, facts, on.clone())
         }
     };
     let teachers = Teachers::load(&config.loss.teachers, config.loss.teachers_share, host)?;
@@ -159,7 +160,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
 
     let shown = folder.path().display().to_string();
     if !args.quiet {
-        announce(&checkpoint, &training, &validation, args.device, &shown);
+        announce(&checkpoint, &training, &validation, &on, &shown);
     }
     let steps = training.len().div_ceil(config.batch_size) as u64;
     let mut observer = Epochs::new(args.quiet, steps * u64::from(checkpoint.config.epochs), &checkpoint);
@@ -309,11 +310,11 @@ fn free_folder(args: &Args, config: &Config) -> PathBuf {
     candidates.into_iter().find(|p| !p.exists()).unwrap_or_else(|| "runs".into())
 }
 
-fn announce(run: &Checkpoint, training: &Dataset, validation: &Dataset, backend: super::device::Backend, folder: &str) {
+fn announce(run: &Checkpoint, training: &Dataset, validation: &Dataset, device: &str, folder: &str) {
     let (config, state) = (&run.config, &run.state);
     let parameters = burn::module::Module::num_params(&run.network);
     super::say(format_args!(
-        "{} ({parameters} parameters, {:.1} MMAC), {} training and {} validation images, {} epochs of {} on {backend}",
+        "{} ({parameters} parameters, {:.1} MMAC), {} training and {} validation images, {} epochs of {} on {device}",
         config.architecture,
         run.network.macs() as f64 / 1e6,
         training.len(),
@@ -321,6 +322,9 @@ fn announce(run: &Checkpoint, training: &Dataset, validation: &Dataset, backend:
         config.epochs,
         config.batch_size,
     ));
+    if !config.loss.teachers.is_empty() {
+        super::say(format_args!("it learns from {} too", config.loss.teachers.join(", ")));
+    }
     let warmup = config.schedule.warmup;
     if warmup > f64::from(config.epochs) {
         super::say(format_args!("the warm-up of {warmup} epochs is longer than the run: the learning rate only rises"));

@@ -1,11 +1,13 @@
-//! The `burn` engine: models that were compiled in, as Rust code that the build script generated from ONNX files, run on
-//! Burn's flex backend on the CPU.
+//! The `burn` engine: models that were compiled in, as Rust code that the build script generated from ONNX files, run by Burn
+//! on the CPU (backend flex) or another device.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Classifier, Description, EngineError};
+use crate::device::{Choice, Opened};
 use crate::kernels::threads::{self, FlushToZero};
 use crate::spec::ModelSpec;
+use crate::train::step;
 
 /// A compiled-in model.
 pub struct BuiltinModel {
@@ -37,7 +39,7 @@ pub fn find(name: &str) -> Option<&'static BuiltinModel> {
     MODELS.iter().find(|m| m.name == name)
 }
 
-/// A compiled-in model on Burn's flex backend.
+/// A compiled-in model on a device of Burn's.
 pub struct BurnClassifier {
     spec: ModelSpec,
     description: Description,
@@ -47,25 +49,29 @@ pub struct BurnClassifier {
 
 impl BurnClassifier {
     /// Loads a model's embedded weights; `threads` as in [`threads::start`].
+    ///
+    /// # Errors
+    /// The device can't be had.
     pub fn load(
         model: &BuiltinModel,
         name: String,
         spec: ModelSpec,
+        on: Choice,
         threads: Option<usize>,
         notes: Vec<String>,
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
         threads::start(threads);
-        let device = Device::flex();
-        let forward = (model.load)(&device);
-        let description = Description {
-            engine: "burn",
-            provider: "cpu".into(),
-            model: name,
-            library: "Burn, flex backend".into(),
-            notes,
-        };
-        Self { spec, description, device, forward }
+        let opened = on.open()?;
+        let forward = (model.load)(&opened.device);
+        let description = describe(&opened, name, notes);
+        Ok(Self { spec, description, device: opened.device, forward })
     }
+}
+
+/// What a classifier on this device says of itself.
+pub fn describe(on: &Opened, model: String, notes: Vec<String>) -> Description {
+    let provider = if on.is_cpu() { "cpu".into() } else { on.name.clone() };
+    Description { engine: "burn", provider, model, library: format!("Burn, {} backend", on.choice.backend), notes }
 }
 
 impl Classifier for BurnClassifier {
@@ -81,9 +87,6 @@ impl Classifier for BurnClassifier {
         let _flushed = FlushToZero::new();
         let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
         let output = (self.forward)(Tensor::from_data(data, &self.device));
-        output
-            .into_data()
-            .try_into_vec::<f32>()
-            .map_err(|e| EngineError::Unusable(format!("Burn's answer is not float32: {e:?}")))
+        step::values(output).map_err(|e| EngineError::Unusable(format!("the device failed: {e}")))
     }
 }

@@ -12,6 +12,7 @@ use super::burn::{self, BuiltinModel};
 use super::ort::library::{self, Library};
 use super::ort::{self, ModelSource, Provider, ProviderOptions};
 use super::{Classifier, EngineError, trained};
+use crate::device::Choice;
 use crate::kernels::threads;
 use crate::onnx::{self, OnnxModel};
 use crate::runtime::{Host, NotFound, Origin};
@@ -62,6 +63,8 @@ pub struct LoadOptions {
     pub provider: Provider,
     /// The provider's options.
     pub provider_options: ProviderOptions,
+    /// What Burn computes on; `None` for the CPU, or for an engine that is not Burn. Naming one chooses engine `burn`.
+    pub device: Option<Choice>,
     /// Compute threads; `None` for one a core.
     pub threads: Option<usize>,
     /// How many images there will be, if that is known: ONNX Runtime starts faster for a few and runs faster for many.
@@ -89,11 +92,23 @@ struct Model {
 /// # Errors
 /// The model can't be read, the engine can't be had, or the provider can't run it; the text says what to do.
 pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, EngineError> {
+    if let (EngineChoice::Burn, Some(number)) = (options.engine, options.provider_options.device) {
+        return Err(EngineError::Unusable(format!(
+            "--device {number} is a number of ONNX Runtime's providers; for --engine burn name it, as wgpu or cuda:{number}"
+        )));
+    }
     options.provider_options.check(options.provider).map_err(EngineError::Unusable)?;
     if options.engine == EngineChoice::Burn && options.provider != Provider::Cpu {
         return Err(EngineError::Unusable(format!(
-            "--engine burn runs on the CPU; --provider {} belongs to --engine ort",
+            "--provider {} belongs to --engine ort; Burn computes where --device says",
             options.provider
+        )));
+    }
+    if let Some(device) = options.device
+        && (options.engine == EngineChoice::Ort || options.provider != Provider::Cpu)
+    {
+        return Err(EngineError::Unusable(format!(
+            "--device {device} belongs to --engine burn; ONNX Runtime computes where --provider says, and --device N is its number"
         )));
     }
     if let Some(name) = options.model.as_deref().filter(|m| trained::is_trained(Path::new(m))) {
@@ -107,7 +122,7 @@ pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, E
         )));
     }
     let mut model = find_model(options)?;
-    if options.engine == EngineChoice::Burn {
+    if options.engine == EngineChoice::Burn || options.device.is_some() {
         return load_burn(model, options);
     }
     let located = crate::runtime::locate(options.ort_lib.as_deref(), host);
@@ -137,7 +152,7 @@ pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, E
 fn load_trained(name: &str, options: &LoadOptions) -> Result<Box<dyn Classifier>, EngineError> {
     if options.engine == EngineChoice::Ort || options.provider != Provider::Cpu {
         return Err(EngineError::Unusable(format!(
-            "{name} is a training run, which Burn runs on the CPU; for ONNX Runtime write an ONNX file of it with `fer export \
+            "{name} is a training run, which Burn runs; for ONNX Runtime write an ONNX file of it with `fer export \
              --onnx --run {name}`"
         )));
     }
@@ -145,7 +160,7 @@ fn load_trained(name: &str, options: &LoadOptions) -> Result<Box<dyn Classifier>
         return Err(EngineError::Unusable("--meta is for ONNX files; a training run knows its own input".into()));
     }
     threads::start(options.threads);
-    Ok(Box::new(trained::TrainedClassifier::load(Path::new(name))?))
+    Ok(Box::new(trained::TrainedClassifier::load(Path::new(name), options.device.unwrap_or_default())?))
 }
 
 fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
@@ -213,7 +228,9 @@ fn load_burn(model: Model, options: &LoadOptions) -> Result<Box<dyn Classifier>,
             known()
         )));
     };
-    Ok(Box::new(burn::BurnClassifier::load(compiled, model.name, model.spec, options.threads, model.notes)))
+    let Model { name, spec, notes, .. } = model;
+    let device = options.device.unwrap_or_default();
+    Ok(Box::new(burn::BurnClassifier::load(compiled, name, spec, device, options.threads, notes)?))
 }
 
 fn load_ort(

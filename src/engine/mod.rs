@@ -27,6 +27,9 @@ pub enum EngineError {
     /// ONNX Runtime was needed and not found.
     #[error(transparent)]
     NotFound(#[from] crate::runtime::NotFound),
+    /// What Burn was to compute on can't be had.
+    #[error(transparent)]
+    Device(#[from] crate::device::DeviceError),
     /// Anything else: the text says what, where and what to do.
     #[error("{0}")]
     Unusable(String),

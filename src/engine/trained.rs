@@ -4,7 +4,9 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
+use super::burn::describe;
 use super::{Classifier, Description, EngineError};
+use crate::device::Choice;
 use crate::kernels::threads::FlushToZero;
 use crate::model::{Network, SIDE};
 use crate::spec::{EMOTIONS, Layout, ModelSpec, OutputKind, Resize};
@@ -36,7 +38,7 @@ pub fn spec() -> ModelSpec {
     }
 }
 
-/// A trained network on Burn's flex backend.
+/// A trained network on a device of Burn's.
 pub struct TrainedClassifier {
     spec: ModelSpec,
     description: Description,
@@ -48,25 +50,19 @@ impl TrainedClassifier {
     /// Loads a checkpoint, or the best one of a run folder.
     ///
     /// # Errors
-    /// There is no whole checkpoint.
-    pub fn load(path: &Path) -> Result<Self, EngineError> {
-        let device = Device::flex();
+    /// There is no whole checkpoint, or the device can't be had.
+    pub fn load(path: &Path, on: Choice) -> Result<Self, EngineError> {
+        let on = on.open()?;
         let unusable = |e: String| EngineError::Unusable(e);
         let file =
             if path.is_dir() { run::chosen(path).map_err(|e| unusable(e.to_string()))? } else { path.to_path_buf() };
-        let trained = Trained::read(&file, &device).map_err(|e| unusable(e.to_string()))?;
+        let trained = Trained::read(&file, &on.device).map_err(|e| unusable(e.to_string()))?;
         let mut notes = Vec::new();
         if trained.state.epoch < trained.config.epochs {
             notes.push(format!("its weights are those of {} of {}", trained.progress(), trained.config.epochs));
         }
-        let description = Description {
-            engine: "burn",
-            provider: "cpu".into(),
-            model: file.display().to_string(),
-            library: "Burn, flex backend".into(),
-            notes,
-        };
-        Ok(Self { spec: spec(), description, network: step::frozen(&trained.network), device })
+        let description = describe(&on, file.display().to_string(), notes);
+        Ok(Self { spec: spec(), description, network: step::frozen(&trained.network), device: on.device })
     }
 }
 
@@ -81,6 +77,7 @@ impl Classifier for TrainedClassifier {
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
         let _flushed = FlushToZero::new();
-        Ok(step::logits(&self.network, input, n.max(1), &self.device))
+        step::logits(&self.network, input, n.max(1), &self.device)
+            .map_err(|e| EngineError::Unusable(format!("the device failed: {e}")))
     }
 }

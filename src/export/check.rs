@@ -47,7 +47,7 @@ pub fn check(
 ) -> Result<Checked, ExportError> {
     let mut input = inputs();
     input.extend(images.iter().map(|p| f32::from(*p) * SCALE));
-    let expected = probabilities(&trained.network, &input, device);
+    let expected = probabilities(&trained.network, &input, device).map_err(ExportError)?;
     let options = LoadOptions {
         model: Some(file.display().to_string()),
         engine: EngineChoice::Ort,
@@ -63,7 +63,11 @@ pub fn check(
         Err(EngineError::NotFound(reason @ NotFound::Nowhere { .. })) => {
             let fresh = trained.config.architecture.init(trained.config.dropout, 0, device);
             let network = load_onnx(fresh, file).map_err(|e| wrong(e.to_string()))?;
-            (probabilities(&network, &input, device), "reading it back".into(), Some(reason.to_string()))
+            (
+                probabilities(&network, &input, device).map_err(wrong)?,
+                "reading it back".into(),
+                Some(reason.to_string()),
+            )
         }
         Err(e) => return Err(wrong(e.to_string())),
     };
@@ -77,10 +81,10 @@ pub fn check(
     Ok(Checked { images: input.len() / (SIDE * SIDE), difference, by, note })
 }
 
-fn probabilities(network: &Network, input: &[f32], device: &Device) -> Vec<f32> {
-    let mut rows = logits(network, input, 64, device);
+fn probabilities(network: &Network, input: &[f32], device: &Device) -> Result<Vec<f32>, String> {
+    let mut rows = logits(network, input, 64, device).map_err(|e| format!("the device failed: {e}"))?;
     rows.chunks_exact_mut(CLASSES).for_each(softmax);
-    rows
+    Ok(rows)
 }
 
 /// The largest difference between the probabilities of a network and of an engine that should be the same, on noise and
@@ -91,7 +95,8 @@ fn probabilities(network: &Network, input: &[f32], device: &Device) -> Vec<f32> 
 pub fn difference(network: &Network, engine: &mut dyn Classifier, device: &Device) -> Result<f32, EngineError> {
     let input = inputs();
     let found = engine.classify(&input)?;
-    Ok(largest_difference(&probabilities(network, &input, device), &found))
+    let expected = probabilities(network, &input, device).map_err(EngineError::Unusable)?;
+    Ok(largest_difference(&expected, &found))
 }
 
 /// Infinite where the lengths differ or a value is no number.

@@ -29,8 +29,9 @@ pub struct ExportError(pub String);
 /// The temperature that suits a network on labelled images, see [`crate::eval::calibration`]; `None` where they can't tell it.
 pub fn fit_temperature(network: &Network, images: &Dataset, device: &Device) -> Option<f32> {
     let pixels: Vec<f32> = images.pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
+    let logits = logits(network, &pixels, 64, device).ok()?;
     // More than four digits no number of images can tell.
-    temperature(&logits(network, &pixels, 64, device), &images.labels).map(|t| (t * 1e4).round() / 1e4)
+    temperature(&logits, &images.labels).map(|t| (t * 1e4).round() / 1e4)
 }
 
 /// The ONNX file of a trained network, in memory: `input` `[N, 1, 48, 48]` (0..1) → `probabilities`

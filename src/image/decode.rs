@@ -10,7 +10,6 @@
 //!
 //! Files are untrusted: sizes are checked before anything is allocated ([`MAX_FILE_BYTES`], [`MAX_PIXELS`]).
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -19,6 +18,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::jpeg;
+use crate::panics;
 
 /// The largest image file that is read: 256 MiB.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -112,15 +112,6 @@ pub fn read(path: &Path) -> Result<Pixels, DecodeError> {
     decode(&bytes)
 }
 
-thread_local! {
-    static DECODING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread is inside a decoder, whose panics [`decode`] turns into errors: a panic hook has nothing to say then.
-pub fn is_decoding() -> bool {
-    DECODING.get()
-}
-
 /// Decodes an image file's bytes. The format is told from the bytes, never from a name; only TGA, which has no mark of
 /// its own, is tried last.
 ///
@@ -134,14 +125,12 @@ pub fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
         return Err(DecodeError::FileTooLarge);
     }
     // The decoders are other people's code on untrusted bytes: a bug there must cost this image, not the run.
-    DECODING.set(true);
-    let decoded = std::panic::catch_unwind(|| match image::guess_format(bytes) {
+    let decoded = panics::caught(|| match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => jpeg::decode(bytes),
         Ok(format) => decode_with_image(bytes, format),
         Err(_) if looks_like_tga(bytes) => decode_with_image(bytes, ImageFormat::Tga),
         Err(_) => Err(DecodeError::UnknownFormat),
     });
-    DECODING.set(false);
     decoded
         .unwrap_or_else(|_| Err(DecodeError::Damaged { format: "image".into(), reason: "its decoder gave up".into() }))
 }

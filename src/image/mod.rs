@@ -4,4 +4,4 @@ mod decode;
 mod jpeg;
 pub mod sources;
 
-pub use decode::{DecodeError, MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, is_decoding, read};
+pub use decode::{DecodeError, MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, read};

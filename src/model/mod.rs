@@ -193,7 +193,7 @@ mod tests {
         let device = Device::flex();
         let image = [0.5; SIDE * SIDE];
         for architecture in Architecture::ALL {
-            let answer = |seed| logits(&architecture.init(None, seed, &device), &image, 1, &device);
+            let answer = |seed| logits(&architecture.init(None, seed, &device), &image, 1, &device).unwrap();
             assert_eq!(answer(7), answer(7), "{architecture}");
             assert_ne!(answer(7), answer(8), "{architecture}");
             assert!(answer(7).iter().all(|v| v.is_finite()), "{architecture}");

@@ -1,10 +1,13 @@
 //! Images → batches: in which order, varied how, with what targets; pure functions of (seed, epoch, step).
+//!
+//! A batch is made on the CPU ([`Batches::batch`]), or of images that lie on a GPU ([`Resident`]).
 
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::augment::{Augmentation, Draw};
+use crate::augment::{Augmentation, Draw, Mixup, render};
 use crate::data::Dataset;
-use crate::model::CLASSES;
+use crate::model::{CLASSES, SIDE};
 use crate::random::{Purpose, Random};
 
 /// Keras's and this project's scale: pixels of 0..=255 become 0..=1.
@@ -19,6 +22,35 @@ pub struct Batch {
     pub targets: Vec<f32>,
     /// The class that counts as the right answer.
     pub labels: Vec<u8>,
+}
+
+/// A batch where Burn computes.
+#[derive(Debug, Clone)]
+pub struct Tensors {
+    /// `[n, 1, height, width]` gray values, 0..=1.
+    pub images: Tensor<4>,
+    /// `[n, 7]`, as [`Batch::targets`].
+    pub targets: Tensor<2>,
+    /// `[n, 1]`, as [`Batch::labels`].
+    pub labels: Tensor<2, Int>,
+}
+
+impl Batch {
+    /// The batch on a device; its images are of the networks' size.
+    pub fn tensors(self, device: &Device) -> Tensors {
+        let n = self.labels.len();
+        let images = Tensor::from_data(TensorData::new(self.images, [n, 1, SIDE, SIDE]), device);
+        Tensors { images, targets: targets(self.targets, n, device), labels: labels(&self.labels, device) }
+    }
+}
+
+fn targets(targets: Vec<f32>, n: usize, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(targets, [n, CLASSES]), device)
+}
+
+fn labels(labels: &[u8], device: &Device) -> Tensor<2, Int> {
+    let numbers: Vec<i32> = labels.iter().map(|label| i32::from(*label)).collect();
+    Tensor::from_data(TensorData::new(numbers, [labels.len(), 1]), device)
 }
 
 /// Turns training images into batches.
@@ -53,8 +85,7 @@ impl Batches<'_> {
 
     /// Batch number `step` of an epoch in this order.
     pub fn batch(&self, order: &[usize], epoch: u32, step: u32) -> Batch {
-        let start = step as usize * self.size;
-        let chosen = &order[start..(start + self.size).min(order.len())];
+        let chosen = self.chosen(order, step);
         let (width, height) = (self.dataset.width, self.dataset.height);
         let pixels = width * height;
         let mut images = vec![0.0; chosen.len() * pixels];
@@ -63,16 +94,30 @@ impl Batches<'_> {
             self.augment.apply(self.dataset.image(*index), width, height, draw, out);
             out.iter_mut().for_each(|level| *level *= SCALE);
         });
-        let mut labels: Vec<u8> = chosen.iter().map(|i| self.dataset.labels[*i]).collect();
-        let mut targets: Vec<f32> = labels.iter().flat_map(|label| self.target(*label)).collect();
-        if let Some(mix) = self.augment.mixup(self.seed, epoch, step, chosen.len()) {
-            images = mixed(&images, &mix.partner, mix.lambda);
-            targets = mixed(&targets, &mix.partner, mix.lambda);
-            if mix.lambda < 0.5 {
-                labels = mix.partner.iter().map(|p| labels[*p]).collect();
-            }
+        let mix = self.augment.mixup(self.seed, epoch, step, chosen.len());
+        if let Some(mix) = &mix {
+            images = mixed(&images, mix);
         }
+        let (labels, targets) = self.answers(chosen, mix.as_ref());
         Batch { images, targets, labels }
+    }
+
+    /// The images of batch number `step`.
+    fn chosen<'a>(&self, order: &'a [usize], step: u32) -> &'a [usize] {
+        let start = step as usize * self.size;
+        &order[start..(start + self.size).min(order.len())]
+    }
+
+    /// Labels and targets.
+    fn answers(&self, chosen: &[usize], mix: Option<&Mixup>) -> (Vec<u8>, Vec<f32>) {
+        let labels: Vec<u8> = chosen.iter().map(|i| self.dataset.labels[*i]).collect();
+        let targets: Vec<f32> = labels.iter().flat_map(|label| self.target(*label)).collect();
+        let Some(mix) = mix else { return (labels, targets) };
+        let targets = mixed(&targets, mix);
+        match mix.lambda < 0.5 {
+            true => (mix.partner.iter().map(|p| labels[*p]).collect(), targets),
+            false => (labels, targets),
+        }
     }
 
     fn target(&self, label: u8) -> [f32; CLASSES] {
@@ -85,13 +130,81 @@ impl Batches<'_> {
     }
 }
 
-/// Each row times `share` plus its partner's times the rest.
-fn mixed(rows: &[f32], partner: &[usize], share: f32) -> Vec<f32> {
+/// Each row and its partner's, mixed.
+fn mixed(rows: &[f32], mix: &Mixup) -> Vec<f32> {
+    let Mixup { lambda, partner } = mix;
     let len = rows.len() / partner.len().max(1);
     let row = |i: usize| &rows[i * len..][..len];
     (0..partner.len())
-        .flat_map(|i| row(i).iter().zip(row(partner[i])).map(|(own, other)| own * share + other * (1.0 - share)))
+        .flat_map(|i| row(i).iter().zip(row(partner[i])).map(|(own, other)| own * lambda + other * (1.0 - lambda)))
         .collect()
+}
+
+/// The training images on a device, a byte a pixel, which batches are made of there: what is drawn for a batch goes to the
+/// device, and nothing comes back.
+///
+/// Not every GPU computes with bytes, so four of them lie in a 32-bit number.
+#[derive(Debug, Clone)]
+pub struct Resident {
+    /// `[images, pixels / 4]`, the first pixel in the lowest byte.
+    words: Tensor<2, Int>,
+}
+
+/// Pixels in a word.
+const PACKED: usize = 4;
+
+impl Resident {
+    /// Brings the images to a device, where the batches will be: one with autodiff, to train on them.
+    pub fn new(dataset: &Dataset, device: &Device) -> Self {
+        let words = (dataset.width * dataset.height).div_ceil(PACKED);
+        let word = |pixels: &[u8]| {
+            let mut bytes = [0; PACKED];
+            bytes[..pixels.len()].copy_from_slice(pixels);
+            i32::from_le_bytes(bytes)
+        };
+        let all: Vec<i32> =
+            (0..dataset.len()).flat_map(|i| dataset.image(i).chunks(PACKED).map(word).collect::<Vec<_>>()).collect();
+        Self { words: Tensor::from_data(TensorData::new(all, [dataset.len(), words]), device) }
+    }
+
+    /// The levels of some images, `[n, pixels]`, 0..=255.
+    fn levels(&self, chosen: &[usize], pixels: usize) -> Tensor<2> {
+        let words = self.words.clone().select(0, indices(chosen, &self.words.device()));
+        let byte =
+            |n: i32| words.clone().bitwise_right_shift_scalar(8 * n).bitwise_and_scalar(255).unsqueeze_dim::<3>(2);
+        let bytes = Tensor::cat((0..PACKED as i32).map(byte).collect(), 2);
+        bytes.flatten::<2>(1, 2).narrow(1, 0, pixels).float()
+    }
+
+    /// What [`Batches::batch`] makes, within rounding.
+    pub fn batch(&self, batches: &Batches, order: &[usize], epoch: u32, step: u32) -> Tensors {
+        let chosen = batches.chosen(order, step);
+        let Dataset { width, height, .. } = *batches.dataset;
+        let variation = |index: &usize| {
+            let draw = Draw { seed: batches.seed, epoch, index: *index as u64 };
+            batches.augment.variation(width, height, draw)
+        };
+        let variations: Vec<_> = chosen.par_iter().map(variation).collect();
+        let mut images = render(self.levels(chosen, width * height), &variations, width, height).mul_scalar(SCALE);
+        let device = images.device();
+        let mix = batches.augment.mixup(batches.seed, epoch, step, chosen.len());
+        if let Some(Mixup { lambda, partner }) = &mix {
+            let other = images.clone().select(0, indices(partner, &device));
+            images = images.mul_scalar(*lambda) + other.mul_scalar(1.0 - lambda);
+        }
+        let (classes, wanted) = batches.answers(chosen, mix.as_ref());
+        let n = chosen.len();
+        Tensors {
+            images: images.reshape([n, 1, height, width]),
+            targets: targets(wanted, n, &device),
+            labels: labels(&classes, &device),
+        }
+    }
+}
+
+fn indices(of: &[usize], device: &Device) -> Tensor<1, Int> {
+    let numbers: Vec<i32> = of.iter().map(|i| *i as i32).collect();
+    Tensor::from_data(TensorData::new(numbers, [of.len()]), device)
 }
 
 #[cfg(test)]
@@ -138,6 +251,32 @@ mod tests {
         let sums: Vec<f32> = targets.chunks(CLASSES).map(|row| row.iter().sum()).collect();
         assert!(sums.iter().zip([1.0, 1.0, 1.0, 2.0]).all(|(s, expected)| (s - expected).abs() < 1e-6), "{sums:?}");
         assert!((targets[0] - (0.9 + 0.1 / 7.0)).abs() < 1e-6, "{targets:?}");
+    }
+
+    #[test]
+    fn images_on_a_device_make_the_same_batches() {
+        // Three columns: a row of words is not full.
+        let data =
+            Dataset { width: 3, height: 3, pixels: (0..90).map(|p| (p * 29 % 256) as u8).collect(), ..dataset(10) };
+        let ones = [1.0; CLASSES];
+        let augment =
+            Augmentation { shift: 0.2, flip: 0.5, erase: 0.5, contrast: 0.3, mixup: 0.5, ..Default::default() };
+        let batches = batches(&data, &augment, &ones);
+        let resident = Resident::new(&data, &Device::flex());
+        let order = batches.order(1);
+        for step in 0..batches.count() {
+            let expected = batches.batch(&order, 1, step);
+            let found = resident.batch(&batches, &order, 1, step);
+            let n = expected.labels.len();
+            assert_eq!(found.images.dims(), [n, 1, 3, 3]);
+            let near = |found: Vec<f32>, expected: &[f32]| {
+                found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5)
+            };
+            assert!(near(found.images.into_data().try_into_vec().unwrap(), &expected.images), "step {step}");
+            assert!(near(found.targets.into_data().try_into_vec().unwrap(), &expected.targets), "step {step}");
+            let labels: Vec<u8> = found.labels.into_data().iter::<i64>().map(|label| label as u8).collect();
+            assert_eq!(labels, expected.labels);
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -23,6 +22,7 @@ use super::schedule::Plateau;
 use super::step::frozen;
 use crate::files;
 use crate::model::Network;
+use crate::panics;
 
 /// No configuration is larger, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -186,7 +186,7 @@ impl Checkpoint {
             let bytes = Bytes::from_bytes_vec(parts.bytes("optimizer.bpk", MAX_PART_BYTES)?);
             let optimizer = super::optimizer::build(&config.optimizer, &network);
             // Burn takes a record without parameters' ids for its own mistake.
-            let optimizer = std::panic::catch_unwind(AssertUnwindSafe(|| optimizer.from_bytes(bytes)))
+            let optimizer = panics::caught(|| optimizer.from_bytes(bytes))
                 .map_err(|_| "optimizer.bpk is no optimizer's state".to_string())?
                 .map_err(|e| format!("optimizer.bpk: {e}"))?;
             // It leaves out what it can't restore, and would begin anew there.

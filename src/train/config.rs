@@ -105,7 +105,7 @@ pub struct Loss {
     pub label_smoothing: f64,
     /// A factor for each image by its class.
     pub class_weights: ClassWeights,
-    /// Models whose mean answer to the varied image is learnt beside its label.
+    /// Models whose answers to the varied image are learnt beside its label, batch by batch in turns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teachers: Vec<String>,
     /// The teachers' share of the target, 0..=1.

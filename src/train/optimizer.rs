@@ -37,22 +37,23 @@ pub fn build(config: &Optimizer, network: &Network) -> ModuleOptimizer {
     }
 }
 
-/// Adds the gradient of `factor · Σw²` of each penalised kernel and returns the sum of the penalties.
-pub fn penalise(network: &Network, gradients: &mut GradientsParams) -> f64 {
-    let mut sum = 0.0;
-    for (kernel, factor) in network.penalties() {
+/// Adds the gradient of `factor · Σw²` of each penalised kernel and returns the sum of the penalties, `[1]`, if there are any.
+pub fn penalise(network: &Network, gradients: &mut GradientsParams) -> Option<Tensor<1>> {
+    let penalties = network.penalties().into_iter().map(|(kernel, factor)| {
         let weights = kernel.val().inner();
         if let Some(gradient) = gradients.remove::<4>(kernel.id) {
             gradients.register(kernel.id, gradient + weights.clone().mul_scalar(2.0 * factor));
         }
-        sum += factor * squared_norm(weights);
-    }
-    sum
+        squared_norm(weights).mul_scalar(factor)
+    });
+    penalties.reduce(|a, b| a + b)
 }
 
 /// The architecture's penalties of these weights, as [`penalise`] returns them.
 pub fn penalty(network: &Network) -> f64 {
-    network.penalties().into_iter().map(|(kernel, factor)| factor * squared_norm(kernel.val())).sum()
+    let penalty =
+        |(kernel, factor): (Param<Tensor<4>>, f64)| factor * f64::from(squared_norm(kernel.val()).into_scalar::<f32>());
+    network.penalties().into_iter().map(penalty).sum()
 }
 
 /// Scales all gradients so that their global L2 norm is at most `limit` (Pascanu et al. 2013); 0 for no limit.
@@ -60,41 +61,56 @@ pub fn clip(network: &Network, gradients: &mut GradientsParams, limit: f64) {
     if limit == 0.0 {
         return;
     }
-    let mut norm = Norm { gradients, squares: 0.0 };
-    network.visit(&mut norm);
-    let norm = norm.squares.sqrt();
-    // A norm that is not finite is left for the check of the loss.
-    if norm > limit && norm.is_finite() {
-        network.visit(&mut Scale { gradients, factor: limit / norm });
+    // Norm and factor stay on the device: nothing waits for it.
+    if let Some(norm) = norm(network, gradients) {
+        let factor = norm.clone().recip().mul_scalar(limit).clamp_max(1.0);
+        // A norm that is not finite makes it no number, which the check of the loss sees.
+        let factor = factor + norm.mul_scalar(0.0);
+        network.visit(&mut Scale { gradients, factor });
     }
 }
 
-struct Norm<'a> {
-    gradients: &'a GradientsParams,
-    squares: f64,
+/// The global L2 norm of the gradients, `[1]`; none of no gradients.
+fn norm(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
+    let mut squares = Squares { gradients, sum: None };
+    network.visit(&mut squares);
+    squares.sum.map(Tensor::sqrt)
 }
 
-impl ModuleVisitor for Norm<'_> {
+struct Squares<'a> {
+    gradients: &'a GradientsParams,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.squares += self.gradients.get::<D>(param.id).map_or(0.0, squared_norm);
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let square = squared_norm(gradient);
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + square,
+                None => square,
+            });
+        }
     }
 }
 
 struct Scale<'a> {
     gradients: &'a mut GradientsParams,
-    factor: f64,
+    /// `[1]`.
+    factor: Tensor<1>,
 }
 
 impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            self.gradients.register(param.id, gradient.mul_scalar(self.factor));
+            let factor = self.factor.clone().reshape([1; D]);
+            self.gradients.register(param.id, gradient.mul(factor));
         }
     }
 }
 
-fn squared_norm<const D: usize>(tensor: Tensor<D>) -> f64 {
-    tensor.clone().mul(tensor).sum().into_scalar::<f32>().into()
+fn squared_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    tensor.clone().mul(tensor).sum()
 }
 
 #[cfg(test)]
@@ -171,15 +187,13 @@ mod tests {
     #[test]
     fn the_global_norm_is_cut() {
         let (network, mut gradients) = network_and_gradients(0.5);
-        let norm = |gradients: &GradientsParams| {
-            let mut norm = Norm { gradients, squares: 0.0 };
-            network.visit(&mut norm);
-            norm.squares.sqrt()
+        let norm = |gradients: &GradientsParams| -> f64 {
+            norm(&network, gradients).map_or(0.0, |norm| norm.into_scalar::<f32>().into())
         };
         let whole = norm(&gradients);
         clip(&network, &mut gradients, 0.0);
         clip(&network, &mut gradients, whole * 2.0);
-        assert!((norm(&gradients) - whole).abs() < 1e-9);
+        assert!((norm(&gradients) / whole - 1.0).abs() < 1e-6);
         clip(&network, &mut gradients, 3.0);
         assert!((norm(&gradients) - 3.0).abs() < 1e-4, "{}", norm(&gradients));
     }

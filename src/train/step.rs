@@ -5,39 +5,66 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::batch::Batch;
+use super::batch::Tensors;
 use super::optimizer;
 use crate::model::{CLASSES, Network, SIDE};
 
-/// What a forward and a backward pass gave.
-pub struct Gradients {
+/// What a forward and a backward pass gave; all of it on the device that computed it.
+pub struct Pass {
     /// By parameter, those of the architecture's L2 penalties included.
     pub gradients: GradientsParams,
+    /// `[n, 7]`.
+    pub logits: Tensor<2>,
+    /// What [`Score::read`] reads.
+    pub score: Tensor<1>,
+}
+
+/// How well images were answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Score {
     /// Cross-entropy of each image, summed.
     pub cross_entropy: f64,
-    /// The L2 penalties.
-    pub penalty: f64,
+    /// The L2 penalties, once for each image.
+    pub penalties: f64,
     /// How many images were answered rightly.
-    pub correct: usize,
-    /// `[n, 7]`.
-    pub logits: Vec<f32>,
+    pub correct: f64,
+}
+
+impl Score {
+    /// Waits for the device and reads a [`Pass::score`], or a sum of several.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn read(score: Tensor<1>) -> Result<Self, String> {
+        let data = score.try_into_data().map_err(|e| e.to_string())?;
+        match data.iter::<f64>().collect::<Vec<_>>()[..] {
+            [cross_entropy, penalties, correct] => Ok(Self { cross_entropy, penalties, correct }),
+            _ => Err("the device answers with other numbers than were asked for".into()),
+        }
+    }
+
+    /// The loss of the images, summed.
+    pub fn loss(&self) -> f64 {
+        self.cross_entropy + self.penalties
+    }
 }
 
 /// Runs a batch forward and backward; the loss is the mean cross-entropy of the batch plus the architecture's penalties.
 ///
-/// `network` is on a device with autodiff; its running statistics are updated.
-pub fn gradients(network: &Network, batch: &Batch, device: &Device) -> Gradients {
-    let n = batch.labels.len();
-    let images = TensorData::new(batch.images.clone(), [n, 1, SIDE, SIDE]);
-    let targets = TensorData::new(batch.targets.clone(), [n, CLASSES]);
-    let logits = network.forward(Tensor::from_data(images, device));
-    let targets = Tensor::<2>::from_data(targets, device);
-    let loss = log_softmax(logits.clone(), 1).mul(targets).sum().div_scalar(-(n as f64));
+/// The network, whose running statistics are updated, and the batch are on a device with autodiff. Nothing waits for the
+/// device.
+pub fn gradients(network: &Network, batch: Tensors) -> Pass {
+    let Tensors { images, targets, labels } = batch;
+    let n = images.dims()[0] as f64;
+    let logits = network.forward(images);
+    let loss = log_softmax(logits.clone(), 1).mul(targets).sum().div_scalar(-n);
     let mut gradients = GradientsParams::from_grads(loss.backward(), network);
+    let cross_entropy = loss.inner().mul_scalar(n);
     let penalty = optimizer::penalise(network, &mut gradients);
-    let logits = values(logits.inner());
-    let (cross_entropy, correct) = score(&logits, &batch.targets, &batch.labels);
-    Gradients { gradients, cross_entropy, penalty, correct, logits }
+    let penalties = penalty.map_or_else(|| cross_entropy.zeros_like(), |penalty| penalty.mul_scalar(n));
+    let logits = logits.inner();
+    let right = logits.clone().argmax(1).equal(labels.inner()).int().sum().float();
+    Pass { gradients, logits, score: Tensor::cat(vec![cross_entropy, penalties, right], 0) }
 }
 
 /// Takes a step down the gradients.
@@ -55,15 +82,17 @@ pub fn apply(
 /// The logits of any number of images, `[n, 7]`, without dropout and with running statistics.
 ///
 /// `images`: `[n, 48, 48]`, 0..=1; `network` is on a device without autodiff.
-pub fn logits(network: &Network, images: &[f32], batch_size: usize, device: &Device) -> Vec<f32> {
+///
+/// # Errors
+/// The device failed.
+pub fn logits(network: &Network, images: &[f32], batch_size: usize, device: &Device) -> Result<Vec<f32>, String> {
     let pixels = SIDE * SIDE;
-    images
-        .chunks(batch_size * pixels)
-        .flat_map(|chunk| {
-            let data = TensorData::new(chunk.to_vec(), [chunk.len() / pixels, 1, SIDE, SIDE]);
-            values(network.forward(Tensor::from_data(data, device)))
-        })
-        .collect()
+    let mut logits = Vec::with_capacity(images.len() / pixels * CLASSES);
+    for chunk in images.chunks(batch_size * pixels) {
+        let data = TensorData::new(chunk.to_vec(), [chunk.len() / pixels, 1, SIDE, SIDE]);
+        logits.extend(values(network.forward(Tensor::from_data(data, device)))?);
+    }
+    Ok(logits)
 }
 
 /// The network for evaluation: a copy without autodiff whose running statistics are up to date and its own.
@@ -71,21 +100,11 @@ pub fn frozen(network: &Network) -> Network {
     network.valid()
 }
 
-fn values(tensor: Tensor<2>) -> Vec<f32> {
-    // The tensors were made of float32 and stay float32.
-    tensor.into_data().try_into_vec::<f32>().unwrap_or_default()
-}
-
-/// Summed cross-entropy of the rows' softmax against the targets, and how many rows have their label as the largest.
-pub fn score(logits: &[f32], targets: &[f32], labels: &[u8]) -> (f64, usize) {
-    let mut sum = 0.0;
-    let mut correct = 0;
-    for ((row, target), label) in logits.chunks_exact(CLASSES).zip(targets.chunks_exact(CLASSES)).zip(labels) {
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let log_sum = row.iter().map(|v| f64::from(v - max).exp()).sum::<f64>().ln() + f64::from(max);
-        sum += row.iter().zip(target).map(|(v, t)| f64::from(*t) * (log_sum - f64::from(*v))).sum::<f64>();
-        let best = (0..CLASSES).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-        correct += usize::from(best == usize::from(*label));
-    }
-    (sum, correct)
+/// Waits for the device and reads a tensor's values.
+///
+/// # Errors
+/// The device failed.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
+    let data = tensor.try_into_data().map_err(|e| e.to_string())?;
+    Ok(data.iter::<f32>().collect())
 }

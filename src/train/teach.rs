@@ -1,6 +1,7 @@
-//! Distillation: teachers, models that were trained before, say of each training image, as it is varied, what they take it
-//! for, and the targets move towards that (Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015; the
-//! same variation for both as Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", 2022).
+//! Distillation: a teacher, a model that was trained before, says of each training image, as it is varied, what it takes it
+//! for, and the targets move towards that; several teachers take turns, batch by batch, which costs no more than one (Hinton,
+//! Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015; the same variation for both as Beyer et al.,
+//! "Knowledge distillation: A good teacher is patient and consistent", 2022).
 
 use super::batch::Batch;
 use crate::engine::{Classifier, EngineError, LoadOptions, load, trained};
@@ -8,7 +9,7 @@ use crate::model::{CLASSES, SIDE};
 use crate::runtime::Host;
 use crate::spec::{EMOTIONS, ModelSpec};
 
-/// Models whose mean answer is learnt beside the labels.
+/// Models whose answers are learnt beside the labels.
 pub struct Teachers {
     models: Vec<Box<dyn Classifier>>,
     share: f32,
@@ -35,25 +36,23 @@ impl Teachers {
         Ok(Self { models: models.iter().map(teacher).collect::<Result<_, _>>()?, share: share as f32 })
     }
 
-    /// Moves a batch's targets towards the mean of the teachers' answers to its images. The sum of an image's targets, its
-    /// class's weight, stays.
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.models.is_empty()
+    }
+
+    /// Moves the targets of batch number `turn` of a run towards a teacher's answers to its images. The sum of an image's
+    /// targets, its class's weight, stays.
     ///
     /// # Errors
-    /// A teacher failed.
-    pub fn teach(&mut self, batch: &mut Batch) -> Result<(), EngineError> {
-        if self.models.is_empty() {
-            return Ok(());
-        }
-        let each = self.share / self.models.len() as f32;
-        let weights: Vec<f32> = batch.targets.chunks_exact(CLASSES).map(|row| row.iter().sum()).collect();
-        batch.targets.iter_mut().for_each(|target| *target *= 1.0 - self.share);
-        for model in &mut self.models {
-            let answers = model.classify(&batch.images)?;
-            for ((row, answer), weight) in
-                batch.targets.chunks_exact_mut(CLASSES).zip(answers.chunks_exact(CLASSES)).zip(&weights)
-            {
-                row.iter_mut().zip(answer).for_each(|(target, p)| *target += each * weight * p);
-            }
+    /// The teacher failed.
+    pub fn teach(&mut self, batch: &mut Batch, turn: u64) -> Result<(), EngineError> {
+        let count = self.models.len().max(1) as u64;
+        let Some(model) = self.models.get_mut((turn % count) as usize) else { return Ok(()) };
+        let answers = model.classify(&batch.images)?;
+        for (row, answer) in batch.targets.chunks_exact_mut(CLASSES).zip(answers.chunks_exact(CLASSES)) {
+            let weight: f32 = row.iter().sum();
+            row.iter_mut().zip(answer).for_each(|(target, p)| *target += self.share * (weight * p - *target));
         }
         Ok(())
     }
@@ -106,17 +105,27 @@ mod tests {
     }
 
     #[test]
-    fn targets_move_towards_the_mean_of_the_teachers_and_keep_their_weight() {
+    fn targets_move_towards_the_teacher_whose_turn_it_is_and_keep_their_weight() {
         // The second image's class counts double.
         let targets = [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]].concat();
         let given = Batch { images: vec![0.5; 2 * SIDE * SIDE], targets, labels: vec![0, 2] };
-        let mut batch = given.clone();
-        Teachers { models: vec![sure(1), sure(2)], share: 0.4 }.teach(&mut batch).unwrap();
-        let wanted = [[0.6, 0.2, 0.2, 0.0, 0.0, 0.0, 0.0], [0.0, 0.4, 1.6, 0.0, 0.0, 0.0, 0.0]].concat();
-        assert!(batch.targets.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", batch.targets);
-        assert_eq!((&batch.images, &batch.labels), (&given.images, &given.labels));
+        let mut teachers = Teachers { models: vec![sure(1), sure(2)], share: 0.4 };
+        for (turn, wanted) in [
+            (0, [[0.6, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.8, 1.2, 0.0, 0.0, 0.0, 0.0]].concat()),
+            (1, [[0.6, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]].concat()),
+            (2, [[0.6, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.8, 1.2, 0.0, 0.0, 0.0, 0.0]].concat()),
+        ] {
+            let mut batch = given.clone();
+            teachers.teach(&mut batch, turn).unwrap();
+            assert!(
+                batch.targets.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{turn}: {:?}",
+                batch.targets
+            );
+            assert_eq!((&batch.images, &batch.labels), (&given.images, &given.labels));
+        }
         let mut alone = given.clone();
-        Teachers { models: Vec::new(), share: 0.4 }.teach(&mut alone).unwrap();
+        Teachers { models: Vec::new(), share: 0.4 }.teach(&mut alone, 0).unwrap();
         assert_eq!(alone, given);
     }
 

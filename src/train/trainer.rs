@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
-use super::batch::{Batches, SCALE};
+use super::batch::{Batches, Resident, SCALE};
 use super::checkpoint::{BestEpoch, Checkpoint, CheckpointError, DataFacts, State, Trained};
 use super::config::{Best, Config, ConfigError};
 use super::run::{EpochRecord, RunFolder};
 use super::schedule::Course;
+use super::step::Score;
 use super::teach::Teachers;
 use super::{ema, optimizer, step};
 use crate::data::Dataset;
@@ -24,6 +25,12 @@ use crate::spec::EMOTIONS;
 
 /// A checkpoint is written at the end of each epoch, and within one this often.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+
+/// Steps after which a GPU's losses are read, at the latest.
+const STEPS_BETWEEN: u32 = 32;
+
+/// Time after which they are.
+const BETWEEN: Duration = Duration::from_secs(5);
 
 /// A run that can't begin or go on; one line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +62,12 @@ pub enum TrainError {
         loss: f64,
         /// From 1.
         epoch: u32,
-        /// From 1.
+        /// From 1; the first of those whose losses were read together.
         step: u32,
     },
+    /// What Burn computes on failed.
+    #[error("the device failed: {0}; go on with --resume")]
+    Device(String),
     /// A teacher failed.
     #[error("a teacher does not answer: {0}")]
     Teacher(#[from] EngineError),
@@ -98,7 +108,9 @@ pub struct Progress {
     pub step: u32,
     /// Steps of an epoch.
     pub steps: u32,
-    /// Images of the last step.
+    /// Steps since the last time.
+    pub new_steps: u32,
+    /// Images since the last time.
     pub images: usize,
     /// Mean loss so far in this epoch.
     pub loss: f64,
@@ -108,7 +120,7 @@ pub struct Progress {
 
 /// Is told how a run goes.
 pub trait Observer {
-    /// A step is done.
+    /// Some steps are done: one, on a CPU.
     fn step(&mut self, progress: &Progress);
     /// An epoch is done: its training and validation lines, and whether it is the best so far.
     fn epoch(&mut self, training: &EpochRecord, validation: &EpochRecord, best: bool);
@@ -153,14 +165,22 @@ pub fn train(
     };
     let steps = batches.count();
     let learning_device = device.clone().autodiff();
+    // A GPU makes its own batches, and is asked for its losses now and then only: it works while the CPU prepares what comes next.
+    let on_cpu = crate::device::is_cpu(device);
+    let resident = (!on_cpu).then(|| Resident::new(training, &learning_device));
+    let steps_between = if on_cpu { 1 } else { STEPS_BETWEEN };
     let mut network = run.network.clone().train();
     while run.state.epoch < config.epochs && !stands_still(&config, &run) {
         let epoch = run.state.epoch;
         let order = batches.order(epoch);
         let mut learning_rate = 0.0;
         let mut saved = Instant::now();
+        let mut began = Instant::now();
+        // The sum of the scores that are not yet read, and of how many steps they are.
+        let mut unread: Option<Tensor<1>> = None;
+        let mut new_steps = 0;
         while run.state.step < steps {
-            if stop.load(Ordering::Relaxed) || saved.elapsed() > CHECKPOINT_EVERY {
+            if new_steps == 0 && (stop.load(Ordering::Relaxed) || saved.elapsed() > CHECKPOINT_EVERY) {
                 run.network = step::frozen(&network);
                 if !run.network.is_finite() || !run.evaluated().is_finite() {
                     return Err(TrainError::Diverged { loss: f64::NAN, epoch: epoch + 1, step: run.state.step });
@@ -170,42 +190,63 @@ pub fn train(
                 if stop.load(Ordering::Relaxed) {
                     return Ok(Ended::Interrupted);
                 }
+                began = Instant::now();
             }
-            let began = Instant::now();
             let state = &mut run.state;
             // Dropout's random numbers: a function of the seed and the step.
             device.seed(config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(state.total_steps));
             let done = f64::from(epoch) + f64::from(state.step) / f64::from(steps);
             let share = config.schedule.share(done, config.epochs.into(), state.plateau.cuts);
             learning_rate = config.optimizer.learning_rate * share;
-            let mut batch = batches.batch(&order, epoch, state.step);
-            teachers.teach(&mut batch)?;
-            let images = batch.labels.len();
-            let pass = step::gradients(&network, &batch, &learning_device);
-            let loss = pass.cross_entropy / images as f64 + pass.penalty;
-            if !loss.is_finite() {
-                return Err(TrainError::Diverged { loss, epoch: epoch + 1, step: state.step + 1 });
-            }
+            let batch = match &resident {
+                Some(resident) if teachers.is_empty() => resident.batch(&batches, &order, epoch, state.step),
+                _ => {
+                    let mut batch = batches.batch(&order, epoch, state.step);
+                    teachers.teach(&mut batch, state.total_steps)?;
+                    batch.tensors(&learning_device)
+                }
+            };
+            let pass = step::gradients(&network, batch);
+            let score = match unread.take() {
+                Some(sum) => sum + pass.score,
+                None => pass.score,
+            };
+            new_steps += 1;
             network =
                 step::apply(network, &mut run.optimizer, pass.gradients, learning_rate, config.optimizer.clip_norm);
             if let Some(average) = run.average.take() {
                 run.average = Some(ema::update(average, &step::frozen(&network), config.ema, state.total_steps));
             }
-            state.loss_sum += loss * images as f64;
-            state.correct += pass.correct as u64;
-            state.seen += images as u64;
             state.step += 1;
             state.total_steps += 1;
+            let goes_on = state.step < steps && !stop.load(Ordering::Relaxed) && began.elapsed() < BETWEEN;
+            if goes_on && new_steps < steps_between {
+                unread = Some(score);
+                continue;
+            }
+            let score = Score::read(score).map_err(TrainError::Device)?;
+            let seen = (u64::from(state.step) * config.batch_size as u64).min(training.len() as u64);
+            let images = (seen - state.seen) as usize;
+            if !score.loss().is_finite() {
+                let loss = score.loss() / images as f64;
+                return Err(TrainError::Diverged { loss, epoch: epoch + 1, step: state.step + 1 - new_steps });
+            }
+            state.loss_sum += score.loss();
+            state.correct += score.correct.round() as u64;
+            state.seen = seen;
             state.seconds += began.elapsed().as_secs_f64();
+            began = Instant::now();
             observer.step(&Progress {
                 epoch: epoch + 1,
                 epochs: config.epochs,
                 step: state.step,
                 steps,
+                new_steps,
                 images,
                 loss: state.loss_sum / state.seen as f64,
                 accuracy: state.correct as f64 / state.seen as f64,
             });
+            new_steps = 0;
         }
         run.network = step::frozen(&network);
         let best = end_epoch(&mut run, &config, learning_rate, validation, device)?;
@@ -248,12 +289,13 @@ fn end_epoch(
     device: &Device,
 ) -> Result<bool, TrainError> {
     let began = Instant::now();
-    let evaluation = evaluate(run.evaluated(), validation, config.batch_size, device).map_err(|e| {
-        TrainError::Evaluation(format!(
+    let evaluation = evaluate(run.evaluated(), validation, config.batch_size, device).map_err(|e| match e {
+        TrainError::Device(_) => e,
+        e => TrainError::Evaluation(format!(
             "{e}: the run diverged in epoch {}; begin anew with a lower learning rate (--lr) or optimizer.clip_norm. What was \
              saved before that is kept",
             run.state.epoch + 1
-        ))
+        )),
     })?;
     let loss = evaluation.loss + optimizer::penalty(run.evaluated());
     let seconds = began.elapsed().as_secs_f64();
@@ -292,7 +334,7 @@ fn end_epoch(
 /// Evaluates a network, on a device without autodiff, on images as they are.
 ///
 /// # Errors
-/// The network answers what is no number.
+/// The network answers what is no number, or the device failed.
 pub fn evaluate(
     network: &Network,
     dataset: &Dataset,
@@ -300,7 +342,7 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
     let images: Vec<f32> = dataset.pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
-    let mut probabilities = step::logits(network, &images, batch_size, device);
+    let mut probabilities = step::logits(network, &images, batch_size, device).map_err(TrainError::Device)?;
     probabilities.chunks_exact_mut(CLASSES).for_each(softmax);
     let answers: Vec<Answer> = probabilities
         .chunks_exact(CLASSES)

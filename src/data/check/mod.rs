@@ -13,6 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use duplicates::{Duplicates, Group, Member, Relation};
+pub use quarantine::Keep;
 
 use super::{Catalog, Form, Item, Usage};
 use crate::image::Pixels;

@@ -4,19 +4,28 @@ use std::fmt::Write;
 
 use super::{CheckReport, Group, Member, Usage};
 
+/// Which images stay where copies of one picture are training and test images both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// The test images: training sees no copies of them, and figures on them are of the images that others measure on.
+    #[default]
+    Test,
+    /// The training images, for figures on test images that training has not seen.
+    Training,
+}
+
 impl CheckReport {
     /// The images to leave out, by their relative names, each with the reason, which is the same text for all that are left
     /// out for it:
     ///
     /// - images that can't be read, or are not of the size that most have;
     /// - training images that are blank;
-    /// - training images that are copies of a `PublicTest` or `PrivateTest` image;
+    /// - training images that are copies of a `PublicTest` or `PrivateTest` image, or, as `keep` says, those test images;
     /// - training images that are copies of one picture with different labels: none of them can be trusted;
     /// - all but the first of training images that are copies of one picture with one label.
     ///
-    /// An image without a usage is a training image here. Test images that can be used are never left out: figures on
-    /// them have to be those that others measure.
-    pub fn quarantine(&self) -> Vec<(String, String)> {
+    /// An image without a usage is a training image here.
+    pub fn quarantine(&self, keep: Keep) -> Vec<(String, String)> {
         let mut list = Vec::new();
         let mut add = |name: &str, reason: &str| list.push((name.to_string(), reason.to_string()));
         self.unreadable.iter().for_each(|image| add(&image.name, "can't be read"));
@@ -26,16 +35,27 @@ impl CheckReport {
 
         let mut groups: [Vec<&str>; 3] = Default::default();
         for Group { members, .. } in &self.duplicates.groups {
-            let training: Vec<&Member> = members.iter().filter(|m| !is_test(m.usage)).collect();
-            let names = training.iter().map(|m| m.name.as_str());
-            match training.first() {
-                _ if training.len() < members.len() => groups[0].extend(names),
-                Some(first) if training.iter().any(|m| m.class != first.class) => groups[1].extend(names),
-                _ => groups[2].extend(names.skip(1)),
+            let (test, training): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|m| is_test(m.usage));
+            let Some(first) = training.first() else { continue };
+            if !test.is_empty() {
+                match keep {
+                    Keep::Test => {
+                        groups[0].extend(names(&training));
+                        continue;
+                    }
+                    Keep::Training => groups[0].extend(names(&test)),
+                }
+            }
+            match training.iter().any(|m| m.class != first.class) {
+                true => groups[1].extend(names(&training)),
+                false => groups[2].extend(names(&training).skip(1)),
             }
         }
         let reasons = [
-            "copies of a test image",
+            match keep {
+                Keep::Test => "copies of a test image",
+                Keep::Training => "test images that are copies of a training image",
+            },
             "copies of one picture with different labels",
             "copies of another training image, which stays",
         ];
@@ -47,8 +67,8 @@ impl CheckReport {
 
     /// The [`quarantine`](Self::quarantine) as the text of a list that [`Catalog::exclude`](crate::data::Catalog::exclude)
     /// reads: a head and the reasons as `#` comments, one name a line.
-    pub fn quarantine_list(&self) -> String {
-        let list = self.quarantine();
+    pub fn quarantine_list(&self, keep: Keep) -> String {
+        let list = self.quarantine(keep);
         let mut text = format!(
             "# Images to leave out of {}: {} of {}.\n# Use it with --exclude; take a line out to keep its image.\n",
             self.source.replace(char::is_control, " "),
@@ -62,6 +82,10 @@ impl CheckReport {
         }
         text
     }
+}
+
+fn names<'a>(members: &[&'a Member]) -> impl Iterator<Item = &'a str> {
+    members.iter().map(|m| m.name.as_str())
 }
 
 fn is_test(usage: Option<Usage>) -> bool {

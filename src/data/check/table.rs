@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{CheckReport, ClassCount, Group, Member, Usage};
+use super::{CheckReport, ClassCount, Group, Keep, Member, Usage};
 
 /// Images that are named of each kind of finding.
 const EXAMPLES: usize = 3;
@@ -40,10 +40,13 @@ impl fmt::Display for CheckReport {
         let pairs = across.iter().map(|g| pair(g, |a, b| a.usage != b.usage)).collect();
         finding(f, "  in several parts", across.len(), "", pairs)?;
 
-        let out = self.quarantine().len();
+        let out = self.quarantine(Keep::Test).len();
         match out {
             0 => write!(f, "\nNothing to leave out."),
-            _ => write!(f, "\n{out} images are better left out; --quarantine FILE writes the list for --exclude."),
+            _ => write!(
+                f,
+                "\n{out} images are better left out of training; --quarantine FILE writes the list for --exclude."
+            ),
         }
     }
 }
