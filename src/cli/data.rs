@@ -41,8 +41,8 @@ pub struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     quarantine: Option<PathBuf>,
 
-    /// Whose images stay where copies are in both: test, or training, whose list names the test images that such copies have
-    /// been seen of, for `fer eval --exclude`.
+    /// Which images stay of those that have copies in training and test both: test, or training, whose list names the test
+    /// images instead, for `fer eval --exclude`.
     #[arg(long, default_value = "test", value_name = "PART", value_parser = ["test", "training"], requires = "quarantine")]
     keep: String,
 

@@ -173,7 +173,8 @@ impl Checkpoint {
         Ok(zip.finish().map_err(|e| e.to_string())?.into_inner())
     }
 
-    /// Reads a checkpoint; its tensors come to `device`, which is one without autodiff.
+    /// Reads a checkpoint; its tensors come to `device`, which is one without autodiff, but for the optimizer's: Burn reads them onto
+    /// its default device (the variable `BURN_DEVICE` names one), from where the first step takes them.
     ///
     /// # Errors
     /// The file can't be read, is damaged, or does not fit its own configuration.
