@@ -12,7 +12,7 @@ use fer::kernels::memory::Reuse;
 use fer::kernels::threads::{self, FlushToZero};
 use fer::model::{Architecture, Network};
 use fer::train::batch::Batches;
-use fer::train::{Config, optimizer, step};
+use fer::train::{Config, Precision, optimizer, step};
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
@@ -90,7 +90,7 @@ fn steps(bencher: Bencher, config: &Config, network: Network) {
         let batch = batches.batch(&order, 0, 0);
         // There is one at the beginning of each step, as each puts one back.
         let Some(before) = network.take() else { return };
-        let pass = step::gradients(&before, batch.tensors(&learning));
+        let pass = step::gradients(&before, batch.tensors(&learning), Precision::F32);
         network = Some(step::apply(before, &mut optimizer, pass.gradients, 1e-4, config.optimizer.clip_norm));
     });
 }

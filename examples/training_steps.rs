@@ -1,40 +1,48 @@
 //! Takes training steps of a network on batches from a file, as many as it is told, and says how long they took: fer's side
 //! of `scripts/bench/train_peers.py`, where the protocol is described.
 //!
-//! `cargo run --release --example training_steps -- notebook batches.bin 64 [VECTOR BITS]`
+//! `cargo run --release --example training_steps -- notebook batches.bin 64 [bits=256] [device=cuda] [precision=bf16]`
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
-use burn::tensor::Device;
+use fer::device::Choice;
 use fer::kernels::memory::Reuse;
 use fer::kernels::simd;
 use fer::kernels::threads::{self, FlushToZero};
 use fer::model::{Architecture, CLASSES, SIDE};
-use fer::train::batch::{Batch, SCALE};
+use fer::train::batch::{Batch, SCALE, Tensors};
 use fer::train::step::{self, Score};
-use fer::train::{Config, optimizer};
+use fer::train::{Config, Precision, optimizer};
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [architecture, file, size, bits @ ..] = &arguments[..] else {
-        bail!("usage: training_steps ARCHITECTURE FILE BATCH [VECTOR BITS]")
+    let [architecture, file, size, options @ ..] = &arguments[..] else {
+        bail!("usage: training_steps ARCHITECTURE FILE BATCH [bits=BITS] [device=NAME] [precision=TYPE]")
     };
-    if let [bits] = bits {
-        simd::limit(bits.parse()?);
+    let (mut choice, mut precision) = (Choice::default(), None);
+    for option in options {
+        match option.split_once('=') {
+            Some(("bits", bits)) => simd::limit(bits.parse()?),
+            Some(("device", name)) => choice = name.parse().map_err(anyhow::Error::msg)?,
+            Some(("precision", name)) => precision = Some(name.parse().map_err(anyhow::Error::msg)?),
+            _ => bail!("'{option}' is no option"),
+        }
     }
     let architecture: Architecture = architecture.parse().map_err(anyhow::Error::msg)?;
     let batches = batches(&std::fs::read(file).with_context(|| file.clone())?, size.parse()?);
     threads::start(None);
     let _flushed = FlushToZero::new();
-    let device = Device::flex();
-    let learning = device.clone().autodiff();
-    let mut network = architecture.init(None, 0, &device).train();
+    let opened = choice.open()?;
+    let precision = Precision::on(precision, &opened).map_err(anyhow::Error::msg)?;
+    let learning = opened.device.clone().autodiff();
+    let batches: Vec<Tensors> = batches.into_iter().map(|batch| batch.tensors(&learning)).collect();
+    let mut network = architecture.init(None, 0, &opened.device).train();
     // Adam at 1e-4, as the notebook has it.
     let mut optimizer = optimizer::build(&Config::preset("notebook")?.optimizer, &network);
     let mut done = 0;
@@ -42,14 +50,18 @@ fn main() -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let steps: usize = line?.trim().parse()?;
         let began = Instant::now();
-        let mut loss = 0.0;
+        let mut last = None;
         for _ in 0..steps {
             let batch = &batches[done % batches.len()];
             done += 1;
-            let pass = step::gradients(&network, batch.clone().tensors(&learning));
-            loss = Score::read(pass.score).map_err(anyhow::Error::msg)?.loss() / batch.labels.len() as f64;
+            let pass = step::gradients(&network, batch.clone(), precision);
+            last = Some((pass.score, batch.images.dims()[0]));
             network = step::apply(network, &mut optimizer, pass.gradients, 1e-4, 0.0);
         }
+        let (score, images) = last.context("no step was asked for")?;
+        let loss = Score::read(score).map_err(anyhow::Error::msg)?.loss() / images as f64;
+        // The last step's new weights too.
+        opened.device.sync().map_err(|e| anyhow::anyhow!("{e}"))?;
         println!("{} {loss}", began.elapsed().as_secs_f64());
         std::io::stdout().flush()?;
     }

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use fer::model::{Architecture, CLASSES, Network, load_onnx};
 use fer::train::batch::{Batch, SCALE};
 use fer::train::step::{self, Score};
-use fer::train::{Config, optimizer};
+use fer::train::{Config, Precision, optimizer};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -206,7 +206,7 @@ fn compare(golden: &Golden, setting: &str, network: Network, tolerance: f64, at_
     let config = Config::preset("notebook").unwrap();
     let mut adam = optimizer::build(&config.optimizer, &network);
     for number in 1..=2 {
-        let pass = step::gradients(&network, batch.clone().tensors(&learning));
+        let pass = step::gradients(&network, batch.clone().tensors(&learning), Precision::F32);
         let score = Score::read(pass.score).unwrap();
         let losses = [score.cross_entropy, score.penalties].map(|sum| sum / batch.labels.len() as f64);
         let total: f64 = losses.iter().sum();

@@ -15,7 +15,7 @@ use fer::kernels::threads::{self, FlushToZero};
 use fer::kernels::{elementwise, nn, simd};
 use fer::model::Architecture;
 use fer::train::batch::Batch;
-use fer::train::{Config, optimizer, step};
+use fer::train::{Config, Precision, optimizer, step};
 
 /// The variable in which the test of other processors' instructions asks this program, run again, for a limit.
 const LIMIT: &str = "FER_TEST_VECTOR_BITS";
@@ -503,7 +503,7 @@ fn a_step_takes_subnormal_weights_for_zeros() {
         let step = |small: f32| {
             let network = architecture.init(Some(0.0), 3, &plain).map(&mut First(Some(small))).train();
             let mut optimizer = optimizer::build(&Config::preset("notebook").unwrap().optimizer, &network);
-            let pass = step::gradients(&network, batch.clone().tensors(&learning));
+            let pass = step::gradients(&network, batch.clone().tensors(&learning), Precision::F32);
             let logits = step::values(pass.logits).unwrap();
             let after = step::frozen(&step::apply(network, &mut optimizer, pass.gradients, 1e-3, 0.0));
             (logits, step::logits(&after, &batch.images, 6, &plain).unwrap())

@@ -403,6 +403,53 @@ fn a_run_keeps_its_recipe_and_its_division_of_the_data() {
 }
 
 #[test]
+fn a_list_divides_as_the_run_did_that_wrote_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let plain = format!("{}/train", text(&data().small));
+    let train = |split: &str, out: &str, more: &[&str]| {
+        let args = ["train", "--preset", "tiny", "--epochs", "1", "--data", &plain, "--split", split];
+        run(&[&args[..], &["--out", &path(out)], more].concat())
+    };
+    train("fold:1/4", "fold", &[]).expect(0);
+    let names = fs::read_to_string(path("fold/validation.txt")).unwrap();
+    assert_eq!(names.lines().count(), 28);
+    let split = format!("list:{}", path("fold/validation.txt"));
+    train(&split, "list", &[]).expect(0);
+    // The same images in the same parts make the same run, and the other folder's list is its own.
+    assert_eq!(fs::read_to_string(path("list/validation.txt")).unwrap(), names);
+    assert_eq!(history(&folder.path().join("list")), history(&folder.path().join("fold")));
+    // A name that was excluded counts for nothing; one that the data never had is refused, as is a list without a class.
+    let first = names.lines().next().unwrap();
+    fs::write(path("exclude.txt"), first).unwrap();
+    let less = train(&split, "less", &["--exclude", &path("exclude.txt")]).expect(0).stderr;
+    assert!(less.contains("84 training and 27 validation images"), "{less}");
+    fs::write(path("strange.txt"), format!("{names}train/happy/none.png\n")).unwrap();
+    let strange = train(&format!("list:{}", path("strange.txt")), "strange", &[]).expect(2);
+    assert!(strange.error().contains("the first in line 29: train/happy/none.png"), "{}", strange.error());
+    fs::write(path("one.txt"), first).unwrap();
+    let one = train(&format!("list:{}", path("one.txt")), "one", &[]).expect(2);
+    assert!(one.error().contains("no validation images of the class"), "{}", one.error());
+    let missing = train(&format!("list:{}", path("missing.txt")), "missing", &[]).expect(2);
+    assert!(missing.error().contains("missing.txt: can't be read"), "{}", missing.error());
+    // The run has a list of its own, and does not need the one that it was given.
+    fs::remove_file(path("fold/validation.txt")).unwrap();
+    run(&["train", "--resume", &path("list")]).expect(0);
+    let own = run(&["eval", "--model", &path("list/checkpoints/last.ckpt")]).expect(0);
+    assert!(own.stderr.contains("28 images of"), "{}", own.stderr);
+    // A list can name test images, as that of a run with their split does.
+    let official = ["train", "-q", "--preset", "tiny", "--epochs", "1", "--data", text(&data().small)];
+    run(&[&official[..], &["--out", &path("official")]].concat()).expect(0);
+    let split = format!("list:{}", path("official/validation.txt"));
+    run(&[&official[..], &["--split", &split, "--out", &path("again")]].concat()).expect(0);
+    assert_eq!(history(&folder.path().join("again")), history(&folder.path().join("official")));
+    // What is told to others of an exported model has no folder in it.
+    run(&["export", "--onnx", "--run", &path("list")]).expect(0);
+    let header = fer::onnx::OnnxModel::read(&folder.path().join("list/model.onnx")).unwrap().header;
+    assert_eq!(header.metadata["fer.data.split"], "list:validation.txt");
+}
+
+#[test]
 fn what_can_not_be_trained_is_said_in_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();

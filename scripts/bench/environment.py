@@ -32,6 +32,9 @@ class Peer(NamedTuple):
 
 
 ONNX_RUNTIME = Peer("bench", "requirements.txt", "ONNX Runtime and OpenCV", "FER_BENCH_ENV", "FER_BENCH_PYTHON")
+ONNX_RUNTIME_GPU = Peer(
+    "bench-gpu", "requirements-gpu.txt", "ONNX Runtime for CUDA and OpenCV", "FER_BENCH_GPU_ENV", "FER_BENCH_GPU_PYTHON"
+)
 TORCH = Peer("torch", "requirements-torch.txt", "PyTorch", "FER_TORCH_ENV", "FER_TORCH_PYTHON")
 
 # Run by the interpreter in question: the versions of those of the named packages that it has, and the folder of ONNX

@@ -1,16 +1,19 @@
 """Times fer against the same work in Python, in alternating rounds, and prints a Markdown report.
 
-    python3 scripts/bench/peers.py [FOLDER] [--keras MODEL.keras] [--rounds 5] [--memory] [--json FILE]
+    python3 scripts/bench/peers.py [FOLDER] [--keras MODEL.keras] [--rounds 5] [--memory] [--cuda] [--batch 64] [--json FILE]
 
 Contenders, each a process of its own that reads the same list of images and writes a CSV file:
 
 1. fer infer --engine ort, with the ONNX Runtime library of Python's package unless --ort-lib names another one;
 2. fer infer --engine burn;
-3. Python with ONNX Runtime and OpenCV (peer_onnxruntime.py), same ONNX file, one thread a core, batches of 64;
+3. Python with ONNX Runtime and OpenCV (peer_onnxruntime.py), same ONNX file, one thread a core;
 4. Keras's predict (peer_keras.py), batches of 64; left out without --keras.
 
+With --cuda, 1 and 3 run on an NVIDIA GPU by ONNX Runtime's CUDA provider, fer with its own library, and 2 by Burn's CUDA, for which
+fer has to be built with that feature; --repeat 30 gives each run so much work that its start counts for little.
+
 In every round each contender classifies one image and then all of them, and each round begins with another contender. One image
-a contender goes before the first round, uncounted. GPUs are hidden. The environment of contender 3 is described in
+a contender, and with --cuda two batches, goes before the first round, uncounted. Without --cuda, GPUs are hidden. The environment of contender 3 is described in
 environment.py, that of contender 4 in ../keras/env.py; both are made on first use. Needs Linux or macOS. Exit status: 0 if all
 ran, whether the labels agree or not; 2 if something is wrong.
 """
@@ -43,18 +46,22 @@ MEMORY_COUNTS = (1_000, 30_000)
 
 def main():
     options = arguments()
-    interpreter = environment.python()
-    inventory = environment.inventory(interpreter, "onnxruntime", "opencv-python-headless", "opencv-python", "numpy")
-    ort_lib = options.ort_lib or inventory["ort_lib"]
+    interpreter = environment.python(environment.ONNX_RUNTIME_GPU if options.cuda else environment.ONNX_RUNTIME)
+    inventory = environment.inventory(
+        interpreter, "onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "opencv-python", "numpy"
+    )
+    ort_lib = options.ort_lib or (None if options.cuda else inventory["ort_lib"])
+    provider, device = (["--provider", "cuda"], ["--device", "cuda"]) if options.cuda else ([], [])
+    ep = "CUDAExecutionProvider" if options.cuda else "CPUExecutionProvider"
     versions = {
         "fer": fer_versions(options.fer, ort_lib),
         "Python, ONNX Runtime": inventory["versions"],
     }
     contenders = {
-        "fer, ONNX Runtime": fer(options, "ort", "--model", options.model, *(["--ort-lib", ort_lib] if ort_lib else [])),
-        "fer, Burn": fer(options, "burn", "--model", options.model),
+        "fer, ONNX Runtime": fer(options, "ort", "--model", options.model, *provider, *(["--ort-lib", ort_lib] if ort_lib else [])),
+        "fer, Burn": fer(options, "burn", "--model", options.model, *device),
         "Python, ONNX Runtime": lambda paths, output: [
-            interpreter, HERE / "peer_onnxruntime.py", options.model, paths, output, environment.cores(),
+            interpreter, HERE / "peer_onnxruntime.py", options.model, paths, output, environment.cores(), options.batch, ep,
         ],
     }
     if options.keras:
@@ -67,7 +74,7 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as folder:
         folder = Path(folder)
-        images = chosen_images(options, interpreter, folder)
+        images = chosen_images(options, interpreter, folder) * options.repeat
         data = {
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
             "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
@@ -78,7 +85,9 @@ def main():
             "versions": versions,
             "images": len(images),
         }
-        data["rounds"] = measure_speed(contenders, images, options.rounds, folder)
+        if not options.cuda:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        data["rounds"] = measure_speed(contenders, images, options, folder)
         only_fer = {name: command for name, command in contenders.items() if name.startswith("fer")}
         data["memory"] = measure_memory(only_fer, images, options.rounds, folder) if options.memory else []
         data["agreement"] = compare([folder / f"{at}.csv" for at in range(len(contenders))])
@@ -101,6 +110,10 @@ def arguments():
     parser.add_argument("--keras", type=Path, metavar="FILE", help="the same model as a .keras file, for contender 4")
     parser.add_argument("--ort-lib", metavar="PATH",
                         help="fer's ONNX Runtime library, a file or its folder; default: the one of contender 3")
+    parser.add_argument("--cuda", action="store_true", help="on an NVIDIA GPU")
+    parser.add_argument("--repeat", type=positive, default=1, metavar="N", help="go through the images so often; default: once")
+    parser.add_argument("--batch", type=positive, default=64, metavar="N",
+                        help="images a batch, but for Keras; default: %(default)s")
     parser.add_argument("--memory", action="store_true",
                         help="also measure fer's peak memory with {:,} and with {:,} images".format(*MEMORY_COUNTS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
@@ -140,7 +153,8 @@ def fer_versions(program, ort_lib):
 def fer(options, engine, *more):
     """Makes a contender: a function from a list of images and an output file to a command."""
     # The others do not know the file's temperature.
-    command = [options.fer, "infer", "--quiet", "--engine", engine, "--meta", "temperature=1", *more]
+    command = [options.fer, "infer", "--quiet", "--engine", engine, "--meta", "temperature=1"]
+    command += ["--batch-size", options.batch, *more]
     return lambda paths, output: [*command, "--output", output, f"@{paths}"]
 
 
@@ -163,14 +177,16 @@ def chosen_images(options, interpreter, folder):
     return images
 
 
-def measure_speed(contenders, images, rounds, folder):
+def measure_speed(contenders, images, options, folder):
     """The rounds as report.py describes them. The last output of the contender number I stays in FOLDER/I.csv."""
     one, all_ = write_list(folder / "one.txt", images[:1]), write_list(folder / "all.txt", images)
     outputs = {name: folder / f"{at}.csv" for at, name in enumerate(contenders)}
+    # What is prepared once for a GPU and a size of batches, and then lies in a file.
+    warm = write_list(folder / "warm.txt", images[: 2 * options.batch if options.cuda else 1])
     for name, command in contenders.items():
-        run(name, command(one, outputs[name]))
+        run(name, command(warm, outputs[name]))
     results = []
-    for number in range(rounds):
+    for number in range(options.rounds):
         cases = {}
         for name in rotated(contenders, number):
             command = contenders[name]
@@ -178,7 +194,7 @@ def measure_speed(contenders, images, rounds, folder):
             case = cases[name] = {"first": first, "all": run(name, command(all_, outputs[name]))}
             if case["all"]["seconds"] <= first["seconds"]:
                 env.fail(f"{name}: {len(images)} images took no longer than one; use more images")
-            env.say(f"round {number + 1} of {rounds}: {name}: {first['seconds']:.2f} s, {case['all']['seconds']:.2f} s")
+            env.say(f"round {number + 1} of {options.rounds}: {name}: {first['seconds']:.2f} s, {case['all']['seconds']:.2f} s")
         results.append({name: cases[name] for name in contenders})
     return results
 
@@ -219,7 +235,6 @@ def run(name, command):
     """
     variables = {
         **os.environ, "ORT_DISABLE_TELEMETRY": "1", "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
     }
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()

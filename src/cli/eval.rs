@@ -14,7 +14,7 @@ use fer::runtime::Host;
 use fer::spec::EMOTIONS;
 use fer::train::Config;
 use fer::train::checkpoint::{self, State};
-use fer::train::run::{chosen, read_config};
+use fer::train::run::{chosen, read_config, split};
 
 use super::Outcome;
 use super::data::opened;
@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// How the data is divided: keras, official or fold:K/N [default: a run's own split, else official].
+    /// How the data is divided: keras, official, fold:K/N or list:FILE [default: a run's own split, else official].
     #[arg(long, value_name = "SPLIT")]
     split: Option<Split>,
 
@@ -150,10 +150,11 @@ fn images(args: &Args, run: Option<&(Config, State)>) -> Result<(Catalog, Vec<us
     let own = run.filter(|_| args.split.is_none());
     let exclude = args.exclude.as_ref().or(own.and_then(|(config, _)| config.data.exclude.as_ref()));
     let catalog = opened(path, exclude.map(PathBuf::as_path), args.quiet)?;
-    let split = args.split.or(own.map(|(config, _)| config.data.split)).unwrap_or_default();
+    let split = args.split.clone().or(own.map(|(config, _)| split_of(config, args))).unwrap_or_default();
     let seed = args.seed.or(own.map(|(config, _)| config.seed)).unwrap_or(0);
-    // Only folds divide images of which nothing says what they are for.
-    let whole = catalog.items.iter().all(|item| item.usage.is_none()) && !matches!(split, Split::Fold { .. });
+    // Only folds and lists divide images of which nothing says what they are for.
+    let whole =
+        catalog.items.iter().all(|item| item.usage.is_none()) && !matches!(split, Split::Fold { .. } | Split::List(_));
     let part = args.part.unwrap_or(if whole { Part::All } else { Part::Validation });
     let indices = split.select(part, &catalog, seed)?;
     if !args.quiet {
@@ -171,6 +172,11 @@ fn images(args: &Args, run: Option<&(Config, State)>) -> Result<(Catalog, Vec<us
         }
     }
     Ok((catalog, indices))
+}
+
+/// How the model's run divides its data.
+fn split_of(config: &Config, args: &Args) -> Split {
+    split(config, Path::new(args.model.model.as_deref().unwrap_or_default()))
 }
 
 fn pictures(args: &Args, catalog: &Catalog, evaluation: &Evaluation, title: &str) -> Result<()> {

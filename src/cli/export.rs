@@ -1,7 +1,7 @@
 //! `fer export`: a trained network as an ONNX file, checked before it is kept.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -60,7 +60,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     if trained.state.epoch == 0 {
         bail!("{} is of a run with no whole epoch yet: train on with `fer train --resume` first", source.display());
     }
-    let (validation, missing) = match validation_images(&trained) {
+    let (validation, missing) = match validation_images(&trained, &source) {
         Ok(images) => (images, None),
         Err(e) => (Dataset::default(), Some(e)),
     };
@@ -109,12 +109,12 @@ fn some(images: &Dataset) -> Vec<u8> {
     images.pixels.chunks_exact(SIDE * SIDE).step_by(every).flatten().copied().collect()
 }
 
-/// The run's validation images.
-fn validation_images(trained: &Trained) -> Result<Dataset> {
+/// The validation images of the run that `source` is a checkpoint of.
+fn validation_images(trained: &Trained, source: &Path) -> Result<Dataset> {
     let config = &trained.config;
     let path = config.data.path.as_deref().context("the run names no data")?;
     let catalog = super::data::opened(path, config.data.exclude.as_deref(), true)?;
-    let parts = config.data.split.divide(&catalog, config.seed)?;
+    let parts = run::split(config, source).divide(&catalog, config.seed)?;
     // Others might be among those that it was trained on.
     let used: Vec<usize> = parts.training.iter().chain(&parts.validation).copied().collect();
     if catalog.hash(&used)? != trained.state.data.sha256 {

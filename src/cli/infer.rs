@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use fer::engine::LoadOptions;
 use fer::files;
 use fer::image::sources::{self, Source};
-use fer::pipeline::{self, RunError};
+use fer::pipeline::{self, BatchSize, RunError};
 use fer::report::Format;
 use fer::runtime::Host;
 use tempfile::NamedTempFile;
@@ -35,9 +35,10 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Images a batch.
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    batch_size: u16,
+    /// Images a batch, or auto: growing from 64 as long as that makes it faster [default: auto on Burn's GPUs and with
+    /// --provider cuda, else 64].
+    #[arg(long, value_name = "N|auto")]
+    batch_size: Option<BatchSize>,
 
     /// Say nothing on stderr but errors.
     #[arg(short, long)]
@@ -70,7 +71,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     let mut progress = (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
     let options = pipeline::Options {
-        batch_size: usize::from(args.batch_size),
+        batch_size: args.batch_size.unwrap_or_else(|| args.model.on.batch_size()),
         workers: args.model.on.threads.map_or_else(fer::cores, usize::from),
     };
     let result = pipeline::run(&sources, &mut *classifier, options, &mut |record| {

@@ -7,6 +7,7 @@ use clap::Args;
 use fer::device::Choice;
 use fer::engine::ort::{Provider, ProviderOptions};
 use fer::engine::{Classifier, EngineChoice, LoadOptions};
+use fer::pipeline::BatchSize;
 use fer::spec::parse_override;
 
 /// A device of ONNX Runtime's provider, or one of Burn's.
@@ -79,6 +80,16 @@ pub struct ModelArgs {
 }
 
 impl EngineArgs {
+    /// Batches that nobody has asked for: on a GPU they grow, where a new size costs little. Other providers than CUDA may
+    /// build the model anew for it.
+    pub fn batch_size(&self) -> BatchSize {
+        let grows = match self.device {
+            Some(Device::Named(choice)) => !choice.backend.is_cpu(),
+            _ => self.provider == Provider::Cuda,
+        };
+        if grows { BatchSize::Growing } else { BatchSize::default() }
+    }
+
     pub fn options(&self) -> LoadOptions {
         LoadOptions {
             provider: self.provider,

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use fer::data::{Dataset, Split};
-use fer::device::{Choice, Opened};
+use fer::device::Choices;
 use fer::engine::LoadOptions;
 use fer::engine::trained::is_trained;
 use fer::model::{Architecture, Network, SIDE};
 use fer::runtime::Host;
 use fer::train::checkpoint::{Checkpoint, DataFacts, Trained};
-use fer::train::run::chosen;
+use fer::train::run::{chosen, split};
 use fer::train::teach::Teachers;
-use fer::train::{Config, Ended, Material, RunFolder, trainer};
+use fer::train::{Compute, Config, Ended, Material, Precision, RunFolder, trainer};
 
 use super::Outcome;
 use super::data::{decoded, opened};
@@ -36,8 +36,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
 
-    /// How the data is divided: official (by Usage or train/ and test/), keras (as its validation_split=0.2 on folders) or
-    /// fold:K/N [default: the recipe's].
+    /// How the data is divided: official (by Usage or train/ and test/), keras (as its validation_split=0.2 on folders),
+    /// fold:K/N, or list:FILE, whose images validate [default: the recipe's].
     #[arg(long, value_name = "SPLIT", conflicts_with = "resume")]
     split: Option<Split>,
 
@@ -76,9 +76,14 @@ pub struct Args {
     teacher: Vec<String>,
 
     /// Where Burn computes: flex (the CPU), wgpu or vulkan (any GPU), cuda (NVIDIA's), each where fer was built with it; cuda:1
-    /// is the second one.
+    /// is the second one, and cuda:0,1 divides each batch between two.
     #[arg(long, value_name = "NAME", default_value_t)]
-    device: Choice,
+    device: Choices,
+
+    /// What a step computes in: f32, tf32 (CUDA), bf16 or f16, where the device has it; weights, normalisations and evaluations
+    /// are f32 [default: f32; on CUDA tf32].
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<Precision>,
 
     /// Compute threads [default: one a core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -99,12 +104,13 @@ pub struct Args {
 
 pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     fer::kernels::threads::start(args.threads.map(usize::from));
-    let Opened { device, name: on, .. } = args.device.open()?;
+    let (compute, on) = compute(args)?;
+    let device = &compute.device;
     let (folder, config, mut resumed) = match &args.resume {
         Some(path) => {
             let (folder, config) = RunFolder::open(path)?;
             let config = with_data(config, args);
-            let checkpoint = folder.resume_point().map(|file| Checkpoint::read(&file, &device)).transpose()?;
+            let checkpoint = folder.resume_point().map(|file| Checkpoint::read(&file, device)).transpose()?;
             (Some(folder), config, checkpoint)
         }
         None => (None, configuration(args)?, None),
@@ -123,7 +129,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
             ));
         }
     }
-    let (training, validation, facts) = images(&config, args.quiet)?;
+    let split = match &args.resume {
+        Some(path) => split(&config, path),
+        None => config.data.split.clone(),
+    };
+    let (training, validation, names, facts) = images(&config, &split, args.quiet)?;
     if let Some(checkpoint) = resumed.as_ref().filter(|c| c.state.data.sha256 != facts.sha256) {
         bail!(
             "{} is not the data that this run began with ({} training images, SHA-256 {}…); name that with --data",
@@ -135,7 +145,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     let checkpoint = match resumed {
         Some(checkpoint) => checkpoint,
         None => {
-            let network = start(&config, &device, host, args.quiet)?;
+            let network = start(&config, device, host, args.quiet)?;
             trainer::fresh(config.clone(), network, facts, on.clone())
         }
     };
@@ -147,6 +157,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         }
         None => RunFolder::create(&args.out.clone().unwrap_or_else(|| free_folder(args, &config)), &config)?,
     };
+    folder.write_validation(&names)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     ctrlc::set_handler(move || {
@@ -165,7 +176,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     let steps = training.len().div_ceil(config.batch_size) as u64;
     let mut observer = Epochs::new(args.quiet, steps * u64::from(checkpoint.config.epochs), &checkpoint);
     let material = Material { training: &training, validation: &validation, teachers };
-    let ended = trainer::train(checkpoint, material, &folder, &device, &mut observer, &stop);
+    let ended = trainer::train(checkpoint, material, &folder, &compute, &mut observer, &stop);
     observer.finish();
     match ended? {
         Ended::Interrupted => {
@@ -183,14 +194,31 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// What is computed on, and its name in messages and checkpoints.
+fn compute(args: &Args) -> Result<(Compute, String)> {
+    let opened = args.device.open()?;
+    let (first, others) = opened.split_first().context("--device names no device")?;
+    let precision = Precision::on(args.precision, first).map_err(anyhow::Error::msg)?;
+    for other in others {
+        Precision::on(args.precision, other).map_err(anyhow::Error::msg)?;
+    }
+    let names: Vec<&str> = opened.iter().map(|o| o.name.as_str()).collect();
+    let mut name = names.join(" and ");
+    if precision != Precision::F32 {
+        name += &format!(", in {precision}");
+    }
+    let others = others.iter().map(|o| o.device.clone()).collect();
+    Ok((Compute { device: first.device.clone(), others, precision }, name))
+}
+
 /// The recipe with what the command line says on top.
 fn configuration(args: &Args) -> Result<Config> {
     let mut config = match &args.config {
         Some(path) => Config::read(path)?,
         None => Config::preset(args.preset.as_deref().unwrap_or("vgg"))?,
     };
-    if let Some(split) = args.split {
-        config.data.split = split;
+    if let Some(split) = &args.split {
+        config.data.split = split.clone();
     }
     if let Some(path) = &args.exclude {
         config.data.exclude = Some(path.clone());
@@ -204,6 +232,9 @@ fn configuration(args: &Args) -> Result<Config> {
     config = with_data(config, args);
     // A run may be resumed from another folder than this.
     for path in [&mut config.data.path, &mut config.data.exclude, &mut config.init].into_iter().flatten() {
+        *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+    }
+    if let Split::List(path) = &mut config.data.split {
         *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
     }
     for teacher in config.loss.teachers.iter_mut().filter(|name| Path::new(name).exists()) {
@@ -226,13 +257,13 @@ fn with_data(mut config: Config, args: &Args) -> Config {
     config
 }
 
-/// The training and validation images, decoded.
-fn images(config: &Config, quiet: bool) -> Result<(Dataset, Dataset, DataFacts)> {
+/// The training and validation images, decoded, and the names by which lists know the latter.
+fn images(config: &Config, split: &Split, quiet: bool) -> Result<(Dataset, Dataset, Vec<String>, DataFacts)> {
     let Some(path) = &config.data.path else {
         bail!("name the images with --data: a folder with train/<class>/ and test/<class>/, or fer2013.csv");
     };
     let catalog = opened(path, config.data.exclude.as_deref(), quiet)?;
-    let parts = config.data.split.divide(&catalog, config.seed)?;
+    let parts = split.divide(&catalog, config.seed)?;
     let training = decoded(&catalog, &parts.training, quiet)?;
     let validation = decoded(&catalog, &parts.validation, quiet)?;
     for dataset in [&training, &validation] {
@@ -248,12 +279,13 @@ fn images(config: &Config, quiet: bool) -> Result<(Dataset, Dataset, DataFacts)>
     let used: Vec<usize> = parts.training.iter().chain(&parts.validation).copied().collect();
     let facts = DataFacts {
         path: path.display().to_string(),
-        split: config.data.split.to_string(),
+        split: config.data.split.title(),
         training: training.len(),
         validation: validation.len(),
         sha256: catalog.hash(&used)?,
     };
-    Ok((training, validation, facts))
+    let names = parts.validation.iter().map(|i| catalog.items[*i].relative.clone()).collect();
+    Ok((training, validation, names, facts))
 }
 
 /// The network that the run begins with.

@@ -1,5 +1,6 @@
 //! The labelled images of a data set, in an order that is always the same ([`Catalog`]).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
@@ -138,6 +139,8 @@ pub struct Catalog {
     pub form: Form,
     /// Files and links in the folders that are no images by their name, or hidden; they are left aside.
     pub ignored: usize,
+    /// The relative names of images that were taken out ([`exclude`](Self::exclude)).
+    pub(super) excluded: HashSet<String>,
 }
 
 impl Catalog {
@@ -172,7 +175,7 @@ impl Catalog {
             folders::open(path)
         } else if metadata.is_file() && is_csv {
             let items = csv::open(path)?;
-            Ok(Self { items, source: path.to_path_buf(), form: Form::Csv, ignored: 0 })
+            Ok(Self { items, source: path.to_path_buf(), form: Form::Csv, ignored: 0, excluded: HashSet::new() })
         } else {
             Err(DataError::folders(
                 path,

@@ -32,7 +32,7 @@ pub enum DataError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// A list of images to leave out does not fit the data set.
+    /// A list of images does not fit the data set.
     #[error("{path}: {problem}")]
     List {
         /// The list.

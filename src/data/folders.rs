@@ -1,5 +1,6 @@
 //! Data sets as folders: `train/<class>/*` and `test/<class>/*`, or `<class>/*`; see [`Catalog::open`].
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,13 @@ fn kind(name: &str) -> Kind {
 /// Lists the folder `source`.
 pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
     let top = Listing::of(source)?;
-    let mut catalog =
-        Catalog { items: Vec::new(), source: source.to_path_buf(), form: Form::Classes, ignored: top.ignored };
+    let mut catalog = Catalog {
+        items: Vec::new(),
+        source: source.to_path_buf(),
+        form: Form::Classes,
+        ignored: top.ignored,
+        excluded: HashSet::new(),
+    };
     let mut parts: Vec<(Part, &str)> = Vec::new();
     for folder in &top.folders {
         if let Kind::Part(part) = kind(folder) {

@@ -1,14 +1,72 @@
-//! Lists of images to leave out: one relative name a line, `#` before comments; empty lines count for nothing.
+//! Lists of images: one relative name a line, `#` before comments; empty lines count for nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::{Catalog, DataError};
+use super::{Catalog, DataError, Item};
 
 /// The largest list that is read: 256 MiB.
 const MAX_LIST_BYTES: u64 = 256 << 20;
+
+/// The names of a list.
+#[derive(Debug)]
+pub(super) struct List {
+    path: String,
+    /// With the line where each comes first, from 1.
+    names: BTreeMap<String, usize>,
+}
+
+impl List {
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// It can't be read, is no text, or is too large.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let mut text = String::new();
+        let read = File::open(path).and_then(|f| f.take(MAX_LIST_BYTES + 1).read_to_string(&mut text));
+        read.map_err(|e| DataError::read(path, e))?;
+        let mut list = Self { path: path.display().to_string(), names: BTreeMap::new() };
+        if text.len() as u64 > MAX_LIST_BYTES {
+            return Err(list.wrong("the list is over 256 MiB; it takes one image name a line".into()));
+        }
+        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).enumerate();
+        for (line, name) in lines.filter(|(_, name)| !name.is_empty() && !name.starts_with('#')) {
+            list.names.entry(name.into()).or_insert(line + 1);
+        }
+        Ok(list)
+    }
+
+    /// Whether an image is on it.
+    pub fn has(&self, item: &Item) -> bool {
+        self.names.contains_key(&item.relative)
+    }
+
+    /// Refuses a list with names of images that the catalog has never had, as a list of another data set has.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn check(&self, catalog: &Catalog) -> Result<(), DataError> {
+        let known: HashSet<&str> = catalog.items.iter().map(|item| item.relative.as_str()).collect();
+        let is_unknown = |name: &str| !known.contains(name) && !catalog.excluded.contains(name);
+        let unknown: Vec<_> = self.names.iter().filter(|(name, _)| is_unknown(name)).collect();
+        match unknown.iter().min_by_key(|(_, line)| **line) {
+            None => Ok(()),
+            Some((name, line)) => Err(self.wrong(format!(
+                "{} of its {} names are not in {}, the first in line {line}: {name}; use a list that was made for this data \
+                 set",
+                unknown.len(),
+                self.names.len(),
+                catalog.source.display()
+            ))),
+        }
+    }
+
+    fn wrong(&self, problem: String) -> DataError {
+        DataError::List { path: self.path.clone(), problem }
+    }
+}
 
 impl Catalog {
     /// Takes the images out that a list names by their [`relative`](super::Item::relative) names, as
@@ -18,33 +76,11 @@ impl Catalog {
     /// The list can't be read, or it names an image that is not in the catalog, as a list of another data set does; nothing
     /// is taken out then.
     pub fn exclude(&mut self, list: &Path) -> Result<usize, DataError> {
-        let mut text = String::new();
-        let read = File::open(list).and_then(|f| f.take(MAX_LIST_BYTES + 1).read_to_string(&mut text));
-        read.map_err(|e| DataError::read(list, e))?;
-        let fail = |problem: String| DataError::List { path: list.display().to_string(), problem };
-        if text.len() as u64 > MAX_LIST_BYTES {
-            return Err(fail("the list is over 256 MiB; it takes one image name a line".into()));
-        }
-        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).enumerate();
-        // The names, and the line where each comes first.
-        let mut names: HashMap<&str, usize> = HashMap::new();
-        for (line, name) in lines.filter(|(_, name)| !name.is_empty() && !name.starts_with('#')) {
-            names.entry(name).or_insert(line + 1);
-        }
-        let mut unknown = names.clone();
-        self.items.iter().for_each(|item| {
-            unknown.remove(item.relative.as_str());
-        });
-        if let Some((name, line)) = unknown.iter().min_by_key(|(_, line)| **line) {
-            return Err(fail(format!(
-                "{} of its {} names are not in {}, the first in line {line}: {name}; use the list that was made for this \
-                 data set",
-                unknown.len(),
-                names.len(),
-                self.source.display()
-            )));
-        }
-        self.items.retain(|item| !names.contains_key(item.relative.as_str()));
-        Ok(names.len())
+        let list = List::read(list)?;
+        list.check(self)?;
+        self.items.retain(|item| !list.has(item));
+        let count = list.names.len();
+        self.excluded.extend(list.names.into_keys());
+        Ok(count)
     }
 }

@@ -1,10 +1,12 @@
 //! Which images train, validate and test ([`Split`]).
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::list::List;
 use super::{Catalog, DataError, Form, Item, Usage};
 use crate::random::{Purpose, Random};
 use crate::spec::EMOTIONS;
@@ -12,8 +14,11 @@ use crate::spec::EMOTIONS;
 /// The most folds.
 const MAX_FOLDS: usize = 100;
 
+/// What the name of a [`Split::List`] begins with.
+const LIST: &str = "list:";
+
 /// A rule that divides a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Split {
     /// As the notebook divides it, with Keras's `ImageDataGenerator(validation_split=0.2)` on `train/` and on `test/`: of
@@ -34,6 +39,9 @@ pub enum Split {
         /// The number of folds, 2 to 100.
         of: usize,
     },
+    /// The images that a list names ([`Catalog::exclude`] has its form) validate, whatever they are meant for; names that were
+    /// excluded count for nothing. What of the others trains and what is the test part is as in [`Fold`](Self::Fold).
+    List(PathBuf),
 }
 
 impl TryFrom<String> for Split {
@@ -56,6 +64,7 @@ impl fmt::Display for Split {
             Self::Keras => f.write_str("keras"),
             Self::Official => f.write_str("official"),
             Self::Fold { fold, of } => write!(f, "fold:{fold}/{of}"),
+            Self::List(path) => write!(f, "list:{}", path.display()),
         }
     }
 }
@@ -70,10 +79,14 @@ impl FromStr for Split {
             ((2..=MAX_FOLDS).contains(&of) && (1..=of).contains(&fold)).then_some(Self::Fold { fold, of })
         };
         match s {
+            _ if s.len() > LIST.len() && s.starts_with(LIST) => Ok(Self::List(s[LIST.len()..].into())),
             "keras" => Ok(Self::Keras),
             "official" => Ok(Self::Official),
             _ => fold().ok_or_else(|| {
-                format!("'{s}' is no split; there are keras, official and fold:K/N with N of 2 to {MAX_FOLDS} and K of 1 to N")
+                format!(
+                    "'{s}' is no split; there are keras, official, fold:K/N with N of 2 to {MAX_FOLDS} and K of 1 to N, and \
+                     list:FILE"
+                )
             }),
         }
     }
@@ -124,23 +137,29 @@ pub struct Parts {
 }
 
 impl Split {
+    /// Its name, without the folder of a list: what can be told to others.
+    pub fn title(&self) -> String {
+        match self {
+            Self::List(path) => format!("{LIST}{}", path.file_name().unwrap_or_default().display()),
+            _ => self.to_string(),
+        }
+    }
+
     /// Divides a data set. `seed` counts for folds only: the same seed gives the same folds on every machine.
     ///
     /// # Errors
     /// The data set does not say what the split needs, or the training or validation part would lack a class.
     pub fn divide(&self, catalog: &Catalog, seed: u64) -> Result<Parts, DataError> {
+        let fail = |problem| DataError::Split { split: self.to_string(), problem };
         let parts = match self {
-            Self::Keras => keras(catalog),
-            Self::Official => official(catalog),
-            Self::Fold { fold, of } => Ok(folds(catalog, *fold, *of, seed)),
+            Self::Keras => keras(catalog).map_err(fail)?,
+            Self::Official => official(catalog).map_err(fail)?,
+            Self::Fold { fold, of } => folds(catalog, *fold, *of, seed),
+            Self::List(path) => listed(catalog, &List::read(path)?)?,
         };
-        parts
-            .and_then(|parts| {
-                self.check(catalog, "training", &parts.training)?;
-                self.check(catalog, "validation", &parts.validation)?;
-                Ok(parts)
-            })
-            .map_err(|problem| DataError::Split { split: self.to_string(), problem })
+        self.check(catalog, "training", &parts.training).map_err(fail)?;
+        self.check(catalog, "validation", &parts.validation).map_err(fail)?;
+        Ok(parts)
     }
 
     /// The images of one part, ascending. [`Part::All`] needs no division and has no errors.
@@ -167,6 +186,7 @@ impl Split {
         let missing: Vec<_> = EMOTIONS.iter().zip(counts).filter(|(_, n)| *n == 0).map(|(class, _)| *class).collect();
         let advice = match self {
             Self::Fold { .. } => "use fewer folds, or a data set with more images",
+            Self::List(_) => "use a list that names some images of each class, and not all",
             _ => "use fold:1/5, or a data set that has them",
         };
         match missing.len() {
@@ -215,8 +235,20 @@ fn official(catalog: &Catalog) -> Result<Parts, String> {
     Ok(Parts { training: of(Usage::Training), validation: of(Usage::PublicTest), test: of(Usage::PrivateTest) })
 }
 
+fn is_test(item: &Item) -> bool {
+    matches!(item.usage, Some(Usage::PublicTest | Usage::PrivateTest))
+}
+
+fn listed(catalog: &Catalog, list: &List) -> Result<Parts, DataError> {
+    list.check(catalog)?;
+    Ok(Parts {
+        training: indices(catalog, |item| !is_test(item) && !list.has(item)),
+        validation: indices(catalog, |item| list.has(item)),
+        test: indices(catalog, |item| is_test(item) && !list.has(item)),
+    })
+}
+
 fn folds(catalog: &Catalog, fold: usize, of: usize, seed: u64) -> Parts {
-    let is_test = |item: &Item| matches!(item.usage, Some(Usage::PublicTest | Usage::PrivateTest));
     let mut parts = Parts { test: indices(catalog, is_test), ..Parts::default() };
     // One count through all classes: the folds differ by at most one image in each class, and in all.
     let mut dealt = 0;
@@ -236,8 +268,7 @@ fn folds(catalog: &Catalog, fold: usize, of: usize, seed: u64) -> Parts {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::path::PathBuf;
+    use std::collections::{BTreeSet, HashSet};
 
     use proptest::prelude::*;
 
@@ -257,7 +288,7 @@ mod tests {
                 }
             }
         }
-        Catalog { items, source: PathBuf::from("data"), form, ignored: 0 }
+        Catalog { items, source: PathBuf::from("data"), form, ignored: 0, excluded: HashSet::new() }
     }
 
     const TRAIN: [usize; 7] = [3995, 436, 4097, 7215, 4965, 4830, 3171];
@@ -317,7 +348,9 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for split in [Split::Keras, Split::Official, Split::Fold { fold: 2, of: 5 }, Split::Fold { fold: 100, of: 100 }]
+        let folds = [Split::Fold { fold: 2, of: 5 }, Split::Fold { fold: 100, of: 100 }];
+        for split in
+            [Split::Keras, Split::Official, Split::List("a folder/held-out.txt".into())].into_iter().chain(folds)
         {
             assert_eq!(split.to_string().parse(), Ok(split));
         }
@@ -335,6 +368,8 @@ mod tests {
             "fold:1/101",
             "fold:-1/5",
             "fold:1/5/2",
+            "list",
+            "list:",
         ];
         let read: Vec<_> = wrong.iter().filter(|text| text.parse::<Split>().is_ok()).collect();
         assert!(read.is_empty(), "{read:?}");

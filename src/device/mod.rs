@@ -44,6 +44,11 @@ impl Backend {
         }
     }
 
+    /// Whether it is one for CPUs.
+    pub fn is_cpu(self) -> bool {
+        matches!(self, Self::Flex | Self::Ndarray)
+    }
+
     /// Its Cargo feature.
     pub fn feature(self) -> &'static str {
         match self {
@@ -229,9 +234,7 @@ impl FromStr for Choice {
         })?;
         let Some(index) = index else { return Ok(Self { backend, index: 0 }) };
         match index.parse::<u16>() {
-            Ok(index) if !matches!(backend, Backend::Flex | Backend::Ndarray) => {
-                Ok(Self { backend, index: index.into() })
-            }
+            Ok(index) if !backend.is_cpu() => Ok(Self { backend, index: index.into() }),
             Ok(_) => Err(format!("{backend} has no numbers: it is the CPU, all of it; --threads bounds it")),
             Err(_) => Err(format!("'{index}' is no device's number; {backend}:0 is the first")),
         }
@@ -247,9 +250,82 @@ impl fmt::Display for Choice {
     }
 }
 
+/// One device, or several GPUs of one backend: `flex`, `cuda:1`, `cuda:0,1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choices(Vec<Choice>);
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self(vec![Choice::default()])
+    }
+}
+
+impl Choices {
+    /// The devices, in this order.
+    ///
+    /// # Errors
+    /// As [`Choice::open`], of the first that can't be had.
+    pub fn open(&self) -> Result<Vec<Opened>, DeviceError> {
+        self.0.iter().map(|choice| choice.open()).collect()
+    }
+}
+
+impl FromStr for Choices {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let mut parts = s.split(',');
+        let first: Choice = parts.next().unwrap_or_default().parse()?;
+        let mut all = vec![first];
+        for index in parts {
+            let choice: Choice = format!("{}:{index}", first.backend).parse()?;
+            if all.contains(&choice) {
+                return Err(format!("'{s}' names {choice} twice"));
+            }
+            all.push(choice);
+        }
+        Ok(Self(all))
+    }
+}
+
+impl fmt::Display for Choices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [one] => one.fmt(f),
+            several => {
+                let numbers: Vec<String> = several.iter().map(|choice| choice.index.to_string()).collect();
+                write!(f, "{}:{}", several.first().map(|c| c.backend).unwrap_or_default(), numbers.join(","))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_devices_are_of_one_backend() {
+        let rows = [
+            ("flex", Ok(1)),
+            ("cuda:0,1", Ok(2)),
+            ("cuda:3,0,1", Ok(3)),
+            ("wgpu:1", Ok(1)),
+            ("cuda:0,0", Err("twice")),
+            ("cuda,cuda", Err("no device's number")),
+            ("cuda:0,", Err("no device's number")),
+            ("flex,1", Err("--threads")),
+            ("cuda:0,wgpu:1", Err("no device's number")),
+        ];
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(text, expected)| match (text.parse::<Choices>(), expected) {
+                (Ok(found), Ok(count)) => found.0.len() != *count || found.to_string() != *text,
+                (Err(found), Err(part)) => !found.contains(part),
+                _ => true,
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
 
     #[test]
     fn choices_are_read_and_written() {

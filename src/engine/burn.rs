@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Classifier, Description, EngineError};
-use crate::device::{Choice, Opened};
+use crate::device::{Backend, Choice, Opened};
 use crate::kernels::threads::{self, FlushToZero};
 use crate::spec::ModelSpec;
 use crate::train::step;
@@ -69,7 +69,10 @@ impl BurnClassifier {
 }
 
 /// What a classifier on this device says of itself.
-pub fn describe(on: &Opened, model: String, notes: Vec<String>) -> Description {
+pub fn describe(on: &Opened, model: String, mut notes: Vec<String>) -> Description {
+    if on.choice.backend == Backend::Cuda {
+        notes.push("Burn may multiply float32 as TF32 there".into());
+    }
     let provider = if on.is_cpu() { "cpu".into() } else { on.name.clone() };
     Description { engine: "burn", provider, model, library: format!("Burn, {} backend", on.choice.backend), notes }
 }

@@ -6,9 +6,11 @@
 
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, Dropout, PaddingConfig2d};
+use burn::nn::{BatchNorm, Dropout, Linear, PaddingConfig2d};
 use burn::tensor::activation::relu;
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::module::linear;
+use burn::tensor::ops::ConvOptions as BurnConvOptions;
+use burn::tensor::{DType, Distribution, FloatDType, Tensor};
 
 use super::norm::Then;
 use super::ops::{self, ConvOptions};
@@ -21,9 +23,46 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
             let options = ConvOptions { stride: conv.stride, padding, relu: then_relu };
             ops::conv2d(x, conv.weight.val(), conv.bias.as_ref().map(|b| b.val()), options)
         }
-        None if then_relu => relu(conv.forward(x)),
-        None => conv.forward(x),
+        None if then_relu => relu(plain_conv2d(conv, x)),
+        None => plain_conv2d(conv, x),
     }
+}
+
+/// Whether values are of a type that weights are brought to ([`crate::train::precision`]).
+fn is_narrow<const D: usize>(x: &Tensor<D>) -> bool {
+    matches!(x.dtype(), DType::BF16 | DType::F16)
+}
+
+/// A convolution by Burn; the weights become of the images' type, where the kernel's padding is known.
+fn plain_conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    match padding(conv) {
+        Some([top, left, bottom, right]) if is_narrow(&x) => {
+            let dtype = x.dtype();
+            let pads = [(top, bottom), (left, right)];
+            let options = BurnConvOptions::new_with_padding(conv.stride, pads, conv.dilation, conv.groups);
+            let bias = conv.bias.as_ref().map(|bias| bias.val().cast(dtype));
+            burn::tensor::module::conv2d(x, conv.weight.val().cast(dtype), bias, options)
+        }
+        _ => in_float32(x, |x| conv.forward(x)),
+    }
+}
+
+/// A dense layer, whose weights become of the input's type.
+pub fn dense(layer: &Linear, x: Tensor<2>) -> Tensor<2> {
+    if !is_narrow(&x) {
+        return layer.forward(x);
+    }
+    let dtype = x.dtype();
+    linear(x, layer.weight.val().cast(dtype), layer.bias.as_ref().map(|b| b.val().cast(dtype)))
+}
+
+/// A layer that is computed in float32 whatever it is given; what comes out is of the type that went in.
+pub fn in_float32<const D: usize>(x: Tensor<D>, layer: impl FnOnce(Tensor<D>) -> Tensor<D>) -> Tensor<D> {
+    if !is_narrow(&x) {
+        return layer(x);
+    }
+    let dtype = x.dtype();
+    layer(x.cast(FloatDType::F32)).cast(dtype)
 }
 
 /// The padding of a convolution that the kernels compute.
@@ -41,6 +80,9 @@ pub(super) fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
 
 /// Batch normalisation, and what follows it.
 pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
+    if is_narrow(&x) {
+        return in_float32(x, |x| batch_norm(norm, x, then));
+    }
     let learns = x.device().is_autodiff();
     let training = learns && norm.training.is_enabled();
     // A normalisation that is frozen while others learn is Burn's.

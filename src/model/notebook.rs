@@ -85,9 +85,12 @@ impl Notebook {
         let x = block(x, &self.conv4, &self.norm4);
         let x = block(x, &self.conv5, &self.norm5);
         let x: Tensor<2> = x.flatten(1, 3);
-        let x = self.dropout.forward(self.norm6.forward(relu(self.dense1.forward(x))));
-        let x = self.dropout.forward(self.norm7.forward(relu(self.dense2.forward(x))));
-        self.output.forward(x)
+        let block = |x: Tensor<2>, dense: &Linear, norm: &BatchNorm| {
+            self.dropout.forward(nn::in_float32(relu(nn::dense(dense, x)), |x| norm.forward(x)))
+        };
+        let x = block(x, &self.dense1, &self.norm6);
+        let x = block(x, &self.dense2, &self.norm7);
+        nn::dense(&self.output, x)
     }
 
     pub(super) fn penalties(&self) -> Vec<(Param<Tensor<4>>, f64)> {

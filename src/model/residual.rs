@@ -89,8 +89,8 @@ impl Residual {
         let x = self.stem.forward(images, Then::Relu);
         let x = self.down.forward(x, Then::Relu);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        let x: Tensor<2> = self.mean.forward(x).flatten(1, 3);
-        self.output.forward(self.dropout.forward(x))
+        let x: Tensor<2> = nn::in_float32(x, |x| self.mean.forward(x)).flatten(1, 3);
+        nn::dense(&self.output, self.dropout.forward(x))
     }
 
     pub(super) fn epsilon(&self) -> f64 {

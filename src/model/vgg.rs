@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::layers::{ConvNorm, dense, dense_macs};
 use super::{CLASSES, SIDE};
+use crate::kernels::nn;
 use crate::kernels::norm::Then;
 
 /// Two convolutions of the same width.
@@ -61,8 +62,8 @@ impl Vgg {
                 false => relu(pair.second.forward(x, Then::MaxPool)),
             };
         }
-        let x: Tensor<2> = self.mean.forward(x).flatten(1, 3);
-        self.output.forward(self.dropout.forward(x))
+        let x: Tensor<2> = nn::in_float32(x, |x| self.mean.forward(x)).flatten(1, 3);
+        nn::dense(&self.output, self.dropout.forward(x))
     }
 
     pub(super) fn epsilon(&self) -> f64 {

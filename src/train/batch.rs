@@ -2,6 +2,8 @@
 //!
 //! A batch is made on the CPU ([`Batches::batch`]), or of images that lie on a GPU ([`Resident`]).
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
@@ -33,6 +35,18 @@ pub struct Tensors {
     pub targets: Tensor<2>,
     /// `[n, 1]`, as [`Batch::labels`].
     pub labels: Tensor<2, Int>,
+}
+
+impl Tensors {
+    /// Some of the images.
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let (start, len) = (range.start, range.len());
+        Self {
+            images: self.images.clone().narrow(0, start, len),
+            targets: self.targets.clone().narrow(0, start, len),
+            labels: self.labels.clone().narrow(0, start, len),
+        }
+    }
 }
 
 impl Batch {

@@ -79,7 +79,7 @@ pub struct Data {
     /// The folder or CSV file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// How it is divided: `keras`, `official` or `fold:K/N`.
+    /// How it is divided: `keras`, `official`, `fold:K/N` or `list:FILE`.
     pub split: Split,
     /// A list of images to leave out.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@
 //! | what to do, presets | [`config`] |
 //! | images → batches | [`batch`] |
 //! | batch → loss → gradients → new weights | [`step`], by [`optimizer`] ([`adam`]) and [`schedule`] |
+//! | in which number format, on how many devices | [`precision`], [`parallel`] |
 //! | average of the weights | [`ema`] |
 //! | everything that a run needs to go on | [`checkpoint`] |
 //! | the files of a run | [`run`] |
@@ -19,6 +20,8 @@ pub mod checkpoint;
 pub mod config;
 pub mod ema;
 pub mod optimizer;
+pub mod parallel;
+pub mod precision;
 pub mod run;
 pub mod schedule;
 pub mod step;
@@ -26,5 +29,6 @@ pub mod teach;
 pub mod trainer;
 
 pub use config::Config;
+pub use precision::Precision;
 pub use run::RunFolder;
-pub use trainer::{Ended, Material, Observer, Progress, TrainError, train};
+pub use trainer::{Compute, Ended, Material, Observer, Progress, TrainError, train};

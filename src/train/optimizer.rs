@@ -70,6 +70,35 @@ pub fn clip(network: &Network, gradients: &mut GradientsParams, limit: f64) {
     }
 }
 
+/// Multiplies all gradients with a factor.
+pub fn scale(network: &Network, gradients: &mut GradientsParams, factor: f64) {
+    struct Times<'a>(&'a mut GradientsParams, f64);
+    impl ModuleVisitor for Times<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.remove::<D>(param.id) {
+                self.0.register(param.id, gradient.mul_scalar(self.1));
+            }
+        }
+    }
+    network.visit(&mut Times(gradients, factor));
+}
+
+/// Adds the gradients of the same network.
+pub fn add(network: &Network, gradients: &mut GradientsParams, others: &mut GradientsParams) {
+    struct Add<'a>(&'a mut GradientsParams, &'a mut GradientsParams);
+    impl ModuleVisitor for Add<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let sum = match (self.0.remove::<D>(param.id), self.1.remove::<D>(param.id)) {
+                (Some(a), Some(b)) => a + b,
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => return,
+            };
+            self.0.register(param.id, sum);
+        }
+    }
+    network.visit(&mut Add(gradients, others));
+}
+
 /// The global L2 norm of the gradients, `[1]`; none of no gradients.
 fn norm(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
     let mut squares = Squares { gradients, sum: None };

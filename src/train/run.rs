@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `config.toml` | the resolved configuration |
+//! | `validation.txt` | the images that validate, a name a line |
 //! | `history.csv` | a line an epoch and split |
 //! | `checkpoints/last.ckpt`, `best.ckpt` | what the run goes on from, and its best epoch |
 //! | `best.bpk` | the best epoch's weights as a Burn record |
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{Checkpoint, State, record};
 use super::config::Config;
 use super::trainer::TrainError;
+use crate::data::Split;
 use crate::eval::{Evaluation, report};
 use crate::files;
 use crate::plot::{self, EpochPoint};
@@ -110,6 +112,15 @@ impl RunFolder {
     /// It can't be written.
     pub fn write_config(&self, config: &Config) -> Result<(), TrainError> {
         self.write("config.toml", config.to_toml()?.as_bytes())
+    }
+
+    /// Writes `validation.txt`: the images that validate, as `--split list:FILE` takes them.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write_validation(&self, names: &[String]) -> Result<(), TrainError> {
+        let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+        self.write("validation.txt", lines.as_bytes())
     }
 
     /// The folder.
@@ -214,6 +225,17 @@ pub fn read_config(path: &Path) -> Result<Config, TrainError> {
         return Err(TrainError::Folder(format!("{} is no run folder: there is no {}", path.display(), file.display())));
     }
     Ok(Config::read(&file)?)
+}
+
+/// How a run's data is divided. A list that the run was given may be gone: it has its own in its folder.
+///
+/// `run`: the run folder, or a checkpoint in it.
+pub fn split(config: &Config, run: &Path) -> Split {
+    let folder = if run.is_dir() { Some(run) } else { run.parent().and_then(Path::parent) };
+    match (&config.data.split, folder.map(|folder| folder.join("validation.txt"))) {
+        (Split::List(_), Some(own)) if own.is_file() => Split::List(own),
+        (split, _) => split.clone(),
+    }
 }
 
 /// The checkpoint that a run folder is known by: its best, or before there is one, its last.

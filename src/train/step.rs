@@ -3,10 +3,11 @@
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::batch::Tensors;
 use super::optimizer;
+use super::precision::Precision;
 use crate::model::{CLASSES, Network, SIDE};
 
 /// What a forward and a backward pass gave; all of it on the device that computed it.
@@ -53,12 +54,17 @@ impl Score {
 ///
 /// The network, whose running statistics are updated, and the batch are on a device with autodiff. Nothing waits for the
 /// device.
-pub fn gradients(network: &Network, batch: Tensors) -> Pass {
+pub fn gradients(network: &Network, batch: Tensors, precision: Precision) -> Pass {
     let Tensors { images, targets, labels } = batch;
     let n = images.dims()[0] as f64;
-    let logits = network.forward(images);
+    let logits = network.forward(images.cast(precision.dtype())).cast(FloatDType::F32);
     let loss = log_softmax(logits.clone(), 1).mul(targets).sum().div_scalar(-n);
-    let mut gradients = GradientsParams::from_grads(loss.backward(), network);
+    let scale = precision.loss_scale();
+    let scaled = if scale == 1.0 { loss.clone() } else { loss.clone().mul_scalar(scale) };
+    let mut gradients = GradientsParams::from_grads(scaled.backward(), network);
+    if scale != 1.0 {
+        optimizer::scale(network, &mut gradients, 1.0 / scale);
+    }
     let cross_entropy = loss.inner().mul_scalar(n);
     let penalty = optimizer::penalise(network, &mut gradients);
     let penalties = penalty.map_or_else(|| cross_entropy.zeros_like(), |penalty| penalty.mul_scalar(n));

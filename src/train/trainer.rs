@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::batch::{Batches, Resident, SCALE};
+use super::batch::{Batches, Resident, SCALE, Tensors};
 use super::checkpoint::{BestEpoch, Checkpoint, CheckpointError, DataFacts, State, Trained};
 use super::config::{Best, Config, ConfigError};
+use super::parallel::Team;
+use super::precision::Precision;
 use super::run::{EpochRecord, RunFolder};
 use super::schedule::Course;
 use super::step::Score;
@@ -136,9 +138,20 @@ pub struct Material<'a> {
     pub teachers: Teachers,
 }
 
+/// What is computed on.
+#[derive(Debug, Clone)]
+pub struct Compute {
+    /// Where the weights are; without autodiff.
+    pub device: Device,
+    /// Devices that take a part of each batch beside it ([`Team`]); none, mostly.
+    pub others: Vec<Device>,
+    /// What a step computes in.
+    pub precision: Precision,
+}
+
 /// Trains from a checkpoint on, or from a fresh one, to the end of the run, and writes everything into the run folder.
 ///
-/// The checkpoint's tensors and `device` are without autodiff. When `stop` becomes true, the run finishes its step, saves
+/// The checkpoint's tensors are on `compute.device`, without autodiff. When `stop` becomes true, the run finishes its step, saves
 /// and returns.
 ///
 /// # Errors
@@ -147,10 +160,11 @@ pub fn train(
     mut run: Checkpoint,
     material: Material,
     folder: &RunFolder,
-    device: &Device,
+    compute: &Compute,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Ended, TrainError> {
+    let Compute { device, others, precision } = compute;
     let Material { training, validation, mut teachers } = material;
     let _flushed = FlushToZero::new();
     let config = run.config.clone();
@@ -164,10 +178,15 @@ pub fn train(
         seed: config.seed,
     };
     let steps = batches.count();
-    let learning_device = device.clone().autodiff();
+    let learner = device.clone().autodiff();
+    let other_learners: Vec<Device> = others.iter().map(|device| device.clone().autodiff()).collect();
+    let team = Team::new(device, others.len(), *precision);
     // A GPU makes its own batches, and is asked for its losses now and then only: it works while the CPU prepares what comes next.
     let on_cpu = crate::device::is_cpu(device);
-    let resident = (!on_cpu).then(|| Resident::new(training, &learning_device));
+    let resident = (!on_cpu && teachers.is_empty()).then(|| {
+        let on = |learner: &Device| Resident::new(training, learner);
+        (on(&learner), other_learners.iter().map(on).collect::<Vec<_>>())
+    });
     let steps_between = if on_cpu { 1 } else { STEPS_BETWEEN };
     let mut network = run.network.clone().train();
     while run.state.epoch < config.epochs && !stands_still(&config, &run) {
@@ -193,27 +212,30 @@ pub fn train(
                 began = Instant::now();
             }
             let state = &mut run.state;
-            // Dropout's random numbers: a function of the seed and the step.
+            // Dropout's random numbers: a function of the seed and the step, but where several GPUs draw from them in turns.
             device.seed(config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(state.total_steps));
             let done = f64::from(epoch) + f64::from(state.step) / f64::from(steps);
             let share = config.schedule.share(done, config.epochs.into(), state.plateau.cuts);
             learning_rate = config.optimizer.learning_rate * share;
-            let batch = match &resident {
-                Some(resident) if teachers.is_empty() => resident.batch(&batches, &order, epoch, state.step),
-                _ => {
+            let (first, rest): (Tensors, Vec<Tensors>) = match &resident {
+                Some((first, rest)) => {
+                    let on = |images: &Resident| images.batch(&batches, &order, epoch, state.step);
+                    (on(first), rest.iter().map(on).collect())
+                }
+                None => {
                     let mut batch = batches.batch(&order, epoch, state.step);
                     teachers.teach(&mut batch, state.total_steps)?;
-                    batch.tensors(&learning_device)
+                    let rest = other_learners.iter().map(|learner| batch.clone().tensors(learner)).collect();
+                    (batch.tensors(&learner), rest)
                 }
             };
-            let pass = step::gradients(&network, batch);
+            let (gradients, score) = team.gradients(&network, first, rest).map_err(TrainError::Device)?;
             let score = match unread.take() {
-                Some(sum) => sum + pass.score,
-                None => pass.score,
+                Some(sum) => sum + score,
+                None => score,
             };
             new_steps += 1;
-            network =
-                step::apply(network, &mut run.optimizer, pass.gradients, learning_rate, config.optimizer.clip_norm);
+            network = step::apply(network, &mut run.optimizer, gradients, learning_rate, config.optimizer.clip_norm);
             if let Some(average) = run.average.take() {
                 run.average = Some(ema::update(average, &step::frozen(&network), config.ema, state.total_steps));
             }

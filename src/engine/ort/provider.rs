@@ -71,6 +71,12 @@ const NAMES: [(Provider, &str, &str); 19] = [
     (Provider::VsiNpu, "vsinpu", ep::VSINPU::NAME),
 ];
 
+/// Options that make a provider record a CUDA graph.
+const GRAPHS: [&str; 3] = ["enable_cuda_graph", "trt_cuda_graph_enable", "nv_cuda_graph_enable"];
+
+/// How ONNX Runtime has an option turned off.
+const OFF: [&str; 3] = ["0", "false", "False"];
+
 impl Provider {
     /// Every provider there is a name for.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -207,6 +213,14 @@ impl ProviderOptions {
                 with(Provider::takes_extra)
             ));
         }
+        let is_graph =
+            |(key, value): &&(String, String)| GRAPHS.contains(&key.as_str()) && !OFF.contains(&value.as_str());
+        if let Some((key, _)) = self.extra.iter().find(is_graph) {
+            return Err(format!(
+                "--provider-option {key}: a CUDA graph goes on answering what lay in the memory of its first run, and fer gives \
+                 each batch memory of its own; leave it out"
+            ));
+        }
         // ONNX Runtime takes C strings.
         if self.extra.iter().any(|(k, v)| k.contains('\0') || v.contains('\0')) {
             return Err("--provider-option can't hold a zero byte".into());
@@ -250,7 +264,10 @@ mod tests {
         let device = ProviderOptions { device: Some(1), ..Default::default() };
         let limit = ProviderOptions { memory_limit: Some(1), ..Default::default() };
         let tf32 = ProviderOptions { tf32: Some(false), ..Default::default() };
-        let extra = ProviderOptions { extra: vec![("a".into(), "b".into())], ..Default::default() };
+        let option =
+            |key: &str, value: &str| ProviderOptions { extra: vec![(key.into(), value.into())], ..Default::default() };
+        let extra = option("a", "b");
+        let (graph, no_graph) = (option("enable_cuda_graph", "1"), option("enable_cuda_graph", "0"));
         let rows = [
             (&device, Provider::Cpu, false),
             (&device, Provider::Cuda, true),
@@ -261,6 +278,9 @@ mod tests {
             (&tf32, Provider::Cuda, true),
             (&extra, Provider::Cpu, false),
             (&extra, Provider::OpenVino, true),
+            (&graph, Provider::Cuda, false),
+            (&no_graph, Provider::Cuda, true),
+            (&option("trt_cuda_graph_enable", "true"), Provider::TensorRt, false),
         ];
         let wrong: Vec<_> = rows.iter().filter(|(o, p, ok)| o.check(*p).is_ok() != *ok).collect();
         assert!(wrong.is_empty(), "{wrong:?}");

@@ -1,11 +1,17 @@
 //! Many images through one model: decoding and preprocessing on all cores beside inference, answers in input order, and
 //! never more than a few batches in memory.
 
+mod batch_size;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+pub use batch_size::BatchSize;
+
+use self::batch_size::Sizes;
 use crate::engine::{Classifier, EngineError};
 use crate::image::sources::Source;
 use crate::image::{self, Pixels};
@@ -15,15 +21,15 @@ use crate::report::{Prediction, Record};
 /// How a run goes about its work.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Images a batch, at least 1.
-    pub batch_size: usize,
+    /// Images a batch.
+    pub batch_size: BatchSize,
     /// Threads that decode and preprocess, at least 1.
     pub workers: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch_size: 64, workers: crate::cores() }
+        Self { batch_size: BatchSize::default(), workers: crate::cores() }
     }
 }
 
@@ -56,11 +62,11 @@ pub fn run(
     emit: &mut dyn FnMut(Record) -> std::io::Result<()>,
 ) -> Result<(), RunError> {
     let image_bytes = classifier.spec().image_len() * size_of::<f32>();
-    let batch_size = options.batch_size.clamp(1, (MAX_BATCH_BYTES / image_bytes).max(1));
+    let sizes = Sizes::new(options.batch_size, image_bytes, MAX_BATCH_BYTES);
     let preprocessor = Preprocessor::new(classifier.spec());
     // One batch is decoded while another is computed.
-    let window = Window::new(sources.len(), 2 * batch_size);
-    let (sender, receiver) = sync_channel(batch_size);
+    let window = Window::new(sources.len(), 2 * sizes.most());
+    let (sender, receiver) = sync_channel(sizes.most());
     std::thread::scope(|scope| {
         for _ in 0..options.workers.clamp(1, sources.len().max(1)) {
             let (sender, window, preprocessor) = (sender.clone(), &window, &preprocessor);
@@ -70,7 +76,7 @@ pub fn run(
         // However this ends, be it by a panic, the workers must not go on waiting for room.
         let _close = CloseOnDrop(&window);
         let receiver = receiver;
-        collect(sources, classifier, batch_size, &window, &receiver, emit)
+        collect(sources, classifier, sizes, &window, &receiver, emit)
     })
 }
 
@@ -114,7 +120,7 @@ pub fn read(source: &Source) -> Result<Pixels, String> {
 fn collect(
     sources: &[Source],
     classifier: &mut dyn Classifier,
-    batch_size: usize,
+    mut sizes: Sizes,
     window: &Window,
     receiver: &Receiver<(usize, Loaded)>,
     emit: &mut dyn FnMut(Record) -> std::io::Result<()>,
@@ -144,8 +150,20 @@ fn collect(
             }
             Err(reason) => waiting.push((index, Err(reason))),
         }
-        if rows == batch_size || waiting.len() >= 2 * batch_size || index + 1 == sources.len() {
-            let probabilities = if rows == 0 { Vec::new() } else { classifier.classify(&batch)? };
+        let size = sizes.next();
+        if rows == size || waiting.len() >= 2 * size || index + 1 == sources.len() {
+            let began = Instant::now();
+            let probabilities = match classified(classifier, &batch) {
+                Ok(probabilities) => {
+                    sizes.took(rows, began.elapsed());
+                    probabilities
+                }
+                // A larger batch than the device has memory for: in parts of the size before.
+                Err(e) => match sizes.failed() {
+                    Some(smaller) => in_parts(classifier, &batch, smaller)?,
+                    None => return Err(e.into()),
+                },
+            };
             let mut answers = probabilities.chunks_exact(classes);
             for (index, outcome) in waiting.drain(..) {
                 let outcome = outcome.and_then(|()| Prediction::new(answers.next().unwrap_or_default()));
@@ -156,6 +174,20 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// The answers to a batch, which may be empty.
+fn classified(classifier: &mut dyn Classifier, batch: &[f32]) -> Result<Vec<f32>, EngineError> {
+    if batch.is_empty() { Ok(Vec::new()) } else { classifier.classify(batch) }
+}
+
+/// The answers to a batch by batches of at most `size` images.
+fn in_parts(classifier: &mut dyn Classifier, batch: &[f32], size: usize) -> Result<Vec<f32>, EngineError> {
+    let mut answers = Vec::new();
+    for part in batch.chunks(size * classifier.spec().image_len()) {
+        answers.extend(classifier.classify(part)?);
+    }
+    Ok(answers)
 }
 
 /// The images that may be decoded now: at most `ahead` beyond those that were taken.
@@ -275,7 +307,8 @@ mod tests {
 
     fn run_fake(fake: &mut Fake, sources: &[Source], batch_size: usize) -> (Vec<Record>, Result<(), RunError>) {
         let mut records = Vec::new();
-        let result = run(sources, fake, Options { batch_size, workers: 4 }, &mut |record| {
+        let options = Options { batch_size: BatchSize::Fixed(batch_size), workers: 4 };
+        let result = run(sources, fake, options, &mut |record| {
             records.push(record);
             Ok(())
         });
@@ -328,7 +361,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sources = images(folder.path(), 200);
         let mut engine = Panics(Fake::new(None, None));
-        let options = Options { batch_size: 2, workers: 2 };
+        let options = Options { batch_size: BatchSize::Fixed(2), workers: 2 };
         let run = std::panic::AssertUnwindSafe(|| run(&sources, &mut engine, options, &mut |_| Ok(())));
         assert!(std::panic::catch_unwind(run).is_err(), "and it ends, rather than hang");
     }
@@ -338,10 +371,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sources = images(folder.path(), 50);
         let mut seen = 0;
-        let result = run(&sources, &mut Fake::new(None, None), Options { batch_size: 4, workers: 3 }, &mut |_| {
-            seen += 1;
-            if seen == 5 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
-        });
+        let result = run(
+            &sources,
+            &mut Fake::new(None, None),
+            Options { batch_size: BatchSize::Fixed(4), workers: 3 },
+            &mut |_| {
+                seen += 1;
+                if seen == 5 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+            },
+        );
         assert!(matches!(result, Err(RunError::Output(_))));
         assert_eq!(seen, 5);
     }
