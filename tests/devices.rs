@@ -362,6 +362,17 @@ mod gpu {
     }
 
     #[test]
+    fn what_fails_on_a_gpu_is_an_error() {
+        let Some(gpu) = wgpu() else { return };
+        let fails = || -> u8 { panic!("no memory\nfor that") };
+        assert_eq!(fer::device::computed(&gpu.device, fails), Err("no memory".to_string()));
+        assert_eq!(fer::device::computed(&gpu.device, || 1), Ok(1));
+        // On the CPU it is a fault of the program, and stays one.
+        let on_cpu = fer::panics::caught(|| fer::device::computed(&Device::flex(), fails));
+        assert_eq!(on_cpu, Err("no memory".to_string()));
+    }
+
+    #[test]
     fn doctor_lists_devices_that_start() {
         let Some(gpu) = wgpu() else { return };
         let findings: serde_json::Value = serde_json::from_str(&run(&["doctor", "--json"]).expect(0).stdout).unwrap();

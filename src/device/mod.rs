@@ -213,6 +213,15 @@ fn identity(_: &Device) -> Option<(String, Option<String>)> {
     None
 }
 
+/// Runs something that computes on a device. Burn tells by panics what fails on a GPU, memory that it lacks, say: they become
+/// errors. On the CPU a panic is a fault in the program, and stays one.
+///
+/// # Errors
+/// What the device's failure says of itself.
+pub fn computed<T>(device: &Device, work: impl FnOnce() -> T) -> Result<T, String> {
+    if is_cpu(device) { Ok(work()) } else { panics::caught(work) }
+}
+
 /// Whether a device is the CPU, by a backend for CPUs.
 pub fn is_cpu(device: &Device) -> bool {
     match device.as_dispatch().clone().inner() {

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Classifier, Description, EngineError};
-use crate::device::{Backend, Choice, Opened};
+use crate::device::{self, Backend, Choice, Opened};
 use crate::kernels::threads::{self, FlushToZero};
 use crate::spec::ModelSpec;
 use crate::train::step;
@@ -62,10 +62,14 @@ impl BurnClassifier {
     ) -> Result<Self, EngineError> {
         threads::start(threads);
         let opened = on.open()?;
-        let forward = (model.load)(&opened.device);
+        let forward = device::computed(&opened.device, || (model.load)(&opened.device)).map_err(failed)?;
         let description = describe(&opened, name, notes);
         Ok(Self { spec, description, device: opened.device, forward })
     }
+}
+
+fn failed(why: String) -> EngineError {
+    EngineError::Unusable(format!("the device failed: {why}"))
 }
 
 /// What a classifier on this device says of itself.
@@ -89,7 +93,7 @@ impl Classifier for BurnClassifier {
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
         let _flushed = FlushToZero::new();
         let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
-        let output = (self.forward)(Tensor::from_data(data, &self.device));
-        step::values(output).map_err(|e| EngineError::Unusable(format!("the device failed: {e}")))
+        let answer = || step::values((self.forward)(Tensor::from_data(data, &self.device)));
+        device::computed(&self.device, answer).and_then(|values| values).map_err(failed)
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 
 use super::burn::describe;
 use super::{Classifier, Description, EngineError};
-use crate::device::Choice;
+use crate::device::{self, Choice};
 use crate::kernels::threads::FlushToZero;
 use crate::model::{Network, SIDE};
 use crate::spec::{EMOTIONS, Layout, ModelSpec, OutputKind, Resize};
@@ -77,7 +77,8 @@ impl Classifier for TrainedClassifier {
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
         let _flushed = FlushToZero::new();
-        step::logits(&self.network, input, n.max(1), &self.device)
+        device::computed(&self.device, || step::logits(&self.network, input, n.max(1), &self.device))
+            .and_then(|logits| logits)
             .map_err(|e| EngineError::Unusable(format!("the device failed: {e}")))
     }
 }

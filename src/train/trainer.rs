@@ -157,6 +157,19 @@ pub struct Compute {
 /// # Errors
 /// A file can't be written or the loss is no number any more; the last checkpoint stays.
 pub fn train(
+    run: Checkpoint,
+    material: Material,
+    folder: &RunFolder,
+    compute: &Compute,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Ended, TrainError> {
+    let work = || epochs(run, material, folder, compute, observer, stop);
+    crate::device::computed(&compute.device, work).map_err(TrainError::Device)?
+}
+
+/// As [`train`], but that a GPU's failure may be a panic.
+fn epochs(
     mut run: Checkpoint,
     material: Material,
     folder: &RunFolder,
