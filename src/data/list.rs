@@ -43,13 +43,14 @@ impl List {
         self.names.contains_key(&item.relative)
     }
 
-    /// Refuses a list with names of images that the catalog has never had, as a list of another data set has.
+    /// Refuses a list with names of images that are neither in the catalog nor among the `others`, as a list of another data
+    /// set has.
     ///
     /// # Errors
     /// There are some.
-    pub fn check(&self, catalog: &Catalog) -> Result<(), DataError> {
+    pub fn check(&self, catalog: &Catalog, others: &HashSet<String>) -> Result<(), DataError> {
         let known: HashSet<&str> = catalog.items.iter().map(|item| item.relative.as_str()).collect();
-        let is_unknown = |name: &str| !known.contains(name) && !catalog.excluded.contains(name);
+        let is_unknown = |name: &str| !known.contains(name) && !others.contains(name);
         let unknown: Vec<_> = self.names.iter().filter(|(name, _)| is_unknown(name)).collect();
         match unknown.iter().min_by_key(|(_, line)| **line) {
             None => Ok(()),
@@ -77,7 +78,7 @@ impl Catalog {
     /// is taken out then.
     pub fn exclude(&mut self, list: &Path) -> Result<usize, DataError> {
         let list = List::read(list)?;
-        list.check(self)?;
+        list.check(self, &HashSet::new())?;
         self.items.retain(|item| !list.has(item));
         let count = list.names.len();
         self.excluded.extend(list.names.into_keys());

@@ -240,7 +240,7 @@ fn is_test(item: &Item) -> bool {
 }
 
 fn listed(catalog: &Catalog, list: &List) -> Result<Parts, DataError> {
-    list.check(catalog)?;
+    list.check(catalog, &catalog.excluded)?;
     Ok(Parts {
         training: indices(catalog, |item| !is_test(item) && !list.has(item)),
         validation: indices(catalog, |item| list.has(item)),

@@ -12,8 +12,8 @@ pub const MOST: usize = 4096;
 pub enum BatchSize {
     /// So many.
     Fixed(usize),
-    /// Twice as many as long as that makes it a tenth faster, up to [`GROWN`]: what a GPU needs to be busy depends on the
-    /// GPU and on the model.
+    /// 64, then twice as many as long as that makes it a tenth faster, up to 1,024 or to 32 MiB of images: what a GPU needs to
+    /// be busy depends on the GPU and on the model.
     Growing,
 }
 
