@@ -6,6 +6,7 @@
 //! | pixels → tensor | [`preprocess`], by the model's [`spec`] |
 //! | the ONNX file | [`onnx`] |
 //! | tensor → probabilities | [`engine`]: ONNX Runtime (its library: [`runtime`]), compiled-in code or a trained network on Burn |
+//! | probabilities → confidences that mean something | [`calibration`] |
 //! | many images, in order, in bounded memory | [`pipeline`] |
 //! | records for people and programs | [`report`] |
 //! | two engines, or an engine and Keras, compared | [`parity`] |
@@ -28,6 +29,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod augment;
+pub mod calibration;
 pub mod convert;
 pub mod data;
 pub mod device;

@@ -14,12 +14,14 @@
 //! | `fer.mean`, `fer.std` | JSON array a channel: `(scaled − mean) / std` | 0 and 1 |
 //! | `fer.resize` | `nearest` or `antialias` | `nearest`, as Keras |
 //! | `fer.output` | `probabilities` or `logits` | from the last operator |
-//! | `fer.temperature` | what logits are divided by before the softmax | 1 |
+//! | `fer.temperature`, `fer.exponent` | how confidences are made of logits, see [`Calibration`] | 1; 1 too for the exponent of a file whose temperature is overridden |
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::calibration::{Calibration, EXPONENTS, TEMPERATURES};
 use crate::onnx::{Header, Port};
 
 /// The seven classes of FER-2013 in the order of the notebook (sorted folder names).
@@ -27,9 +29,6 @@ pub const EMOTIONS: [&str; 7] = ["angry", "disgust", "fear", "happy", "neutral",
 
 /// Images wider or higher than this are not what a classifier's input is made of: a file that says so is refused.
 const MAX_INPUT_SIDE: usize = 4096;
-
-/// Temperatures out of this range make all answers alike, or all of them certain.
-pub const TEMPERATURES: std::ops::RangeInclusive<f32> = 0.05..=20.0;
 
 /// The most values of a batch that a file may fix: 1 GiB of float32.
 const MAX_BATCH_LEN: usize = 1 << 28;
@@ -112,9 +111,8 @@ pub struct ModelSpec {
     pub resize: Resize,
     /// What the output values are.
     pub output: OutputKind,
-    /// What the logits are divided by before the softmax, so that confidences are shares of right answers (Guo et al. 2017):
-    /// above 1 for a model that is too sure, below 1 for one that is not sure enough. It changes no view's label.
-    pub temperature: f32,
+    /// How confidences are made of the logits, so that they are shares of right answers. It changes no view's label.
+    pub calibration: Calibration,
     /// The number of images that the model takes at once, if the file fixes it.
     pub fixed_batch: Option<usize>,
     /// What the file did not say, so that it was taken from its shapes or by default; each a phrase for the user.
@@ -149,8 +147,8 @@ impl ModelSpec {
 }
 
 /// The names of the metadata, without `fer.`.
-const KEYS: [&str; 10] =
-    ["labels", "layout", "size", "channels", "scale", "mean", "std", "resize", "output", "temperature"];
+const KEYS: [&str; 11] =
+    ["labels", "layout", "size", "channels", "scale", "mean", "std", "resize", "output", "temperature", "exponent"];
 
 /// Reads one `KEY=VALUE` of the user's metadata.
 ///
@@ -217,7 +215,7 @@ impl Resolver<'_> {
             std: self.per_channel("std", channels)?,
             resize: self.resize()?,
             output: self.output_kind()?,
-            temperature: self.temperature()?,
+            calibration: self.calibration()?,
             fixed_batch: dims[0],
             assumed: self.assumed,
         })
@@ -369,16 +367,19 @@ impl Resolver<'_> {
         }))
     }
 
-    fn temperature(&self) -> Result<f32, String> {
-        let Some(text) = self.meta("temperature") else { return Ok(1.0) };
-        match text.parse::<f32>() {
-            Ok(t) if TEMPERATURES.contains(&t) => Ok(t),
-            _ => Err(format!(
-                "its metadata 'temperature' is '{text}'; it should be a number from {} to {}",
-                TEMPERATURES.start(),
-                TEMPERATURES.end()
-            )),
-        }
+    fn calibration(&self) -> Result<Calibration, String> {
+        let number = |key: &str, range: RangeInclusive<f32>| match self.meta(key) {
+            None => Ok(1.0),
+            Some(text) => text.parse::<f32>().ok().filter(|v| range.contains(v)).ok_or_else(|| {
+                let (start, end) = (range.start(), range.end());
+                format!("its metadata '{key}' is '{text}'; it should be a number from {start} to {end}")
+            }),
+        };
+        let temperature = number("temperature", TEMPERATURES)?;
+        // The file's exponent belongs to the file's temperature.
+        let alone = self.overrides.contains_key("temperature") && !self.overrides.contains_key("exponent");
+        let exponent = if alone { 1.0 } else { number("exponent", EXPONENTS)? };
+        Ok(Calibration { temperature, exponent })
     }
 
     fn output_kind(&mut self) -> Result<OutputKind, String> {

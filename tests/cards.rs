@@ -20,15 +20,16 @@ fn cards() -> Vec<(String, String)> {
 }
 
 #[test]
-fn cards_name_size_and_temperature_of_their_files() {
+fn cards_name_size_and_calibration_of_their_files() {
     let mut wrong = Vec::new();
     for (name, card) in cards() {
         let path = common::root().join("models").join(&name).with_extension("onnx");
         let size = format!("{:.1} MB", path.metadata().unwrap().len() as f64 / 1e6);
         let metadata = OnnxModel::read(&path).unwrap().header.metadata;
-        let temperature = metadata.get("fer.temperature").map(|t| format!("at temperature {t}"));
-        if name == "fer" && temperature.is_none() {
-            wrong.push("models/fer.onnx has no temperature".into());
+        let numbers = metadata.get("fer.temperature").zip(metadata.get("fer.exponent"));
+        let calibration = numbers.map(|(t, e)| format!("at temperature {t} and exponent {e}"));
+        if name == "fer" && calibration.is_none() {
+            wrong.push("models/fer.onnx has no calibration".into());
         }
         let pictures =
             card.split("](").skip(1).filter_map(|link| link.split(')').next()).filter(|l| l.ends_with(".png"));
@@ -38,7 +39,7 @@ fn cards_name_size_and_temperature_of_their_files() {
         if card.contains("@@") {
             wrong.push(format!("models/{name}.md has a place that was not filled in"));
         }
-        for claim in [Some(size), temperature].into_iter().flatten() {
+        for claim in [Some(size), calibration].into_iter().flatten() {
             if !card.contains(&claim) {
                 wrong.push(format!("models/{name}.md does not say {claim}"));
             }

@@ -37,7 +37,7 @@ fn spec(resize: Resize, channels: usize) -> ModelSpec {
         std: Vec::new(),
         resize,
         output: OutputKind::Probabilities,
-        temperature: 1.0,
+        calibration: Default::default(),
         fixed_batch: None,
         assumed: Vec::new(),
     }

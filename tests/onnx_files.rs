@@ -4,6 +4,7 @@ mod common;
 
 use common::Dim::{N, Open};
 use common::{ModelBuilder, all_right, linear, run};
+use fer::calibration::Calibration;
 use fer::onnx::{OnnxModel, read_header};
 use fer::spec::{Layout, ModelSpec, OutputKind, Resize, parse_override};
 
@@ -25,19 +26,24 @@ fn metadata_counts_before_shapes_and_the_user_before_metadata() {
         .meta("fer.std", "[2]")
         .meta("fer.resize", "antialias")
         .meta("fer.output", "logits")
-        .meta("fer.temperature", "1.5");
+        .meta("fer.temperature", "1.5")
+        .meta("fer.exponent", "1.25");
     let spec = spec_of(&model, &[]).unwrap();
     assert_eq!(spec.labels.join(""), "abcdefg");
     assert_eq!((spec.layout, spec.width, spec.height, spec.channels), (Layout::Nhwc, 2, 2, 1));
     assert_eq!((spec.scale, spec.mean.as_slice(), spec.std.as_slice()), (0.5, &[0.25][..], &[2.0][..]));
     assert_eq!((spec.resize, spec.output, spec.fixed_batch), (Resize::Antialias, OutputKind::Logits, None));
-    assert_eq!(spec.temperature, 1.5);
+    assert_eq!(spec.calibration, Calibration { temperature: 1.5, exponent: 1.25 });
     assert_eq!(spec.assumed, Vec::<String>::new());
 
     let spec =
         spec_of(&model, &["scale=1", "fer.output=probabilities", "temperature=1", "labels=t,u,v,w,x,y,z"]).unwrap();
     assert_eq!((spec.scale, spec.output, spec.labels[0].as_str()), (1.0, OutputKind::Probabilities, "t"));
-    assert_eq!(spec.temperature, 1.0);
+    // The exponent goes with the temperature.
+    assert_eq!(spec.calibration, Calibration::NONE);
+    let calibration = |overrides: &[&str]| spec_of(&model, overrides).unwrap().calibration;
+    assert_eq!(calibration(&["temperature=2", "exponent=0.5"]), Calibration { temperature: 2.0, exponent: 0.5 });
+    assert_eq!(calibration(&["exponent=0.5"]), Calibration { temperature: 1.5, exponent: 0.5 });
 }
 
 #[test]
@@ -114,6 +120,8 @@ fn models_that_can_not_be_fed_are_refused() {
         (good(), &["temperature=0"], "from 0.05 to 20"),
         (good(), &["temperature=NaN"], "from 0.05 to 20"),
         (good(), &["temperature=warm"], "'warm'"),
+        (good(), &["exponent=0.4"], "from 0.5 to 3"),
+        (good(), &["exponent=inf"], "from 0.5 to 3"),
         (good(), &["size=3x2"], "3x2"),
         (good(), &["size=big"], "48x48"),
         (good(), &["channels=3"], "3 channels"),

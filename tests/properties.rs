@@ -47,7 +47,7 @@ fn spec_for(width: usize, height: usize, channels: usize, layout: Layout, resize
         std: Vec::new(),
         resize,
         output: fer::spec::OutputKind::Logits,
-        temperature: 1.0,
+        calibration: Default::default(),
         fixed_batch: None,
         assumed: Vec::new(),
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use common::Dim::{N, Open};
 use common::{Run, all_right, fer, keras, linear, ort, run, run_without_ort};
+use fer::calibration::EXPONENTS;
 use fer::data::{Catalog, Dataset};
 use fer::engine::{EngineChoice, LoadOptions};
 use fer::model::{Architecture, load_onnx};
@@ -332,7 +333,7 @@ fn a_network_learns_from_another_what_the_labels_do_not_say() {
 }
 
 #[test]
-fn an_export_fits_no_temperature_to_images_that_may_have_been_trained_on() {
+fn an_export_fits_no_calibration_to_images_that_may_have_been_trained_on() {
     let folder = tempfile::tempdir().unwrap();
     let (out, copy) = (folder.path().join("run"), folder.path().join("faces"));
     run(&["data", "synth", text(&copy), "--count", "280"]).expect(0);
@@ -343,7 +344,9 @@ fn an_export_fits_no_temperature_to_images_that_may_have_been_trained_on() {
     let exported = run(&["export", "--onnx", "--run", text(&out)]).expect(0);
     assert!(exported.stderr.contains("not those that the run was trained"), "{}", exported.stderr);
     let header = fer::onnx::OnnxModel::read(&out.join("model.onnx")).unwrap().header;
-    assert_eq!(header.metadata.get("fer.temperature"), None);
+    for key in ["fer.temperature", "fer.exponent"] {
+        assert_eq!(header.metadata.get(key), None, "{key}");
+    }
 }
 
 #[test]
@@ -590,33 +593,35 @@ fn a_preview_shows_what_training_sees() {
 }
 
 #[test]
-fn an_exported_file_names_the_temperature_that_suits_the_validation_images() {
+fn an_exported_file_names_the_calibration_that_suits_the_validation_images() {
     let folder = tempfile::tempdir().unwrap();
     let (out, data) = (folder.path().join("run"), text(&data().large));
     let args = ["train", "-q", "--preset", "tiny", "--epochs", "1", "--split", "fold:1/4", "--data", data];
     run(&[&args[..], &["--out", text(&out)]].concat()).expect(0);
     let exported = run(&["export", "--onnx", "--run", text(&out)]).expect(0);
-    let told = exported.stderr.split("temperature ").nth(1).and_then(|t| t.split(',').next()).unwrap_or_default();
-    let temperature: f32 = told.parse().unwrap_or_else(|_| panic!("{}", exported.stderr));
-    assert!(exported.stderr.contains("fitted on 280 validation images"), "{}", exported.stderr);
     let model = out.join("model.onnx");
     let header = fer::onnx::OnnxModel::read(&model).unwrap().header;
-    assert_eq!(header.metadata["fer.temperature"].parse(), Ok(temperature));
+    let [temperature, exponent] =
+        ["temperature", "exponent"].map(|key| header.metadata[&format!("fer.{key}")].parse::<f32>().unwrap());
+    let told = format!("temperature {temperature} and exponent {exponent}, fitted on 280 validation images");
+    assert!(exported.stderr.contains(&told), "{}", exported.stderr);
     if ort().is_none() {
         return;
     }
-    // On the images that it was fitted on, no other temperature is better; and no temperature changes a label.
+    // On the images that it was fitted on, no other calibration is better; and none changes a label.
     let figures = |meta: &[&str]| -> Value {
         let part =
             ["eval", "-q", "--model", text(&model), "--data", data, "--split", "fold:1/4", "--part", "validation"];
         serde_json::from_str(&run(&[&part[..], meta, &["--format", "json"]].concat()).expect(0).stdout).unwrap()
     };
     let named = figures(&[]);
-    for other in [temperature * 0.95, temperature * 1.05, 1.0] {
-        let figures = figures(&["--meta", &format!("temperature={other}")]);
-        assert_eq!(figures["confusion"], named["confusion"], "{other}");
+    for (t, e) in [(0.95, 1.0), (1.05, 1.0), (1.0, 0.95), (1.0, 1.05), (1.0 / temperature, 1.0 / exponent)] {
+        let bent = (exponent * e).clamp(*EXPONENTS.start(), *EXPONENTS.end());
+        let other = [format!("temperature={}", temperature * t), format!("exponent={bent}")];
+        let figures = figures(&["--meta", &other[0], "--meta", &other[1]]);
+        assert_eq!(figures["confusion"], named["confusion"], "{other:?}");
         let gained = figures["loss"].as_f64().unwrap() - named["loss"].as_f64().unwrap();
-        assert!(gained > -1e-6, "{other}: {gained}");
+        assert!(gained > -1e-6, "{other:?}: {gained}");
     }
 }
 

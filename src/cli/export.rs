@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use fer::calibration::MIN_IMAGES;
 use fer::data::Dataset;
-use fer::eval::calibration::MIN_IMAGES;
 use fer::model::SIDE;
 use fer::runtime::Host;
 use fer::train::checkpoint::Trained;
@@ -64,8 +64,8 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         Ok(images) => (images, None),
         Err(e) => (Dataset::default(), Some(e)),
     };
-    let temperature = export::fit_temperature(&trained.network, &validation, &device);
-    let onnx = export::to_onnx(&trained, temperature, &device)?;
+    let calibration = export::calibrate(&trained.network, &validation, &device);
+    let onnx = export::to_onnx(&trained, calibration, &device)?;
     let write = || format!("can't write {}", target.display());
     let file = files::temporary(&target).with_context(write)?;
     file.as_file().write_all(&onnx).with_context(write)?;
@@ -74,15 +74,15 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     if !args.quiet {
         if let Some(e) = missing {
             super::say(format_args!(
-                "no validation image was compared and no temperature fitted: {}",
+                "no validation image was compared and no calibration fitted: {}",
                 super::one_line(&e)
             ));
         } else {
             let images = validation.labels.len();
-            match temperature {
-                Some(t) => super::say(format_args!("temperature {t}, fitted on {images} validation images")),
+            match calibration {
+                Some(found) => super::say(format_args!("{found}, fitted on {images} validation images")),
                 None => super::say(format_args!(
-                    "no temperature: it takes {MIN_IMAGES} validation images, some of them answered wrong; there are {images}"
+                    "no calibration: it takes {MIN_IMAGES} validation images, some of them answered wrong; there are {images}"
                 )),
             }
         }

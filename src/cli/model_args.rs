@@ -74,7 +74,7 @@ pub struct ModelArgs {
     pub on: EngineArgs,
 
     /// What the model's file does not say, or says wrongly: labels, layout, size, channels, scale, mean, std, resize,
-    /// output, temperature (repeatable).
+    /// output, temperature, exponent (repeatable).
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     pub meta: Vec<(String, String)>,
 }

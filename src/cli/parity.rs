@@ -315,7 +315,7 @@ impl Target {
             threads: args.threads,
             ort_lib: args.ort_lib.clone(),
         };
-        // A temperature is no matter of who computes: it is applied to any engine's answers.
+        // A calibration is no matter of who computes: it is applied to any engine's answers.
         LoadOptions { model: Some(model.to_string()), engine, uncalibrated: true, ..on.options() }
     }
 }

@@ -12,6 +12,7 @@ use super::burn::{self, BuiltinModel};
 use super::ort::library::{self, Library};
 use super::ort::{self, ModelSource, Provider, ProviderOptions};
 use super::{Classifier, EngineError, trained};
+use crate::calibration::Calibration;
 use crate::device::Choice;
 use crate::kernels::threads;
 use crate::onnx::{self, OnnxModel};
@@ -73,7 +74,7 @@ pub struct LoadOptions {
     pub ort_lib: Option<PathBuf>,
     /// Metadata given by the user, by key without `fer.`.
     pub meta: BTreeMap<String, String>,
-    /// The network's own probabilities, without the temperature that its file names.
+    /// The network's own probabilities, without the calibration that its file names.
     pub uncalibrated: bool,
 }
 
@@ -206,7 +207,7 @@ fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
     };
     let mut spec = ModelSpec::resolve(&header, &options.meta, &name)?;
     if options.uncalibrated {
-        spec.temperature = 1.0;
+        spec.calibration = Calibration::NONE;
     }
     if !spec.assumed.is_empty() {
         notes.push(format!("assumed, as the file does not say: {}", spec.assumed.join("; ")));

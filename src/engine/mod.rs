@@ -12,6 +12,7 @@ pub mod trained;
 
 pub use load::{EngineChoice, LoadOptions, load};
 
+use crate::calibration::Calibration;
 use crate::onnx::OnnxError;
 use crate::spec::{ModelSpec, OutputKind, SpecError};
 
@@ -66,7 +67,7 @@ pub trait Classifier: Send {
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError>;
 
     /// Probabilities of a batch of any size: `input` holds `n × image_len` values; the result `[n, classes]`, each row
-    /// summing to 1, at the temperature of the model's spec.
+    /// summing to 1, calibrated as the model's spec says.
     ///
     /// # Errors
     /// The engine failed or answered with another number of values.
@@ -96,23 +97,22 @@ pub trait Classifier: Send {
                 n * classes
             )));
         }
-        let ModelSpec { output: kind, temperature, .. } = *self.spec();
-        output.chunks_exact_mut(classes).for_each(|row| probabilities(row, kind, temperature));
+        let ModelSpec { output: kind, calibration, .. } = *self.spec();
+        output.chunks_exact_mut(classes).for_each(|row| probabilities(row, kind, calibration));
         Ok(output)
     }
 }
 
-/// Makes probabilities at a temperature of a model's raw output, in place.
-fn probabilities(row: &mut [f32], kind: OutputKind, temperature: f32) {
+/// Makes calibrated probabilities of a model's raw output, in place.
+fn probabilities(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
     match kind {
-        OutputKind::Probabilities if temperature == 1.0 => return,
-        // Logits, but for a constant that the softmax takes off again.
+        OutputKind::Probabilities if calibration == Calibration::NONE => return,
+        // Logits, but for a constant that the calibration takes off again.
         // Rounding may have left less than zero.
-        OutputKind::Probabilities => {
-            row.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }.ln() / temperature)
-        }
-        OutputKind::Logits => row.iter_mut().for_each(|v| *v /= temperature),
+        OutputKind::Probabilities => row.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }.ln()),
+        OutputKind::Logits => {}
     }
+    calibration.apply(row);
     softmax(row);
 }
 
@@ -129,32 +129,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_temperature_means_the_same_for_logits_and_probabilities() {
+    fn a_calibration_means_the_same_for_logits_and_probabilities() {
         let logits = [2.0f32, -1.0, 0.5, -30.0];
-        let at = |kind, mut row: [f32; 4], temperature| {
-            probabilities(&mut row, kind, temperature);
+        let at = |kind, mut row: [f32; 4], temperature, exponent| {
+            probabilities(&mut row, kind, Calibration { temperature, exponent });
             row
         };
-        let plain = at(OutputKind::Logits, logits, 1.0);
-        assert_eq!(at(OutputKind::Probabilities, plain, 1.0), plain, "a temperature of 1 changes nothing");
+        let plain = at(OutputKind::Logits, logits, 1.0, 1.0);
+        assert_eq!(at(OutputKind::Probabilities, plain, 1.0, 1.0), plain, "none changes nothing");
         for temperature in [0.05, 0.7, 3.0, 20.0] {
-            let [a, b] =
-                [at(OutputKind::Logits, logits, temperature), at(OutputKind::Probabilities, plain, temperature)];
-            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{temperature}: {a:?} {b:?}");
-            assert!((b.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{temperature}: {b:?}");
+            for exponent in [0.5, 1.0, 1.7] {
+                let [a, b] = [(OutputKind::Logits, logits), (OutputKind::Probabilities, plain)]
+                    .map(|(kind, row)| at(kind, row, temperature, exponent));
+                let what = format!("{temperature} {exponent}: {a:?} {b:?}");
+                assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{what}");
+                assert!((b.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{what}");
+            }
         }
         // exp(2/2) / (exp(2/2) + exp(-1/2) + exp(0.5/2) + exp(-15))
-        assert!((at(OutputKind::Logits, logits, 2.0)[0] - 0.589_797).abs() < 1e-5);
-        assert_eq!(
-            at(OutputKind::Probabilities, [1.0, 0.0, 0.0, 0.0], 2.0),
-            [1.0, 0.0, 0.0, 0.0],
-            "certain stays certain"
-        );
-        assert_eq!(
-            at(OutputKind::Probabilities, [1.0, -1e-9, 0.0, 0.0], 2.0),
-            [1.0, 0.0, 0.0, 0.0],
-            "rounding below zero"
-        );
-        assert!(at(OutputKind::Probabilities, [f32::NAN, 0.5, 0.5, 0.0], 2.0)[0].is_nan(), "no number stays none");
+        assert!((at(OutputKind::Logits, logits, 2.0, 1.0)[0] - 0.589_797).abs() < 1e-5);
+        // 1 / (1 + exp(-(3/2)²) + exp(-(1.5/2)²) + exp(-16²))
+        assert!((at(OutputKind::Logits, logits, 2.0, 2.0)[0] - 0.596_950).abs() < 1e-5);
+        let kind = OutputKind::Probabilities;
+        let sure = [1.0, 0.0, 0.0, 0.0];
+        assert_eq!(at(kind, sure, 2.0, 1.5), sure, "certain stays certain");
+        assert_eq!(at(kind, [1.0, -1e-9, 0.0, 0.0], 2.0, 1.5), sure, "rounding below zero");
+        assert!(at(kind, [f32::NAN, 0.5, 0.5, 0.0], 2.0, 1.5)[0].is_nan(), "no number stays none");
     }
 }

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 
 use super::burn::describe;
 use super::{Classifier, Description, EngineError};
+use crate::calibration::Calibration;
 use crate::device::{self, Choice};
 use crate::kernels::threads::FlushToZero;
 use crate::model::{Network, SIDE};
@@ -32,7 +33,7 @@ pub fn spec() -> ModelSpec {
         std: Vec::new(),
         resize: Resize::Nearest,
         output: OutputKind::Logits,
-        temperature: 1.0,
+        calibration: Calibration::NONE,
         fixed_batch: None,
         assumed: Vec::new(),
     }

@@ -1,8 +1,6 @@
-//! How good a model is: the figures ([`metrics`]), the temperature of its confidences ([`calibration`]), their report
-//! ([`report`]), the views of an image that are asked for one answer ([`views`]), and a classifier's answers to a data set
+//! How good a model is: the figures ([`metrics`]), their report ([`report`]), the views of an image that are asked for one answer ([`views`]), and a classifier's answers to a data set
 //! ([`answer`]).
 
-pub mod calibration;
 pub mod metrics;
 pub mod report;
 mod run;

@@ -13,8 +13,8 @@ use burn::tensor::{Device, Tensor};
 use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
 use serde_json::json;
 
+use crate::calibration::{self, Calibration};
 use crate::data::Dataset;
-use crate::eval::calibration::temperature;
 use crate::model::{Network, SIDE};
 use crate::spec::{EMOTIONS, OutputKind, Resize};
 use crate::train::batch::SCALE;
@@ -26,21 +26,20 @@ use crate::train::step::logits;
 #[error("{0}")]
 pub struct ExportError(pub String);
 
-/// The temperature that suits a network on labelled images, see [`crate::eval::calibration`]; `None` where they can't tell it.
-pub fn fit_temperature(network: &Network, images: &Dataset, device: &Device) -> Option<f32> {
+/// The calibration that suits a network on labelled images, see [`calibration::fit`]; `None` where they can't tell it.
+pub fn calibrate(network: &Network, images: &Dataset, device: &Device) -> Option<Calibration> {
     let pixels: Vec<f32> = images.pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
     let logits = logits(network, &pixels, 64, device).ok()?;
-    // More than four digits no number of images can tell.
-    temperature(&logits, &images.labels).map(|t| (t * 1e4).round() / 1e4)
+    calibration::fit(&logits, &images.labels)
 }
 
 /// The ONNX file of a trained network, in memory: `input` `[N, 1, 48, 48]` (0..1) → `probabilities`
-/// `[N, 7]`, opset 18, with the metadata that [`crate::spec`] reads and what is known of the training. A `temperature`, fitted on
+/// `[N, 7]`, opset 18, with the metadata that [`crate::spec`] reads and what is known of the training. A `calibration`, fitted on
 /// the validation images, is written down for who reads the file; its probabilities stay the network's own.
 ///
 /// # Errors
 /// `burn-onnx` can't lower the network, or wrote what can't be finished.
-pub fn to_onnx(trained: &Trained, temperature: Option<f32>, device: &Device) -> Result<Vec<u8>, ExportError> {
+pub fn to_onnx(trained: &Trained, calibration: Option<Calibration>, device: &Device) -> Result<Vec<u8>, ExportError> {
     // The exporter leaves the running statistics of what it was given on its own device: it gets a copy that shares none.
     let network = crate::train::step::frozen(&trained.network);
     let images = |n: usize| Tensor::<4>::zeros([n, 1, SIDE, SIDE], device);
@@ -49,10 +48,10 @@ pub fn to_onnx(trained: &Trained, temperature: Option<f32>, device: &Device) -> 
         .export_dynamic(&network, images(2), images(3), &[InputSpec::new(axes)], |n: &Network, x| n.forward(x))
         .map_err(|e| ExportError(format!("burn-onnx can't export this network: {e}")))?;
     let name = trained.config.architecture.to_string();
-    finish::finish(exported.as_bytes(), &name, &metadata(trained, temperature)).map_err(ExportError)
+    finish::finish(exported.as_bytes(), &name, &metadata(trained, calibration)).map_err(ExportError)
 }
 
-fn metadata(trained: &Trained, temperature: Option<f32>) -> BTreeMap<String, String> {
+fn metadata(trained: &Trained, calibration: Option<Calibration>) -> BTreeMap<String, String> {
     let (config, state) = (&trained.config, &trained.state);
     let mut rows = vec![
         ("labels", json!(EMOTIONS).to_string()),
@@ -76,8 +75,9 @@ fn metadata(trained: &Trained, temperature: Option<f32>) -> BTreeMap<String, Str
         rows.push(("validation.accuracy", format!("{:.6}", line.accuracy)));
         rows.push(("validation.images", state.data.validation.to_string()));
     }
-    if let Some(temperature) = temperature {
+    if let Some(Calibration { temperature, exponent }) = calibration {
         rows.push(("temperature", temperature.to_string()));
+        rows.push(("exponent", exponent.to_string()));
     }
     rows.into_iter().map(|(key, value)| (format!("fer.{key}"), value)).collect()
 }

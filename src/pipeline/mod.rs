@@ -262,7 +262,7 @@ mod tests {
                 std: Vec::new(),
                 resize: Resize::Nearest,
                 output: OutputKind::Probabilities,
-                temperature: 1.0,
+                calibration: crate::calibration::Calibration::NONE,
                 fixed_batch,
                 assumed: Vec::new(),
             };
