@@ -13,15 +13,20 @@ pub const EXPONENTS: RangeInclusive<f32> = 0.5..=3.0;
 /// Fewer images than this say too little of a calibration.
 pub const MIN_IMAGES: usize = 200;
 
+/// What an exponent has to add to the logarithm of the likelihood: chance alone adds more one time in twenty (half of the χ²
+/// distribution's 95 % quantile for one number; Wilks 1938).
+const MIN_GAIN: f64 = 1.92;
+
 /// How probabilities are made of logits z: `softmax(−((max z − z) / T)^γ)`.
 ///
 /// With an exponent γ of 1 it is temperature scaling, `softmax(z / T)` (Guo, Pleiss, Sun & Weinberger, "On Calibration of Modern
 /// Neural Networks", ICML 2017). An exponent above 1 draws sure answers further from unsure ones, which trainings with label smoothing
 /// and mixup have pushed together. As any function of the distance from the highest logit that rises (Rahimi et al.,
-/// "Intra Order-Preserving Functions for Calibration of Multi-Class Neural Networks", NeurIPS 2020), it keeps the order of the classes.
+/// "Intra Order-Preserving Functions for Calibration of Multi-Class Neural Networks", NeurIPS 2020), it leaves the highest the highest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
-    /// T, one of [`TEMPERATURES`]: above 1 for a model that is too sure, below 1 for one that is not sure enough.
+    /// T, one of [`TEMPERATURES`]: the distance that counts as 1. Where γ is 1, above 1 for a model that is too sure, and below 1 for one
+    /// that is not sure enough.
     pub temperature: f32,
     /// γ, one of [`EXPONENTS`].
     pub exponent: f32,
@@ -34,7 +39,11 @@ impl Calibration {
     /// Makes of logits those whose softmax is the calibrated probabilities, in place: 0 for the highest, the others below.
     pub fn apply(self, logits: &mut [f32]) {
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        logits.iter_mut().for_each(|v| *v = -((max - *v) / self.temperature).powf(self.exponent));
+        for v in logits {
+            let distance = ((max - *v) / self.temperature).powf(self.exponent);
+            // A softmax takes what is nearer for the highest itself.
+            *v = if *v < max { -distance.max(f32::EPSILON) } else { -distance };
+        }
     }
 }
 
@@ -50,8 +59,9 @@ impl fmt::Display for Calibration {
     }
 }
 
-/// The calibration that gives the labels the highest likelihood; `None` for fewer than [`MIN_IMAGES`] images, or where no
-/// temperature of [`TEMPERATURES`] does: all answers are right, or tell nothing, or are no numbers.
+/// The calibration that gives the labels the highest likelihood, with an exponent of 1 where another is not clearly likelier; `None` for
+/// fewer than [`MIN_IMAGES`] images, or where with that exponent no temperature of [`TEMPERATURES`] is the best: all answers are
+/// right, or tell nothing, or are no numbers.
 ///
 /// `logits`: a row of one value a class for each of `labels`. For an exponent the likelihood is concave in `T^-γ`, and the
 /// zero of its slope is found by halving; the exponent is found by golden sections.
@@ -78,7 +88,7 @@ pub fn fit(logits: &[f32], labels: &[u8]) -> Option<Calibration> {
         }
     }
     let exponent = (low + high) / 2.0;
-    let bent = Likelihood::new(logits, labels, exponent).highest().filter(|bent| bent.0 > plain.0);
+    let bent = Likelihood::new(logits, labels, exponent).highest().filter(|bent| bent.0 > plain.0 + MIN_GAIN);
     let (exponent, (_, temperature)) = bent.map_or((1.0, plain), |bent| (exponent, bent));
     // More digits no number of images can tell.
     let rounded = |v: f64| ((v * 1e4).round() / 1e4) as f32;
@@ -126,7 +136,7 @@ impl Likelihood {
         if !(self.at(low).1 > 0.0 && self.at(high).1 < 0.0) {
             return None;
         }
-        for _ in 0..60 {
+        for _ in 0..50 {
             let middle = (low + high) / 2.0;
             if self.at(middle).1 > 0.0 {
                 low = middle;
@@ -181,6 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn few_images_that_no_exponent_suits_clearly_better_have_none() {
+        let (logits, labels) = drawn(1_000, Calibration { temperature: 1.3, exponent: 1.0 });
+        let found = fit(&logits, &labels).expect("there are enough");
+        assert_eq!(found.exponent, 1.0);
+        assert!((found.temperature / 1.3 - 1.0).abs() < 0.1, "{found}");
+    }
+
+    #[test]
+    fn what_would_lie_out_of_range_ends_at_its_edge() {
+        for (drawn_by, edge) in [(6.0, *EXPONENTS.end()), (0.2, *EXPONENTS.start())] {
+            let (logits, labels) = drawn(4_000, Calibration { temperature: 1.5, exponent: drawn_by });
+            let found = fit(&logits, &labels).expect("there are enough");
+            assert!(EXPONENTS.contains(&found.exponent) && (found.exponent - edge).abs() < 1e-3, "{drawn_by}: {found}");
+            assert!(TEMPERATURES.contains(&found.temperature), "{drawn_by}: {found}");
+        }
+    }
+
+    #[test]
     fn no_calibration_near_the_one_that_was_fitted_is_likelier() {
         let (logits, labels) = drawn(2_000, Calibration { temperature: 1.4, exponent: 1.6 });
         let loss = |calibration: Calibration| -> f64 {
@@ -202,14 +230,16 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_classes_stays() {
+    fn the_label_and_the_order_of_the_classes_stay() {
         let logits = [2.0f32, -1.0, 0.5, -30.0, 1.99];
         for temperature in [0.05, 0.7, 20.0] {
             for exponent in [0.5, 1.0, 3.0] {
                 let mut row = logits;
                 Calibration { temperature, exponent }.apply(&mut row);
-                assert_eq!(row[0], 0.0);
-                assert!(row[4] < row[0] && row[2] < row[4] && row[1] < row[2] && row[3] < row[1], "{row:?}");
+                softmax(&mut row);
+                let what = format!("temperature {temperature}, exponent {exponent}: {row:?}");
+                assert!(row[0] > row[4], "the highest stays alone: {what}");
+                assert!(row[4] >= row[2] && row[2] >= row[1] && row[1] >= row[3], "{what}");
             }
         }
     }

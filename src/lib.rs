@@ -6,7 +6,7 @@
 //! | pixels → tensor | [`preprocess`], by the model's [`spec`] |
 //! | the ONNX file | [`onnx`] |
 //! | tensor → probabilities | [`engine`]: ONNX Runtime (its library: [`runtime`]), compiled-in code or a trained network on Burn |
-//! | probabilities → confidences that mean something | [`calibration`] |
+//! | logits → confidences that mean something | [`calibration`] |
 //! | many images, in order, in bounded memory | [`pipeline`] |
 //! | records for people and programs | [`report`] |
 //! | two engines, or an engine and Keras, compared | [`parity`] |

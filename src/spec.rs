@@ -14,7 +14,7 @@
 //! | `fer.mean`, `fer.std` | JSON array a channel: `(scaled − mean) / std` | 0 and 1 |
 //! | `fer.resize` | `nearest` or `antialias` | `nearest`, as Keras |
 //! | `fer.output` | `probabilities` or `logits` | from the last operator |
-//! | `fer.temperature`, `fer.exponent` | how confidences are made of logits, see [`Calibration`] | 1; 1 too for the exponent of a file whose temperature is overridden |
+//! | `fer.temperature`, `fer.exponent` | how confidences are made of logits, see [`Calibration`] | 1 each; overriding one overrides both |
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -368,18 +368,19 @@ impl Resolver<'_> {
     }
 
     fn calibration(&self) -> Result<Calibration, String> {
-        let number = |key: &str, range: RangeInclusive<f32>| match self.meta(key) {
-            None => Ok(1.0),
-            Some(text) => text.parse::<f32>().ok().filter(|v| range.contains(v)).ok_or_else(|| {
-                let (start, end) = (range.start(), range.end());
-                format!("its metadata '{key}' is '{text}'; it should be a number from {start} to {end}")
-            }),
+        // The file's two numbers belong together: who gives one gives both.
+        let overridden = ["temperature", "exponent"].iter().any(|key| self.overrides.contains_key(*key));
+        let number = |key: &str, range: RangeInclusive<f32>| {
+            let given = if overridden { self.overrides.get(key).map(String::as_str) } else { self.meta(key) };
+            match given {
+                None => Ok(1.0),
+                Some(text) => text.parse::<f32>().ok().filter(|v| range.contains(v)).ok_or_else(|| {
+                    let (start, end) = (range.start(), range.end());
+                    format!("its metadata '{key}' is '{text}'; it should be a number from {start} to {end}")
+                }),
+            }
         };
-        let temperature = number("temperature", TEMPERATURES)?;
-        // The file's exponent belongs to the file's temperature.
-        let alone = self.overrides.contains_key("temperature") && !self.overrides.contains_key("exponent");
-        let exponent = if alone { 1.0 } else { number("exponent", EXPONENTS)? };
-        Ok(Calibration { temperature, exponent })
+        Ok(Calibration { temperature: number("temperature", TEMPERATURES)?, exponent: number("exponent", EXPONENTS)? })
     }
 
     fn output_kind(&mut self) -> Result<OutputKind, String> {

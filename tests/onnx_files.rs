@@ -39,11 +39,11 @@ fn metadata_counts_before_shapes_and_the_user_before_metadata() {
     let spec =
         spec_of(&model, &["scale=1", "fer.output=probabilities", "temperature=1", "labels=t,u,v,w,x,y,z"]).unwrap();
     assert_eq!((spec.scale, spec.output, spec.labels[0].as_str()), (1.0, OutputKind::Probabilities, "t"));
-    // The exponent goes with the temperature.
+    // The file's two numbers go together.
     assert_eq!(spec.calibration, Calibration::NONE);
     let calibration = |overrides: &[&str]| spec_of(&model, overrides).unwrap().calibration;
     assert_eq!(calibration(&["temperature=2", "exponent=0.5"]), Calibration { temperature: 2.0, exponent: 0.5 });
-    assert_eq!(calibration(&["exponent=0.5"]), Calibration { temperature: 1.5, exponent: 0.5 });
+    assert_eq!(calibration(&["exponent=0.5"]), Calibration { temperature: 1.0, exponent: 0.5 });
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn what_can_not_be_compared_is_exit_code_2() {
 }
 
 #[test]
-fn a_temperature_is_of_the_answers_shown_and_not_of_the_comparison() {
+fn a_calibration_is_of_the_answers_shown_and_not_of_the_comparison() {
     if ort().is_none() {
         return;
     }
@@ -89,15 +89,18 @@ fn a_temperature_is_of_the_answers_shown_and_not_of_the_comparison() {
     let dims = [Open, N(1), N(2), N(2)];
     let weight = |p: i64, c: i64| ((p * 7 + c * 3) % 5) as f32 / 4.0;
     let cold = linear(&dims, 4, 7, true, weight).write(folder.path(), "cold.onnx");
-    let warm = linear(&dims, 4, 7, true, weight).meta("fer.temperature", "2").write(folder.path(), "warm.onnx");
+    let warm = linear(&dims, 4, 7, true, weight)
+        .meta("fer.temperature", "2")
+        .meta("fer.exponent", "1.5")
+        .write(folder.path(), "warm.onnx");
     run(&["parity", "--reference", &cold, "--candidate", &warm, "examples/faces"]).expect(0);
     let shown = |model: &str, more: &[&str]| {
         run(&[&["infer", "--format", "json", "--model", model, "examples/faces"], more].concat()).expect(0).stdout
     };
     assert_ne!(shown(&cold, &[]), shown(&warm, &[]));
     assert_eq!(shown(&cold, &[]), shown(&warm, &["--meta", "temperature=1"]));
-    assert_eq!(shown(&cold, &["--meta", "temperature=2"]), shown(&warm, &[]));
-    // Each engine shows the default model at its temperature.
+    assert_eq!(shown(&cold, &["--meta", "temperature=2", "--meta", "exponent=1.5"]), shown(&warm, &[]));
+    // Each engine shows the default model calibrated.
     let [burn, ort] =
         ["burn", "ort"].map(|engine| run(&["infer", "--engine", engine, "examples/faces"]).expect(0).stdout);
     assert_eq!(burn, ort);

@@ -1,5 +1,5 @@
-//! How good a model is: the figures ([`metrics`]), their report ([`report`]), the views of an image that are asked for one answer ([`views`]), and a classifier's answers to a data set
-//! ([`answer`]).
+//! How good a model is: the figures ([`metrics`]), their report ([`report`]), the views of an image that are asked for one
+//! answer ([`views`]), and a classifier's answers to a data set ([`answer`]).
 
 pub mod metrics;
 pub mod report;
