@@ -13,8 +13,8 @@ const MAX_BITS: u32 = 64;
 
 /// Images that differ by less than this are copies of one picture.
 ///
-/// Measured on FER-2013: of the pairs below 0.24 that were looked at, all were the same photograph; from 0.26 on the
-/// first strangers come, and from 0.30 on they are the most. Two images taken at random differ by about 1.
+/// Measured on FER-2013, 60 pairs a range looked at: those of 0.20 to 0.24 all show the same photograph, of those of 0.24
+/// to 0.26 a fifth show two people, of those of 0.26 to 0.30 half. Two images taken at random differ by about 1.
 const SAME: f32 = 0.24;
 
 /// A group of copies can lead from picture to picture in small steps, as the frames of a video do. Its parts are joined

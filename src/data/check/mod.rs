@@ -21,7 +21,7 @@ use crate::spec::EMOTIONS;
 use look::Look;
 
 /// An image whose gray values have a standard deviation below this (of 0..255) is blank: one tone, give or take the noise
-/// of JPEG. FER-2013's blank images have 0, and none of its other images is below 40.
+/// of JPEG. FER-2013's blank images have 0, and none of its other images is below 9.
 pub const BLANK_DEVIATION: f64 = 4.0;
 
 /// What [`check`] found. Images are named as in lists ([`Item::relative`]).
