@@ -1,5 +1,5 @@
 //! Images a second of training: a step of each architecture (forward, backward, optimizer) at batch 64, and the data
-//! pipeline alone, with the notebook's and the vgg recipe's augmentation.
+//! pipeline alone, with the notebook's and the vgg recipe's augmentation, and with that for crops of detectors beside it.
 //!
 //! `cargo bench --bench training`.
 
@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use fer::augment::Augmentation;
 use fer::data::{Dataset, synth};
 use fer::kernels::memory::Reuse;
 use fer::kernels::threads::{self, FlushToZero};
@@ -45,9 +46,23 @@ fn batches<'a>(dataset: &'a Dataset, config: &'a Config) -> Batches<'a> {
     }
 }
 
-#[divan::bench(args = ["notebook", "vgg"], sample_count = 50)]
-fn data_pipeline(bencher: Bencher, preset: &str) {
-    let (dataset, config) = (faces(), Config::preset(preset).expect("a preset"));
+/// The vgg recipe with docs/training.md's augmentation for crops of detectors, and with all of it for each image.
+fn crops(probability: f32) -> Config {
+    let mut config = Config::preset("vgg").expect("a preset");
+    let (scale, gamma, equalize) = ([0.9, 1.25], 0.3, probability / 6.0);
+    let (downscale, blur, jpeg) = (probability, probability, probability);
+    config.augment = Augmentation { scale, gamma, equalize, downscale, blur, jpeg, ..config.augment };
+    config
+}
+
+#[divan::bench(args = ["notebook", "vgg", "crops", "crops, all of it"], sample_count = 50)]
+fn data_pipeline(bencher: Bencher, recipe: &str) {
+    let config = match recipe {
+        "crops" => crops(0.3),
+        "crops, all of it" => crops(1.0),
+        preset => Config::preset(preset).expect("a preset"),
+    };
+    let dataset = faces();
     let batches = batches(&dataset, &config);
     let order = batches.order(0);
     let mut number = 0;

@@ -24,6 +24,8 @@ pub enum Purpose {
     Fold = 6,
     /// Noise that two engines are compared on.
     Noise = 7,
+    /// How well the crop of a face was taken (scale, levels, resolution, compression), by epoch and image.
+    Quality = 8,
 }
 
 /// A source of random numbers.
@@ -111,6 +113,7 @@ mod tests {
             (0, Purpose::Augment, 0, 0),
             (1, Purpose::Augment, 0, 0),
             (0, Purpose::Mixup, 0, 0),
+            (0, Purpose::Quality, 0, 0),
             (0, Purpose::Augment, 1, 0),
             (0, Purpose::Augment, 0, 1),
         ];

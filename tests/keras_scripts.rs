@@ -62,9 +62,12 @@ fn keras_still_gives_the_golden_answers() {
 fn keras_still_trains_as_the_golden_files_say() {
     let (Some(python), Some(model)) = (keras(), keras_file("notebook.keras")) else { return };
     let model = model.as_os_str();
-    for (script, arguments) in
-        [("training_golden.py", &[model, "--check".as_ref()][..]), ("generator_golden.py", &["--check".as_ref()][..])]
-    {
+    let scripts = [
+        ("training_golden.py", &[model, "--check".as_ref()][..]),
+        ("generator_golden.py", &["--check".as_ref()][..]),
+        ("quality_golden.py", &["--check".as_ref()][..]),
+    ];
+    for (script, arguments) in scripts {
         let run = Command::new(&python)
             .arg(common::root().join("scripts/keras").join(script))
             .args(arguments)

@@ -1,4 +1,5 @@
-"""What training_golden.py and generator_golden.py share: drawn faces as pixels, and writing a file or comparing with it.
+"""What training_golden.py, generator_golden.py and quality_golden.py share: drawn faces as pixels, and writing a file or
+comparing with it.
 
 Imported by them inside the environment of env.py; not a program of its own.
 """

@@ -1,4 +1,4 @@
-//! Where the pixels go: shift, rotation, zoom, crop and flip as one affine map, and one interpolation.
+//! Where the pixels go: shift, rotation, zoom, scale, crop and flip as one affine map, and one interpolation.
 //!
 //! The maths of Keras's `ImageDataGenerator.apply_transform` (`keras/src/legacy/preprocessing/image.py`, on
 //! `scipy.ndimage.affine_transform(order=1, mode="nearest")`): each pixel of the result looks up its place in the source,
@@ -18,9 +18,9 @@ pub struct Geometry {
     pub tx: f64,
     /// Shift of the looked-up place along rows, in pixels: a positive one moves the picture up.
     pub ty: f64,
-    /// Zoom along columns: below 1 enlarges.
+    /// Zoom along columns, the scale of the crop in it: below 1 enlarges.
     pub zx: f64,
-    /// Zoom along rows: below 1 enlarges.
+    /// Zoom along rows, the scale of the crop in it: below 1 enlarges.
     pub zy: f64,
     /// The window of the picture, shifted, rotated and zoomed, that is spread over the result.
     pub crop: Crop,
@@ -57,7 +57,7 @@ impl Geometry {
     ///
     /// # Panics
     /// If `pixels` or `out` is not of `width × height` values.
-    pub fn resample(&self, pixels: &[u8], width: usize, height: usize, out: &mut [f32]) {
+    pub fn resample(&self, pixels: &[impl Copy + Into<f32>], width: usize, height: usize, out: &mut [f32]) {
         assert_eq!((pixels.len(), out.len()), (width * height, width * height), "images of {width}x{height} pixels");
         if pixels.is_empty() {
             return;
@@ -74,7 +74,7 @@ impl Geometry {
                 let (dx, dy) = ((at_x - x0 as f64) as f32, (at_y - y0 as f64) as f32);
                 let (upper, lower) = (y0 * width, (y0 + 1).min(bottom) * width);
                 let x1 = (x0 + 1).min(right);
-                let pixel = |row: usize, x: usize| f32::from(pixels[row + x]);
+                let pixel = |row: usize, x: usize| pixels[row + x].into();
                 let top = mix(pixel(upper, x0), pixel(upper, x1), dx);
                 let low = mix(pixel(lower, x0), pixel(lower, x1), dx);
                 *value = mix(top, low, dy);

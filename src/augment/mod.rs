@@ -4,14 +4,20 @@
 //! resumed gets the very same pictures, whatever the number of threads and the order of the images. Each setting has its own
 //! numbers: changing one leaves what the others draw as it was.
 //!
-//! The order is geometry ([`Geometry`]: shift, rotation, zoom, crop and flip in one interpolation), brightness and contrast,
-//! random erasing. Mixup mixes whole batches, after everything else.
+//! The order is that of [`Variation`]'s fields: levels (equalization and gamma), geometry ([`Geometry`]: shift, rotation, zoom,
+//! scale, crop and flip in one interpolation), brightness and contrast, downscaling, blur, JPEG, random erasing. Mixup mixes
+//! whole batches, after everything else.
 
 mod erase;
 mod geometry;
+mod jpeg;
+mod levels;
+mod linear;
 mod mixup;
 mod on_device;
+mod resolution;
 mod tone;
+mod variation;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +25,13 @@ pub use erase::Erased;
 pub use geometry::{Crop, Geometry};
 pub use mixup::Mixup;
 pub use on_device::render;
+pub use variation::Variation;
 
 use crate::random::{Purpose, Random};
 
-/// What training images go through: the table `[augment]` of a training preset. Every setting is off at 0, its default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+/// What training images go through: the table `[augment]` of a training preset. Every setting is off by default: at 0, and
+/// `scale` at `[1, 1]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
     /// Shift along each axis, uniform within ± this share of the image's width and height, of parts of pixels too; 0 to 0.5.
@@ -33,6 +41,10 @@ pub struct Augmentation {
     pub rotation: f32,
     /// Zoom, uniform in 1 ± this, for each axis on its own; 0 to 0.5. Keras's `zoom_range`.
     pub zoom: f32,
+    /// Side of the window around the centre that is spread over the result, in frames, log-uniform between these two; each
+    /// 0.5 to 2, the smaller one first. Above 1, more than the frame is seen, its edges being repeated: faces that a detector
+    /// finds are cut out too small or too large.
+    pub scale: [f32; 2],
     /// Probability that an image is mirrored, left to right; 0 to 1. Keras's `horizontal_flip` is 0.5.
     pub flip: f32,
     /// Share of the width and height that a random crop leaves out; what is left is brought back to full size; 0 to 0.5.
@@ -42,6 +54,16 @@ pub struct Augmentation {
     pub brightness: f32,
     /// Contrast: a factor uniform in 1 ± this for the differences from the image's mean; 0 to 1.
     pub contrast: f32,
+    /// Gamma: level `l` of the source becomes `255 · (l / 255)^g`, with ln g uniform within ± ln(1 + this); 0 to 1.
+    pub gamma: f32,
+    /// Probability that the source's histogram is equalized; 0 to 1.
+    pub equalize: f32,
+    /// Probability that an image is scaled down to 0.4 to 0.9 of its sides, and back; 0 to 1.
+    pub downscale: f32,
+    /// Probability that an image is blurred by a Gaussian whose standard deviation is 0.3 to 1.2 pixels; 0 to 1.
+    pub blur: f32,
+    /// Probability that an image loses what JPEG of quality 30 to 95 loses; 0 to 1.
+    pub jpeg: f32,
     /// Probability that a rectangle of 2 to 20 % of an image is filled with noise; 0 to 1.
     pub erase: f32,
     /// `alpha` of the distribution Beta(alpha, alpha) by which the images of a batch are mixed in pairs; 0 to 4. Below 1, most
@@ -60,17 +82,29 @@ pub struct Draw {
     pub index: u64,
 }
 
-/// What happens to one image, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Variation {
-    /// Where its pixels go.
-    pub geometry: Geometry,
-    /// A factor for all levels.
-    pub brightness: f32,
-    /// A factor for the differences from the mean.
-    pub contrast: f32,
-    /// The rectangle that noise hides.
-    pub erased: Option<Erased>,
+/// What a side of `scale` can be.
+const SCALES: std::ops::RangeInclusive<f32> = 0.5..=2.0;
+
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self {
+            shift: 0.0,
+            rotation: 0.0,
+            zoom: 0.0,
+            scale: [1.0, 1.0],
+            flip: 0.0,
+            crop: 0.0,
+            brightness: 0.0,
+            contrast: 0.0,
+            gamma: 0.0,
+            equalize: 0.0,
+            downscale: 0.0,
+            blur: 0.0,
+            jpeg: 0.0,
+            erase: 0.0,
+            mixup: 0.0,
+        }
+    }
 }
 
 impl Augmentation {
@@ -87,12 +121,25 @@ impl Augmentation {
             ("crop", self.crop, 0.5),
             ("brightness", self.brightness, 1.0),
             ("contrast", self.contrast, 1.0),
+            ("gamma", self.gamma, 1.0),
+            ("equalize", self.equalize, 1.0),
+            ("downscale", self.downscale, 1.0),
+            ("blur", self.blur, 1.0),
+            ("jpeg", self.jpeg, 1.0),
             ("erase", self.erase, 1.0),
             ("mixup", self.mixup, 4.0),
         ];
-        match settings.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value)) {
-            None => Ok(()),
-            Some((key, value, most)) => Err(format!("augment.{key} is {value}; it can be from 0 (off) to {most}")),
+        if let Some((key, value, most)) = settings.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value)) {
+            return Err(format!("augment.{key} is {value}; it can be from 0 (off) to {most}"));
+        }
+        let [low, high] = self.scale;
+        match SCALES.contains(&low) && SCALES.contains(&high) && low <= high {
+            true => Ok(()),
+            false => Err(format!(
+                "augment.scale is [{low}, {high}]; it can be two numbers from {} to {}, the smaller one first, and [1, 1] is off",
+                SCALES.start(),
+                SCALES.end()
+            )),
         }
     }
 
@@ -101,15 +148,24 @@ impl Augmentation {
         *self == Self::default()
     }
 
-    /// What happens to one image of `width × height` pixels.
-    pub fn variation(&self, width: usize, height: usize, draw: Draw) -> Variation {
-        let random = &mut Random::new(draw.seed, Purpose::Augment, draw.epoch.into(), draw.index);
-        // Every number is drawn, needed or not, so that one setting does not change the numbers of the next.
-        let geometry = self.geometry(width, height, random);
+    /// What happens to the image `pixels` (`[height, width]`).
+    pub fn variation(&self, pixels: &[u8], width: usize, height: usize, draw: Draw) -> Variation {
+        let place = |purpose| Random::new(draw.seed, purpose, draw.epoch.into(), draw.index);
+        let (random, quality) = (&mut place(Purpose::Augment), &mut place(Purpose::Quality));
+        // Every number is drawn, needed or not, so that one setting does not change the numbers of the next, and in this order.
+        let scale = self.window(quality);
+        let gamma = (1.0 + f64::from(self.gamma)).powf(quality.around(1.0));
+        let equalize = quality.chance(self.equalize.into());
+        let downscale = sometimes(self.downscale, resolution::DOWNSCALE, quality);
+        let blur = sometimes(self.blur, resolution::BLUR, quality);
+        let jpeg = sometimes(self.jpeg, jpeg::QUALITY, quality).map(|quality| quality.round() as u8);
+        let geometry = self.geometry(width, height, scale, random);
         let brightness = 1.0 + random.around(self.brightness.into()) as f32;
         let contrast = 1.0 + random.around(self.contrast.into()) as f32;
         let erased = random.chance(self.erase.into()) && width * height > 0;
-        Variation { geometry, brightness, contrast, erased: erased.then(|| Erased::draw(width, height, random)) }
+        let levels = (equalize || gamma != 1.0).then(|| levels::table(pixels, equalize, gamma));
+        let erased = erased.then(|| Erased::draw(width, height, random));
+        Variation { levels, geometry, brightness, contrast, downscale, blur, jpeg, erased }
     }
 
     /// Augments one image: from `pixels` (`[height, width]`) to `out` (`[height, width]`, pixel levels 0..=255, not scaled).
@@ -118,14 +174,7 @@ impl Augmentation {
     /// # Panics
     /// If `pixels` or `out` is not of `width × height` values.
     pub fn apply(&self, pixels: &[u8], width: usize, height: usize, draw: Draw, out: &mut [f32]) {
-        let Variation { geometry, brightness, contrast, erased } = self.variation(width, height, draw);
-        geometry.resample(pixels, width, height, out);
-        if (brightness, contrast) != (1.0, 1.0) {
-            tone::tone(out, brightness, contrast);
-        }
-        if let Some(erased) = erased {
-            erased.fill(out, width);
-        }
+        self.variation(pixels, width, height, draw).apply(pixels, width, height, out);
     }
 
     /// How the batch at `step` of an epoch is mixed; `None` if mixup is off. `batch` is its number of images.
@@ -134,17 +183,29 @@ impl Augmentation {
         (self.mixup > 0.0).then(|| mixup::mixup(self.mixup.into(), batch, random))
     }
 
-    fn geometry(&self, width: usize, height: usize, random: &mut Random) -> Geometry {
+    /// Draws the side of the window, in frames.
+    fn window(&self, random: &mut Random) -> f64 {
+        let [low, high] = self.scale.map(|side| f64::from(side).ln());
+        random.between(low, high).exp()
+    }
+
+    fn geometry(&self, width: usize, height: usize, scale: f64, random: &mut Random) -> Geometry {
         let (shift, zoom, crop) = (f64::from(self.shift), f64::from(self.zoom), f64::from(self.crop));
         // The order of these lines is the order of the random numbers.
         Geometry {
             theta: random.around(self.rotation.into()),
             tx: random.around(shift * width as f64),
             ty: random.around(shift * height as f64),
-            zx: 1.0 + random.around(zoom),
-            zy: 1.0 + random.around(zoom),
+            zx: scale * (1.0 + random.around(zoom)),
+            zy: scale * (1.0 + random.around(zoom)),
             crop: Crop { left: random.between(0.0, crop), top: random.between(0.0, crop), side: 1.0 - crop },
             flip: random.chance(self.flip.into()),
         }
     }
+}
+
+/// Draws whether an image gets an effect, and how strong it is, in `range`.
+fn sometimes(probability: f32, range: (f64, f64), random: &mut Random) -> Option<f64> {
+    let (hit, strength) = (random.chance(probability.into()), random.between(range.0, range.1));
+    hit.then_some(strength)
 }

@@ -196,7 +196,7 @@ impl Resident {
         let Dataset { width, height, .. } = *batches.dataset;
         let variation = |index: &usize| {
             let draw = Draw { seed: batches.seed, epoch, index: *index as u64 };
-            batches.augment.variation(width, height, draw)
+            batches.augment.variation(batches.dataset.image(*index), width, height, draw)
         };
         let variations: Vec<_> = chosen.par_iter().map(variation).collect();
         let mut images = render(self.levels(chosen, width * height), &variations, width, height).mul_scalar(SCALE);

@@ -1,9 +1,12 @@
 //! The same augmentation as tensor operations, for images that lie on a GPU: what is drawn is drawn on the CPU, what happens
 //! to the pixels happens there. Equal to [`Augmentation::apply`](super::Augmentation::apply) within rounding.
 
+mod quality;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::Variation;
+use super::levels::LEVELS;
 
 /// Varies images: `levels` are `[n, height · width]` pixel levels 0..=255, and so is the result.
 ///
@@ -16,8 +19,11 @@ pub fn render(levels: Tensor<2>, variations: &[Variation], width: usize, height:
         [variations.len(), width * height],
         "images of {width}x{height} pixels and their variations"
     );
+    let levels = bent(levels, variations, &device);
     let levels = resampled(levels, variations, width, height);
     let levels = toned(levels, variations, &device);
+    let levels = quality::softened(levels, variations, width, height);
+    let levels = quality::compressed(levels, variations, width, height);
     erased(levels, variations, width, height, &device)
 }
 
@@ -25,6 +31,17 @@ pub fn render(levels: Tensor<2>, variations: &[Variation], width: usize, height:
 fn column(variations: &[Variation], device: &Device, number: impl Fn(&Variation) -> f32) -> Tensor<2> {
     let numbers: Vec<f32> = variations.iter().map(number).collect();
     Tensor::from_data(TensorData::new(numbers, [variations.len(), 1]), device)
+}
+
+/// Equalization and gamma: each level of the source, which is a whole one, is looked up in its image's table.
+fn bent(levels: Tensor<2>, variations: &[Variation], device: &Device) -> Tensor<2> {
+    if variations.iter().all(|v| v.levels.is_none()) {
+        return levels;
+    }
+    let same: Vec<f32> = (0..LEVELS).map(|level| level as f32).collect();
+    let tables: Vec<f32> = variations.iter().flat_map(|v| v.levels.as_ref().unwrap_or(&same)).copied().collect();
+    let tables = Tensor::<2>::from_data(TensorData::new(tables, [variations.len(), LEVELS]), device);
+    tables.gather(1, levels.int())
 }
 
 /// Geometry: each pixel of the result looks up its place in the source.
@@ -92,34 +109,64 @@ mod tests {
     use super::*;
     use crate::augment::{Augmentation, Draw};
 
+    /// Levels apart, and the share of pixels that may be farther: where rounding errors decide to which side JPEG rounds an
+    /// amplitude, its block is another by a step. All other errors are of float32.
+    const NEAR: f32 = 0.01;
+    const FARTHER: f64 = 0.002;
+
+    /// 12x9 pixels, as no side is a multiple of 8, and 48x48.
     #[test]
     fn images_are_varied_as_on_the_cpu() {
-        let (width, height, n) = (12, 9, 24);
-        let pixels: Vec<u8> = (0..n * width * height).map(|i| (i * 37 % 251) as u8).collect();
-        let each = Augmentation { shift: 0.2, rotation: 20.0, zoom: 0.2, flip: 0.5, crop: 0.1, ..Default::default() };
+        let off = Augmentation::default();
+        let each = Augmentation { shift: 0.2, rotation: 20.0, zoom: 0.2, flip: 0.5, crop: 0.1, ..off };
+        let tone = Augmentation { brightness: 0.3, contrast: 0.4, ..off };
+        let quality =
+            Augmentation { scale: [0.9, 1.25], gamma: 0.3, equalize: 0.5, downscale: 0.5, blur: 0.5, jpeg: 0.5, ..off };
+        let all = Augmentation { shift: 0.2, rotation: 20.0, zoom: 0.2, flip: 0.5, crop: 0.1, erase: 0.5, ..quality };
         let rows = [
-            ("nothing", Augmentation::default()),
-            ("geometry", each),
-            ("tone", Augmentation { brightness: 0.3, contrast: 0.4, ..Default::default() }),
-            ("noise", Augmentation { erase: 0.5, ..Default::default() }),
-            ("all", Augmentation { brightness: 0.3, contrast: 0.4, erase: 0.5, ..each }),
+            ("nothing", off, 0.0),
+            ("geometry", each, 0.0),
+            ("scale", Augmentation { scale: [0.9, 1.25], ..off }, 0.0),
+            ("tone", tone, 0.0),
+            ("gamma", Augmentation { gamma: 0.3, ..off }, 0.0),
+            ("equalize", Augmentation { equalize: 0.5, ..off }, 0.0),
+            ("downscale", Augmentation { downscale: 0.5, ..off }, 0.0),
+            ("blur", Augmentation { blur: 0.5, ..off }, 0.0),
+            ("jpeg", Augmentation { jpeg: 0.5, ..off }, 0.0),
+            ("noise", Augmentation { erase: 0.5, ..off }, 0.0),
+            ("quality", quality, FARTHER),
+            ("all", Augmentation { brightness: 0.3, contrast: 0.4, ..all }, FARTHER),
         ];
         let mut wrong = Vec::new();
-        for (name, augmentation) in rows {
-            let draw = |i: usize| Draw { seed: 5, epoch: 2, index: i as u64 };
-            let mut expected = vec![0.0; pixels.len()];
-            for (i, out) in expected.chunks_exact_mut(width * height).enumerate() {
-                augmentation.apply(&pixels[i * width * height..][..width * height], width, height, draw(i), out);
-            }
-            let variations: Vec<_> = (0..n).map(|i| augmentation.variation(width, height, draw(i))).collect();
-            let levels: Vec<f32> = pixels.iter().map(|p| f32::from(*p)).collect();
-            let levels = Tensor::from_data(TensorData::new(levels, [n, width * height]), &Device::flex());
-            let found: Vec<f32> = render(levels, &variations, width, height).into_data().try_into_vec().unwrap();
-            let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            if apart > 0.01 {
-                wrong.push(format!("{name}: {apart} levels apart"));
+        for (width, height, n) in [(12, 9, 64), (48, 48, 64)] {
+            for (name, augmentation, farther) in rows {
+                let apart = apart(&augmentation, width, height, n);
+                let share = apart.iter().filter(|d| **d > NEAR).count() as f64 / apart.len() as f64;
+                // The largest step is 202, of which a level gets a quarter at most.
+                let most = apart.iter().copied().fold(0.0, f32::max);
+                println!("{width}x{height}, {name}: {share} of the levels apart, by up to {most}");
+                if share > farther || most > 51.0 || apart.iter().any(|d| d.is_nan()) {
+                    wrong.push(format!("{width}x{height}, {name}: {share} of the levels apart, by up to {most}"));
+                }
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// How far the levels of `n` images are apart from the CPU's.
+    fn apart(augmentation: &Augmentation, width: usize, height: usize, n: usize) -> Vec<f32> {
+        let size = width * height;
+        let pixels: Vec<u8> = (0..n * size).map(|i| (i * 37 % 251) as u8).collect();
+        let draw = |i: usize| Draw { seed: 5, epoch: 2, index: i as u64 };
+        let mut expected = vec![0.0; pixels.len()];
+        let mut variations = Vec::new();
+        for (i, (out, image)) in expected.chunks_exact_mut(size).zip(pixels.chunks_exact(size)).enumerate() {
+            augmentation.apply(image, width, height, draw(i), out);
+            variations.push(augmentation.variation(image, width, height, draw(i)));
+        }
+        let levels: Vec<f32> = pixels.iter().map(|p| f32::from(*p)).collect();
+        let levels = Tensor::from_data(TensorData::new(levels, [n, size]), &Device::flex());
+        let found: Vec<f32> = render(levels, &variations, width, height).into_data().try_into_vec().unwrap();
+        found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).collect()
     }
 }
