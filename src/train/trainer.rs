@@ -367,7 +367,7 @@ fn end_epoch(
     Ok(best)
 }
 
-/// Evaluates a network, on a device without autodiff, on images as they are.
+/// Evaluates a network, on a device without autodiff, in the form that it is exported in, on images as they are.
 ///
 /// # Errors
 /// The network answers what is no number, or the device failed.
@@ -378,7 +378,7 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
     let images: Vec<f32> = dataset.pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
-    let mut probabilities = step::logits(network, &images, batch_size, device).map_err(TrainError::Device)?;
+    let mut probabilities = step::logits(&network.folded(), &images, batch_size, device).map_err(TrainError::Device)?;
     probabilities.chunks_exact_mut(CLASSES).for_each(softmax);
     let answers: Vec<Answer> = probabilities
         .chunks_exact(CLASSES)
