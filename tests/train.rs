@@ -59,6 +59,7 @@ name = "adamw"
 learning_rate = 0.005
 weight_decay = 0.01
 clip_norm = 1.0
+sam = 0.05
 [schedule]
 name = "plateau"
 warmup = 0.5
@@ -170,7 +171,7 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_was_not() {
     println!("{kills} kills, {left:?}");
 }
 
-/// Also of a run that began with another's weights, but not its dropout.
+/// Also of a run that began with another's weights, but not its dropout, and without sharpness-aware minimization.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_within_an_epoch_and_says_how_to_go_on() {
@@ -179,8 +180,8 @@ fn ctrl_c_saves_within_an_epoch_and_says_how_to_go_on() {
     let (first, whole, broken) = (path("first"), path("whole"), path("broken"));
     let small = text(&data().small);
     fs::write(path("first.toml"), EVERYTHING.replace("epochs = 4", "epochs = 1")).unwrap();
-    fs::write(path("recipe.toml"), EVERYTHING.replace("epochs = 4", "epochs = 8").replace("dropout = 0.1", ""))
-        .unwrap();
+    let longer = EVERYTHING.replace("epochs = 4", "epochs = 8").replace("dropout = 0.1", "").replace("sam = 0.05", "");
+    fs::write(path("recipe.toml"), longer).unwrap();
     run(&["train", "-q", "--config", &path("first.toml"), "--data", small, "--out", &first]).expect(0);
     let args = ["train", "--config", &path("recipe.toml"), "--init", &first, "--data", small, "--out"];
     run(&[&args[..], &[&whole]].concat()).expect(0);
@@ -240,6 +241,23 @@ fn every_optimizer_and_schedule_runs() {
         }
     }
     all_right(wrong);
+}
+
+#[test]
+fn a_distance_for_the_gradients_is_a_setting_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = |name: &str, line: &str| {
+        let (recipe, out) = (folder.path().join(format!("{name}.toml")), folder.path().join(name));
+        let toml = format!(
+            "architecture = 'tiny'\nepochs = 1\nbatch_size = 32\n[optimizer]\nname = 'sgd'\nlearning_rate = 0.02\n{line}\n"
+        );
+        fs::write(&recipe, toml).unwrap();
+        run(&["train", "-q", "--config", text(&recipe), "--data", text(&data().small), "--out", text(&out)]).expect(0);
+        weights(&out, "last.ckpt")
+    };
+    let plain = trained("plain", "");
+    assert!(trained("zero", "sam = 0") == plain, "a distance of 0 is another training");
+    assert!(trained("sam", "sam = 0.05") != plain, "a distance of 0.05 is no other training");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     exclude: Option<PathBuf>,
 
-    /// The network: vgg, notebook or tiny.
+    /// The network: vgg, repvgg (which trains longer and is exported as vgg), notebook or tiny.
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     architecture: Option<Architecture>,
 

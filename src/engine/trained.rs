@@ -63,7 +63,7 @@ impl TrainedClassifier {
             notes.push(format!("its weights are those of {} of {}", trained.progress(), trained.config.epochs));
         }
         let description = describe(&on, file.display().to_string(), notes);
-        Ok(Self { spec: spec(), description, network: step::frozen(&trained.network), device: on.device })
+        Ok(Self { spec: spec(), description, network: step::frozen(&trained.network).folded(), device: on.device })
     }
 }
 

@@ -61,7 +61,7 @@ pub fn check(
             (found, engine.description().library.clone(), None)
         }
         Err(EngineError::NotFound(reason @ NotFound::Nowhere { .. })) => {
-            let fresh = trained.config.architecture.init(trained.config.dropout, 0, device);
+            let fresh = trained.config.architecture.exported().init(trained.config.dropout, 0, device);
             let network = load_onnx(fresh, file).map_err(|e| wrong(e.to_string()))?;
             (
                 probabilities(&network, &input, device).map_err(wrong)?,

@@ -41,13 +41,13 @@ pub fn calibrate(network: &Network, images: &Dataset, device: &Device) -> Option
 /// `burn-onnx` can't lower the network, or wrote what can't be finished.
 pub fn to_onnx(trained: &Trained, calibration: Option<Calibration>, device: &Device) -> Result<Vec<u8>, ExportError> {
     // The exporter leaves the running statistics of what it was given on its own device: it gets a copy that shares none.
-    let network = crate::train::step::frozen(&trained.network);
+    let network = crate::train::step::frozen(&trained.network).folded();
     let images = |n: usize| Tensor::<4>::zeros([n, 1, SIDE, SIDE], device);
     let axes = [AxisSpec::dynamic("N"), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static];
     let exported = OnnxExporter::new()
         .export_dynamic(&network, images(2), images(3), &[InputSpec::new(axes)], |n: &Network, x| n.forward(x))
         .map_err(|e| ExportError(format!("burn-onnx can't export this network: {e}")))?;
-    let name = trained.config.architecture.to_string();
+    let name = trained.config.architecture.exported().to_string();
     finish::finish(exported.as_bytes(), &name, &metadata(trained, calibration)).map_err(ExportError)
 }
 
@@ -61,7 +61,7 @@ fn metadata(trained: &Trained, calibration: Option<Calibration>) -> BTreeMap<Str
         ("scale", SCALE.to_string()),
         ("resize", Resize::Nearest.to_string()),
         ("output", OutputKind::Probabilities.to_string()),
-        ("architecture", config.architecture.to_string()),
+        ("architecture", config.architecture.exported().to_string()),
         ("version", env!("CARGO_PKG_VERSION").into()),
         // The folder's or file's own name: the rest of the path is nobody's business.
         ("data", Path::new(&state.data.path).file_name().unwrap_or_default().to_string_lossy().into_owned()),

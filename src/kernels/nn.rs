@@ -14,7 +14,7 @@ use burn::tensor::{DType, Distribution, FloatDType, Tensor};
 
 use super::norm::Then;
 use super::ops::{self, ConvOptions};
-use super::{elementwise, ops::takes};
+use super::{elementwise, ops::takes, sum};
 
 /// A convolution, and a ReLU if asked for.
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
@@ -87,24 +87,56 @@ pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
     let training = learns && norm.training.is_enabled();
     // A normalisation that is frozen while others learn is Burn's.
     if !takes(&x) || learns && !training {
-        let y = norm.forward(x);
-        return match then {
-            Then::Nothing => y,
-            Then::Relu => relu(y),
-            Then::MaxPool => MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init().forward(y),
-        };
+        return after(norm.forward(x), then);
     }
     if !training {
-        let parameters = [norm.gamma.val(), norm.beta.val(), norm.running_mean.value(), norm.running_var.value()];
-        return ops::batch_norm(x, parameters, norm.epsilon, then);
+        return sum::batch_norms([(x, parameters(norm))], norm.epsilon, then);
     }
     let (y, mean, variance) = ops::batch_norm_train(x, norm.gamma.val(), norm.beta.val(), norm.epsilon, then);
-    let moved = |running: Tensor<1>, batch: Tensor<1>| {
-        running.mul_scalar(1.0 - norm.momentum).add(batch.mul_scalar(norm.momentum)).detach()
-    };
-    norm.running_mean.update(moved(norm.running_mean.value_sync(), mean));
-    norm.running_var.update(moved(norm.running_var.value_sync(), variance));
+    remember(norm, [mean, variance]);
     y
+}
+
+/// Batch normalizations, all with the same ε, of inputs of one shape, added up, and what follows the sum; `P` is `3 N`.
+pub fn batch_norm_sum<const N: usize, const P: usize>(terms: [(&BatchNorm, Tensor<4>); N], then: Then) -> Tensor<4> {
+    let (norms, x) = (terms.each_ref().map(|(norm, _)| *norm), &terms[0].1);
+    let learns = x.device().is_autodiff();
+    let training = learns && norms.iter().all(|norm| norm.training.is_enabled());
+    if !takes(x) || learns && !training {
+        let normalized = terms.into_iter().map(|(norm, x)| batch_norm(norm, x, Then::Nothing));
+        let Some(sum) = normalized.reduce(|a, b| a + b) else { unreachable!("there is a first one") };
+        return after(sum, then);
+    }
+    let epsilon = norms[0].epsilon;
+    if !training {
+        return sum::batch_norms(terms.map(|(norm, x)| (x, parameters(norm))), epsilon, then);
+    }
+    let terms = terms.map(|(norm, x)| (x, norm.gamma.val(), norm.beta.val()));
+    let (y, statistics) = sum::batch_norms_train::<N, P>(terms, epsilon, then);
+    norms.into_iter().zip(statistics).for_each(|(norm, batch)| remember(norm, batch));
+    y
+}
+
+/// What follows a normalisation, by Burn.
+fn after(y: Tensor<4>, then: Then) -> Tensor<4> {
+    match then {
+        Then::Nothing => y,
+        Then::Relu => relu(y),
+        Then::MaxPool => MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init().forward(y),
+    }
+}
+
+/// γ, β, and the running mean and variance.
+fn parameters(norm: &BatchNorm) -> [Tensor<1>; 4] {
+    [norm.gamma.val(), norm.beta.val(), norm.running_mean.value(), norm.running_var.value()]
+}
+
+/// Moves the running mean and variance towards the batch's.
+fn remember(norm: &BatchNorm, batch: [Tensor<1>; 2]) {
+    for (running, batch) in [&norm.running_mean, &norm.running_var].into_iter().zip(batch) {
+        let moved = running.value_sync().mul_scalar(1.0 - norm.momentum).add(batch.mul_scalar(norm.momentum));
+        running.update(moved.detach());
+    }
 }
 
 /// The largest of each window.

@@ -47,10 +47,10 @@ pub fn as_rank<const A: usize, const B: usize>(tensor: Tensor<B>) -> Tensor<A> {
 }
 
 /// The values, in the order `[batch, height, width, channels]`.
-struct Image(FlexTensor);
+pub(super) struct Image(FlexTensor);
 
 impl Image {
-    fn new(tensor: FlexTensor) -> Self {
+    pub(super) fn new(tensor: FlexTensor) -> Self {
         let layout = tensor.layout();
         let (shape, strides) = (layout.shape(), layout.strides());
         let order = [0, 2, 3, 1];
@@ -59,18 +59,18 @@ impl Image {
         Self(tensor.with_layout(permuted).to_contiguous())
     }
 
-    fn values(&self) -> &[f32] {
+    pub(super) fn values(&self) -> &[f32] {
         self.0.as_slice().unwrap_or_default()
     }
 
     /// Batch, height, width, channels.
-    fn dims(&self) -> [usize; 4] {
+    pub(super) fn dims(&self) -> [usize; 4] {
         self.0.layout().shape().dims()
     }
 }
 
 /// A tensor `[batch, channels, height, width]` whose values lie as `[batch, height, width, channels]`.
-fn image([n, height, width, channels]: [usize; 4], values: Vec<f32>) -> FlexTensor {
+pub(super) fn image([n, height, width, channels]: [usize; 4], values: Vec<f32>) -> FlexTensor {
     let strides = [height * width * channels, 1, width * channels, channels].map(|s| s as isize);
     let layout = Layout::new(Shape::from([n, channels, height, width]), strides.into(), 0);
     FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
@@ -82,15 +82,15 @@ fn vector(values: Vec<f32>) -> FlexTensor {
 }
 
 /// A vector's values.
-fn slice(tensor: &FlexTensor) -> &[f32] {
+pub(super) fn slice(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
 }
 
-fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+pub(super) fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor.try_into_primitive::<Flex>().unwrap_or_else(|e| unreachable!("checked by runs_on: {e:?}"))
 }
 
-fn tracked<const D: usize>(tensor: Tensor<D>) -> Tracked {
+pub(super) fn tracked<const D: usize>(tensor: Tensor<D>) -> Tracked {
     tensor.try_into_primitive::<Autodiff<Flex>>().unwrap_or_else(|e| unreachable!("checked by is_autodiff: {e:?}"))
 }
 
@@ -120,7 +120,7 @@ impl ConvOptions {
 }
 
 /// What a recorded operation does on the way back.
-trait Pass<const N: usize>: Clone + std::fmt::Debug + Send + 'static {
+pub(super) trait Pass<const N: usize>: Clone + std::fmt::Debug + Send + 'static {
     /// The gradients of those inputs that want one, of the output's gradient.
     fn backward(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
 }
@@ -144,7 +144,7 @@ impl<P: Pass<N>, const N: usize> Backward<Flex, N> for Recorded<P> {
     }
 }
 
-fn record<P: Pass<N>, const N: usize>(inputs: [NodeGuard; N], output: FlexTensor, pass: P) -> Tracked {
+pub(super) fn record<P: Pass<N>, const N: usize>(inputs: [NodeGuard; N], output: FlexTensor, pass: P) -> Tracked {
     match Recorded(std::marker::PhantomData::<P>).prepare::<NoCheckpointing>(inputs).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => prepared.finish(pass, output),
         OpsKind::UnTracked(prepared) => prepared.finish(output),
@@ -255,31 +255,41 @@ pub fn batch_norm_train(
     let (x, x_node) = tracked(x).into_parts();
     let (gamma, gamma_node) = tracked(gamma).into_parts();
     let (beta, beta_node) = tracked(beta).into_parts();
-    let input = Image::new(x);
-    let [batch, height, width, channels] = input.dims();
-    let norm = Norm { batch, side: [height, width], channels, then };
-    let statistics = norm.statistics(input.values());
-    let affine = Affine::new(&statistics, slice(&gamma), slice(&beta), epsilon);
-    let Normed { output, largest } = norm.forward(input.values(), &affine);
-    let [height, width] = norm.output();
-    let output = image([batch, height, width, channels], output);
-    let untracked = |values: &[f32]| {
-        Tensor::<1>::from_primitive::<Autodiff<Flex>>(<Autodiff<Flex>>::from_inner(vector(values.to_vec())))
-    };
-    let (mean, variance) = (untracked(&statistics.mean), untracked(&statistics.variance));
-    let pass = NormPass { norm, input: input.0, gamma, statistics, affine, epsilon, largest: largest.into() };
+    let mut pass = NormPass::new(x, gamma, &beta, epsilon, then);
+    let Normed { output, largest } = pass.norm.forward(slice(&pass.input), &pass.affine);
+    pass.largest = largest.into();
+    let output = image(pass.norm.output_dims(), output);
+    let (mean, variance) = (untracked(&pass.statistics.mean), untracked(&pass.statistics.variance));
     (Tensor::from_primitive::<Autodiff<Flex>>(record([x_node, gamma_node, beta_node], output, pass)), mean, variance)
 }
 
+/// A vector on the device with autodiff.
+pub(super) fn untracked(values: &[f32]) -> Tensor<1> {
+    Tensor::from_primitive::<Autodiff<Flex>>(<Autodiff<Flex>>::from_inner(vector(values.to_vec())))
+}
+
 #[derive(Clone, Debug)]
-struct NormPass {
-    norm: Norm,
-    input: FlexTensor,
+pub(super) struct NormPass {
+    pub(super) norm: Norm,
+    /// `[batch, height, width, channels]`.
+    pub(super) input: FlexTensor,
     gamma: FlexTensor,
-    statistics: Statistics,
-    affine: Affine,
+    pub(super) statistics: Statistics,
+    pub(super) affine: Affine,
     epsilon: f64,
     largest: Arc<[u8]>,
+}
+
+impl NormPass {
+    /// With the statistics of the batch, and before there is an output.
+    pub(super) fn new(x: FlexTensor, gamma: FlexTensor, beta: &FlexTensor, epsilon: f64, then: Then) -> Self {
+        let input = Image::new(x);
+        let [batch, height, width, channels] = input.dims();
+        let norm = Norm { batch, side: [height, width], channels, then };
+        let statistics = norm.statistics(input.values());
+        let affine = Affine::new(&statistics, slice(&gamma), slice(beta), epsilon);
+        Self { norm, input: input.0, gamma, statistics, affine, epsilon, largest: Arc::default() }
+    }
 }
 
 impl Pass<3> for NormPass {
@@ -301,25 +311,14 @@ impl Pass<3> for NormPass {
     }
 }
 
-/// Batch normalisation with given statistics, `[channels]` each, and what comes after it; not on a device with autodiff.
-pub fn batch_norm(x: Tensor<4>, [gamma, beta, mean, variance]: [Tensor<1>; 4], epsilon: f64, then: Then) -> Tensor<4> {
-    let statistics = Statistics { mean: values(mean), variance: values(variance) };
-    affine(x, &Affine::new(&statistics, &values(gamma), &values(beta), epsilon), then)
-}
-
 /// The largest of each 2 × 2 pixels; not on a device with autodiff.
 pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
-    let channels = x.dims()[1];
-    affine(x, &Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] }, Then::MaxPool)
-}
-
-fn affine(x: Tensor<4>, affine: &Affine, then: Then) -> Tensor<4> {
     let input = Image::new(plain(x));
     let [batch, height, width, channels] = input.dims();
-    let norm = Norm { batch, side: [height, width], channels, then };
-    let output = norm.forward(input.values(), affine).output;
-    let [height, width] = norm.output();
-    Tensor::from_primitive::<Flex>(image([batch, height, width, channels], output))
+    let norm = Norm { batch, side: [height, width], channels, then: Then::MaxPool };
+    let as_it_is = Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] };
+    let output = norm.forward(input.values(), &as_it_is).output;
+    Tensor::from_primitive::<Flex>(image(norm.output_dims(), output))
 }
 
 /// Dropout.

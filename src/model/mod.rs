@@ -3,6 +3,7 @@
 //! All take `[N, 1, 48, 48]` gray images (float32, 0..1) and answer `[N, 7]` logits; the softmax is the loss's, the
 //! evaluation's, and the exported file's.
 
+mod branches;
 mod init;
 mod layers;
 mod notebook;
@@ -10,9 +11,11 @@ mod residual;
 mod vgg;
 mod weights;
 
+pub use branches::Branches;
+pub use layers::ConvNorm;
 pub use notebook::Notebook;
 pub use residual::{Residual, Stage};
-pub use vgg::Vgg;
+pub use vgg::{Layer, Vgg};
 pub use weights::{WeightsError, load_onnx};
 
 use std::fmt;
@@ -30,12 +33,17 @@ pub const SIDE: usize = 48;
 /// Number of classes.
 pub const CLASSES: usize = EMOTIONS.len();
 
+/// The widths of the pairs of [`Architecture::Vgg`].
+const VGG: [usize; 5] = [32, 64, 128, 192, 256];
+
 /// A network by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {
     /// Ten convolutions in the manner of VGG, of 1.88 M parameters and 115 MMAC: what `models/fer.onnx` is.
     Vgg,
+    /// The same with each convolution in its training form ([`Branches`]); it is exported as [`Architecture::Vgg`].
+    RepVgg,
     /// The Keras notebook's network: 3,841,543 parameters, 0.28 GMAC.
     Notebook,
     /// A residual network of 0.09 M parameters and 7 MMAC, for tests and first steps.
@@ -44,7 +52,12 @@ pub enum Architecture {
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Vgg, Self::Notebook, Self::Tiny];
+    pub const ALL: [Self; 4] = [Self::Vgg, Self::RepVgg, Self::Notebook, Self::Tiny];
+
+    /// What its networks are exported as, see [`Network::folded`].
+    pub fn exported(self) -> Self {
+        if self == Self::RepVgg { Self::Vgg } else { self }
+    }
 
     /// A network with fresh weights, which depend on nothing but `seed`.
     ///
@@ -56,8 +69,12 @@ impl Architecture {
                 Network::Notebook(init::fill(network, init::Scheme::GlorotUniform, seed))
             }
             Self::Vgg => {
-                let network = Vgg::new(&[32, 64, 128, 192, 256], dropout.unwrap_or(0.2), device);
+                let network = Vgg::new(&VGG, dropout.unwrap_or(0.2), device);
                 Network::Vgg(init::fill(network, init::Scheme::HeNormal, seed))
+            }
+            Self::RepVgg => {
+                let network = Vgg::new(&VGG, dropout.unwrap_or(0.2), device);
+                Network::RepVgg(init::fill(network, init::Scheme::HeNormal, seed))
             }
             Self::Tiny => {
                 let stages = [(32, 2), (64, 2)].map(|(width, stride)| Stage { width, stride });
@@ -83,6 +100,7 @@ impl fmt::Display for Architecture {
         f.write_str(match self {
             Self::Notebook => "notebook",
             Self::Vgg => "vgg",
+            Self::RepVgg => "repvgg",
             Self::Tiny => "tiny",
         })
     }
@@ -97,7 +115,9 @@ pub enum Network {
     /// A residual one.
     Residual(Residual),
     /// One in the manner of VGG.
-    Vgg(Vgg),
+    Vgg(Vgg<ConvNorm>),
+    /// The same in its training form.
+    RepVgg(Vgg<Branches>),
 }
 
 impl Network {
@@ -110,6 +130,16 @@ impl Network {
             Self::Notebook(network) => network.forward(images),
             Self::Residual(network) => network.forward(images),
             Self::Vgg(network) => network.forward(images),
+            Self::RepVgg(network) => network.forward(images),
+        }
+    }
+
+    /// The network in the form that it is exported and evaluated in, which gives what this one gives, but for rounding; on a device
+    /// without autodiff. It shares what stays as it is.
+    pub fn folded(&self) -> Self {
+        match self {
+            Self::RepVgg(network) => Self::Vgg(network.folded()),
+            plain => plain.clone(),
         }
     }
 
@@ -117,7 +147,7 @@ impl Network {
     pub fn penalties(&self) -> Vec<(Param<Tensor<4>>, f64)> {
         match self {
             Self::Notebook(network) => network.penalties(),
-            Self::Residual(_) | Self::Vgg(_) => Vec::new(),
+            Self::Residual(_) | Self::Vgg(_) | Self::RepVgg(_) => Vec::new(),
         }
     }
 
@@ -127,6 +157,7 @@ impl Network {
             Self::Notebook(network) => network.norm2.epsilon,
             Self::Residual(network) => network.epsilon(),
             Self::Vgg(network) => network.epsilon(),
+            Self::RepVgg(network) => network.epsilon(),
         }
     }
 
@@ -164,6 +195,7 @@ impl Network {
             Self::Notebook(network) => network.macs(),
             Self::Residual(network) => network.macs(),
             Self::Vgg(network) => network.macs(),
+            Self::RepVgg(network) => network.macs(),
         }
     }
 }
@@ -179,6 +211,7 @@ mod tests {
         let rows = [
             (Architecture::Notebook, 3_841_543, 278_960_768),
             (Architecture::Vgg, 1_878_311, 114_796_288),
+            (Architecture::RepVgg, 2_094_279, 127_551_232),
             (Architecture::Tiny, 83_351, 7_852_480),
         ];
         for (architecture, parameters, macs) in rows {

@@ -1,6 +1,8 @@
 //! A network in the manner of VGG (Simonyan & Zisserman 2015) with batch normalisation, at about the size that Pramerdorfer
 //! & Kampel (2016) found to do well on FER-2013: pairs of 3×3 convolutions, the maximum of each 2×2 pixels between the
 //! pairs, then the mean of each channel and one dense layer.
+//!
+//! Each convolution may be in its training form, [`Branches`]; that network is brought to the plain one by [`Vgg::folded`].
 
 use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
@@ -8,28 +10,59 @@ use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+use super::branches::Branches;
 use super::layers::{ConvNorm, dense, dense_macs};
 use super::{CLASSES, SIDE};
 use crate::kernels::nn;
 use crate::kernels::norm::Then;
 
+/// A normalized 3×3 convolution that keeps height and width.
+pub trait Layer: Module {
+    /// With the kernels zero.
+    fn new(channels: [usize; 2], device: &Device) -> Self;
+    /// `[N, channels, height, width]`, and what follows.
+    fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4>;
+    /// What is added to the variance.
+    fn epsilon(&self) -> f64;
+    /// Multiply-accumulate operations where the output is `side × side`.
+    fn macs(&self, side: usize) -> u64;
+}
+
+impl Layer for ConvNorm {
+    fn new(channels: [usize; 2], device: &Device) -> Self {
+        ConvNorm::new(channels, 3, 1, device)
+    }
+
+    fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4> {
+        ConvNorm::forward(self, x, then)
+    }
+
+    fn epsilon(&self) -> f64 {
+        self.norm.epsilon
+    }
+
+    fn macs(&self, side: usize) -> u64 {
+        ConvNorm::macs(self, side)
+    }
+}
+
 /// Two convolutions of the same width.
 #[derive(Module, Debug)]
-struct Pair {
-    first: ConvNorm,
-    second: ConvNorm,
+struct Pair<L> {
+    first: L,
+    second: L,
 }
 
 /// A network of pairs of convolutions.
 #[derive(Module, Debug)]
-pub struct Vgg {
-    pairs: Vec<Pair>,
+pub struct Vgg<L> {
+    pairs: Vec<Pair<L>>,
     mean: AdaptiveAvgPool2d,
     dropout: Dropout,
     output: Linear,
 }
 
-impl Vgg {
+impl<L: Layer> Vgg<L> {
     /// The network with its kernels zero.
     ///
     /// `widths`: the channels of each pair, the first at full size, each other at half of the one before; `dropout`: the
@@ -38,10 +71,7 @@ impl Vgg {
         let mut input = 1;
         let mut pairs = Vec::with_capacity(widths.len());
         for width in widths {
-            pairs.push(Pair {
-                first: ConvNorm::new([input, *width], 3, 1, device),
-                second: ConvNorm::new([*width, *width], 3, 1, device),
-            });
+            pairs.push(Pair { first: L::new([input, *width], device), second: L::new([*width, *width], device) });
             input = *width;
         }
         Self {
@@ -67,7 +97,7 @@ impl Vgg {
     }
 
     pub(super) fn epsilon(&self) -> f64 {
-        self.pairs[0].first.norm.epsilon
+        self.pairs[0].first.epsilon()
     }
 
     pub(super) fn macs(&self) -> u64 {
@@ -77,5 +107,25 @@ impl Vgg {
             macs += pair.first.macs(side) + pair.second.macs(side);
         }
         macs
+    }
+}
+
+impl Vgg<Branches> {
+    /// The plain network that gives what this one gives with its running statistics, but for rounding; its kernels are zero if this
+    /// one's are.
+    pub fn folded(&self) -> Vgg<ConvNorm> {
+        let pairs =
+            self.pairs.iter().map(|Pair { first, second }| Pair { first: first.folded(), second: second.folded() });
+        let Self { mean, dropout, output, .. } = self;
+        Vgg { pairs: pairs.collect(), mean: mean.clone(), dropout: dropout.clone(), output: output.clone() }
+    }
+
+    /// This network with the weights of a plain one of the same widths, and giving what that gives.
+    pub fn begin_with(self, plain: Vgg<ConvNorm>) -> Self {
+        let pairs = self.pairs.into_iter().zip(plain.pairs).map(|(own, plain)| Pair {
+            first: own.first.begin_with(plain.first),
+            second: own.second.begin_with(plain.second),
+        });
+        Self { pairs: pairs.collect(), output: plain.output, ..self }
     }
 }

@@ -35,11 +35,21 @@ pub enum WeightsError {
     },
 }
 
-/// Replaces all weights and running statistics of `network` by those of an ONNX file.
+/// Replaces all weights and running statistics of `network` by those of an ONNX file of its exported form. What is folded there has
+/// the weights in its first branch, and gives what the file gives.
 ///
 /// # Errors
 /// The file can't be read, expects other images or classes than the network, or does not have the network's very layers.
 pub fn load_onnx(network: Network, path: &Path) -> Result<Network, WeightsError> {
+    let filled = filled(network.folded(), path)?;
+    Ok(match (network, filled) {
+        (Network::RepVgg(network), Network::Vgg(plain)) => Network::RepVgg(network.begin_with(plain)),
+        (_, filled) => filled,
+    })
+}
+
+/// As [`load_onnx`], of a network that is as it is exported.
+fn filled(network: Network, path: &Path) -> Result<Network, WeightsError> {
     let file = path.display().to_string();
     let other = |problem: String| WeightsError::Other { file: file.clone(), problem };
     let model = OnnxModel::read(path)?;

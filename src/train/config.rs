@@ -195,6 +195,9 @@ pub struct Optimizer {
     /// The gradients' global L2 norm is cut to this; 0 for no limit.
     #[serde(default)]
     pub clip_norm: f64,
+    /// How far [`super::sam`] moves the weights for the gradients, in their L2 norm: the paper's ρ; 0 for not at all.
+    #[serde(default)]
+    pub sam: f64,
 }
 
 fn default_momentum() -> f64 {
@@ -265,7 +268,7 @@ impl Config {
             ClassWeights::Listed(factors) => factors.as_slice(),
             _ => &[1.0; EMOTIONS.len()],
         };
-        let rows: [(&str, bool, &str); 16] = [
+        let rows: [(&str, bool, &str); 17] = [
             ("epochs", (1..=100_000).contains(&self.epochs), "1 to 100000"),
             ("batch_size", (1..=65_536).contains(&self.batch_size), "1 to 65536"),
             // TOML's integers are signed.
@@ -283,6 +286,7 @@ impl Config {
             ("optimizer.epsilon", o.epsilon.is_finite() && o.epsilon > 0.0, "above 0"),
             ("optimizer.weight_decay", (0.0..10.0).contains(&o.weight_decay), "at least 0 and below 10"),
             ("optimizer.clip_norm", o.clip_norm.is_finite() && o.clip_norm >= 0.0, "0 or above"),
+            ("optimizer.sam", (0.0..=10.0).contains(&o.sam), "0 to 10"),
         ];
         if let Some((key, _, range)) = rows.iter().find(|(_, right, _)| !right) {
             return Err(ConfigError(format!("{key} must be {range}")));
@@ -320,6 +324,10 @@ mod tests {
             ("loss.teachers_share = 1.1", "loss.teachers_share must be"),
             ("loss.class_weights = 'equal'", "class_weights"),
             ("optimizer.learning_rate = 0.0", "optimizer.learning_rate must be"),
+            ("optimizer.sam = -0.05", "optimizer.sam must be"),
+            ("optimizer.sam = 10.5", "optimizer.sam must be"),
+            ("optimizer.sam = nan", "optimizer.sam must be"),
+            ("optimizer.sam = true", "optimizer"),
             ("augment.flip = 2.0", "augment.flip"),
             ("epochs = ", ":"),
         ];

@@ -5,6 +5,7 @@
 //! | what to do, presets | [`config`] |
 //! | images → batches | [`batch`] |
 //! | batch → loss → gradients → new weights | [`step`], by [`optimizer`] ([`adam`]) and [`schedule`] |
+//! | where the gradients are taken, if not at the weights | [`sam`] |
 //! | in which number format, on how many devices | [`precision`], [`parallel`] |
 //! | average of the weights | [`ema`] |
 //! | everything that a run needs to go on | [`checkpoint`] |
@@ -23,6 +24,7 @@ pub mod optimizer;
 pub mod parallel;
 pub mod precision;
 pub mod run;
+pub mod sam;
 pub mod schedule;
 pub mod step;
 pub mod teach;

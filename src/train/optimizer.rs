@@ -100,7 +100,7 @@ pub fn add(network: &Network, gradients: &mut GradientsParams, others: &mut Grad
 }
 
 /// The global L2 norm of the gradients, `[1]`; none of no gradients.
-fn norm(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
+pub fn norm(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
     let mut squares = Squares { gradients, sum: None };
     network.visit(&mut squares);
     squares.sum.map(Tensor::sqrt)

@@ -31,8 +31,8 @@ pub struct Team {
 /// What a worker is given: the network as it is, the whole batch on the worker's device, and its part of it.
 type Work = (Network, Tensors, Range<usize>);
 
-/// What it gives back, on the first device: gradients and score of its part.
-type Done = (GradientsParams, Tensor<1>);
+/// What a pass gives, on the first device: gradients and score.
+pub type Done = (GradientsParams, Tensor<1>);
 
 #[derive(Debug)]
 struct Worker {

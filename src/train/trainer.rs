@@ -17,7 +17,7 @@ use super::run::{EpochRecord, RunFolder};
 use super::schedule::Course;
 use super::step::Score;
 use super::teach::Teachers;
-use super::{ema, optimizer, step};
+use super::{ema, optimizer, sam, step};
 use crate::data::Dataset;
 use crate::engine::{EngineError, softmax};
 use crate::eval::{Answer, Evaluation};
@@ -226,11 +226,11 @@ fn epochs(
             }
             let state = &mut run.state;
             // Dropout's random numbers: a function of the seed and the step, but where several GPUs draw from them in turns.
-            device.seed(config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(state.total_steps));
+            let seed = config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(state.total_steps);
             let done = f64::from(epoch) + f64::from(state.step) / f64::from(steps);
             let share = config.schedule.share(done, config.epochs.into(), state.plateau.cuts);
             learning_rate = config.optimizer.learning_rate * share;
-            let (first, rest): (Tensors, Vec<Tensors>) = match &resident {
+            let batch: (Tensors, Vec<Tensors>) = match &resident {
                 Some((first, rest)) => {
                     let on = |images: &Resident| images.batch(&batches, &order, epoch, state.step);
                     (on(first), rest.iter().map(on).collect())
@@ -242,7 +242,8 @@ fn epochs(
                     (batch.tensors(&learner), rest)
                 }
             };
-            let (gradients, score) = team.gradients(&network, first, rest).map_err(TrainError::Device)?;
+            let passed = sam::gradients(&team, &network, batch, config.optimizer.sam, || device.seed(seed));
+            let (gradients, score) = passed.map_err(TrainError::Device)?;
             let score = match unread.take() {
                 Some(sum) => sum + score,
                 None => score,
@@ -366,7 +367,7 @@ fn end_epoch(
     Ok(best)
 }
 
-/// Evaluates a network, on a device without autodiff, on images as they are.
+/// Evaluates a network, on a device without autodiff, in the form that it is exported in, on images as they are.
 ///
 /// # Errors
 /// The network answers what is no number, or the device failed.
@@ -377,7 +378,7 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
     let images: Vec<f32> = dataset.pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
-    let mut probabilities = step::logits(network, &images, batch_size, device).map_err(TrainError::Device)?;
+    let mut probabilities = step::logits(&network.folded(), &images, batch_size, device).map_err(TrainError::Device)?;
     probabilities.chunks_exact_mut(CLASSES).for_each(softmax);
     let answers: Vec<Answer> = probabilities
         .chunks_exact(CLASSES)

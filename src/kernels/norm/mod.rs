@@ -104,7 +104,13 @@ impl Norm {
     }
 
     fn output_len(&self) -> usize {
-        self.batch * self.output()[0] * self.output()[1] * self.channels
+        self.output_dims().iter().product()
+    }
+
+    /// Batch, height, width and channels of the output.
+    pub fn output_dims(&self) -> [usize; 4] {
+        let [height, width] = self.output();
+        [self.batch, height, width, self.channels]
     }
 
     /// Mean and variance of each channel.
@@ -128,22 +134,37 @@ impl Norm {
 
     /// The input times and plus `affine`, and what comes after.
     pub fn forward(&self, input: &[f32], affine: &Affine) -> Normed {
-        assert_eq!(input.len(), self.pixels() * self.channels);
+        self.forward_sum([input], [affine])
+    }
+
+    /// The sum of several inputs, each times and plus its `affine`, and what comes after.
+    pub fn forward_sum<const N: usize>(&self, inputs: [&[f32]; N], affines: [&Affine; N]) -> Normed {
+        assert!(inputs.iter().all(|input| input.len() == self.pixels() * self.channels));
+        let scales = affines.map(|affine| &affine.scale[..]);
+        let mut shift = affines[0].shift.clone();
+        for affine in &affines[1..] {
+            shift.iter_mut().zip(&affine.shift).for_each(|(sum, shift)| *sum += shift);
+        }
         let output = match self.then {
-            Then::Nothing => self.normalised::<false>(input, affine),
-            Then::Relu => self.normalised::<true>(input, affine),
-            Then::MaxPool => return self.forward_pooled(input, affine),
+            Then::Nothing => self.normalised::<N, false>(inputs, scales, &shift),
+            Then::Relu => self.normalised::<N, true>(inputs, scales, &shift),
+            Then::MaxPool => return self.forward_pooled(inputs, scales, &shift),
         };
         Normed { output, largest: Vec::new() }
     }
 
-    fn normalised<const RELU: bool>(&self, input: &[f32], affine: &Affine) -> Vec<f32> {
+    fn normalised<const N: usize, const RELU: bool>(
+        &self,
+        inputs: [&[f32]; N],
+        scales: [&[f32]; N],
+        shift: &[f32],
+    ) -> Vec<f32> {
         self.made_of_pixels(inlined!(|at: Range<usize>, output: &mut [f32]| {
-            pixel::normalise::<RELU>(&input[at], affine, output);
+            pixel::normalise::<N, RELU>(inputs.map(|input| &input[at.clone()]), scales, shift, output);
         }))
     }
 
-    fn forward_pooled(&self, input: &[f32], affine: &Affine) -> Normed {
+    fn forward_pooled<const N: usize>(&self, inputs: [&[f32]; N], scales: [&[f32]; N], shift: &[f32]) -> Normed {
         let channels = self.channels;
         let [height, width] = self.output();
         let row = width * channels;
@@ -156,8 +177,8 @@ impl Norm {
                 vectorized!({
                     for x in 0..width {
                         let at = x * channels..(x + 1) * channels;
-                        let four = self.four(input, number / height, [number % height, x]);
-                        pixel::pool(four, affine, &mut output[at.clone()], &mut largest[at]);
+                        let four = self.four(inputs, number / height, [number % height, x]);
+                        pixel::pool(four, scales, shift, &mut output[at.clone()], &mut largest[at]);
                     }
                 });
             });
@@ -233,9 +254,16 @@ impl Norm {
         let [height, width] = self.output();
         let add = |pixels: Range<usize>, [plain, centred]: [&mut [f32]; 2]| {
             for number in pixels {
-                let four = self.four(input, number / (height * width), [number / width % height, number % width]);
+                let four = self.four([input], number / (height * width), [number / width % height, number % width]);
                 let at = number * channels..(number + 1) * channels;
-                pixel::add_pooled_gradient(four, &largest[at.clone()], &gradient[at], mean, plain, centred);
+                pixel::add_pooled_gradient(
+                    four.map(|[x]| x),
+                    &largest[at.clone()],
+                    &gradient[at],
+                    mean,
+                    plain,
+                    centred,
+                );
             }
         };
         sums(self.batch * height * width, channels, add)
@@ -261,23 +289,45 @@ impl Norm {
         affine: &Affine,
         slopes: &Slopes,
     ) -> Vec<f32> {
+        self.made_of_pooled(inlined!(|at: Range<usize>, from: Option<(Range<usize>, u8)>, output: &mut [f32]| {
+            match from {
+                Some((from, place)) => {
+                    let largest = (&largest[from.clone()], place);
+                    pixel::pooled_input_gradient(&input[at], &gradient[from], largest, affine, slopes, output);
+                }
+                None => pixel::left_out_gradient(&input[at], slopes, output),
+            }
+        }))
+    }
+
+    /// The gradient of what [`Then::MaxPool`] took the largest of.
+    pub fn unpooled(&self, gradient: &[f32], largest: &[u8]) -> Vec<f32> {
+        assert_eq!([gradient.len(), largest.len()], [self.output_len(); 2]);
+        self.made_of_pooled(inlined!(|_: Range<usize>, from: Option<(Range<usize>, u8)>, output: &mut [f32]| {
+            if let Some((from, place)) = from {
+                pixel::unpool(&gradient[from.clone()], (&largest[from], place), output);
+            }
+        }))
+    }
+
+    /// Makes as many values as the input has of the output of [`Then::MaxPool`], a pixel at a time: `body` gets the place of its
+    /// values, that of the output that it is one of the four of, with its number, if there is one, and them to be written, all zeros.
+    fn made_of_pooled(
+        &self,
+        body: impl Fn(Range<usize>, Option<(Range<usize>, u8)>, &mut [f32]) + Sync + Send,
+    ) -> Vec<f32> {
         let channels = self.channels;
         let [height, width] = self.output();
         let row = self.side[1] * channels;
         let task = |number: usize, output: &mut [f32]| {
             let (image, y) = (number / self.side[0], number % self.side[0]);
             vectorized!({
-                let pixels = input[number * row..(number + 1) * row].chunks_exact(channels);
-                for (x, (input, output)) in pixels.zip(output.chunks_exact_mut(channels)).enumerate() {
-                    if y / 2 < height && x / 2 < width {
-                        let place = (y % 2 * 2 + x % 2) as u8;
-                        let from = ((image * height + y / 2) * width + x / 2) * channels;
-                        let at = from..from + channels;
-                        let largest = (&largest[at.clone()], place);
-                        pixel::pooled_input_gradient(input, &gradient[at], largest, affine, slopes, output);
-                    } else {
-                        pixel::left_out_gradient(input, slopes, output);
-                    }
+                for (x, output) in output.chunks_exact_mut(channels).enumerate() {
+                    let at = number * row + x * channels;
+                    let from = ((image * height + y / 2) * width + x / 2) * channels;
+                    let place = (y % 2 * 2 + x % 2) as u8;
+                    let inside = y / 2 < height && x / 2 < width;
+                    body(at..at + channels, inside.then_some((from..from + channels, place)), output);
                 }
             });
         };
@@ -286,7 +336,7 @@ impl Norm {
             parallel(self.batch * self.side[0], |number| task(number, unsafe { target.fresh(number * row, row) }));
         };
         // SAFETY: the rows are all of it.
-        unsafe { buffer(input.len(), |target| on_pool(|| fill(target))) }
+        unsafe { buffer(self.pixels() * channels, |target| on_pool(|| fill(target))) }
     }
 
     /// Makes as many values as the input has, a pixel at a time: `body` gets the place of its values, and them to be written.
@@ -310,12 +360,18 @@ impl Norm {
         unsafe { buffer(self.pixels() * channels, |target| on_pool(|| fill(target))) }
     }
 
-    /// The four pixels that a pooled one came from.
+    /// The four pixels of each input that a pooled one came from.
     #[inline(always)]
-    fn four<'a>(&self, input: &'a [f32], image: usize, [y, x]: [usize; 2]) -> [&'a [f32]; 4] {
+    fn four<'a, const N: usize>(
+        &self,
+        inputs: [&'a [f32]; N],
+        image: usize,
+        [y, x]: [usize; 2],
+    ) -> [[&'a [f32]; N]; 4] {
         let corner = ((image * self.side[0] + 2 * y) * self.side[1] + 2 * x) * self.channels;
         let below = corner + self.side[1] * self.channels;
-        [corner, corner + self.channels, below, below + self.channels].map(|at| &input[at..at + self.channels])
+        [corner, corner + self.channels, below, below + self.channels]
+            .map(|at| inputs.map(|input| &input[at..at + self.channels]))
     }
 }
 

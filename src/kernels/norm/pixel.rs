@@ -23,26 +23,47 @@ pub fn add_moments(x: &[f32], first: &[f32], sum: &mut [f32], squares: &mut [f32
     }
 }
 
-/// `x · scale + shift`, and ReLU.
+/// The sum of `x · scale`, plus `shift`, and ReLU.
 #[inline(always)]
-pub fn normalise<const RELU: bool>(x: &[f32], affine: &Affine, output: &mut [f32]) {
+pub fn normalise<const N: usize, const RELU: bool>(
+    x: [&[f32]; N],
+    scale: [&[f32]; N],
+    shift: &[f32],
+    output: &mut [f32],
+) {
     let count = output.len();
-    let [x, scale, shift] = of(count, [x, &affine.scale, &affine.shift]);
+    let (x, scale, [shift]) = (of(count, x), of(count, scale), of(count, [shift]));
     for c in 0..count {
-        let value = x[c] * scale[c] + shift[c];
+        let value = sum(x, scale, c) + shift[c];
         output[c] = if RELU { above_zero(value) } else { value };
     }
 }
 
-/// The first of the largest of four normalised pixels, and which it is.
+/// The sum of `x · scale` in channel `c`.
 #[inline(always)]
-pub fn pool(four: [&[f32]; 4], affine: &Affine, output: &mut [f32], largest: &mut [u8]) {
+fn sum<const N: usize>(x: [&[f32]; N], scale: [&[f32]; N], c: usize) -> f32 {
+    let mut sum = x[0][c] * scale[0][c];
+    for i in 1..N {
+        sum += x[i][c] * scale[i][c];
+    }
+    sum
+}
+
+/// The first of the largest of four normalised pixels, each the sum of `N`, and which it is.
+#[inline(always)]
+pub fn pool<const N: usize>(
+    four: [[&[f32]; N]; 4],
+    scale: [&[f32]; N],
+    shift: &[f32],
+    output: &mut [f32],
+    largest: &mut [u8],
+) {
     let count = output.len();
-    let [scale, shift] = of(count, [&affine.scale, &affine.shift]);
-    let four = of(count, four);
+    let (scale, [shift]) = (of(count, scale), of(count, [shift]));
+    let four = four.map(|x| of(count, x));
     let largest = &mut largest[..count];
     for c in 0..count {
-        let value = |i: usize| four[i][c] * scale[c] + shift[c];
+        let value = |i: usize| sum(four[i], scale, c) + shift[c];
         let (mut best, mut at) = (value(0), 0u8);
         for i in 1..4 {
             let value = value(i);
@@ -147,6 +168,16 @@ pub fn pooled_input_gradient(
     for c in 0..count {
         let g = if largest[c] == place { gradient[c] } else { 0.0 };
         output[c] = g * scale[c] + (x[c] * slope[c] + level[c]);
+    }
+}
+
+/// The gradient of a pixel that is the one of the four with the number `place`.
+#[inline(always)]
+pub fn unpool(gradient: &[f32], (largest, place): (&[u8], u8), output: &mut [f32]) {
+    let count = output.len();
+    let ([gradient], largest) = (of(count, [gradient]), &largest[..count]);
+    for c in 0..count {
+        output[c] = if largest[c] == place { gradient[c] } else { 0.0 };
     }
 }
 
