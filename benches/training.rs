@@ -40,6 +40,8 @@ fn batches<'a>(dataset: &'a Dataset, config: &'a Config) -> Batches<'a> {
         dataset,
         augment: &config.augment,
         label_smoothing: config.loss.label_smoothing,
+        votes: &[],
+        votes_share: 0.0,
         class_weights: &[1.0; 7],
         size: BATCH,
         seed: 0,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fer::augment::Draw;
 use fer::data::check::{Keep, check};
+use fer::data::votes::{Counts, Votes};
 use fer::data::{Catalog, Dataset, synth};
 use fer::files;
 use fer::image::Pixels;
@@ -188,6 +189,24 @@ pub fn opened(path: &Path, exclude: Option<&Path>, quiet: bool) -> Result<Catalo
 /// The images, decoded, with their progress shown.
 pub fn decoded(catalog: &Catalog, indices: &[usize], quiet: bool) -> Result<Dataset> {
     Ok(with_progress(indices.len(), "decoding", quiet, |step| Dataset::load(catalog, indices, step))?)
+}
+
+/// The votes for some images of a data set.
+pub fn voted(votes: &Votes, catalog: &Catalog, indices: &[usize], quiet: bool) -> Result<Vec<Option<Counts>>> {
+    let matched = votes.of(catalog, indices)?;
+    if !quiet {
+        let found = matched.counts.iter().flatten().count();
+        let ambiguous = match matched.ambiguous {
+            0 => String::new(),
+            n => format!("; {n} of the others have a file name that is not unique"),
+        };
+        super::say(format_args!(
+            "{}: votes for {found} of {} images{ambiguous}",
+            votes.path().display(),
+            indices.len()
+        ));
+    }
+    Ok(matched.counts)
 }
 
 /// Runs `work`, which calls its argument once an item, on any thread.

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fer::data::{Catalog, Part, Split};
+use fer::data::votes::Counts;
+use fer::data::{Catalog, Part, Split, Votes};
 use fer::engine::LoadOptions;
 use fer::engine::trained::is_trained;
-use fer::eval::{self, Evaluation, Tta, report};
+use fer::eval::{self, Agreement, Evaluation, Tta, report};
 use fer::plot::{self, Cell, Mark};
 use fer::runtime::Host;
 use fer::spec::EMOTIONS;
@@ -17,7 +18,7 @@ use fer::train::checkpoint::{self, State};
 use fer::train::run::{chosen, read_config, split};
 
 use super::Outcome;
-use super::data::opened;
+use super::data::{opened, voted};
 use super::model_args::{ModelArgs, announce};
 use super::progress::Progress;
 
@@ -45,6 +46,11 @@ pub struct Args {
     /// Leave out the images that this list names.
     #[arg(long, value_name = "FILE")]
     exclude: Option<PathBuf>,
+
+    /// Compare with people's votes too: FER+'s fer2013new.csv beside fer2013.csv, or a file with its columns and the images'
+    /// file names in a column 'name'.
+    #[arg(long, value_name = "FILE")]
+    votes: Option<PathBuf>,
 
     /// Views of an image whose mean answer counts: none, flip or tencrop.
     #[arg(long, default_value_t, value_name = "NAME")]
@@ -87,6 +93,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     let trained = run_of(args.model.model.as_deref())?;
     let (catalog, indices) = images(args, trained.as_ref())?;
+    let votes = votes(args, &catalog, &indices)?;
     let options = LoadOptions { images: Some(indices.len() * args.tta.count()), ..args.model.options() };
     let mut classifier = fer::engine::load(&options, host)?;
     if !args.quiet {
@@ -112,11 +119,16 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         super::say(format_args!("{count} images could not be read and are not counted, the first {name}: {reason}"));
     }
     let evaluation = Evaluation::new(&labels, &answers.answers)?;
+    let votes = votes.map(|votes| {
+        let own: Vec<_> = answers.items.iter().map(|item| votes.get(item).copied()).collect();
+        Agreement::new(&answers.answers, &own)
+    });
+    let votes = votes.as_ref();
     let mut out = std::io::stdout().lock();
     match args.format.as_str() {
-        "json" => writeln!(out, "{}", report::json(&evaluation)?)?,
-        "markdown" => write!(out, "{}", report::markdown(&evaluation))?,
-        _ => write!(out, "{}", report::text(&evaluation))?,
+        "json" => writeln!(out, "{}", report::json(&evaluation, votes)?)?,
+        "markdown" => write!(out, "{}", report::markdown(&evaluation, votes))?,
+        _ => write!(out, "{}", report::text(&evaluation, votes))?,
     }
     out.flush()?;
     let title = format!("{} on {} images", classifier.description().model, evaluation.images);
@@ -172,6 +184,13 @@ fn images(args: &Args, run: Option<&(Config, State)>) -> Result<(Catalog, Vec<us
         }
     }
     Ok((catalog, indices))
+}
+
+/// The votes by item, if --votes names a file.
+fn votes(args: &Args, catalog: &Catalog, indices: &[usize]) -> Result<Option<HashMap<usize, Counts>>> {
+    let Some(path) = &args.votes else { return Ok(None) };
+    let counts = voted(&Votes::read(path)?, catalog, indices, args.quiet)?;
+    Ok(Some(indices.iter().zip(counts).filter_map(|(item, counts)| Some((*item, counts?))).collect()))
 }
 
 /// How the model's run divides its data.

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use fer::data::votes::{Counts, Votes};
 use fer::data::{Dataset, Split};
 use fer::device::Choices;
 use fer::engine::LoadOptions;
 use fer::engine::trained::is_trained;
-use fer::model::{Architecture, Network, SIDE};
+use fer::model::{Architecture, CLASSES, Network, SIDE};
 use fer::runtime::Host;
 use fer::train::checkpoint::{Checkpoint, DataFacts, Trained};
 use fer::train::run::{chosen, split};
@@ -18,7 +19,7 @@ use fer::train::teach::Teachers;
 use fer::train::{Compute, Config, Ended, Material, Precision, RunFolder, trainer};
 
 use super::Outcome;
-use super::data::{decoded, opened};
+use super::data::{decoded, opened, voted};
 use super::epochs::Epochs;
 
 #[derive(clap::Args)]
@@ -74,6 +75,15 @@ pub struct Args {
     /// built-in model's name (repeatable: they take turns, batch by batch).
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     teacher: Vec<String>,
+
+    /// Learn from people's votes instead of the labels, where an image has some: FER+'s fer2013new.csv beside fer2013.csv, or
+    /// a file with its columns and the images' file names in a column 'name'.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    votes: Option<PathBuf>,
+
+    /// The votes' share of the target, 0 to 1; the label has the rest [default: the recipe's, else 1].
+    #[arg(long, value_name = "X", conflicts_with = "resume", allow_hyphen_values = true)]
+    votes_share: Option<f64>,
 
     /// Where Burn computes: flex (the CPU), wgpu or vulkan (any GPU), cuda (NVIDIA's), each where fer was built with it; cuda:1
     /// is the second one, and cuda:0,1 divides each batch between two.
@@ -133,13 +143,19 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Some(path) => split(&config, path),
         None => config.data.split.clone(),
     };
-    let (training, validation, names, facts) = images(&config, &split, args.quiet)?;
+    let Images { training, validation, names, votes, facts } = images(&config, &split, args.quiet)?;
     if let Some(checkpoint) = resumed.as_ref().filter(|c| c.state.data.sha256 != facts.sha256) {
         bail!(
             "{} is not the data that this run began with ({} training images, SHA-256 {}…); name that with --data",
             facts.path,
             checkpoint.state.data.training,
             &checkpoint.state.data.sha256[..12.min(checkpoint.state.data.sha256.len())],
+        );
+    }
+    if resumed.as_ref().is_some_and(|c| c.state.data.votes_sha256 != facts.votes_sha256) {
+        bail!(
+            "{} has other votes than when this run began; bring back the file as it was",
+            config.loss.votes.as_deref().unwrap_or(Path::new("")).display()
         );
     }
     let checkpoint = match resumed {
@@ -175,7 +191,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     }
     let steps = training.len().div_ceil(config.batch_size) as u64;
     let mut observer = Epochs::new(args.quiet, steps * u64::from(checkpoint.config.epochs), &checkpoint);
-    let material = Material { training: &training, validation: &validation, teachers };
+    let material = Material { training: &training, validation: &validation, teachers, votes };
     let ended = trainer::train(checkpoint, material, &folder, &compute, &mut observer, &stop);
     observer.finish();
     match ended? {
@@ -229,9 +245,17 @@ fn configuration(args: &Args) -> Result<Config> {
     if !args.teacher.is_empty() {
         config.loss.teachers.clone_from(&args.teacher);
     }
+    if let Some(path) = &args.votes {
+        config.loss.votes = Some(path.clone());
+    }
+    if args.votes_share.is_some() && config.loss.votes.is_none() {
+        bail!("--votes-share says how much votes count; name their file with --votes");
+    }
+    config.loss.votes_share = args.votes_share.unwrap_or(config.loss.votes_share);
     config = with_data(config, args);
     // A run may be resumed from another folder than this.
-    for path in [&mut config.data.path, &mut config.data.exclude, &mut config.init].into_iter().flatten() {
+    let paths = [&mut config.data.path, &mut config.data.exclude, &mut config.init, &mut config.loss.votes];
+    for path in paths.into_iter().flatten() {
         *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
     }
     if let Split::List(path) = &mut config.data.split {
@@ -257,13 +281,25 @@ fn with_data(mut config: Config, args: &Args) -> Config {
     config
 }
 
-/// The training and validation images, decoded, and the names by which lists know the latter.
-fn images(config: &Config, split: &Split, quiet: bool) -> Result<(Dataset, Dataset, Vec<String>, DataFacts)> {
+/// The images of a run, decoded.
+struct Images {
+    training: Dataset,
+    validation: Dataset,
+    /// The names by which lists know the validation images.
+    names: Vec<String>,
+    /// What is learnt from votes of each training image; empty without --votes.
+    votes: Vec<Option<[f32; CLASSES]>>,
+    facts: DataFacts,
+}
+
+fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
     let Some(path) = &config.data.path else {
         bail!("name the images with --data: a folder with train/<class>/ and test/<class>/, or fer2013.csv");
     };
     let catalog = opened(path, config.data.exclude.as_deref(), quiet)?;
     let parts = split.divide(&catalog, config.seed)?;
+    let file = config.loss.votes.as_deref().map(Votes::read).transpose()?;
+    let counts = file.as_ref().map(|file| voted(file, &catalog, &parts.training, quiet)).transpose()?;
     let training = decoded(&catalog, &parts.training, quiet)?;
     let validation = decoded(&catalog, &parts.validation, quiet)?;
     for dataset in [&training, &validation] {
@@ -283,9 +319,18 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<(Dataset, Datas
         training: training.len(),
         validation: validation.len(),
         sha256: catalog.hash(&used)?,
+        votes_sha256: file.map(|file| file.sha256().into()),
     };
+    let target = |counts: Counts| counts.soft_label().map(|shares| shares.map(|share| share as f32));
+    let votes: Vec<_> = counts.unwrap_or_default().into_iter().map(|counts| counts.and_then(target)).collect();
+    if !votes.is_empty() && !quiet {
+        let (share, count) = (config.loss.votes_share, votes.iter().flatten().count());
+        super::say(format_args!(
+            "votes have a share of {share} in the targets of {count} images; the others have their label"
+        ));
+    }
     let names = parts.validation.iter().map(|i| catalog.items[*i].relative.clone()).collect();
-    Ok((training, validation, names, facts))
+    Ok(Images { training, validation, names, votes, facts })
 }
 
 /// The network that the run begins with.

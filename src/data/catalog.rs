@@ -84,8 +84,9 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     File(PathBuf),
-    /// A gray image of `side × side` pixels.
+    /// A gray image of `side × side` pixels, in row `row` of a CSV file: from 0, below the header, empty lines left out.
     Memory {
+        row: usize,
         side: usize,
         pixels: Box<[u8]>,
     },
@@ -99,7 +100,7 @@ impl Item {
     pub fn pixels(&self) -> Result<Pixels, DecodeError> {
         match &self.origin {
             Origin::File(path) => image::read(path),
-            Origin::Memory { side, pixels } => {
+            Origin::Memory { side, pixels, .. } => {
                 Ok(Pixels { width: *side, height: *side, channels: 1, data: pixels.to_vec() })
             }
         }
@@ -108,6 +109,14 @@ impl Item {
     /// The label's name.
     pub fn class(&self) -> &'static str {
         EMOTIONS[usize::from(self.label)]
+    }
+
+    /// Which row of a CSV file it is, from 0.
+    pub(super) fn row(&self) -> Option<usize> {
+        match &self.origin {
+            Origin::File(_) => None,
+            Origin::Memory { row, .. } => Some(*row),
+        }
     }
 
     /// The SHA-256 of the file's bytes, or of the pixels that a CSV file gives.
@@ -205,6 +214,7 @@ impl Catalog {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -70,7 +70,7 @@ fn read(path: &Path, mut reader: impl BufRead) -> Result<Vec<Item>, DataError> {
             relative: format!("{file_name}:{line}"),
             label: row.label,
             usage: row.usage,
-            origin: Origin::Memory { side, pixels: row.pixels.into_boxed_slice() },
+            origin: Origin::Memory { row: items.len(), side, pixels: row.pixels.into_boxed_slice() },
         });
     }
     match items.is_empty() {
@@ -89,10 +89,15 @@ struct Row {
     usage: Option<Usage>,
 }
 
-/// The fields of a line, without the blanks and quotes around them.
-fn fields(line: &[u8]) -> Vec<&[u8]> {
+/// The fields of a line, without the blanks and quotes around them; a comma in quotes divides nothing.
+pub(super) fn fields(line: &[u8]) -> Vec<&[u8]> {
+    let mut quoted = false;
+    let divides = |b: &u8| {
+        quoted ^= *b == b'"';
+        *b == b',' && !quoted
+    };
     let unquoted = |field: &'_ [u8]| field.len() >= 2 && field.starts_with(b"\"") && field.ends_with(b"\"");
-    let fields = line.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    let fields = line.split(divides).map(<[u8]>::trim_ascii);
     fields.map(|f| if unquoted(f) { f[1..f.len() - 1].trim_ascii() } else { f }).collect()
 }
 
@@ -162,7 +167,7 @@ fn pixels(field: &[u8], side: usize) -> Result<Vec<u8>, String> {
 }
 
 /// A number of 0 to 255 in one to three digits.
-fn number(text: &[u8]) -> Option<u8> {
+pub(super) fn number(text: &[u8]) -> Option<u8> {
     if text.is_empty() || text.len() > 3 {
         return None;
     }
@@ -171,7 +176,7 @@ fn number(text: &[u8]) -> Option<u8> {
 }
 
 /// At most 40 characters of a field, to be shown.
-fn shorten(field: &[u8]) -> String {
+pub(super) fn shorten(field: &[u8]) -> String {
     let text = String::from_utf8_lossy(&field[..field.len().min(160)]);
     let mut short: String = text.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().count() > 40 || field.len() > 160 {

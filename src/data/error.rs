@@ -40,6 +40,14 @@ pub enum DataError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A file of votes can't be used, or does not fit the data set.
+    #[error("{path}: {problem}")]
+    Votes {
+        /// The file.
+        path: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// The data set can't be divided as asked.
     #[error("the split {split} does not work here: {problem}")]
     Split {

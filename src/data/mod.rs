@@ -1,5 +1,5 @@
 //! Data sets: which labelled images there are ([`Catalog`]), which of them train, validate and test ([`split`]), their
-//! pixels ([`dataset`]), and what is wrong with them ([`check`]).
+//! pixels ([`dataset`]), what people voted them to show ([`votes`]), and what is wrong with them ([`check`]).
 //!
 //! Two forms are read: folders of images by class, and the original competition's `fer2013.csv`; see [`Catalog::open`].
 
@@ -12,11 +12,13 @@ mod folders;
 mod list;
 pub mod split;
 pub mod synth;
+pub mod votes;
 
 pub use catalog::{Catalog, Form, Item, Usage};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use split::{Part, Parts, Split};
+pub use votes::Votes;
 
 /// The most that the pixels of a data set may take in memory: 8 GiB.
 pub const MAX_PIXEL_BYTES: u64 = 8 << 30;

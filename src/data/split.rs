@@ -282,7 +282,7 @@ mod tests {
             for label in 0..7u8 {
                 for (usage, counts) in *part {
                     let relative = format!("{usage:?}/{label}");
-                    let origin = Origin::Memory { side: 1, pixels: Box::new([0]) };
+                    let origin = Origin::Memory { row: 0, side: 1, pixels: Box::new([0]) };
                     let item = Item { name: relative.clone(), relative, label, usage: *usage, origin };
                     items.extend(vec![item; counts[usize::from(label)]]);
                 }

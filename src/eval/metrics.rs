@@ -12,7 +12,7 @@ pub const CALIBRATION_BINS: usize = 15;
 pub const WORST: usize = 32;
 
 /// Probabilities are kept this far from 0 and 1 in the loss, Keras's `epsilon()`.
-const EPSILON: f64 = 1e-7;
+pub(super) const EPSILON: f64 = 1e-7;
 
 /// How far a row of probabilities may be from a sum of 1: a quantised model's is off by a few hundredths.
 const SUM_TOLERANCE: f64 = 0.05;
@@ -148,7 +148,7 @@ impl Evaluation {
         for answer in answers {
             check(answer, classes).map_err(|reason| EvalError::Answer { name: answer.name.clone(), reason })?;
             let (p, label) = (&answer.probabilities, answer.label);
-            let predicted = (0..classes).fold(0, |best, i| if p[i] > p[best] { i } else { best });
+            let predicted = super::top(p);
             let before = (0..classes).filter(|i| p[*i] > p[label] || (p[*i] == p[label] && *i < label)).count();
             let confidence = f64::from(p[predicted]);
             confusion[label][predicted] += 1;
@@ -202,7 +202,7 @@ pub fn wilson(correct: u64, n: u64) -> [f64; 2] {
 }
 
 /// `part / whole`, 0 of nothing.
-fn share(part: u64, whole: u64) -> f64 {
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 

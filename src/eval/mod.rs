@@ -1,11 +1,18 @@
-//! How good a model is: the figures ([`metrics`]), their report ([`report`]), the views of an image that are asked for one
-//! answer ([`views`]), and a classifier's answers to a data set ([`answer`]).
+//! How good a model is: the figures by labels ([`metrics`]) and by people's votes ([`votes`]), their report ([`report`]), the
+//! views of an image that are asked for one answer ([`views`]), and a classifier's answers to a data set ([`answer`]).
 
 pub mod metrics;
 pub mod report;
 mod run;
 pub mod views;
+pub mod votes;
 
 pub use metrics::{Answer, CalibrationBin, ClassScores, EvalError, Evaluation, Mistake};
 pub use run::{Answers, answer};
 pub use views::{Tta, mean};
+pub use votes::Agreement;
+
+/// The class of the highest probability, of equal ones the first.
+fn top(probabilities: &[f32]) -> usize {
+    (0..probabilities.len()).fold(0, |best, i| if probabilities[i] > probabilities[best] { i } else { best })
+}

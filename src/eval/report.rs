@@ -1,7 +1,11 @@
-//! An [`Evaluation`] for people and programs: text for the terminal, Markdown for files, JSON.
+//! An [`Evaluation`], and an [`Agreement`] with votes beside it, for people and programs: text for the terminal, Markdown for
+//! files, JSON.
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
+use super::Agreement;
 use super::metrics::{ClassScores, Evaluation};
 
 /// The widest line of the text report, in columns.
@@ -14,9 +18,12 @@ const MISTAKES: usize = 10;
 const NAME_WIDTH: usize = 24;
 const MATRIX_NAME_WIDTH: usize = 12;
 
-/// The report for the terminal: headline, classes, confusion matrix, worst mistakes. No line is over [`WIDTH`] columns.
-pub fn text(evaluation: &Evaluation) -> String {
-    let mut out = format!("{}\n{}\n\n{}", headline(evaluation), second_line(evaluation), classes(evaluation).text());
+/// The report for the terminal: headline, votes, classes, confusion matrix, worst mistakes. No line is over [`WIDTH`]
+/// columns.
+pub fn text(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
+    let mut out = format!("{}\n{}\n", headline(evaluation), second_line(evaluation));
+    votes.into_iter().flat_map(agreement).for_each(|line| out += &format!("{line}\n"));
+    out += &format!("\n{}", classes(evaluation).text());
     match matrix(evaluation) {
         Some(matrix) => {
             out += &format!("\nconfusion matrix: a row a true class, a column a predicted one\n{}", matrix.text())
@@ -30,11 +37,11 @@ pub fn text(evaluation: &Evaluation) -> String {
 }
 
 /// The same as Markdown, without a heading of its own: it goes into files that have one.
-pub fn markdown(evaluation: &Evaluation) -> String {
-    let mut out = format!(
-        "{}\n\n{}\n\n{}\n### Confusion matrix\n\nA row a true class, a column a predicted one.\n\n{}",
-        headline(evaluation),
-        second_line(evaluation),
+pub fn markdown(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
+    let mut out = format!("{}\n\n{}\n\n", headline(evaluation), second_line(evaluation));
+    votes.into_iter().flat_map(agreement).for_each(|line| out += &format!("{line}\n\n"));
+    out += &format!(
+        "{}\n### Confusion matrix\n\nA row a true class, a column a predicted one.\n\n{}",
         classes(evaluation).markdown(),
         whole_matrix(evaluation).markdown()
     );
@@ -44,12 +51,19 @@ pub fn markdown(evaluation: &Evaluation) -> String {
     out
 }
 
-/// The whole evaluation as JSON; its names are those of [`Evaluation`]'s fields.
+/// The whole evaluation as JSON; its names are those of [`Evaluation`]'s fields, and `votes` has [`Agreement`]'s.
 ///
 /// # Errors
 /// None that an evaluation can cause.
-pub fn json(evaluation: &Evaluation) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(evaluation)
+pub fn json(evaluation: &Evaluation, votes: Option<&Agreement>) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Whole<'a> {
+        #[serde(flatten)]
+        evaluation: &'a Evaluation,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        votes: Option<&'a Agreement>,
+    }
+    serde_json::to_string_pretty(&Whole { evaluation, votes })
 }
 
 /// The figures that matter most, on one line.
@@ -69,6 +83,27 @@ pub fn headline(e: &Evaluation) -> String {
 fn second_line(e: &Evaluation) -> String {
     let (top2, confidence) = (percent(e.top2_accuracy, 2), percent(e.mean_confidence, 2));
     format!("{} right · top-2 accuracy {top2} · mean confidence {confidence}", e.correct)
+}
+
+/// What is to be said of votes, line by line.
+fn agreement(a: &Agreement) -> [String; 3] {
+    let [low, high] = a.accuracy_interval.map(|end| 100.0 * end);
+    let out = &a.left_out;
+    [
+        format!(
+            "votes: accuracy {} ({low:.1}–{high:.1}) on {} images with a majority for a class",
+            percent(a.accuracy, 2),
+            a.images
+        ),
+        format!(
+            "votes: cross-entropy {:.4} on {} images, {:.4} at the least (the entropy of their votes)",
+            a.cross_entropy, a.voted_images, a.entropy
+        ),
+        format!(
+            "votes: left out {} ties, {} contempt, {} unknown, {} no face, {} without votes",
+            out.ties, out.contempt, out.unknown, out.no_face, out.without_votes
+        ),
+    ]
 }
 
 fn percent(share: f64, digits: usize) -> String {
@@ -235,6 +270,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::eval::Answer;
+    use crate::eval::votes::LeftOut;
 
     /// Six images of three classes with binary fractions; `happy` is never predicted.
     fn small() -> Evaluation {
@@ -278,12 +314,12 @@ test/fear/4|x.jpg   fear      angry      93.8 %
 test/angry/2.jpg   angry       fear      62.5 %
 test/happy/5.jpg   happy      angry      50.0 %
 ";
-        assert_eq!(text(&small()), expected, "\n{}", text(&small()));
+        assert_eq!(text(&small(), None), expected, "\n{}", text(&small(), None));
     }
 
     #[test]
     fn the_markdown_report() {
-        let report = markdown(&small());
+        let report = markdown(&small(), None);
         for line in [
             "accuracy 50.00 % (18.8–81.2) on 6 images · loss 1.1099 · macro-F1 0.356 · ECE 40.6 %",
             "| class | precision | recall | F1 | images | predicted | remark |",
@@ -299,7 +335,7 @@ test/happy/5.jpg   happy      angry      50.0 %
 
     #[test]
     fn json_names_stay() {
-        let value: serde_json::Value = serde_json::from_str(&json(&small()).unwrap()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json(&small(), None).unwrap()).unwrap();
         let keys = |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             keys(&value),
@@ -313,7 +349,44 @@ test/happy/5.jpg   happy      angry      50.0 %
     }
 
     #[test]
+    fn votes_come_below_the_headline_in_every_format() {
+        let left_out = LeftOut { ties: 157, contempt: 24, unknown: 25, no_face: 1, without_votes: 17 };
+        let votes = Agreement {
+            images: 3365,
+            correct: 2342,
+            accuracy: 2342.0 / 3365.0,
+            accuracy_interval: [0.68, 0.711],
+            left_out,
+            voted_images: 3571,
+            cross_entropy: 1.02345,
+            entropy: 0.5,
+        };
+        let lines = [
+            "votes: accuracy 69.60 % (68.0–71.1) on 3365 images with a majority for a class",
+            "votes: cross-entropy 1.0234 on 3571 images, 0.5000 at the least (the entropy of their votes)",
+            "votes: left out 157 ties, 24 contempt, 25 unknown, 1 no face, 17 without votes",
+        ];
+        let plain = text(&small(), None);
+        let (head, rest) = plain.split_once("\n\n").unwrap();
+        assert_eq!(text(&small(), Some(&votes)), format!("{head}\n{}\n\n{rest}", lines.join("\n")));
+        let plain = markdown(&small(), None);
+        let (head, rest) = plain.split_once("| class").unwrap();
+        assert_eq!(markdown(&small(), Some(&votes)), format!("{head}{}\n\n| class{rest}", lines.join("\n\n")));
+        let value = |votes| -> serde_json::Value { serde_json::from_str(&json(&small(), votes).unwrap()).unwrap() };
+        let (plain, mut voted) = (value(None), value(Some(&votes)));
+        let found = voted.as_object_mut().unwrap().remove("votes").unwrap();
+        assert_eq!(voted, plain);
+        let keys: Vec<_> = found.as_object().unwrap().keys().map(String::as_str).collect();
+        let figures = "images correct accuracy accuracy_interval left_out voted_images cross_entropy entropy";
+        assert_eq!(keys.join(" "), figures);
+        assert_eq!((&found["images"], &found["left_out"]["without_votes"]), (&3365.into(), &17.into()));
+    }
+
+    #[test]
     fn no_line_is_too_wide() {
+        let n = 35_887;
+        let left_out = LeftOut { ties: n, contempt: n, unknown: n, no_face: n, without_votes: n };
+        let many = Agreement { images: n, voted_images: n, cross_entropy: 16.1, left_out, ..Agreement::default() };
         for classes in [1, 2, 7, 8, 9, 12, 20, 21, 40, 300] {
             let labels: Vec<String> =
                 (0..classes).map(|i| format!("a long class name {i} überraschend wütend")).collect();
@@ -323,7 +396,7 @@ test/happy/5.jpg   happy      angry      50.0 %
                 Answer { name: format!("{}\n/{i}.jpg", "folder/".repeat(i % 40)), label: i % classes, probabilities }
             };
             let e = Evaluation::new(&labels, &(0..500).map(answer).collect::<Vec<_>>()).unwrap();
-            let report = text(&e);
+            let report = text(&e, Some(&many));
             let wide: Vec<_> = report.lines().filter(|l| width(l) > WIDTH).collect();
             assert!(wide.is_empty(), "{classes} classes: {wide:#?}");
             let has_matrix = report.contains("a column a predicted one");

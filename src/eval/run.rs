@@ -12,6 +12,8 @@ use crate::preprocess::Preprocessor;
 pub struct Answers {
     /// One for each image that could be read, in order.
     pub answers: Vec<Answer>,
+    /// Which items of the catalog these are.
+    pub items: Vec<usize>,
     /// Name and reason of those that could not.
     pub unreadable: Vec<(String, String)>,
 }
@@ -45,11 +47,11 @@ pub fn answer(
         for (index, view) in block.iter().zip(&views) {
             let Item { name, label, .. } = &catalog.items[*index];
             match (view, view.is_ok().then(|| rows.next()).flatten()) {
-                (Ok(_), Some(rows)) => answers.answers.push(Answer {
-                    name: name.clone(),
-                    label: usize::from(*label),
-                    probabilities: mean(rows, classes),
-                }),
+                (Ok(_), Some(rows)) => {
+                    let probabilities = mean(rows, classes);
+                    answers.answers.push(Answer { name: name.clone(), label: usize::from(*label), probabilities });
+                    answers.items.push(*index);
+                }
                 (Err(reason), _) => answers.unreadable.push((name.clone(), reason.clone())),
                 // `classify` answers for every image or fails.
                 (Ok(_), None) => {}

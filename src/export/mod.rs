@@ -69,6 +69,9 @@ fn metadata(trained: &Trained, calibration: Option<Calibration>) -> BTreeMap<Str
         ("data.training_images", state.data.training.to_string()),
         ("data.sha256", state.data.sha256.clone()),
     ];
+    if let Some(hash) = &state.data.votes_sha256 {
+        rows.push(("data.votes.sha256", hash.clone()));
+    }
     // What was measured of these very weights: nothing, if they were saved within an epoch.
     if let (0, Some(line)) = (state.step, state.history.iter().rev().find(|r| r.split == "validation")) {
         rows.push(("epoch", state.epoch.to_string()));

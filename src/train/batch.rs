@@ -78,6 +78,10 @@ pub struct Batches<'a> {
     pub label_smoothing: f64,
     /// A factor for each class.
     pub class_weights: &'a [f32],
+    /// The classes' shares of the votes for each image, if it has any; empty without votes.
+    pub votes: &'a [Option<[f32; CLASSES]>],
+    /// The votes' share of a target, 0..=1; the label has the rest.
+    pub votes_share: f64,
     /// Images a batch; the last of an epoch may have fewer.
     pub size: usize,
     /// Where all random numbers come from.
@@ -125,7 +129,7 @@ impl Batches<'_> {
     /// Labels and targets.
     fn answers(&self, chosen: &[usize], mix: Option<&Mixup>) -> (Vec<u8>, Vec<f32>) {
         let labels: Vec<u8> = chosen.iter().map(|i| self.dataset.labels[*i]).collect();
-        let targets: Vec<f32> = labels.iter().flat_map(|label| self.target(*label)).collect();
+        let targets: Vec<f32> = chosen.iter().flat_map(|i| self.target(*i)).collect();
         let Some(mix) = mix else { return (labels, targets) };
         let targets = mixed(&targets, mix);
         match mix.lambda < 0.5 {
@@ -134,12 +138,16 @@ impl Batches<'_> {
         }
     }
 
-    fn target(&self, label: u8) -> [f32; CLASSES] {
-        let label = usize::from(label);
+    /// The target of one image: its label, smoothed, and its votes, mixed; times the weight of the label's class.
+    fn target(&self, image: usize) -> [f32; CLASSES] {
+        let label = usize::from(self.dataset.labels[image]);
+        let votes = self.votes.get(image).copied().flatten();
         let spread = self.label_smoothing / CLASSES as f64;
         std::array::from_fn(|class| {
             let own = if class == label { 1.0 - self.label_smoothing } else { 0.0 };
-            (own + spread) as f32 * self.class_weights[label]
+            let own = own + spread;
+            let mixed = votes.map_or(own, |votes| own + self.votes_share * (f64::from(votes[class]) - own));
+            mixed as f32 * self.class_weights[label]
         })
     }
 }
@@ -236,7 +244,8 @@ mod tests {
     }
 
     fn batches<'a>(dataset: &'a Dataset, augment: &'a Augmentation, weights: &'a [f32]) -> Batches<'a> {
-        Batches { dataset, augment, label_smoothing: 0.1, class_weights: weights, size: 4, seed: 5 }
+        let (votes, votes_share) = (&[][..], 1.0);
+        Batches { dataset, augment, label_smoothing: 0.1, class_weights: weights, votes, votes_share, size: 4, seed: 5 }
     }
 
     #[test]
@@ -265,6 +274,45 @@ mod tests {
         let sums: Vec<f32> = targets.chunks(CLASSES).map(|row| row.iter().sum()).collect();
         assert!(sums.iter().zip([1.0, 1.0, 1.0, 2.0]).all(|(s, expected)| (s - expected).abs() < 1e-6), "{sums:?}");
         assert!((targets[0] - (0.9 + 0.1 / 7.0)).abs() < 1e-6, "{targets:?}");
+    }
+
+    #[test]
+    fn targets_are_mixed_with_votes_by_their_share() {
+        let (data, none) = (dataset(7), Augmentation::default());
+        let weights = [1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+        let votes = [Some([0.25, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0]), Some([0.5, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0]), None];
+        let order: Vec<usize> = (0..7).collect();
+        // Label smoothing of 0.1 leaves a label 0.9 and spreads 0.1 / 7.
+        let s = 0.1 / 7.0;
+        let label = |class: usize, weight: f64| -> Vec<f64> {
+            (0..CLASSES).map(|c| weight * (s + if c == class { 0.9 } else { 0.0 })).collect()
+        };
+        let rows: [(f64, Vec<f64>, Vec<f64>); 3] = [
+            (0.0, label(0, 1.0), label(1, 2.0)),
+            (1.0, vec![0.25, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0], vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
+            (
+                0.4,
+                vec![0.6 * (0.9 + s) + 0.1, 0.6 * s, 0.6 * s + 0.3, 0.6 * s, 0.6 * s, 0.6 * s, 0.6 * s],
+                [0.6 * s + 0.2, 0.6 * (0.9 + s), 0.6 * s, 0.6 * s, 0.6 * s + 0.2, 0.6 * s, 0.6 * s]
+                    .map(|t| 2.0 * t)
+                    .into(),
+            ),
+        ];
+        let mut wrong = Vec::new();
+        for (votes_share, first, second) in rows {
+            let batches = Batches { votes: &votes, votes_share, ..batches(&data, &none, &weights) };
+            // The third image has no votes, and the fourth none are known of.
+            let wanted = [first, second, label(2, 1.0), label(3, 1.0)].concat();
+            let found = batches.batch(&order, 0, 0);
+            let near = |(a, b): (&f32, &f64)| (f64::from(*a) - b).abs() < 1e-6;
+            if !found.targets.iter().zip(&wanted).all(near) || found.labels != [0, 1, 2, 3] {
+                wrong.push((votes_share, found.targets, wanted));
+            }
+            let resident = Resident::new(&data, &Device::flex()).batch(&batches, &order, 0, 0);
+            let on_device: Vec<f32> = resident.targets.into_data().try_into_vec().unwrap();
+            assert_eq!(on_device, batches.batch(&order, 0, 0).targets, "{votes_share}");
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]

@@ -117,6 +117,9 @@ pub struct DataFacts {
     pub validation: usize,
     /// SHA-256 of the training and validation images with their classes.
     pub sha256: String,
+    /// SHA-256 of the file of votes, if the run learns from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub votes_sha256: Option<String>,
 }
 
 /// A run at one moment.

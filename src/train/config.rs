@@ -110,11 +110,23 @@ pub struct Loss {
     pub teachers: Vec<String>,
     /// The teachers' share of the target, 0..=1.
     pub teachers_share: f64,
+    /// A file of people's votes ([`Votes`](crate::data::Votes)), which are learnt beside the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub votes: Option<PathBuf>,
+    /// The votes' share of the target, 0..=1, of images that have some.
+    pub votes_share: f64,
 }
 
 impl Default for Loss {
     fn default() -> Self {
-        Self { label_smoothing: 0.0, class_weights: ClassWeights::default(), teachers: Vec::new(), teachers_share: 0.5 }
+        Self {
+            label_smoothing: 0.0,
+            class_weights: ClassWeights::default(),
+            teachers: Vec::new(),
+            teachers_share: 0.5,
+            votes: None,
+            votes_share: 1.0,
+        }
     }
 }
 
@@ -277,6 +289,7 @@ impl Config {
             ("ema", share(self.ema), "at least 0 and below 1"),
             ("loss.label_smoothing", share(self.loss.label_smoothing), "at least 0 and below 1"),
             ("loss.teachers_share", (0.0..=1.0).contains(&self.loss.teachers_share), "0 to 1"),
+            ("loss.votes_share", (0.0..=1.0).contains(&self.loss.votes_share), "0 to 1"),
             ("loss.class_weights", factors.len() == EMOTIONS.len(), "'none', 'balanced' or seven numbers"),
             ("loss.class_weights", factors.iter().all(|f| f.is_finite() && *f >= 0.0), "numbers from 0 on"),
             ("loss.class_weights", factors.iter().any(|f| *f > 0.0), "above 0 for one class at least"),
@@ -322,6 +335,8 @@ mod tests {
             ("loss.label_smoothing = 1.5", "loss.label_smoothing must be"),
             ("loss.class_weights = [1, 2]", "seven numbers"),
             ("loss.teachers_share = 1.1", "loss.teachers_share must be"),
+            ("loss.votes_share = -0.1", "loss.votes_share must be"),
+            ("loss.votes = 1", "expected path"),
             ("loss.class_weights = 'equal'", "class_weights"),
             ("optimizer.learning_rate = 0.0", "optimizer.learning_rate must be"),
             ("optimizer.sam = -0.05", "optimizer.sam must be"),

@@ -136,6 +136,8 @@ pub struct Material<'a> {
     pub validation: &'a Dataset,
     /// The models that are learnt from beside the labels; none, mostly.
     pub teachers: Teachers,
+    /// The classes' shares of people's votes for each training image, if it has any; empty without votes.
+    pub votes: Vec<Option<[f32; CLASSES]>>,
 }
 
 /// What is computed on.
@@ -178,7 +180,7 @@ fn epochs(
     stop: &AtomicBool,
 ) -> Result<Ended, TrainError> {
     let Compute { device, others, precision } = compute;
-    let Material { training, validation, mut teachers } = material;
+    let Material { training, validation, mut teachers, votes } = material;
     let _flushed = FlushToZero::new();
     let config = run.config.clone();
     let class_weights = config.loss.class_weights.factors(&training.labels);
@@ -187,6 +189,8 @@ fn epochs(
         augment: &config.augment,
         label_smoothing: config.loss.label_smoothing,
         class_weights: &class_weights,
+        votes: &votes,
+        votes_share: config.loss.votes_share,
         size: config.batch_size,
         seed: config.seed,
     };
