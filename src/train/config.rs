@@ -195,7 +195,8 @@ pub struct Optimizer {
     /// The gradients' global L2 norm is cut to this; 0 for no limit.
     #[serde(default)]
     pub clip_norm: f64,
-    /// How far [`super::sam`] moves the weights for the gradients, in their L2 norm: the paper's ρ; 0 for not at all.
+    /// How far [`super::sam`] moves the weights for the gradients, in their L2 norm: the paper's ρ;
+    /// 0 for not at all.
     #[serde(default)]
     pub sam: f64,
 }
