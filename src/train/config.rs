@@ -328,7 +328,7 @@ mod tests {
             ("optimizer.sam = -0.05", "optimizer.sam must be"),
             ("optimizer.sam = 10.5", "optimizer.sam must be"),
             ("optimizer.sam = nan", "optimizer.sam must be"),
-            ("optimizer.sam = true", "optimizer"),
+            ("optimizer.sam = true", "invalid type: boolean"),
             ("augment.flip = 2.0", "augment.flip"),
             ("epochs = ", ":"),
         ];
