@@ -1,5 +1,5 @@
-//! Convolutions in their training form, beside a 1×1 convolution and the input: what the branches give, and the plain network
-//! that gives the same.
+//! Convolutions in their training form, beside a 1×1 convolution and the input: what the branches
+//! give, and the plain network that gives the same.
 
 mod common;
 
@@ -39,7 +39,8 @@ fn apart(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
 }
 
-/// Normalizations added up by the kernels and by Burn: outputs, gradients, running statistics, and evaluations.
+/// Normalizations added up by the kernels and by Burn: outputs, gradients, running statistics, and
+/// evaluations.
 fn compare<const N: usize, const P: usize>(shape: [usize; 4], then: Then) -> Vec<String> {
     let (plain, device) = (Device::flex(), Device::flex().autodiff());
     let norms = || -> [BatchNorm; N] {

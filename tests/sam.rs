@@ -1,4 +1,5 @@
-//! Sharpness-aware minimization against the same step by hand: plain passes, and the arithmetic between them in float64.
+//! Sharpness-aware minimization against the same step by hand: plain passes, and the arithmetic
+//! between them in float64.
 
 mod common;
 
@@ -128,7 +129,8 @@ fn a_step_goes_down_the_gradients_of_the_moved_weights() {
         // A batch divided between three devices.
         (Architecture::Tiny, 2, 0.05, 1e-4),
         (Architecture::Vgg, 0, 0.05, 1e-4),
-        // Its loss has penalties; a maximum whose inputs are equal within rounding goes one way or the other.
+        // Its loss has penalties; a maximum whose inputs are equal within rounding goes one way or
+        // the other.
         (Architecture::Notebook, 0, 0.05, 5e-3),
     ];
     let rate = 0.1;

@@ -171,7 +171,8 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_was_not() {
     println!("{kills} kills, {left:?}");
 }
 
-/// Also of a run that began with another's weights, but not its dropout, and without sharpness-aware minimization.
+/// Also of a run that began with another's weights, but not its dropout, and without
+/// sharpness-aware minimization.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_within_an_epoch_and_says_how_to_go_on() {

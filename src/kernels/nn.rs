@@ -97,7 +97,8 @@ pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
     y
 }
 
-/// Batch normalizations, all with the same ε, of inputs of one shape, added up, and what follows the sum; `P` is `3 N`.
+/// Batch normalizations, all with the same ε, of inputs of one shape, added up, and what follows
+/// the sum; `P` is `3 N`.
 pub fn batch_norm_sum<const N: usize, const P: usize>(terms: [(&BatchNorm, Tensor<4>); N], then: Then) -> Tensor<4> {
     let (norms, x) = (terms.each_ref().map(|(norm, _)| *norm), &terms[0].1);
     let learns = x.device().is_autodiff();

@@ -1,5 +1,5 @@
-//! Batch normalizations of one input, or of several of one shape that are added up, as one operation on Burn's tensors, with its
-//! backward pass.
+//! Batch normalizations of one input, or of several of one shape that are added up, as one
+//! operation on Burn's tensors, with its backward pass.
 
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ use super::ops::{self, Image, NormPass, Pass, image, plain, record, slice, track
 /// An input, γ and β.
 pub type Term = (Tensor<4>, Tensor<1>, Tensor<1>);
 
-/// The sum of batch normalizations with the statistics of the batch, and what comes after it; with it the batch's means and
-/// variances (biased) for each term, `[channels]` each. `P` is the number of tensors that go in, `3 N`.
+/// The sum of batch normalizations with the statistics of the batch, and what comes after it; with
+/// it the batch's means and variances (biased) for each term, `[channels]` each. `P` is the number
+/// of tensors that go in, `3 N`.
 pub fn batch_norms_train<const N: usize, const P: usize>(
     terms: [Term; N],
     epsilon: f64,
@@ -45,8 +46,8 @@ pub fn batch_norms_train<const N: usize, const P: usize>(
     (Tensor::from_primitive::<Autodiff<Flex>>(record(nodes, output, pass)), statistics)
 }
 
-/// The sum of batch normalizations with given statistics, and what comes after it: for each term the input, and γ, β, mean and
-/// variance; not on a device with autodiff.
+/// The sum of batch normalizations with given statistics, and what comes after it: for each term
+/// the input, and γ, β, mean and variance; not on a device with autodiff.
 pub fn batch_norms<const N: usize>(terms: [(Tensor<4>, [Tensor<1>; 4]); N], epsilon: f64, then: Then) -> Tensor<4> {
     const { assert!(N > 0) };
     let terms = terms.map(|(x, [gamma, beta, mean, variance])| {

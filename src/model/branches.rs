@@ -1,8 +1,9 @@
-//! The training form of a 3×3 convolution (RepVGG; Ding et al. 2021, <https://arxiv.org/abs/2101.03697>): beside it stand a 1×1
-//! convolution and, where the width stays, the input itself, each with a batch normalization of its own, and the three are added.
+//! The training form of a 3×3 convolution (RepVGG; Ding et al. 2021,
+//! <https://arxiv.org/abs/2101.03697>): beside it stand a 1×1 convolution and, where the width
+//! stays, the input itself, each with a batch normalization of its own, and the three are added.
 //!
-//! With fixed statistics a normalization is a factor and a term for each channel, so that the sum is one 3×3 convolution:
-//! [`Branches::folded`].
+//! With fixed statistics a normalization is a factor and a term for each channel, so that the sum
+//! is one 3×3 convolution: [`Branches::folded`].
 
 use burn::module::{Module, RunningState};
 use burn::nn::{BatchNorm, BatchNormConfig};
@@ -24,9 +25,11 @@ pub struct Branches {
 }
 
 impl Branches {
-    /// The convolution and normalization that give what the branches give with their running statistics, but for rounding.
+    /// The convolution and normalization that give what the branches give with their running
+    /// statistics, but for rounding.
     ///
-    /// The running mean is that of the sum; the running variance is the sum's if the branches do not depend on each other.
+    /// The running mean is that of the sum; the running variance is the sum's if the branches do
+    /// not depend on each other.
     pub fn folded(&self) -> ConvNorm {
         let [outputs, inputs, ..] = self.wide.conv.weight.dims();
         let device = self.wide.conv.weight.device();
@@ -49,7 +52,8 @@ impl Branches {
         plain
     }
 
-    /// A convolution and its normalization as the first branch; the others begin at a factor of 0, so that the sum is what that gives.
+    /// A convolution and its normalization as the first branch; the others begin at a factor of 0,
+    /// so that the sum is what that gives.
     pub fn begin_with(mut self, plain: ConvNorm) -> Self {
         self.wide = plain;
         for norm in [Some(&mut self.point.norm), self.identity.as_mut()].into_iter().flatten() {

@@ -42,7 +42,8 @@ const VGG: [usize; 5] = [32, 64, 128, 192, 256];
 pub enum Architecture {
     /// Ten convolutions in the manner of VGG, of 1.88 M parameters and 115 MMAC: what `models/fer.onnx` is.
     Vgg,
-    /// The same with each convolution in its training form ([`Branches`]); it is exported as [`Architecture::Vgg`].
+    /// The same with each convolution in its training form ([`Branches`]); it is exported as
+    /// [`Architecture::Vgg`].
     RepVgg,
     /// The Keras notebook's network: 3,841,543 parameters, 0.28 GMAC.
     Notebook,
@@ -134,8 +135,8 @@ impl Network {
         }
     }
 
-    /// The network in the form that it is exported and evaluated in, which gives what this one gives, but for rounding; on a device
-    /// without autodiff. It shares what stays as it is.
+    /// The network in the form that it is exported and evaluated in, which gives what this one
+    /// gives, but for rounding; on a device without autodiff. It shares what stays as it is.
     pub fn folded(&self) -> Self {
         match self {
             Self::RepVgg(network) => Self::Vgg(network.folded()),

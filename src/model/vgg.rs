@@ -2,7 +2,8 @@
 //! & Kampel (2016) found to do well on FER-2013: pairs of 3×3 convolutions, the maximum of each 2×2 pixels between the
 //! pairs, then the mean of each channel and one dense layer.
 //!
-//! Each convolution may be in its training form, [`Branches`]; that network is brought to the plain one by [`Vgg::folded`].
+//! Each convolution may be in its training form, [`Branches`]; that network is brought to the plain
+//! one by [`Vgg::folded`].
 
 use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
@@ -111,8 +112,8 @@ impl<L: Layer> Vgg<L> {
 }
 
 impl Vgg<Branches> {
-    /// The plain network that gives what this one gives with its running statistics, but for rounding; its kernels are zero if this
-    /// one's are.
+    /// The plain network that gives what this one gives with its running statistics, but for
+    /// rounding.
     pub fn folded(&self) -> Vgg<ConvNorm> {
         let pairs =
             self.pairs.iter().map(|Pair { first, second }| Pair { first: first.folded(), second: second.folded() });

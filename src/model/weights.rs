@@ -35,8 +35,9 @@ pub enum WeightsError {
     },
 }
 
-/// Replaces all weights and running statistics of `network` by those of an ONNX file of its exported form. What is folded there has
-/// the weights in its first branch, and gives what the file gives.
+/// Replaces all weights and running statistics of `network` by those of an ONNX file of its
+/// exported form. What is folded there has the weights in its first branch, and gives what the file
+/// gives.
 ///
 /// # Errors
 /// The file can't be read, expects other images or classes than the network, or does not have the network's very layers.

@@ -207,7 +207,8 @@ pub struct Optimizer {
     /// The gradients' global L2 norm is cut to this; 0 for no limit.
     #[serde(default)]
     pub clip_norm: f64,
-    /// How far [`super::sam`] moves the weights for the gradients, in their L2 norm: the paper's ρ; 0 for not at all.
+    /// How far [`super::sam`] moves the weights for the gradients, in their L2 norm: the paper's ρ;
+    /// 0 for not at all.
     #[serde(default)]
     pub sam: f64,
 }
@@ -342,7 +343,7 @@ mod tests {
             ("optimizer.sam = -0.05", "optimizer.sam must be"),
             ("optimizer.sam = 10.5", "optimizer.sam must be"),
             ("optimizer.sam = nan", "optimizer.sam must be"),
-            ("optimizer.sam = true", "optimizer"),
+            ("optimizer.sam = true", "invalid type: boolean"),
             ("augment.flip = 2.0", "augment.flip"),
             ("epochs = ", ":"),
         ];

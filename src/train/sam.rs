@@ -1,9 +1,11 @@
-//! Sharpness-aware minimization (Foret et al. 2021, <https://arxiv.org/abs/2010.01412>): the weights `w` follow the gradients at
-//! `w + ρ·g/‖g‖`, near where the loss around them is highest. `g` are the gradients at `w` of the same batch, `‖·‖` is the L2 norm
-//! of all of them together, and every parameter is moved, biases and normalizations too.
+//! Sharpness-aware minimization (Foret et al. 2021, <https://arxiv.org/abs/2010.01412>): the
+//! weights `w` follow the gradients at `w + ρ·g/‖g‖`, near where the loss around them is highest.
+//! `g` are the gradients at `w` of the same batch, `‖·‖` is the L2 norm of all of them together,
+//! and every parameter is moved, biases and normalizations too.
 //!
-//! As in the authors' code, the loss of both passes has the architecture's penalties in it, both have the same dropout masks, and
-//! the running statistics are those of the first. Weight decay is the optimizer's, at `w`.
+//! As in the authors' code, the loss of both passes has the architecture's penalties in it, both
+//! have the same dropout masks, and the running statistics are those of the first. Weight decay is
+//! the optimizer's, at `w`.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
@@ -17,10 +19,12 @@ use crate::model::Network;
 /// Is added to the norm: gradients that are all zero move nothing. No other norm comes near it.
 const TINY: f64 = 1e-12;
 
-/// What [`Team::gradients`] gives, but that its gradients are those at the moved weights; the score is of the weights as they are.
+/// What [`Team::gradients`] gives, but that its gradients are those at the moved weights; the score
+/// is of the weights as they are.
 ///
-/// `rho` is how far the weights are moved, in their L2 norm; with 0 there is no second pass. `seed` is called before each pass and
-/// makes both draw the same random numbers. The weights of `network` stay as they are: it is a copy that is moved.
+/// `rho` is how far the weights are moved, in their L2 norm; with 0 there is no second pass. `seed`
+/// is called before each pass and makes both draw the same random numbers. The weights of `network`
+/// stay as they are: it is a copy that is moved.
 ///
 /// # Errors
 /// Another device failed.
@@ -42,8 +46,8 @@ pub fn gradients(
     Ok((gradients, score))
 }
 
-/// A copy to learn with, of the same parameters and with running statistics of its own, whose weights are moved by `rho` along the
-/// gradients.
+/// A copy to learn with, of the same parameters and with running statistics of its own, whose
+/// weights are moved by `rho` along the gradients.
 fn moved(network: &Network, gradients: &GradientsParams, rho: f64) -> Network {
     // Norm and factor stay on the device: nothing waits for it.
     let norm = optimizer::norm(network, gradients);

@@ -371,7 +371,8 @@ fn end_epoch(
     Ok(best)
 }
 
-/// Evaluates a network, on a device without autodiff, in the form that it is exported in, on images as they are.
+/// Evaluates a network, on a device without autodiff, in the form that it is exported in, on images
+/// as they are.
 ///
 /// # Errors
 /// The network answers what is no number, or the device failed.

@@ -310,8 +310,9 @@ impl Norm {
         }))
     }
 
-    /// Makes as many values as the input has of the output of [`Then::MaxPool`], a pixel at a time: `body` gets the place of its
-    /// values, that of the output that it is one of the four of, with its number, if there is one, and them to be written, all zeros.
+    /// Makes as many values as the input has of the output of [`Then::MaxPool`], a pixel at a time:
+    /// `body` gets the place of its values, that of the output that it is one of the four of, with
+    /// its number, if there is one, and them to be written, all zeros.
     fn made_of_pooled(
         &self,
         body: impl Fn(Range<usize>, Option<(Range<usize>, u8)>, &mut [f32]) + Sync + Send,
