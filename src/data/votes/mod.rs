@@ -68,9 +68,12 @@ pub struct Matched {
 
 impl Votes {
     /// Reads a file: a header, then one image a line. The votes are in the columns `neutral`, `happiness`, `surprise`,
-    /// `sadness`, `anger`, `disgust`, `fear`, `contempt`, `unknown` and `NF`, 0 to 255 each. With a column `name`, images are
-    /// known by their file names, or where several images have one, by their [relative](super::Item::relative) ones. Without, there are `Image name` and `Usage`, as in FER+'s own file, and each line is a row
-    /// of `fer2013.csv`, in the same order. Columns stand in any order, their names in either case; others don't count.
+    /// `sadness`, `anger`, `disgust`, `fear`, `contempt`, `unknown` and `NF`, 0 to 255 each.
+    ///
+    /// With a column `name`, images are known by their file names, or where several images have the same, by their
+    /// [relative](super::Item::relative) names. Without, there are `Image name` and `Usage`, as in FER+'s own file, and each
+    /// line is a row of `fer2013.csv`, in the same order. Columns stand in any order, their names in either case; others are
+    /// ignored.
     ///
     /// # Errors
     /// The file can't be read, is over 64 MiB or holds no votes; a line is wrong.
