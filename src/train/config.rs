@@ -281,7 +281,7 @@ impl Config {
             ClassWeights::Listed(factors) => factors.as_slice(),
             _ => &[1.0; EMOTIONS.len()],
         };
-        let rows: [(&str, bool, &str); 17] = [
+        let rows: [(&str, bool, &str); 18] = [
             ("epochs", (1..=100_000).contains(&self.epochs), "1 to 100000"),
             ("batch_size", (1..=65_536).contains(&self.batch_size), "1 to 65536"),
             // TOML's integers are signed.
