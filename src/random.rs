@@ -24,6 +24,8 @@ pub enum Purpose {
     Fold = 6,
     /// Noise that two engines are compared on.
     Noise = 7,
+    /// The corruption of an evaluation's image, by the hash of its file name and the kind of corruption.
+    Corruption = 11,
 }
 
 /// A source of random numbers.

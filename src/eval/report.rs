@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use super::metrics::{ClassScores, Evaluation};
+use super::robustness::Robustness;
 
 /// The widest line of the text report, in columns.
 pub const WIDTH: usize = 100;
@@ -44,12 +47,20 @@ pub fn markdown(evaluation: &Evaluation) -> String {
     out
 }
 
-/// The whole evaluation as JSON; its names are those of [`Evaluation`]'s fields.
+/// The whole evaluation as JSON; its names are those of [`Evaluation`]'s fields, and `robustness` for those of [`Robustness`]
+/// where there is one.
 ///
 /// # Errors
 /// None that an evaluation can cause.
-pub fn json(evaluation: &Evaluation) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(evaluation)
+pub fn json(evaluation: &Evaluation, robustness: Option<&Robustness>) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Whole<'a> {
+        #[serde(flatten)]
+        evaluation: &'a Evaluation,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        robustness: Option<&'a Robustness>,
+    }
+    serde_json::to_string_pretty(&Whole { evaluation, robustness })
 }
 
 /// The figures that matter most, on one line.
@@ -71,7 +82,7 @@ fn second_line(e: &Evaluation) -> String {
     format!("{} right · top-2 accuracy {top2} · mean confidence {confidence}", e.correct)
 }
 
-fn percent(share: f64, digits: usize) -> String {
+pub(super) fn percent(share: f64, digits: usize) -> String {
     format!("{:.digits$} %", 100.0 * share)
 }
 
@@ -155,7 +166,7 @@ fn mistakes(e: &Evaluation) -> Table {
 const GAP: &str = "  ";
 
 /// Columns with a title each: the first, which names the row, to the left and the others to the right.
-struct Table {
+pub(super) struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
     /// The widest that the first column gets in text, and how longer names are cut.
@@ -164,7 +175,13 @@ struct Table {
 }
 
 impl Table {
-    fn text(mut self) -> String {
+    /// A table whose rows have short names.
+    pub(super) fn new(header: &[&str], rows: Vec<Vec<String>>) -> Self {
+        let header = header.iter().map(ToString::to_string).collect();
+        Self { header, rows, first_width: NAME_WIDTH, cut: cut_end }
+    }
+
+    pub(super) fn text(mut self) -> String {
         for row in &mut self.rows {
             row[0] = (self.cut)(&row[0], self.first_width);
         }
@@ -183,7 +200,7 @@ impl Table {
         out
     }
 
-    fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|c| escape(c)).collect();
             format!("| {} |\n", cells.join(" | "))
@@ -299,7 +316,7 @@ test/happy/5.jpg   happy      angry      50.0 %
 
     #[test]
     fn json_names_stay() {
-        let value: serde_json::Value = serde_json::from_str(&json(&small()).unwrap()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json(&small(), None).unwrap()).unwrap();
         let keys = |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             keys(&value),
