@@ -26,6 +26,8 @@ pub enum Purpose {
     Noise = 7,
     /// How well the crop of a face was taken (scale, levels, resolution, compression), by epoch and image.
     Quality = 8,
+    /// The corruption of an evaluation's image, by the hash of its file name and the kind of corruption.
+    Corruption = 11,
 }
 
 /// A source of random numbers.

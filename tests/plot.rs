@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use fer::eval::CalibrationBin;
+use fer::eval::robustness::CorruptionScores;
+use fer::eval::{CalibrationBin, Corruption, Robustness};
 use fer::image::{Pixels, read};
-use fer::plot::{Cell, EpochPoint, MAX_CELLS, Mark, PlotError, confusion, curves, reliability, sheet};
+use fer::plot::{Cell, EpochPoint, MAX_CELLS, Mark, PlotError, confusion, corruptions, curves, reliability, sheet};
 
 const BLUE: [u8; 3] = [0, 114, 178];
 const ORANGE: [u8; 3] = [213, 94, 0];
@@ -125,6 +126,27 @@ fn reliability_diagrams() {
     }
     assert!(refused(|path| reliability(path, &[], 0.0, "")).contains("no answers"));
     assert!(refused(|path| reliability(path, &[bin(3, 0, 0.0)], 0.0, "")).contains("no answers"));
+}
+
+#[test]
+fn bars_of_corruptions() {
+    let robustness = |names: &[Corruption], accuracy: [f64; 3]| {
+        let scores = |name: &Corruption| CorruptionScores { name: *name, accuracy, mean: 0.5 };
+        let corruptions = names.iter().map(scores).collect();
+        Robustness { clean: 0.7, mean: 0.5, lost: 0.2, by_severity: accuracy, corruptions }
+    };
+    const DARK: [u8; 3] = [8, 81, 156];
+    for (names, long) in [(&Corruption::ALL[..], false), (&Corruption::ALL[10..], true)] {
+        let title = if long { "a long title ".repeat(50) } else { "fer on 3589 images".into() };
+        for accuracy in [[0.0; 3], [1.0; 3], [0.6, 0.4, 0.2]] {
+            let picture = drawn(|path| corruptions(path, &robustness(names, accuracy), &title)).unwrap();
+            nothing_is_cut_off(&format!("{} of {accuracy:?}", names.len()), &picture);
+            // The legend's square, and each worst bar: 30 pixels wide, 380 high at 100 %, but for its number.
+            let (dark, bars) = (count(&picture, DARK), names.len() as f64 * 30.0 * 380.0 * accuracy[2]);
+            assert!(dark as f64 >= 0.8 * bars && dark as f64 <= bars + 400.0, "{accuracy:?}: {dark} for {bars}");
+        }
+    }
+    assert!(refused(|path| corruptions(path, &robustness(&[], [0.5; 3]), "")).contains("no corruptions"));
 }
 
 fn cell(width: usize, height: usize, channels: usize, caption: &str, mark: Option<Mark>) -> Cell {

@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use fer::augment::Draw;
 use fer::data::check::{Keep, check};
 use fer::data::votes::{Counts, Votes};
 use fer::data::{Catalog, Dataset, synth};
+use fer::eval::corruptions::Selection;
+use fer::eval::{Corruption, Severity};
 use fer::files;
 use fer::image::Pixels;
 use fer::plot::{self, Cell};
@@ -24,7 +26,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Draw a data set of faces, to try things out without a download.
     Synth(SynthArgs),
-    /// Show training images as a recipe varies them: a PNG, a row an image.
+    /// Show training images as a recipe varies them: a PNG, a row an image. Or what `fer eval --corruptions` makes of images.
     Preview(PreviewArgs),
 }
 
@@ -85,6 +87,11 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Show corrupted images instead: the image and three severities, a row a corruption; all, or names as `fer eval` takes.
+    #[arg(long, value_name = "NAME,NAME", num_args = 0..=1, default_missing_value = "all",
+        conflicts_with_all = ["preset", "config", "seed"])]
+    corruptions: Option<Selection>,
+
     /// How many images are shown, one class after the other.
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
     count: u16,
@@ -102,7 +109,10 @@ pub fn run(command: Command) -> Result<Outcome> {
             super::say(format_args!("{} faces in {}", args.count, args.dir.display()));
             Ok(Outcome::Done)
         }
-        Command::Preview(args) => preview(&args),
+        Command::Preview(args) => match &args.corruptions {
+            None => preview(&args),
+            Some(Selection(corruptions)) => preview_corruptions(&args, corruptions),
+        },
     }
 }
 
@@ -140,14 +150,7 @@ fn preview(args: &PreviewArgs) -> Result<Outcome> {
     // The training images, whose place among themselves is what the recipe's random numbers depend on.
     let parts = config.data.split.divide(&catalog, args.seed);
     let training = parts.map_or_else(|_| (0..catalog.items.len()).collect(), |parts| parts.training);
-    let of = |class: usize| {
-        let items = &catalog.items;
-        let places = training.iter().enumerate();
-        places.filter(move |(_, i)| usize::from(items[**i].label) == class).map(|(place, _)| place)
-    };
-    // The first image of each class, then the second, …
-    let chosen: Vec<usize> =
-        (0..usize::from(args.count)).filter_map(|n| of(n % EMOTIONS.len()).nth(n / EMOTIONS.len())).collect();
+    let chosen = by_turns(&catalog, &training, args.count);
     let items: Vec<usize> = chosen.iter().map(|place| training[*place]).collect();
     let dataset = decoded(&catalog, &items, true)?;
     let (width, height) = (dataset.width, dataset.height);
@@ -172,6 +175,41 @@ fn preview(args: &PreviewArgs) -> Result<Outcome> {
     plot::sheet(&args.output, &cells, VARIANTS as usize + 1, 2, &format!("augmentation of {name}"))?;
     super::say(format_args!("{} images, {VARIANTS} variants each, in {}", chosen.len(), args.output.display()));
     Ok(Outcome::Done)
+}
+
+fn preview_corruptions(args: &PreviewArgs, corruptions: &[Corruption]) -> Result<Outcome> {
+    let catalog = Catalog::open(&args.data)?;
+    let all: Vec<usize> = (0..catalog.items.len()).collect();
+    let chosen = by_turns(&catalog, &all, args.count);
+    let images = chosen.iter().map(|i| {
+        let item = &catalog.items[*i];
+        Ok((item, item.pixels().with_context(|| item.name.clone())?))
+    });
+    let images = images.collect::<Result<Vec<_>>>()?;
+    let mut cells = Vec::new();
+    for corruption in corruptions {
+        for (item, pixels) in &images {
+            cells.push(Cell { pixels: pixels.clone(), caption: item.class().into(), mark: None });
+            for severity in Severity::ALL {
+                let corrupted = corruption.apply(severity, pixels, &item.relative);
+                let pixels = corrupted.map_err(Error::msg).with_context(|| item.name.clone())?;
+                cells.push(Cell { pixels, caption: format!("{corruption} {severity}"), mark: None });
+            }
+        }
+    }
+    let columns = images.len() * (1 + Severity::ALL.len());
+    plot::sheet(&args.output, &cells, columns, 2, "corruptions of severity 1 to 3")?;
+    super::say(format_args!("{} images, each corrupted, in {}", images.len(), args.output.display()));
+    Ok(Outcome::Done)
+}
+
+/// The places in `indices` of the first image of each class, then of the second, …, `count` in all.
+fn by_turns(catalog: &Catalog, indices: &[usize], count: u16) -> Vec<usize> {
+    let of = |class: usize| {
+        let places = indices.iter().enumerate();
+        places.filter(move |(_, i)| usize::from(catalog.items[**i].label) == class).map(|(place, _)| place)
+    };
+    (0..usize::from(count)).filter_map(|n| of(n % EMOTIONS.len()).nth(n / EMOTIONS.len())).collect()
 }
 
 /// A data set without the images that a list names.

@@ -1,6 +1,6 @@
 //! `fer eval`: how good a model is on labelled images.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,10 @@ use fer::data::votes::Counts;
 use fer::data::{Catalog, Part, Split, Votes};
 use fer::engine::LoadOptions;
 use fer::engine::trained::is_trained;
-use fer::eval::{self, Agreement, Evaluation, Tta, report};
+use fer::eval::corruptions::Selection;
+use fer::eval::{
+    Agreement, Answers, Condition, Evaluation, Questions, Robustness, Tta, class_order, report, robustness,
+};
 use fer::plot::{self, Cell, Mark};
 use fer::runtime::Host;
 use fer::spec::EMOTIONS;
@@ -56,6 +59,11 @@ pub struct Args {
     #[arg(long, default_value_t, value_name = "NAME")]
     tta: Tta,
 
+    /// Measure also on corrupted images, each at three severities: all, or some of noise, blur, brightness, contrast, gamma,
+    /// jpeg, pixelation, crop, shift, rotation, equalization.
+    #[arg(long, value_name = "NAME,NAME", num_args = 0..=1, default_missing_value = "all")]
+    corruptions: Option<Selection>,
+
     /// Exit with 1 if the accuracy is below this, 0 to 1.
     #[arg(long, value_name = "X", value_parser = share)]
     min_accuracy: Option<f64>,
@@ -76,6 +84,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     montage: Option<PathBuf>,
 
+    /// Draw the accuracy under corruptions into this PNG.
+    #[arg(long, value_name = "FILE", requires = "corruptions")]
+    corruptions_plot: Option<PathBuf>,
+
     /// Views a batch.
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch_size: u16,
@@ -94,50 +106,98 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     let trained = run_of(args.model.model.as_deref())?;
     let (catalog, indices) = images(args, trained.as_ref())?;
     let votes = votes(args, &catalog, &indices)?;
-    let options = LoadOptions { images: Some(indices.len() * args.tta.count()), ..args.model.options() };
+    let corruptions = args.corruptions.as_ref().map_or(&[][..], |selection| &selection.0);
+    let conditions = Condition::all(corruptions);
+    let passes = indices.len() * conditions.len();
+    let options = LoadOptions { images: Some(passes * args.tta.count()), ..args.model.options() };
     let mut classifier = fer::engine::load(&options, host)?;
     if !args.quiet {
         announce(&*classifier);
     }
-    let labels = classifier.spec().labels.clone();
-    if labels != EMOTIONS {
-        bail!(
-            "the model's classes are {}, the data's {}; name the model's in their order with --meta labels='[\"…\"]'",
-            labels.join(", "),
-            EMOTIONS.join(", ")
-        );
-    }
-    let mut progress = (!args.quiet).then(|| Progress::new(indices.len(), "classifying"));
-    let answers =
-        eval::answer(&catalog, &indices, &mut *classifier, args.tta, usize::from(args.batch_size), &mut || {
-            progress.iter_mut().for_each(Progress::step)
-        });
+    let labels = EMOTIONS.map(String::from);
+    let questions = Questions {
+        catalog: &catalog,
+        indices: &indices,
+        conditions: &conditions,
+        tta: args.tta,
+        batch_size: usize::from(args.batch_size),
+        class_order: &order_of(&classifier.spec().labels)?,
+    };
+    let mut progress = (!args.quiet).then(|| Progress::new(passes, "classifying"));
+    let answers = questions.ask(&mut *classifier, &mut || progress.iter_mut().for_each(Progress::step));
     progress.iter().for_each(Progress::finish);
     let answers = answers?;
-    if let Some((name, reason)) = answers.unreadable.first() {
-        let count = answers.unreadable.len();
-        super::say(format_args!("{count} images could not be read and are not counted, the first {name}: {reason}"));
-    }
-    let evaluation = Evaluation::new(&labels, &answers.answers)?;
+    let whole = say_unreadable(&answers);
+    let evaluation = Evaluation::new(&labels, &answers[0].answers)?;
     let votes = votes.map(|votes| {
-        let own: Vec<_> = answers.items.iter().map(|item| votes.get(item).copied()).collect();
-        Agreement::new(&answers.answers, &own)
+        let own: Vec<_> = answers[0].items.iter().map(|item| votes.get(item).copied()).collect();
+        Agreement::new(&answers[0].answers, &own)
     });
-    let votes = votes.as_ref();
-    let mut out = std::io::stdout().lock();
-    match args.format.as_str() {
-        "json" => writeln!(out, "{}", report::json(&evaluation, votes)?)?,
-        "markdown" => write!(out, "{}", report::markdown(&evaluation, votes))?,
-        _ => write!(out, "{}", report::text(&evaluation, votes))?,
-    }
-    out.flush()?;
+    let robustness = (!corruptions.is_empty())
+        .then(|| Robustness::new(&labels, evaluation.accuracy, corruptions, &answers[1..]))
+        .transpose()?;
+    print(&args.format, &evaluation, votes.as_ref(), robustness.as_ref())?;
     let title = format!("{} on {} images", classifier.description().model, evaluation.images);
     pictures(args, &catalog, &evaluation, &title)?;
+    if let Some((path, robustness)) = args.corruptions_plot.as_ref().zip(robustness) {
+        plot::corruptions(path, &robustness, &title)?;
+    }
     let missed = args.min_accuracy.filter(|least| evaluation.accuracy < *least);
     if let Some(least) = missed {
         super::say(format_args!("the accuracy, {:.4}, is below the {least} asked for", evaluation.accuracy));
     }
-    Ok(if missed.is_some() || !answers.unreadable.is_empty() { Outcome::Failed } else { Outcome::Done })
+    Ok(if missed.is_some() || !whole { Outcome::Failed } else { Outcome::Done })
+}
+
+/// Where the data's classes stand in the model's output.
+fn order_of(labels: &[String]) -> Result<Vec<usize>> {
+    let Some(order) = class_order(labels) else {
+        bail!(
+            "the model's classes are {}, the data's {}; name the model's by these words, in the order of its outputs, with \
+             --meta labels='[\"…\"]'",
+            labels.join(", "),
+            EMOTIONS.join(", ")
+        );
+    };
+    Ok(order)
+}
+
+/// Says which images could not be read, and which could not be corrupted; whether there are none.
+fn say_unreadable(answers: &[Answers]) -> bool {
+    let (clean, corrupted) = (&answers[0].unreadable, &answers[1..]);
+    if let Some((name, reason)) = clean.first() {
+        let count = clean.len();
+        super::say(format_args!("{count} images could not be read and are not counted, the first {name}: {reason}"));
+    }
+    let known: HashSet<&str> = clean.iter().map(|(name, _)| name.as_str()).collect();
+    let more = || corrupted.iter().flat_map(|a| &a.unreadable).filter(|(name, _)| !known.contains(name.as_str()));
+    if let Some((name, reason)) = more().next() {
+        let count = more().count();
+        super::say(format_args!("{count} corrupted images are not counted, the first of {name}: {reason}"));
+    }
+    clean.is_empty() && more().next().is_none()
+}
+
+/// Prints the report.
+fn print(
+    format: &str,
+    evaluation: &Evaluation,
+    votes: Option<&Agreement>,
+    robustness: Option<&Robustness>,
+) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        "json" => writeln!(out, "{}", report::json(evaluation, votes, robustness)?)?,
+        "markdown" => {
+            write!(out, "{}", report::markdown(evaluation, votes))?;
+            robustness.map_or(Ok(()), |r| write!(out, "\n{}", robustness::markdown(r)))?;
+        }
+        _ => {
+            write!(out, "{}", report::text(evaluation, votes))?;
+            robustness.map_or(Ok(()), |r| write!(out, "\n{}", robustness::text(r)))?;
+        }
+    }
+    Ok(out.flush()?)
 }
 
 /// The run that a model's name means, if it means one.

@@ -1,14 +1,20 @@
-//! How good a model is: the figures by labels ([`metrics`]) and by people's votes ([`votes`]), their report ([`report`]), the
-//! views of an image that are asked for one answer ([`views`]), and a classifier's answers to a data set ([`answer`]).
+//! How good a model is: the figures by labels ([`metrics`]) and by people's votes ([`votes`]), their
+//! report ([`report`]), the views of an image that are asked for one answer ([`views`]), images
+//! made worse on purpose ([`corruptions`]) and what they cost ([`robustness`]), and a classifier's
+//! answers to a data set ([`Questions`]).
 
+pub mod corruptions;
 pub mod metrics;
 pub mod report;
+pub mod robustness;
 mod run;
 pub mod views;
 pub mod votes;
 
+pub use corruptions::{Condition, Corruption, Severity};
 pub use metrics::{Answer, CalibrationBin, ClassScores, EvalError, Evaluation, Mistake};
-pub use run::{Answers, answer};
+pub use robustness::Robustness;
+pub use run::{Answers, Questions, class_order};
 pub use views::{Tta, mean};
 pub use votes::Agreement;
 

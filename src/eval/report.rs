@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Agreement;
 use super::metrics::{ClassScores, Evaluation};
+use super::robustness::Robustness;
 
 /// The widest line of the text report, in columns.
 pub const WIDTH: usize = 100;
@@ -51,19 +52,26 @@ pub fn markdown(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
     out
 }
 
-/// The whole evaluation as JSON; its names are those of [`Evaluation`]'s fields, and `votes` has [`Agreement`]'s.
+/// The whole evaluation as JSON; its names are those of [`Evaluation`]'s fields; `votes` has [`Agreement`]'s and `robustness`
+/// [`Robustness`]'s, where there are any.
 ///
 /// # Errors
 /// None that an evaluation can cause.
-pub fn json(evaluation: &Evaluation, votes: Option<&Agreement>) -> serde_json::Result<String> {
+pub fn json(
+    evaluation: &Evaluation,
+    votes: Option<&Agreement>,
+    robustness: Option<&Robustness>,
+) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Whole<'a> {
         #[serde(flatten)]
         evaluation: &'a Evaluation,
         #[serde(skip_serializing_if = "Option::is_none")]
         votes: Option<&'a Agreement>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        robustness: Option<&'a Robustness>,
     }
-    serde_json::to_string_pretty(&Whole { evaluation, votes })
+    serde_json::to_string_pretty(&Whole { evaluation, votes, robustness })
 }
 
 /// The figures that matter most, on one line.
@@ -106,7 +114,7 @@ fn agreement(a: &Agreement) -> [String; 3] {
     ]
 }
 
-fn percent(share: f64, digits: usize) -> String {
+pub(super) fn percent(share: f64, digits: usize) -> String {
     format!("{:.digits$} %", 100.0 * share)
 }
 
@@ -190,7 +198,7 @@ fn mistakes(e: &Evaluation) -> Table {
 const GAP: &str = "  ";
 
 /// Columns with a title each: the first, which names the row, to the left and the others to the right.
-struct Table {
+pub(super) struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
     /// The widest that the first column gets in text, and how longer names are cut.
@@ -199,7 +207,13 @@ struct Table {
 }
 
 impl Table {
-    fn text(mut self) -> String {
+    /// A table whose rows have short names.
+    pub(super) fn new(header: &[&str], rows: Vec<Vec<String>>) -> Self {
+        let header = header.iter().map(ToString::to_string).collect();
+        Self { header, rows, first_width: NAME_WIDTH, cut: cut_end }
+    }
+
+    pub(super) fn text(mut self) -> String {
         for row in &mut self.rows {
             row[0] = (self.cut)(&row[0], self.first_width);
         }
@@ -218,7 +232,7 @@ impl Table {
         out
     }
 
-    fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|c| escape(c)).collect();
             format!("| {} |\n", cells.join(" | "))
@@ -335,7 +349,7 @@ test/happy/5.jpg   happy      angry      50.0 %
 
     #[test]
     fn json_names_stay() {
-        let value: serde_json::Value = serde_json::from_str(&json(&small(), None).unwrap()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json(&small(), None, None).unwrap()).unwrap();
         let keys = |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             keys(&value),
@@ -372,7 +386,8 @@ test/happy/5.jpg   happy      angry      50.0 %
         let plain = markdown(&small(), None);
         let (head, rest) = plain.split_once("| class").unwrap();
         assert_eq!(markdown(&small(), Some(&votes)), format!("{head}{}\n\n| class{rest}", lines.join("\n\n")));
-        let value = |votes| -> serde_json::Value { serde_json::from_str(&json(&small(), votes).unwrap()).unwrap() };
+        let value =
+            |votes| -> serde_json::Value { serde_json::from_str(&json(&small(), votes, None).unwrap()).unwrap() };
         let (plain, mut voted) = (value(None), value(Some(&votes)));
         let found = voted.as_object_mut().unwrap().remove("votes").unwrap();
         assert_eq!(voted, plain);

@@ -1,11 +1,12 @@
-//! Pictures as PNG files: [`curves`] of a training run, a [`confusion`] matrix, a [`reliability`] diagram, and a contact
-//! [`sheet`] of images.
+//! Pictures as PNG files: [`curves`] of a training run, a [`confusion`] matrix, a [`reliability`] diagram,
+//! accuracy under [`corruptions`], and a contact [`sheet`] of images.
 //!
 //! Owned here: the canvas, its font (which is built in: none of the machine's is needed; it has Latin, Greek and Cyrillic letters,
 //! but no arrows), the colours (from M. Okabe and
 //! K. Ito's palette for all kinds of colour vision), and the file, which appears whole or not at all.
 
 mod confusion;
+mod corruptions;
 mod curves;
 mod reliability;
 mod sheet;
@@ -22,6 +23,7 @@ use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle, TextStyle, registe
 use crate::files;
 
 pub use confusion::confusion;
+pub use corruptions::corruptions;
 pub use curves::{EpochPoint, curves};
 pub use reliability::reliability;
 pub use sheet::{Cell, MAX_CELLS, Mark, sheet};
