@@ -1,8 +1,11 @@
-//! Every model has a card, `models/<name>.md`, and what it claims is what `fer eval` measures, through both engines.
+//! Every model has a card, `models/<name>.md`, and what its marked regions claim is what is measured: the report
+//! through both engines, the other figures as compiled in, and of the table of corruptions one row.
+//!
+//! scripts/card fills the regions in and says what their commands mean.
 
 mod common;
 
-use common::{all_right, data, ort, run};
+use common::{all_right, data, ort, run, skip};
 use fer::onnx::OnnxModel;
 
 /// The names of the models in `models/`, with the text of their cards.
@@ -17,6 +20,15 @@ fn cards() -> Vec<(String, String)> {
         (path.file_stem().unwrap().to_string_lossy().into_owned(), text)
     };
     models.iter().map(card).collect()
+}
+
+/// The marked regions of a page: their commands and contents.
+fn regions(page: &str) -> Vec<(&str, &str)> {
+    let marked = page.split("<!-- ").skip(1).filter_map(|rest| rest.split_once(" -->"));
+    let known = marked.filter(|(command, _)| command.starts_with("fer ") || ["size", "calibration"].contains(command));
+    let regions: Vec<_> = known.map(|(command, content)| (command, content.trim())).collect();
+    assert_eq!(page.matches("<!-- end -->").count(), regions.len(), "a region has no end or two");
+    regions
 }
 
 #[test]
@@ -39,13 +51,38 @@ fn cards_name_size_and_calibration_of_their_files() {
         if card.contains("@@") {
             wrong.push(format!("models/{name}.md has a place that was not filled in"));
         }
-        for claim in [Some(size), calibration].into_iter().flatten() {
-            if !card.contains(&claim) {
-                wrong.push(format!("models/{name}.md does not say {claim}"));
+        let claims = regions(&card);
+        for (command, measured) in [("size", Some(size)), ("calibration", calibration)] {
+            if let Some(measured) = measured.filter(|measured| !claims.contains(&(command, measured))) {
+                wrong.push(format!("models/{name}.md does not say {measured}"));
             }
         }
     }
     all_right(wrong);
+}
+
+/// What scripts/card writes into a region of a page about `model`.
+fn measured(command: &str, model: &str, engine: &str, files: &[(&str, String)]) -> String {
+    let mut args: Vec<&str> = command.split_whitespace().skip(1).collect();
+    for arg in &mut args {
+        *arg = files.iter().find(|(name, _)| name == arg).map_or(*arg, |(_, path)| path);
+    }
+    args.extend(["-q", "--model", model, "--engine", engine]);
+    if args[0] == "infer" {
+        return format!("```text\n{}\n```", run(&args).expect(0).stdout.trim_end());
+    }
+    let data = files.iter().find(|(name, _)| name.is_empty()).unwrap();
+    args.extend(["--data", &data.1]);
+    let report = run(&args).expect(0).stdout;
+    if !args.contains(&"markdown") {
+        return report.lines().next().unwrap().into();
+    }
+    // What follows names files of the data set.
+    report.split("### Most confident mistakes").next().unwrap().trim().into()
+}
+
+fn engines() -> &'static [&'static str] {
+    if ort().is_some() { &["burn", "ort"] } else { &["burn"] }
 }
 
 #[test]
@@ -56,20 +93,34 @@ fn cards_claim_what_is_measured_on_public_test() {
     let folder = tempfile::tempdir().unwrap();
     let seen = folder.path().join("seen.txt").display().to_string();
     run(&["data", "check", "-q", &data, "--quarantine", &seen, "--keep", "training"]).expect(1);
-    let engines = if ort().is_some() { &["burn", "ort"][..] } else { &["burn"] };
+    let mut files = vec![("", data), ("seen.txt", seen)];
+    let votes_needed = cards().iter().flat_map(|(_, card)| regions(card)).any(|(c, _)| c.contains("ferplus.csv"));
+    if votes_needed {
+        let votes = common::root().join("../shared/data/ferplus.csv");
+        if !votes.is_file() {
+            return skip("data", &format!("{} is not here", votes.display())).unwrap_or_default();
+        }
+        files.push(("ferplus.csv", votes.display().to_string()));
+    }
     let mut wrong = Vec::new();
     for (name, card) in cards() {
-        let model = format!("models/{name}.onnx");
-        for engine in engines {
-            let args = ["eval", "-q", "--model", &model, "--engine", engine, "--data", &data, "--part", "validation"];
-            let report = run(&[&args[..], &["--format", "markdown"]].concat()).expect(0).stdout;
-            // What follows names files of the data set.
-            let figures = report.split("### Most confident mistakes").next().unwrap().trim();
-            let flipped = run(&[&args[..], &["--tta", "flip"]].concat()).expect(0).stdout;
-            let unseen = run(&[&args[..], &["--exclude", &seen]].concat()).expect(0).stdout;
-            for claim in [figures, flipped.lines().next().unwrap(), unseen.lines().next().unwrap()] {
-                if claim.is_empty() || !card.contains(claim) {
-                    wrong.push(format!("models/{name}.md is not what {engine} gives:\n{claim}"));
+        let claims: Vec<_> = regions(&card).into_iter().filter(|(command, _)| command.starts_with("fer ")).collect();
+        for part in ["--format markdown", "--votes ferplus.csv", "--tta flip", "--exclude seen.txt", "--corruptions"] {
+            if !claims.iter().any(|(command, _)| command.contains(part)) {
+                wrong.push(format!("models/{name}.md has no region of fer eval {part}"));
+            }
+        }
+        for (command, claim) in &claims {
+            // All of the table of corruptions would take minutes; one row is measured below.
+            let engines = match command {
+                command if command.contains("--corruptions") => &[][..],
+                command if command.contains("--format markdown") => engines(),
+                _ => &["burn"],
+            };
+            for engine in engines {
+                let measured = measured(command, &format!("models/{name}.onnx"), engine, &files);
+                if *claim != measured {
+                    wrong.push(format!("models/{name}.md is not what {engine} gives for {command}:\n{measured}"));
                 }
             }
         }
@@ -91,6 +142,23 @@ fn cards_claim_what_is_measured_on_corrupted_images() {
         let row = report.lines().find(|line| line.starts_with("| gamma |")).unwrap();
         if !card.lines().any(|line| line == row) {
             wrong.push(format!("models/{name}.md does not have the row that is measured:\n{row}"));
+        }
+    }
+    all_right(wrong);
+}
+
+#[test]
+fn the_readme_shows_what_the_default_model_gives() {
+    let readme = std::fs::read_to_string(common::path("README.md")).unwrap();
+    let shown = regions(&readme);
+    assert!(shown.iter().any(|(command, _)| command.starts_with("fer infer ")), "README.md has no region of fer infer");
+    let mut wrong = Vec::new();
+    for engine in engines() {
+        for (command, claim) in &shown {
+            let measured = measured(command, "models/fer.onnx", engine, &[]);
+            if *claim != measured {
+                wrong.push(format!("README.md is not what {engine} gives for {command}:\n{measured}"));
+            }
         }
     }
     all_right(wrong);

@@ -8,7 +8,7 @@ mod common;
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use common::{all_right, data, keras_file, ort, path, root, run};
+use common::{all_right, data, keras, keras_file, ort, path, root, run};
 use fer::convert::{Converted, Options, convert, convert_bytes};
 use fer::engine::{Classifier, EngineChoice, LoadOptions, burn, load};
 use fer::runtime::Host;
@@ -241,22 +241,15 @@ fn the_notebook_model_is_converted_without_python_or_onnx_runtime() {
 
 #[test]
 fn the_notebook_model_answers_as_its_conversion_by_tf2onnx() {
-    let (Some(_), Some(model)) = (ort(), keras_file("notebook.keras")) else { return };
+    let (Some(_), Some(python), Some(model)) = (ort(), keras(), keras_file("notebook.keras")) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let onnx = folder.path().join("notebook.onnx").display().to_string();
+    let [onnx, reference] =
+        ["notebook.onnx", "tf2onnx.onnx"].map(|name| folder.path().join(name).display().to_string());
     run(&["convert", "-q", &model.display().to_string(), "-o", &onnx]).expect(0);
-    let compare = |images: &str| {
-        run(&[
-            "parity",
-            "--json",
-            "--reference",
-            "models/notebook.onnx@ort",
-            "--candidate",
-            &format!("{onnx}@ort"),
-            images,
-        ])
-        .expect(0)
-    };
+    common::script(&python, "convert.py", &model, Path::new(&reference));
+    let [of_tf2onnx, own] = [&reference, &onnx].map(|file| format!("{file}@ort"));
+    let compare =
+        |images: &str| run(&["parity", "--json", "--reference", &of_tf2onnx, "--candidate", &own, images]).expect(0);
     compare("examples/faces");
     let Some(data) = data() else { return };
     let checks: serde_json::Value =

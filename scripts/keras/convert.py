@@ -19,7 +19,7 @@ import os
 import re
 
 from files import write
-from load import FER_LABELS, SCALE, Classifier, UserError, short
+from load import FER_LABELS, SCALE, TINY, Classifier, UserError, short
 
 import keras
 import numpy as np
@@ -32,10 +32,6 @@ from onnx import helper, numpy_helper
 OPSET = 18
 # The ONNX IR of opset 18: any runtime that knows the opset reads it.
 IR_VERSION = 8
-# L2 decays the kernels of dead channels to subnormal floats (below 1.2e-38), on which some processors compute many times
-# slower; a small normal weight becomes one when it is multiplied by an activation. Nothing below this bound can move an
-# answer, so it becomes zero. TensorFlow does the like by itself: it computes with subnormals flushed to zero.
-TINY = 1e-30
 TOLERANCE = 1e-5
 
 

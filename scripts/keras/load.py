@@ -1,6 +1,6 @@
 """Loads a Keras classifier for the other scripts, and says what they need to know of it.
 
-Imported by convert.py, golden.py and predict.py inside the environment of env.py; not a program of its own.
+Imported by the programs of this folder inside the environment of env.py; not a program of its own.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 warnings.filterwarnings("ignore")
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
+for name in ("tensorflow", "absl"):
+    logging.getLogger(name).setLevel(logging.ERROR)
 
 try:
     import h5py
@@ -27,6 +28,10 @@ except ImportError as error:
 
 FER_LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 SCALE = 1 / 255
+# L2 decays the kernels of dead channels to subnormal floats (below 1.2e-38), on which some processors compute many times
+# slower; a small normal weight becomes one when it is multiplied by an activation. Nothing below this bound can move an
+# answer, so it becomes zero. TensorFlow does the like by itself: it computes with subnormals flushed to zero.
+TINY = 1e-30
 
 
 class UserError(Exception):

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
@@ -110,10 +112,34 @@ pub fn data() -> Option<PathBuf> {
     }
 }
 
-/// A Keras file of the notebook model, or `None` and a word about it; they lie outside the repository, with the data.
+/// A Keras file of the notebook model, `notebook.keras` or `notebook.h5`, or `None` and a word about it.
+///
+/// Keras's files are not tracked: scripts/keras/notebook.py makes them of models/notebook.onnx, once.
 pub fn keras_file(name: &str) -> Option<PathBuf> {
-    let file = root().join("../shared/models").join(name);
-    if file.is_file() { Some(file) } else { skip("data", &format!("{} is not here", file.display())) }
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let python = keras()?;
+    let folder = MADE.get_or_init(|| {
+        let mut hash = DefaultHasher::new();
+        for source in ["models/notebook.onnx", "scripts/keras/notebook.py"] {
+            std::fs::read(root().join(source)).unwrap().hash(&mut hash);
+        }
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("keras-{:016x}", hash.finish()));
+        // Written last.
+        if !folder.join("notebook.h5").is_file() {
+            script(&python, "notebook.py", &root().join("models/notebook.onnx"), &folder);
+        }
+        folder
+    });
+    Some(folder.join(name))
+}
+
+/// Runs one of scripts/keras/ on a model; `output` is its `-o`.
+#[track_caller]
+pub fn script(python: &Path, name: &str, model: &Path, output: &Path) {
+    let mut command = Command::new(python);
+    command.arg(root().join("scripts/keras").join(name)).arg(model).arg("-o").arg(output);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// An NVIDIA GPU, or `None` and a word about it.
