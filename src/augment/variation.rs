@@ -55,7 +55,8 @@ impl Variation {
             tone::tone(out, self.brightness, self.contrast);
         }
         if self.is_softened() && !out.is_empty() {
-            let [down, across] = [height, width].map(|size| resolution::along(size, self));
+            let down = resolution::along(height, self);
+            let across = if width == height { down.clone() } else { resolution::along(width, self) };
             let softened = linear::separable(&down, &across, out, width);
             out.iter_mut().zip(softened).for_each(|(level, value)| *level = value.clamp(0.0, 255.0));
         }
