@@ -13,9 +13,9 @@ pub struct Variation {
     pub brightness: f32,
     /// A factor for the differences from the mean.
     pub contrast: f32,
-    /// The share of its sides that it is scaled down to, and back.
+    /// The share of its sides that it is scaled down to, and back; above 0 and up to 1.
     pub downscale: Option<f64>,
-    /// The standard deviation of a Gaussian blur, in pixels.
+    /// The standard deviation of a Gaussian blur, in pixels, above 0.
     pub blur: Option<f64>,
     /// The quality of JPEG that it is compressed at, 1 to 100.
     pub jpeg: Option<u8>,

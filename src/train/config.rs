@@ -321,6 +321,9 @@ mod tests {
             ("loss.class_weights = 'equal'", "class_weights"),
             ("optimizer.learning_rate = 0.0", "optimizer.learning_rate must be"),
             ("augment.flip = 2.0", "augment.flip"),
+            ("augment.jpeg = 75", "augment.jpeg is 75"),
+            ("augment.scale = [1.25, 0.9]", "augment.scale is [1.25, 0.9]"),
+            ("augment.scale = 1.25", "array of length 2"),
             ("epochs = ", ":"),
         ];
         let mut wrong = Vec::new();
