@@ -62,8 +62,11 @@ pub(super) fn compress(pixels: &mut [f32], width: usize, quality: u8) {
     }
     let height = pixels.len() / width;
     let (wide, high) = (width.next_multiple_of(BLOCK), height.next_multiple_of(BLOCK));
-    let source = |i: usize| pixels[(i / wide).min(height - 1) * width + (i % wide).min(width - 1)] - MIDDLE;
-    let image: Vec<f32> = (0..wide * high).map(source).collect();
+    let mut image = Vec::with_capacity(wide * high);
+    for y in 0..high {
+        let row = &pixels[y.min(height - 1) * width..][..width];
+        image.extend((0..wide).map(|x| row[x.min(width - 1)] - MIDDLE));
+    }
     let mut amplitudes = separable(&TRANSFORM, &TRANSFORM, &image, wide);
     let steps = steps(quality);
     for (y, row) in amplitudes.chunks_exact_mut(wide).enumerate() {

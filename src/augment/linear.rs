@@ -12,7 +12,10 @@ pub(super) struct Matrix {
 impl Matrix {
     /// A matrix of `factor(output, input)`.
     pub fn new(outputs: usize, inputs: usize, factor: impl Fn(usize, usize) -> f64) -> Self {
-        let factors = (0..outputs * inputs).map(|i| factor(i / inputs, i % inputs) as f32).collect();
+        let mut factors = Vec::with_capacity(outputs * inputs);
+        for output in 0..outputs {
+            factors.extend((0..inputs).map(|input| factor(output, input) as f32));
+        }
         Self { inputs, factors }
     }
 

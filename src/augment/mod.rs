@@ -41,7 +41,7 @@ pub struct Augmentation {
     pub rotation: f32,
     /// Zoom, uniform in 1 ± this, for each axis on its own; 0 to 0.5. Keras's `zoom_range`.
     pub zoom: f32,
-    /// Side of the window around the centre that is spread over the result, in frames, log-uniform between these two; each
+    /// Side of the window around the center that is spread over the result, in frames, log-uniform between these two; each
     /// 0.5 to 2, the smaller one first. Above 1, more than the frame is seen, its edges being repeated: faces that a detector
     /// finds are cut out too small or too large.
     pub scale: [f32; 2],

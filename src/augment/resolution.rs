@@ -32,7 +32,7 @@ fn area_mean(size: usize, small: usize) -> Matrix {
     })
 }
 
-/// From `small` pixels back to `size`, bilinearly; pixel centres are at +0.5, and edges are repeated.
+/// From `small` pixels back to `size`, bilinearly; pixel centers are at +0.5, and edges are repeated.
 fn enlarged(small: usize, size: usize) -> Matrix {
     let ratio = small as f64 / size as f64;
     Matrix::new(size, small, |to, from| {

@@ -13,9 +13,9 @@ pub struct Variation {
     pub brightness: f32,
     /// A factor for the differences from the mean.
     pub contrast: f32,
-    /// The share of its sides that it is scaled down to, and back.
+    /// The share of its sides that it is scaled down to, and back; above 0 and up to 1.
     pub downscale: Option<f64>,
-    /// The standard deviation of a Gaussian blur, in pixels.
+    /// The standard deviation of a Gaussian blur, in pixels, above 0.
     pub blur: Option<f64>,
     /// The quality of JPEG that it is compressed at, 1 to 100.
     pub jpeg: Option<u8>,
@@ -55,7 +55,8 @@ impl Variation {
             tone::tone(out, self.brightness, self.contrast);
         }
         if self.is_softened() && !out.is_empty() {
-            let [down, across] = [height, width].map(|size| resolution::along(size, self));
+            let down = resolution::along(height, self);
+            let across = if width == height { down.clone() } else { resolution::along(width, self) };
             let softened = linear::separable(&down, &across, out, width);
             out.iter_mut().zip(softened).for_each(|(level, value)| *level = value.clamp(0.0, 255.0));
         }

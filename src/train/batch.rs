@@ -321,8 +321,8 @@ mod tests {
         let data =
             Dataset { width: 3, height: 3, pixels: (0..90).map(|p| (p * 29 % 256) as u8).collect(), ..dataset(10) };
         let ones = [1.0; CLASSES];
-        let augment =
-            Augmentation { shift: 0.2, flip: 0.5, erase: 0.5, contrast: 0.3, mixup: 0.5, ..Default::default() };
+        let quality = Augmentation { equalize: 0.5, blur: 0.5, jpeg: 0.5, ..Default::default() };
+        let augment = Augmentation { shift: 0.2, flip: 0.5, erase: 0.5, contrast: 0.3, mixup: 0.5, ..quality };
         let batches = batches(&data, &augment, &ones);
         let resident = Resident::new(&data, &Device::flex());
         let order = batches.order(1);

@@ -345,6 +345,9 @@ mod tests {
             ("optimizer.sam = nan", "optimizer.sam must be"),
             ("optimizer.sam = true", "invalid type: boolean"),
             ("augment.flip = 2.0", "augment.flip"),
+            ("augment.jpeg = 75", "augment.jpeg is 75"),
+            ("augment.scale = [1.25, 0.9]", "augment.scale is [1.25, 0.9]"),
+            ("augment.scale = 1.25", "array of length 2"),
             ("epochs = ", ":"),
         ];
         let mut wrong = Vec::new();
