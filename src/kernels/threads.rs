@@ -14,10 +14,15 @@ use std::sync::Once;
 pub fn start(threads: Option<usize>) {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
         // Fails only where the program has a pool already, which stays.
-        let _ = pool.start_handler(|_| std::mem::forget(FlushToZero::new())).build_global();
+        let _ = pool(threads).build_global();
     });
+}
+
+/// So many threads, or one a core, that flush subnormal numbers.
+fn pool(threads: Option<usize>) -> rayon::ThreadPoolBuilder {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
+    pool.start_handler(|_| std::mem::forget(FlushToZero::new()))
 }
 
 /// Makes the calling thread flush subnormal numbers until this is dropped.
@@ -114,14 +119,15 @@ mod tests {
     #[test]
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     fn subnormal_numbers_are_zero_on_compute_threads_and_come_back_elsewhere() {
-        start(Some(2));
+        // Not the global pool, which another test may have started without this.
+        let pool = pool(Some(2)).build().unwrap();
         assert!(subnormal().iter().all(|x| *x > 0.0));
         {
             let _flushed = FlushToZero::new();
             assert_eq!(subnormal(), [0.0; 2]);
         }
         assert!(subnormal().iter().all(|x| *x > 0.0), "the mode before is there again");
-        for found in rayon::broadcast(|_| subnormal()) {
+        for found in pool.broadcast(|_| subnormal()) {
             assert_eq!(found, [0.0; 2]);
         }
     }
