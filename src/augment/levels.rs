@@ -15,8 +15,8 @@ pub(super) fn table(pixels: &[u8], equalize: bool, gamma: f64) -> Vec<f32> {
 
 /// Histogram equalization as OpenCV's `equalizeHist` defines it: of `n` pixels, of which `c(l)` have level `l` or a lower one
 /// and `c₀` the lowest that there is, level `l` becomes `255 · (c(l) − c₀) / (n − c₀)`, rounded. So the lowest becomes 0 and
-/// the highest 255; an image of one level stays as it is.
-fn equalized(pixels: &[u8]) -> [u8; LEVELS] {
+/// the highest 255; an image of one level stays as it is. Returns what each level becomes.
+pub fn equalized(pixels: &[u8]) -> [u8; 256] {
     let mut counts = [0_usize; LEVELS];
     pixels.iter().for_each(|level| counts[usize::from(*level)] += 1);
     let lowest = counts.iter().copied().find(|count| *count > 0).unwrap_or(0);

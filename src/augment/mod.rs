@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use erase::Erased;
 pub use geometry::{Crop, Geometry};
+pub use levels::equalized;
 pub use mixup::Mixup;
 pub use on_device::render;
 pub use variation::Variation;

@@ -1,6 +1,7 @@
 //! Corruptions of single levels: what becomes of a pixel does not depend on its neighbors.
 
 use super::level;
+use crate::augment::equalized;
 use crate::image::Pixels;
 use crate::random::Random;
 
@@ -35,21 +36,13 @@ pub(super) fn gamma(pixels: &Pixels, exponent: f64) -> Pixels {
 /// Multiplies the levels with `gain`, clips them, equalizes their histogram, and mixes the result
 /// with the image as it was; `share` is the result's.
 ///
-/// By the formula of OpenCV's `equalizeHist`, on the levels of the image in gray; color channels
+/// By [`equalized`], on the levels of the image in gray; color channels
 /// follow the map that comes of them. An image of one level stays as it is.
 pub(super) fn equalization(pixels: &Pixels, gain: f64, share: f64) -> Pixels {
     let gained = mapped(pixels, |value| gain * value);
-    let mut histogram = [0u64; 256];
-    gained.clone().into_gray().data.iter().for_each(|value| histogram[usize::from(*value)] += 1);
-    let lowest = histogram.iter().copied().find(|count| *count > 0).unwrap_or(0);
-    let others = histogram.iter().sum::<u64>() - lowest;
-    let mut up_to = 0;
-    let map = histogram.map(|count| {
-        up_to += count;
-        255.0 * up_to.saturating_sub(lowest) as f64 / others as f64
-    });
-    let equal = |value: &u8| if others == 0 { f64::from(*value) } else { map[usize::from(*value)].round() };
-    let mixed = |(old, new): (&u8, &u8)| level((1.0 - share) * f64::from(*old) + share * equal(new));
+    let map = equalized(&gained.clone().into_gray().data);
+    let mixed =
+        |(old, new): (&u8, &u8)| level((1.0 - share) * f64::from(*old) + share * f64::from(map[usize::from(*new)]));
     Pixels { data: pixels.data.iter().zip(&gained.data).map(mixed).collect(), ..*pixels }
 }
 
