@@ -1,6 +1,6 @@
-//! Every model has a card, `models/<name>.md`, and what its marked regions claim is what is measured, through both engines.
-//!
-//! scripts/card fills the regions in and says what their commands mean.
+//! Every model has a card, `models/<name>.md`, and what its marked regions claim is what is measured,
+//! through both engines; so it is with the README. scripts/card fills the regions in and says what
+//! their commands mean.
 
 mod common;
 
@@ -88,7 +88,7 @@ fn engines() -> &'static [&'static str] {
 fn cards_claim_what_is_measured_on_public_test() {
     let Some(data) = data() else { return };
     let data = data.display().to_string();
-    // PublicTest's images that have a copy among the training images, which both models have seen: a list with exit code 1.
+    // PublicTest's images that have a copy among the training images, which both models have seen.
     let folder = tempfile::tempdir().unwrap();
     let seen = folder.path().join("seen.txt").display().to_string();
     run(&["data", "check", "-q", &data, "--quarantine", &seen, "--keep", "training"]).expect(1);
