@@ -89,7 +89,7 @@ fn engines() -> &'static [&'static str] {
 fn cards_claim_what_is_measured_on_public_test() {
     let Some(data) = data() else { return };
     let data = data.display().to_string();
-    // PublicTest's images that have a copy among the training images, which both models have seen: a list with exit code 1.
+    // PublicTest's images that have a copy among the training images, which both models have seen.
     let folder = tempfile::tempdir().unwrap();
     let seen = folder.path().join("seen.txt").display().to_string();
     run(&["data", "check", "-q", &data, "--quarantine", &seen, "--keep", "training"]).expect(1);

@@ -1,4 +1,5 @@
-//! The scripts between Keras and `models/notebook.onnx`: there and back without a changed bit, and the golden files as they are.
+//! The scripts between Keras and `models/notebook.onnx`: there and back without a changed bit, and the
+//! golden files as they are.
 
 mod common;
 
