@@ -61,12 +61,12 @@ impl<'a> Golden<'a> {
         self.bytes(name).chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
     }
 
-    /// The batch, as the Keras model got it.
-    fn batch(&self) -> Batch {
+    /// The batch of a setting, as the Keras model got it.
+    fn batch(&self, setting: &str) -> Batch {
         let labels = self.bytes("labels").to_vec();
         let target = |label: &u8| (0..CLASSES).map(|c| f32::from(c == usize::from(*label))).collect::<Vec<_>>();
         Batch {
-            images: self.bytes("images").iter().map(|p| f32::from(*p) * SCALE).collect(),
+            images: self.bytes(&format!("{setting}/images")).iter().map(|p| f32::from(*p) * SCALE).collect(),
             targets: labels.iter().flat_map(target).collect(),
             labels,
         }
@@ -183,7 +183,7 @@ fn difference_but_for_a_tie(found: &[f32], expected: &[f32]) -> (f64, f64) {
 fn compare(golden: &Golden, setting: &str, network: Network, tolerance: f64, at_a_tie: f64) {
     let device = Device::flex();
     let learning = device.clone().autodiff();
-    let batch = golden.batch();
+    let batch = golden.batch(setting);
     let mut wrong = Vec::new();
     let mut worst: HashMap<&str, f64> = HashMap::new();
     let mut row = |what: &'static str, name: &str, difference: f64, allowed: f64| {

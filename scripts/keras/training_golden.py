@@ -5,10 +5,11 @@
 The model is in training mode with its dropout rates set to 0; the loss is the categorical cross-entropy (mean over the batch)
 plus the model's L2 terms; Adam has a learning rate of 1e-4 and is otherwise as Keras makes it. `gradients.safetensors` holds
 
-    images, labels                  u8 [8, 48, 48], [8]: the drawn faces and a smooth pattern; the input is pixel * (1/255)
+    labels                          u8 [8]
 
 and then, twice, under `trained/` (the model's weights) and `hashed/` (weights made by the formula below):
 
+    images                          u8 [8, 48, 48]: the drawn faces and a smooth pattern; the input is pixel * (1/255)
     inference                       f32 [8, 7]: probabilities in inference mode, before training
     logits                          f32 [8, 7]: in training mode
     losses                          f32 [3]: cross-entropy, L2, their sum
@@ -19,7 +20,7 @@ and then, twice, under `trained/` (the model's weights) and `hashed/` (weights m
     step_losses                     f32 [2]: the sum of the losses in each of the two steps
     inference_after                 f32 [8, 7]: probabilities in inference mode, after the two steps
 
-The metadata's `about` is a JSON object with `seed`, of the images' noise and light, and an array `weights`:
+The metadata's `about` is a JSON object with `seed`, of the noise and light of `trained/images`, and an array `weights`:
 {name, layer, kind, shape, stride, trainable, index, amplitude}; a `grad/` and a delta belong to each trainable one, a `moving/`
 to each other one. A name is `<number of the layer>.<Keras's name>`, for a weight also `.<kind>`; layers count from 0. Arrays
 are in Keras's own layout (kernels `[H, W, in, out]` and `[in, out]`), flat in C order; the sample i of a sampled one is its
@@ -74,8 +75,8 @@ LEARNING_RATE = 1e-4
 # Larger tensors are sampled at about that many places.
 SAMPLES = 256
 LABELS = np.array([*range(len(EMOTIONS)), 2], np.uint8)
-# What tests/gradients.rs allows a gradient to differ, of its tensor's largest magnitude.
-ALLOWED = {"trained": 1e-4, "hashed": 5e-4}
+# Of 700 tried, the one that keeps the two largest values of every pooling window farthest apart.
+HASHED_SEED = 2388
 # What rounding adds up to, as a share of each weight, and how often it is tried.
 ROUNDING, TRIES = 3e-7, 6
 AMPLITUDES = {"bias": 0.05, "gamma": 0.25, "beta": 0.1, "moving_mean": 0.1, "moving_variance": 0.25}
@@ -93,20 +94,17 @@ def main():
         raise UserError(f"{options.model}: needs a model of {SIZE}x{SIZE} gray images")
     model = without_dropout(classifier.model)
     weights = describe_weights(model)
-    trained = classifier.model.get_weights()
-    settings = {"trained": trained, "hashed": [hashed(item) for item in weights]}
+    trained, made = classifier.model.get_weights(), [hashed(item) for item in weights]
     path = options.output / "gradients.safetensors"
     targets = keras.utils.to_categorical(LABELS, classifier.classes)
     if options.check:
         seed = written_seed(path)
     else:
-        seed = best_seed(model, settings, targets, options.seeds)
-    images = batch(seed)
-    inputs = scaled(images)
-
-    tensors = {"images": images, "labels": LABELS}
-    for name, values in settings.items():
-        answers = train(model, values, weights, inputs, targets)
+        seed = best_seed(model, trained, targets, options.seeds)
+    tensors = {"labels": LABELS}
+    for name, values, drawn in [("trained", trained, seed), ("hashed", made, HASHED_SEED)]:
+        images = batch(drawn)
+        answers = {"images": images} | train(model, values, weights, scaled(images), targets)
         tensors |= {f"{name}/{key}": value for key, value in answers.items()}
     made_by = f"scripts/keras/training_golden.py with Keras {keras.__version__}, TensorFlow {tf.__version__}"
     made_by = f"{made_by}, NumPy {np.__version__}; model weights sha256 {classifier.digest()}"
@@ -167,43 +165,40 @@ def written_seed(path):
         return json.loads(file.metadata()["about"])["seed"]
 
 
-def best_seed(model, settings, targets, count):
+def best_seed(model, weights, targets, count):
     """Of the first seeds, the one whose gradients hang least on rounding.
 
     Where the inputs of a ReLU or the values in a pooling window are equal within rounding, a gradient
     jumps by much more than rounding. It shows when the weights are varied by as little.
     """
     random = np.random.default_rng(0)
-    varied = {name: [values] + [
-        [vary(random, weight) for weight in values] for _ in range(TRIES)
-    ] for name, values in settings.items()}
+    varied = [[vary(random, weight) for weight in weights] for _ in range(TRIES)]
     best, chosen = math.inf, 0
     for seed in range(count):
         images, worst = scaled(batch(seed)), 0.0
-        for change in changes(model, varied, images, targets):
+        for change in changes(model, weights, varied, images, targets):
             worst = max(worst, change)
             if worst >= best:
                 break
         if worst < best:
             best, chosen = worst, seed
-    print(f"seed {chosen} of {count}: rounding moves gradients by {best:.2f} of what the tests allow")
+    print(f"seed {chosen} of {count}: rounding moves gradients by {best:.1e}")
     return chosen
 
 
 def vary(random, weight):
-    return (weight * (1 + ROUNDING * random.uniform(-1, 1, weight.shape))).astype(np.float32)
+    factor = 1 + ROUNDING * random.uniform(-1, 1, weight.shape)
+    return (weight * factor).astype(np.float32)
 
 
-def changes(model, varied, images, targets):
-    """How far each variation of the weights moves the gradients, as a share of what is allowed."""
-    for name, (values, *variations) in varied.items():
-        model.set_weights(values)
-        before = one_pass(model, images, targets)[1]
-        for variation in variations:
-            model.set_weights(variation)
-            pairs = zip(before, one_pass(model, images, targets)[1])
-            moved = max(np.abs(a - b).max() / np.abs(a).max() for a, b in pairs)
-            yield float(moved) / ALLOWED[name]
+def changes(model, weights, varied, images, targets):
+    """How far each variation of the weights moves a gradient, of its tensor's largest magnitude."""
+    model.set_weights(weights)
+    before = one_pass(model, images, targets)[1]
+    for variation in varied:
+        model.set_weights(variation)
+        pairs = zip(before, one_pass(model, images, targets)[1])
+        yield max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in pairs)
 
 
 def scaled(images):
