@@ -98,7 +98,7 @@ fn cards_claim_what_is_measured_on_public_test() {
     if votes_needed {
         let votes = common::root().join("../shared/data/ferplus.csv");
         if !votes.is_file() {
-            return skip("data", &format!("{} is not here", votes.display())).unwrap_or_default();
+            return skip("votes", &format!("{} is not here", votes.display())).unwrap_or_default();
         }
         files.push(("ferplus.csv", votes.display().to_string()));
     }

@@ -609,6 +609,12 @@ fn a_preview_shows_what_training_sees() {
         run(&["data", "preview", text(&data().small), "-o", text(file), "--preset", "notebook"]).expect(0);
     }
     assert!(fs::read(&png).unwrap() == fs::read(&again).unwrap(), "the same seed shows the same");
+    for (more, expected) in
+        [(&["--count", "45"][..], "take 44 or fewer"), (&["--count", "10", "--corruptions"], "take 9 or fewer")]
+    {
+        let refused = run(&[&["data", "preview", text(&data().small), "-o", text(&png)][..], more].concat()).expect(2);
+        assert!(refused.error().contains(expected), "{more:?}: {}", refused.error());
+    }
 }
 
 #[test]

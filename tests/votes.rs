@@ -175,12 +175,12 @@ fn a_run_with_votes_goes_on_as_if_it_had_not_been_stopped_and_only_with_them() {
     assert!(files.weights("whole") == files.weights("broken"), "the weights differ");
 
     // A share of 0 is a run without votes, bit for bit; a run with another share is another.
-    let train = |out: &str, more: &[&str]| {
+    let train = |out: &str, recipe: &str, more: &[&str]| {
         let out = files.path(out);
-        run(&[&["train", "-q", "--config", &recipe, "--data", &faces, "--out", &out], more].concat()).expect(0);
+        run(&[&["train", "-q", "--config", recipe, "--data", &faces, "--out", &out], more].concat()).expect(0);
     };
-    train("plain", &[]);
-    train("none", &["--votes", &votes, "--votes-share", "0"]);
+    train("plain", &files.write("plain.toml", &RECIPE.replace("votes_share = 0.7\n", "")), &[]);
+    train("none", &recipe, &["--votes", &votes, "--votes-share", "0"]);
     assert_eq!(files.history("plain"), files.history("none"));
     assert!(files.weights("plain") == files.weights("none"), "the weights differ");
     assert_ne!(files.history("plain"), files.history("whole"));
@@ -413,9 +413,21 @@ fn votes_that_do_not_fit_are_refused_in_a_line() {
             wrong.push(format!("{data} {votes}: a run that can't begin leaves a folder"));
         }
     }
+    // One voter: no class has the two votes that make it count in training.
+    let named = fs::read_to_string(&names).unwrap();
+    let single =
+        named.lines().skip(1).map(|line| (line.split(',').next().unwrap().to_string(), [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    let single = files.votes("single.csv", single);
     let train = ["train", "--preset", "tiny", "--data", &faces];
+    let recipe = "architecture = 'tiny'\nepochs = 1\nbatch_size = 8\nloss.votes_share = 0.5\n[optimizer]\nname = 'sgd'\nlearning_rate = 0.1";
+    let recipe = files.write("share.toml", recipe);
+    let refused = run(&["train", "--config", &recipe, "--data", &faces]);
+    if refused.code != 2 || !refused.error().contains("name their file with --votes") {
+        wrong.push(format!("a recipe with a share of no votes: {refused:?}"));
+    }
     for (more, expected) in [
-        (&["--votes-share", "0.5"][..], "name their file with --votes"),
+        (&["--votes", &single][..], "single.csv gives no training image a target: a class counts from two votes on"),
+        (&["--votes-share", "0.5"], "name their file with --votes"),
         (&["--votes", &names, "--votes-share", "1.5"][..], "loss.votes_share must be 0 to 1"),
         (&["--votes", &names, "--votes-share", "-1"][..], "loss.votes_share must be 0 to 1"),
         (&["--votes", &names, "--votes-share", "half"][..], "--votes-share"),
@@ -433,7 +445,7 @@ fn ferplus_majorities_on_public_test_are_those_that_were_counted() {
     let votes = common::root().join("../shared/data/ferplus.csv");
     let Some(data) = common::data() else { return };
     if !votes.is_file() {
-        common::skip::<()>("data", &format!("{} is not here", votes.display()));
+        common::skip::<()>("votes", &format!("{} is not here", votes.display()));
         return;
     }
     let (data, votes) = (data.display().to_string(), votes.display().to_string());

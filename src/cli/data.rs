@@ -12,7 +12,7 @@ use fer::eval::corruptions::Selection;
 use fer::eval::{Corruption, Severity};
 use fer::files;
 use fer::image::Pixels;
-use fer::plot::{self, Cell};
+use fer::plot::{self, Cell, MAX_CELLS};
 use fer::spec::EMOTIONS;
 use fer::train::Config;
 
@@ -146,6 +146,7 @@ fn preview(args: &PreviewArgs) -> Result<Outcome> {
     if config.augment.is_none() {
         bail!("this recipe does not vary its images: there is nothing to show");
     }
+    fits_a_sheet(args.count, 1 + VARIANTS as usize)?;
     let catalog = Catalog::open(&args.data)?;
     // The training images, whose place among themselves is what the recipe's random numbers depend on.
     let parts = config.data.split.divide(&catalog, args.seed);
@@ -178,6 +179,7 @@ fn preview(args: &PreviewArgs) -> Result<Outcome> {
 }
 
 fn preview_corruptions(args: &PreviewArgs, corruptions: &[Corruption]) -> Result<Outcome> {
+    fits_a_sheet(args.count, corruptions.len() * (1 + Severity::ALL.len()))?;
     let catalog = Catalog::open(&args.data)?;
     let all: Vec<usize> = (0..catalog.items.len()).collect();
     let chosen = by_turns(&catalog, &all, args.count);
@@ -201,6 +203,17 @@ fn preview_corruptions(args: &PreviewArgs, corruptions: &[Corruption]) -> Result
     plot::sheet(&args.output, &cells, columns, 2, "corruptions of severity 1 to 3")?;
     super::say(format_args!("{} images, each corrupted, in {}", images.len(), args.output.display()));
     Ok(Outcome::Done)
+}
+
+/// Refuses more images than a sheet holds with so many pictures of each.
+fn fits_a_sheet(count: u16, pictures: usize) -> Result<()> {
+    let most = MAX_CELLS / pictures.max(1);
+    if usize::from(count) > most {
+        bail!(
+            "--count {count} with {pictures} pictures an image is more than the {MAX_CELLS} of a sheet; take {most} or fewer"
+        );
+    }
+    Ok(())
 }
 
 /// The places in `indices` of the first image of each class, then of the second, …, `count` in all.

@@ -66,8 +66,8 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     seed: Option<u64>,
 
-    /// Start from the weights of a model of the same architecture: an ONNX file (a converted Keras model, or one that fer
-    /// exported), a run folder or a checkpoint.
+    /// Start from the weights of a model of the same architecture (repvgg: also of a vgg's ONNX file): an ONNX file (a
+    /// converted Keras model, or one that fer exported), a run folder or a checkpoint.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     init: Option<PathBuf>,
 
@@ -248,10 +248,10 @@ fn configuration(args: &Args) -> Result<Config> {
     if let Some(path) = &args.votes {
         config.loss.votes = Some(path.clone());
     }
-    if args.votes_share.is_some() && config.loss.votes.is_none() {
-        bail!("--votes-share says how much votes count; name their file with --votes");
-    }
     config.loss.votes_share = args.votes_share.unwrap_or(config.loss.votes_share);
+    if config.loss.votes.is_none() && (args.votes_share.is_some() || config.loss.votes_share != 1.0) {
+        bail!("--votes-share or loss.votes_share says how much votes count; name their file with --votes");
+    }
     config = with_data(config, args);
     // A run may be resumed from another folder than this.
     let paths = [&mut config.data.path, &mut config.data.exclude, &mut config.init, &mut config.loss.votes];
@@ -323,8 +323,15 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
     };
     let target = |counts: Counts| counts.soft_label().map(|shares| shares.map(|share| share as f32));
     let votes: Vec<_> = counts.unwrap_or_default().into_iter().map(|counts| counts.and_then(target)).collect();
+    let count = votes.iter().flatten().count();
+    if let (Some(file), 0) = (&config.loss.votes, count) {
+        bail!(
+            "{} gives no training image a target: a class counts from two votes on; name another file with --votes, or none",
+            file.display()
+        );
+    }
     if !votes.is_empty() && !quiet {
-        let (share, count) = (config.loss.votes_share, votes.iter().flatten().count());
+        let share = config.loss.votes_share;
         super::say(format_args!(
             "votes have a share of {share} in the targets of {count} images; the others have their label"
         ));
@@ -368,10 +375,11 @@ fn trained(config: &Config, path: &Path, network: Network, device: &Device) -> R
     let other = Trained::read(&file, device)?;
     if other.config.architecture != config.architecture {
         bail!(
-            "{} is of architecture {}, this run of {}",
+            "{} is of architecture {other}, this run of {}: train with --architecture {other}, or start from what `fer export` \
+             writes of it, if that is a network of this run's architecture",
             file.display(),
-            other.config.architecture,
-            config.architecture
+            config.architecture,
+            other = other.config.architecture,
         );
     }
     other.transfer(network).map_err(anyhow::Error::msg)

@@ -279,7 +279,8 @@ fn summary(config: &Config, state: &State, evaluation: &Evaluation) -> String {
         super::config::Best::Loss => "loss",
     };
     let votes = data.votes_sha256.as_ref().map_or(String::new(), |hash| {
-        let share = 100.0 * config.loss.votes_share;
+        let labels = if config.loss.teachers.is_empty() { 1.0 } else { 1.0 - config.loss.teachers_share };
+        let share = 100.0 * labels * config.loss.votes_share;
         format!(" Of their targets {share:.0} % are people's votes, where there are some (SHA-256 {hash}).")
     });
     format!(

@@ -4,7 +4,7 @@
 //! and every parameter is moved, biases and normalizations too.
 //!
 //! As in the authors' code, the loss of both passes has the architecture's penalties in it, both
-//! have the same dropout masks, and the running statistics are those of the first. Weight decay is
+//! have the same dropout masks (on one device; several draw theirs in turns), and the running statistics are those of the first. Weight decay is
 //! the optimizer's, at `w`.
 
 use burn::module::{Module, ModuleMapper, Param};

@@ -56,8 +56,8 @@ pub enum TrainError {
     Config(#[from] ConfigError),
     /// The loss is no number any more.
     #[error(
-        "the loss is {loss} in epoch {epoch}, step {step}: the run diverged; begin anew with a lower learning rate (--lr) or \
-         optimizer.clip_norm. What was saved before that is kept"
+        "the loss is {loss} in epoch {epoch}, step {step}: the run diverged; begin anew with a lower learning rate (--lr), a lower \
+         optimizer.sam if it is on, or optimizer.clip_norm. What was saved before that is kept"
     )]
     Diverged {
         /// NaN or infinite.
@@ -332,8 +332,8 @@ fn end_epoch(
     let evaluation = evaluate(run.evaluated(), validation, config.batch_size, device).map_err(|e| match e {
         TrainError::Device(_) => e,
         e => TrainError::Evaluation(format!(
-            "{e}: the run diverged in epoch {}; begin anew with a lower learning rate (--lr) or optimizer.clip_norm. What was \
-             saved before that is kept",
+            "{e}: the run diverged in epoch {}; begin anew with a lower learning rate (--lr), a lower optimizer.sam \
+             if it is on, or optimizer.clip_norm. What was saved before that is kept",
             run.state.epoch + 1
         )),
     })?;
