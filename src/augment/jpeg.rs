@@ -54,7 +54,7 @@ pub(super) fn steps(quality: u8) -> [f32; BLOCK * BLOCK] {
     LUMINANCE.map(|step| ((step * percent + 50) / 100).clamp(1, 255) as f32)
 }
 
-/// Replaces `pixels` (`[height, width]`, levels 0..=255) by what is left of them at a quality. Where a side is no multiple
+/// Replaces `pixels` (`[height, width]`, levels 0..=255) by what is left of them at a quality. Where a side is not a multiple
 /// of 8, its last pixel is repeated, as libjpeg does.
 pub(super) fn compress(pixels: &mut [f32], width: usize, quality: u8) {
     if pixels.is_empty() {

@@ -72,7 +72,7 @@ impl Columns {
         }
         let (name, usage) = (column("name"), column("Usage"));
         if name.is_none() {
-            // FER+'s own file: what it calls an image is in no other file, and which one it means is told by its row.
+            // FER+'s own file: what it calls an image is in no other file, and its row says which one it means.
             column("Image name").map_or_else(|| needed("name"), Ok)?;
             needed("Usage")?;
         }
