@@ -1,8 +1,10 @@
-//! Compiles the ONNX files of `models/`, and those that `FER_MODEL` names, into Rust code with embedded weights.
+//! Compiles the ONNX files of `models/`, and those that `FER_MODEL` names, into Rust code with
+//! embedded weights.
 //!
-//! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made the project's kernels, and
-//! `builtin.rs` gets an entry of the table that `src/engine/burn.rs` includes. The default model stands first: `FER_MODEL`'s
-//! first, else `fer`, else the first by name.
+//! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made
+//! the project's kernels, and `builtin.rs` gets an entry of the table that `src/engine/burn.rs`
+//! includes. The default model stands first: `FER_MODEL`'s first, else `fer`, else the first by
+//! name.
 
 #[path = "src/onnx/flush.rs"]
 mod flush;
@@ -32,7 +34,11 @@ fn generate() -> Result<(), String> {
     let mut modules = String::new();
     let mut table = String::new();
     for (index, path) in model_files()?.iter().enumerate() {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let module = format!("model_{index}");
         let onnx = out_dir.join(format!("{module}.onnx"));
         let (bytes, count) = flushed(path)?;
@@ -46,8 +52,10 @@ fn generate() -> Result<(), String> {
         fs::write(&onnx, bytes).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
         compile(&onnx, path)?;
         let code = out_dir.join("generated").join(format!("{module}.rs"));
-        let generated = fs::read_to_string(&code).map_err(|e| format!("can't read {}: {e}", code.display()))?;
-        fs::write(&code, rewrite::rewrite(&generated)?).map_err(|e| format!("can't write {}: {e}", code.display()))?;
+        let generated =
+            fs::read_to_string(&code).map_err(|e| format!("can't read {}: {e}", code.display()))?;
+        fs::write(&code, rewrite::rewrite(&generated)?)
+            .map_err(|e| format!("can't write {}: {e}", code.display()))?;
         write!(
             modules,
             r#"
@@ -79,23 +87,33 @@ mod {module} {{
         .map_err(|e| e.to_string())?;
     }
     let code = format!("{modules}\nstatic MODELS: &[BuiltinModel] = &[{table}\n];\n");
-    fs::write(out_dir.join("builtin.rs"), code).map_err(|e| format!("can't write the table of models: {e}"))
+    fs::write(out_dir.join("builtin.rs"), code)
+        .map_err(|e| format!("can't write the table of models: {e}"))
 }
 
 /// The ONNX files to compile in, the default model's first.
 fn model_files() -> Result<Vec<PathBuf>, String> {
     let list = fs::read_dir("models").map_err(|e| format!("can't list models/: {e}"))?;
-    let mut files: Vec<PathBuf> =
-        list.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
+    let mut files: Vec<PathBuf> = list
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
+        .collect();
     files.sort_by_key(|p| (p.file_stem().is_none_or(|s| s != "fer"), p.clone()));
     // Several are written as PATH is.
     let named = env::var_os("FER_MODEL").unwrap_or_default();
-    let mut first: Vec<PathBuf> = env::split_paths(&named).filter(|p| !p.as_os_str().is_empty()).collect();
+    let mut first: Vec<PathBuf> = env::split_paths(&named)
+        .filter(|p| !p.as_os_str().is_empty())
+        .collect();
     for path in &first {
         println!("cargo::rerun-if-changed={}", path.display());
         if !path.is_file() {
             let folder = env::current_dir().unwrap_or_default();
-            return Err(format!("FER_MODEL={} is no file (looked from {})", path.display(), folder.display()));
+            return Err(format!(
+                "FER_MODEL={} is no file (looked from {})",
+                path.display(),
+                folder.display()
+            ));
         }
         files.retain(|p| p.file_stem() != path.file_stem());
     }
@@ -106,13 +124,16 @@ fn model_files() -> Result<Vec<PathBuf>, String> {
 /// The file's bytes with tiny weights set to zero, and how many there were.
 fn flushed(path: &Path) -> Result<(Vec<u8>, usize), String> {
     let bytes = fs::read(path).map_err(|e| format!("can't read {}: {e}", path.display()))?;
-    let mut model =
-        ModelProto::parse_from_bytes(&bytes).map_err(|e| format!("{} is no ONNX file: {e}", path.display()))?;
+    let mut model = ModelProto::parse_from_bytes(&bytes)
+        .map_err(|e| format!("{} is no ONNX file: {e}", path.display()))?;
     let count = flush::flush_tiny_weights(&mut model);
     if count == 0 {
         return Ok((bytes, 0));
     }
-    model.write_to_bytes().map(|bytes| (bytes, count)).map_err(|e| format!("can't rewrite {}: {e}", path.display()))
+    model
+        .write_to_bytes()
+        .map(|bytes| (bytes, count))
+        .map_err(|e| format!("can't rewrite {}: {e}", path.display()))
 }
 
 /// Generates the Rust code; `burn-onnx` panics on what it can't do.
@@ -121,12 +142,18 @@ fn compile(onnx: &Path, original: &Path) -> Result<(), String> {
     panic::catch_unwind(|| {
         // In one piece: `rewrite` knows one forward pass.
         let mut generator = ModelGen::new();
-        generator.input(&onnx).out_dir("generated/").load_strategy(LoadStrategy::Embedded).partition(false);
+        generator
+            .input(&onnx)
+            .out_dir("generated/")
+            .load_strategy(LoadStrategy::Embedded)
+            .partition(false);
         generator.run_from_script();
     })
     .map_err(|panic| {
-        let said =
-            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+        let said = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
         format!(
             "burn-onnx can't compile {} in: {}; such a model still runs with --engine ort",
             original.display(),

@@ -1,5 +1,6 @@
-//! The convolutions of the networks, forward and backward, and the passes between them, at batch 64: multiply-adds a second
-//! of the convolution as it is written, so that Winograd's method may show more than the processor has.
+//! The convolutions of the networks, forward and backward, and the passes between them, at batch
+//! 64: multiply-adds a second of the convolution as it is written, so that Winograd's method may
+//! show more than the processor has.
 //!
 //! `cargo bench --bench kernels`.
 
@@ -62,31 +63,56 @@ fn macs(conv: &Conv) -> ItemsCount {
 #[divan::bench(args = 0..LAYERS.len(), sample_count = 20, sample_size = 1)]
 fn forward(bencher: Bencher, layer: usize) {
     let conv = conv(LAYERS[layer]);
-    let (input, kernel) = (numbers(conv.batch * conv.input_len()), numbers(conv.kernel_len()));
-    bencher.counter(macs(&conv)).bench_local(|| black_box(conv.forward(&input, &kernel, None, false)));
+    let (input, kernel) = (
+        numbers(conv.batch * conv.input_len()),
+        numbers(conv.kernel_len()),
+    );
+    bencher
+        .counter(macs(&conv))
+        .bench_local(|| black_box(conv.forward(&input, &kernel, None, false)));
 }
 
 /// Twice the forward pass's multiply-adds.
 #[divan::bench(args = 0..LAYERS.len(), sample_count = 20, sample_size = 1)]
 fn backward(bencher: Bencher, layer: usize) {
     let conv = conv(LAYERS[layer]);
-    let (input, kernel) = (numbers(conv.batch * conv.input_len()), numbers(conv.kernel_len()));
+    let (input, kernel) = (
+        numbers(conv.batch * conv.input_len()),
+        numbers(conv.kernel_len()),
+    );
     let gradient = numbers(conv.batch * conv.output_len());
     let first = conv.channels[0] == 1;
-    bencher.counter(macs(&conv)).bench_local(|| black_box(conv.backward(&input, &kernel, &gradient, None, !first)));
+    bencher
+        .counter(macs(&conv))
+        .bench_local(|| black_box(conv.backward(&input, &kernel, &gradient, None, !first)));
 }
 
 #[divan::bench(args = [(48, 32, Then::Relu), (24, 64, Then::Relu), (12, 128, Then::Nothing), (46, 64, Then::MaxPool)],
                sample_count = 20, sample_size = 1)]
 fn normalisation(bencher: Bencher, (side, channels, then): (usize, usize, Then)) {
-    let norm = Norm { batch: 64, side: [side; 2], channels, then };
+    let norm = Norm {
+        batch: 64,
+        side: [side; 2],
+        channels,
+        then,
+    };
     let input = numbers(64 * side * side * channels);
     let gradient = numbers(64 * norm.output().iter().product::<usize>() * channels);
     let ones = vec![1.0; channels];
-    bencher.counter(ItemsCount::new(input.len())).bench_local(|| {
-        let statistics = norm.statistics(&input);
-        let affine = Affine::new(&statistics, &ones, &ones, 1e-3);
-        let normed = norm.forward(&input, &affine);
-        black_box(norm.backward(&input, &ones, &statistics, &affine, 1e-3, &normed.largest, &gradient))
-    });
+    bencher
+        .counter(ItemsCount::new(input.len()))
+        .bench_local(|| {
+            let statistics = norm.statistics(&input);
+            let affine = Affine::new(&statistics, &ones, &ones, 1e-3);
+            let normed = norm.forward(&input, &affine);
+            black_box(norm.backward(
+                &input,
+                &ones,
+                &statistics,
+                &affine,
+                1e-3,
+                &normed.largest,
+                &gradient,
+            ))
+        });
 }

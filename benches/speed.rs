@@ -1,7 +1,8 @@
-//! How long each step takes: decoding and preprocessing an image, each engine at batch 1 and 64, and a whole folder.
+//! How long each step takes: decoding and preprocessing an image, each engine at batch 1 and 64,
+//! and a whole folder.
 //!
-//! `cargo bench`. The engines' figures count images; a folder run's are for 256 images, beside the model alone on as many.
-//! Ratios against other programs: `scripts/bench/peers.py`.
+//! `cargo bench`. The engines' figures count images; a folder run's are for 256 images, beside the
+//! model alone on as many. Ratios against other programs: `scripts/bench/peers.py`.
 
 use std::path::PathBuf;
 
@@ -25,8 +26,14 @@ fn main() {
 
 /// The notebook model on an engine; `None`, said once a benchmark, where ONNX Runtime is absent.
 fn notebook(engine: EngineChoice) -> Option<Box<dyn Classifier>> {
-    let options = LoadOptions { engine, model: Some("notebook".into()), ..LoadOptions::default() };
-    load(&options, &Host::from_env()).map_err(|e| eprintln!("skipped: {e}")).ok()
+    let options = LoadOptions {
+        engine,
+        model: Some("notebook".into()),
+        ..LoadOptions::default()
+    };
+    load(&options, &Host::from_env())
+        .map_err(|e| eprintln!("skipped: {e}"))
+        .ok()
 }
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -36,7 +43,9 @@ fn fixture(name: &str) -> Vec<u8> {
 
 #[divan::bench(args = ["gray.jpg", "rgb420.jpg", "gray.png", "large.jpg"])]
 fn decode_and_preprocess(bencher: Bencher, name: &str) {
-    let Some(classifier) = notebook(EngineChoice::Burn) else { return };
+    let Some(classifier) = notebook(EngineChoice::Burn) else {
+        return;
+    };
     let (bytes, preprocessor) = (fixture(name), Preprocessor::new(classifier.spec()));
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         let pixels = fer::image::decode(black_box(&bytes)).expect("the fixture is an image");
@@ -45,11 +54,17 @@ fn decode_and_preprocess(bencher: Bencher, name: &str) {
 }
 
 fn engine(bencher: Bencher, engine: EngineChoice, batch: usize) {
-    let Some(mut classifier) = notebook(engine) else { return };
-    let input: Vec<f32> = (0..batch * classifier.spec().image_len()).map(|i| (i % 255) as f32 / 255.0).collect();
-    bencher
-        .counter(ItemsCount::new(batch))
-        .bench_local(|| classifier.classify(black_box(&input)).expect("the model answers"));
+    let Some(mut classifier) = notebook(engine) else {
+        return;
+    };
+    let input: Vec<f32> = (0..batch * classifier.spec().image_len())
+        .map(|i| (i % 255) as f32 / 255.0)
+        .collect();
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| {
+        classifier
+            .classify(black_box(&input))
+            .expect("the model answers")
+    });
 }
 
 #[divan::bench(args = [1, 64], sample_count = 20, sample_size = 1)]
@@ -65,28 +80,47 @@ fn ort(bencher: Bencher, batch: usize) {
 /// A folder of JPEGs through ONNX Runtime: at most 1.1 × `folder_model_alone`.
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn folder_end_to_end(bencher: Bencher) {
-    let Some(mut classifier) = notebook(EngineChoice::Ort) else { return };
+    let Some(mut classifier) = notebook(EngineChoice::Ort) else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a temporary folder");
     for i in 0..FOLDER_IMAGES {
-        std::fs::write(folder.path().join(format!("{i:03}.jpg")), fixture("gray.jpg")).expect("a writable folder");
+        std::fs::write(
+            folder.path().join(format!("{i:03}.jpg")),
+            fixture("gray.jpg"),
+        )
+        .expect("a writable folder");
     }
     let sources = sources::list(&[folder.path().into()]);
-    bencher.counter(ItemsCount::new(FOLDER_IMAGES)).bench_local(|| {
-        pipeline::run(&sources, &mut *classifier, pipeline::Options::default(), &mut |record| {
-            black_box(record);
-            Ok(())
-        })
-        .expect("the run ends");
-    });
+    bencher
+        .counter(ItemsCount::new(FOLDER_IMAGES))
+        .bench_local(|| {
+            pipeline::run(
+                &sources,
+                &mut *classifier,
+                pipeline::Options::default(),
+                &mut |record| {
+                    black_box(record);
+                    Ok(())
+                },
+            )
+            .expect("the run ends");
+        });
 }
 
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn folder_model_alone(bencher: Bencher) {
-    let Some(mut classifier) = notebook(EngineChoice::Ort) else { return };
-    let input: Vec<f32> = (0..64 * classifier.spec().image_len()).map(|i| (i % 255) as f32 / 255.0).collect();
-    bencher.counter(ItemsCount::new(FOLDER_IMAGES)).bench_local(|| {
-        for _ in 0..FOLDER_IMAGES / 64 {
-            black_box(classifier.classify(&input).expect("the model answers"));
-        }
-    });
+    let Some(mut classifier) = notebook(EngineChoice::Ort) else {
+        return;
+    };
+    let input: Vec<f32> = (0..64 * classifier.spec().image_len())
+        .map(|i| (i % 255) as f32 / 255.0)
+        .collect();
+    bencher
+        .counter(ItemsCount::new(FOLDER_IMAGES))
+        .bench_local(|| {
+            for _ in 0..FOLDER_IMAGES / 64 {
+                black_box(classifier.classify(&input).expect("the model answers"));
+            }
+        });
 }

@@ -1,5 +1,6 @@
-//! Images a second of training: a step of each architecture (forward, backward, optimizer) at batch 64, and the data
-//! pipeline alone, with the notebook's and the vgg recipe's augmentation, and with that for crops of detectors beside it.
+//! Images a second of training: a step of each architecture (forward, backward, optimizer) at batch
+//! 64, and the data pipeline alone, with the notebook's and the vgg recipe's augmentation, and with
+//! that for crops of detectors beside it.
 //!
 //! `cargo bench --bench training`.
 
@@ -29,7 +30,9 @@ fn faces() -> Dataset {
     Dataset {
         width: synth::SIDE,
         height: synth::SIDE,
-        pixels: (0..n).flat_map(|i| synth::face((i % 7) as usize, 0, i)).collect(),
+        pixels: (0..n)
+            .flat_map(|i| synth::face((i % 7) as usize, 0, i))
+            .collect(),
         labels: (0..n).map(|i| (i % 7) as u8).collect(),
         names: (0..n).map(|i| i.to_string()).collect(),
     }
@@ -48,12 +51,21 @@ fn batches<'a>(dataset: &'a Dataset, config: &'a Config) -> Batches<'a> {
     }
 }
 
-/// The vgg recipe with docs/training.md's augmentation for crops of detectors, and with all of it for each image.
+/// The vgg recipe with docs/training.md's augmentation for crops of detectors, and with all of it
+/// for each image.
 fn crops(probability: f32) -> Config {
     let mut config = Config::preset("vgg").expect("a preset");
     let (scale, gamma, equalize) = ([0.9, 1.25], 0.3, probability / 6.0);
     let (downscale, blur, jpeg) = (probability, probability, probability);
-    config.augment = Augmentation { scale, gamma, equalize, downscale, blur, jpeg, ..config.augment };
+    config.augment = Augmentation {
+        scale,
+        gamma,
+        equalize,
+        downscale,
+        blur,
+        jpeg,
+        ..config.augment
+    };
     config
 }
 
@@ -74,8 +86,8 @@ fn data_pipeline(bencher: Bencher, recipe: &str) {
     });
 }
 
-/// The kernels of the notebook's two widest layers, once as they are drawn and once as L2 leaves those of dead channels: too
-/// small for normal numbers.
+/// The kernels of the notebook's two widest layers, once as they are drawn and once as L2 leaves
+/// those of dead channels: too small for normal numbers.
 #[divan::bench(args = [false, true], sample_count = 10, sample_size = 1)]
 fn training_step_with_subnormal_weights(bencher: Bencher, subnormal: bool) {
     let mut network = Architecture::Notebook.init(None, 0, &Device::flex());
@@ -84,13 +96,21 @@ fn training_step_with_subnormal_weights(bencher: Bencher, subnormal: bool) {
             conv.weight = conv.weight.clone().map(|w| w.mul_scalar(1e-38));
         }
     }
-    steps(bencher, &Config::preset("notebook").expect("a preset"), network);
+    steps(
+        bencher,
+        &Config::preset("notebook").expect("a preset"),
+        network,
+    );
 }
 
 #[divan::bench(args = [Architecture::Notebook, Architecture::Vgg, Architecture::Tiny], sample_count = 10, sample_size = 1)]
 fn training_step(bencher: Bencher, architecture: Architecture) {
     let config = Config::preset(&architecture.to_string()).expect("a preset");
-    steps(bencher, &config, architecture.init(None, 0, &Device::flex()));
+    steps(
+        bencher,
+        &config,
+        architecture.init(None, 0, &Device::flex()),
+    );
 }
 
 fn steps(bencher: Bencher, config: &Config, network: Network) {
@@ -108,6 +128,12 @@ fn steps(bencher: Bencher, config: &Config, network: Network) {
         // There is one at the beginning of each step, as each puts one back.
         let Some(before) = network.take() else { return };
         let pass = step::gradients(&before, batch.tensors(&learning), Precision::F32);
-        network = Some(step::apply(before, &mut optimizer, pass.gradients, 1e-4, config.optimizer.clip_norm));
+        network = Some(step::apply(
+            before,
+            &mut optimizer,
+            pass.gradients,
+            1e-4,
+            config.optimizer.clip_norm,
+        ));
     });
 }

@@ -1,5 +1,5 @@
-//! Takes training steps of a network on batches from a file, as many as it is told, and says how long they took: fer's side
-//! of `scripts/bench/train_peers.py`, where the protocol is described.
+//! Takes training steps of a network on batches from a file, as many as it is told, and says how
+//! long they took: fer's side of `scripts/bench/train_peers.py`, where the protocol is described.
 //!
 //! `cargo run --release --example training_steps -- notebook batches.bin 64 [bits=256] [device=cuda] [precision=bf16]`
 
@@ -23,25 +23,35 @@ static MEMORY: Reuse = Reuse::new();
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [architecture, file, size, options @ ..] = &arguments[..] else {
-        bail!("usage: training_steps ARCHITECTURE FILE BATCH [bits=BITS] [device=NAME] [precision=TYPE]")
+        bail!(
+            "usage: training_steps ARCHITECTURE FILE BATCH [bits=BITS] [device=NAME] [precision=TYPE]"
+        )
     };
     let (mut choice, mut precision) = (Choice::default(), None);
     for option in options {
         match option.split_once('=') {
             Some(("bits", bits)) => simd::limit(bits.parse()?),
             Some(("device", name)) => choice = name.parse().map_err(anyhow::Error::msg)?,
-            Some(("precision", name)) => precision = Some(name.parse().map_err(anyhow::Error::msg)?),
+            Some(("precision", name)) => {
+                precision = Some(name.parse().map_err(anyhow::Error::msg)?)
+            }
             _ => bail!("'{option}' is no option"),
         }
     }
     let architecture: Architecture = architecture.parse().map_err(anyhow::Error::msg)?;
-    let batches = batches(&std::fs::read(file).with_context(|| file.clone())?, size.parse()?);
+    let batches = batches(
+        &std::fs::read(file).with_context(|| file.clone())?,
+        size.parse()?,
+    );
     threads::start(None);
     let _flushed = FlushToZero::new();
     let opened = choice.open()?;
     let precision = Precision::on(precision, &opened).map_err(anyhow::Error::msg)?;
     let learning = opened.device.clone().autodiff();
-    let batches: Vec<Tensors> = batches.into_iter().map(|batch| batch.tensors(&learning)).collect();
+    let batches: Vec<Tensors> = batches
+        .into_iter()
+        .map(|batch| batch.tensors(&learning))
+        .collect();
     let mut network = architecture.init(None, 0, &opened.device).train();
     // Adam at 1e-4, as the notebook has it.
     let mut optimizer = optimizer::build(&Config::preset("notebook")?.optimizer, &network);
@@ -74,8 +84,15 @@ fn batches(bytes: &[u8], size: usize) -> Vec<Batch> {
     let batch = |bytes: &[u8]| {
         let labels: Vec<u8> = bytes.chunks_exact(image).map(|i| i[0]).collect();
         Batch {
-            images: bytes.chunks_exact(image).flat_map(|i| &i[1..]).map(|p| f32::from(*p) * SCALE).collect(),
-            targets: labels.iter().flat_map(|l| (0..CLASSES).map(|c| f32::from(c == usize::from(*l)))).collect(),
+            images: bytes
+                .chunks_exact(image)
+                .flat_map(|i| &i[1..])
+                .map(|p| f32::from(*p) * SCALE)
+                .collect(),
+            targets: labels
+                .iter()
+                .flat_map(|l| (0..CLASSES).map(|c| f32::from(c == usize::from(*l))))
+                .collect(),
             labels,
         }
     };

@@ -1,5 +1,5 @@
-//! Confidences that are shares of right answers: [`Calibration`] makes them of a model's logits, by two numbers that [`fit`]
-//! finds by labelled images.
+//! Confidences that are shares of right answers: [`Calibration`] makes them of a model's logits, by
+//! two numbers that [`fit`] finds by labelled images.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -13,20 +13,22 @@ pub const EXPONENTS: RangeInclusive<f32> = 0.5..=3.0;
 /// Fewer images than this say too little of a calibration.
 pub const MIN_IMAGES: usize = 200;
 
-/// What an exponent has to add to the logarithm of the likelihood: chance alone adds more one time in twenty (half of the χ²
-/// distribution's 95 % quantile for one number; Wilks 1938).
+/// What an exponent has to add to the logarithm of the likelihood: chance alone adds more one time
+/// in twenty (half of the χ² distribution's 95 % quantile for one number; Wilks 1938).
 const MIN_GAIN: f64 = 1.92;
 
 /// How probabilities are made of logits z: `softmax(−((max z − z) / T)^γ)`.
 ///
-/// With an exponent γ of 1 it is temperature scaling, `softmax(z / T)` (Guo, Pleiss, Sun & Weinberger, "On Calibration of Modern
-/// Neural Networks", ICML 2017). An exponent above 1 draws sure answers further from unsure ones, which trainings with label smoothing
-/// and mixup have pushed together. As any function of the distance from the highest logit that rises (Rahimi et al.,
-/// "Intra Order-Preserving Functions for Calibration of Multi-Class Neural Networks", NeurIPS 2020), it leaves the highest the highest.
+/// With an exponent γ of 1 it is temperature scaling, `softmax(z / T)` (Guo, Pleiss, Sun &
+/// Weinberger, "On Calibration of Modern Neural Networks", ICML 2017). An exponent above 1 draws
+/// sure answers further from unsure ones, which trainings with label smoothing and mixup have
+/// pushed together. As any function of the distance from the highest logit that rises (Rahimi et
+/// al., "Intra Order-Preserving Functions for Calibration of Multi-Class Neural Networks", NeurIPS
+/// 2020), it leaves the highest the highest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
-    /// T, one of [`TEMPERATURES`]: the distance that counts as 1. Where γ is 1, above 1 for a model that is too sure, and below 1 for one
-    /// that is not sure enough.
+    /// T, one of [`TEMPERATURES`]: the distance that counts as 1. Where γ is 1, above 1 for a model
+    /// that is too sure, and below 1 for one that is not sure enough.
     pub temperature: f32,
     /// γ, one of [`EXPONENTS`].
     pub exponent: f32,
@@ -34,15 +36,23 @@ pub struct Calibration {
 
 impl Calibration {
     /// Leaves the softmax as it is.
-    pub const NONE: Self = Self { temperature: 1.0, exponent: 1.0 };
+    pub const NONE: Self = Self {
+        temperature: 1.0,
+        exponent: 1.0,
+    };
 
-    /// Makes of logits those whose softmax is the calibrated probabilities, in place: 0 for the highest, the others below.
+    /// Makes of logits those whose softmax is the calibrated probabilities, in place: 0 for the
+    /// highest, the others below.
     pub fn apply(self, logits: &mut [f32]) {
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for v in logits {
             let distance = ((max - *v) / self.temperature).powf(self.exponent);
             // A softmax takes what is nearer for the highest itself.
-            *v = if *v < max { -distance.max(f32::EPSILON) } else { -distance };
+            *v = if *v < max {
+                -distance.max(f32::EPSILON)
+            } else {
+                -distance
+            };
         }
     }
 }
@@ -55,23 +65,32 @@ impl Default for Calibration {
 
 impl fmt::Display for Calibration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "temperature {} and exponent {}", self.temperature, self.exponent)
+        write!(
+            f,
+            "temperature {} and exponent {}",
+            self.temperature, self.exponent
+        )
     }
 }
 
-/// The calibration that gives the labels the highest likelihood, with an exponent of 1 where another is not clearly likelier; `None` for
-/// fewer than [`MIN_IMAGES`] images, or where with that exponent no temperature of [`TEMPERATURES`] is the best: all answers are
-/// right, or tell nothing, or are no numbers.
+/// The calibration that gives the labels the highest likelihood, with an exponent of 1 where
+/// another is not clearly likelier; `None` for fewer than [`MIN_IMAGES`] images, or where with that
+/// exponent no temperature of [`TEMPERATURES`] is the best: all answers are right, or tell nothing,
+/// or are no numbers.
 ///
-/// `logits`: a row of one value a class for each of `labels`. For an exponent the likelihood is concave in `T^-γ`, and the
-/// zero of its slope is found by halving; the exponent is found by golden sections.
+/// `logits`: a row of one value a class for each of `labels`. For an exponent the likelihood is
+/// concave in `T^-γ`, and the zero of its slope is found by halving; the exponent is found by
+/// golden sections.
 pub fn fit(logits: &[f32], labels: &[u8]) -> Option<Calibration> {
     if labels.len() < MIN_IMAGES {
         return None;
     }
     let plain = Likelihood::new(logits, labels, 1.0).highest()?;
-    let tried =
-        |exponent: f64| Likelihood::new(logits, labels, exponent).highest().map_or(f64::NEG_INFINITY, |(l, _)| l);
+    let tried = |exponent: f64| {
+        Likelihood::new(logits, labels, exponent)
+            .highest()
+            .map_or(f64::NEG_INFINITY, |(l, _)| l)
+    };
     let [mut low, mut high] = [f64::from(*EXPONENTS.start()), f64::from(*EXPONENTS.end())];
     let golden = (5f64.sqrt() - 1.0) / 2.0;
     let [mut left, mut right] = [high - golden * (high - low), low + golden * (high - low)];
@@ -88,11 +107,16 @@ pub fn fit(logits: &[f32], labels: &[u8]) -> Option<Calibration> {
         }
     }
     let exponent = (low + high) / 2.0;
-    let bent = Likelihood::new(logits, labels, exponent).highest().filter(|bent| bent.0 > plain.0 + MIN_GAIN);
+    let bent = Likelihood::new(logits, labels, exponent)
+        .highest()
+        .filter(|bent| bent.0 > plain.0 + MIN_GAIN);
     let (exponent, (_, temperature)) = bent.map_or((1.0, plain), |bent| (exponent, bent));
     // More digits no number of images can tell.
     let rounded = |v: f64| ((v * 1e4).round() / 1e4) as f32;
-    Some(Calibration { temperature: rounded(temperature), exponent: rounded(exponent) })
+    Some(Calibration {
+        temperature: rounded(temperature),
+        exponent: rounded(exponent),
+    })
 }
 
 /// The likelihood of the labels for one exponent γ, by the factor T^-γ.
@@ -110,23 +134,40 @@ impl Likelihood {
         let mut distances = Vec::with_capacity(logits.len());
         for row in logits.chunks_exact(classes) {
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            distances.extend(row.iter().map(|v| (f64::from(max) - f64::from(*v)).powf(exponent)));
+            distances.extend(
+                row.iter()
+                    .map(|v| (f64::from(max) - f64::from(*v)).powf(exponent)),
+            );
         }
         let of_label = |(row, label): (&[f64], &u8)| row[usize::from(*label)];
-        let labels = distances.chunks_exact(classes).zip(labels).map(of_label).collect();
-        Self { exponent, labels, distances }
+        let labels = distances
+            .chunks_exact(classes)
+            .zip(labels)
+            .map(of_label)
+            .collect();
+        Self {
+            exponent,
+            labels,
+            distances,
+        }
     }
 
     /// The logarithm of the likelihood, and its slope, the expected distances less the labels'.
     fn at(&self, factor: f64) -> (f64, f64) {
         let classes = self.distances.len() / self.labels.len();
-        self.distances.chunks_exact(classes).zip(&self.labels).fold((0.0, 0.0), |(likelihood, slope), (row, label)| {
-            let (sum, moment) = row.iter().fold((0.0, 0.0), |(sum, moment), distance| {
-                let weight = (-distance * factor).exp();
-                (sum + weight, moment + weight * distance)
-            });
-            (likelihood - label * factor - sum.ln(), slope + moment / sum - label)
-        })
+        self.distances.chunks_exact(classes).zip(&self.labels).fold(
+            (0.0, 0.0),
+            |(likelihood, slope), (row, label)| {
+                let (sum, moment) = row.iter().fold((0.0, 0.0), |(sum, moment), distance| {
+                    let weight = (-distance * factor).exp();
+                    (sum + weight, moment + weight * distance)
+                });
+                (
+                    likelihood - label * factor - sum.ln(),
+                    slope + moment / sum - label,
+                )
+            },
+        )
     }
 
     /// The highest logarithm of the likelihood, and its temperature.
@@ -179,8 +220,21 @@ mod tests {
 
     #[test]
     fn the_calibration_that_labels_were_drawn_by_is_found() {
-        for (temperature, exponent) in [(0.25, 1.0), (1.0, 1.0), (2.5, 1.0), (1.4, 1.6), (1.5, 2.5), (0.5, 0.7)] {
-            let (logits, labels) = drawn(10_000, Calibration { temperature, exponent });
+        for (temperature, exponent) in [
+            (0.25, 1.0),
+            (1.0, 1.0),
+            (2.5, 1.0),
+            (1.4, 1.6),
+            (1.5, 2.5),
+            (0.5, 0.7),
+        ] {
+            let (logits, labels) = drawn(
+                10_000,
+                Calibration {
+                    temperature,
+                    exponent,
+                },
+            );
             let found = fit(&logits, &labels).expect("there are enough");
             let near = |a: f32, b: f32| (a / b - 1.0).abs() < 0.1;
             assert!(
@@ -192,7 +246,13 @@ mod tests {
 
     #[test]
     fn few_images_that_no_exponent_suits_clearly_better_have_none() {
-        let (logits, labels) = drawn(1_000, Calibration { temperature: 1.3, exponent: 1.0 });
+        let (logits, labels) = drawn(
+            1_000,
+            Calibration {
+                temperature: 1.3,
+                exponent: 1.0,
+            },
+        );
         let found = fit(&logits, &labels).expect("there are enough");
         assert_eq!(found.exponent, 1.0);
         assert!((found.temperature / 1.3 - 1.0).abs() < 0.1, "{found}");
@@ -201,16 +261,34 @@ mod tests {
     #[test]
     fn what_would_lie_out_of_range_ends_at_its_edge() {
         for (drawn_by, edge) in [(6.0, *EXPONENTS.end()), (0.2, *EXPONENTS.start())] {
-            let (logits, labels) = drawn(4_000, Calibration { temperature: 1.5, exponent: drawn_by });
+            let (logits, labels) = drawn(
+                4_000,
+                Calibration {
+                    temperature: 1.5,
+                    exponent: drawn_by,
+                },
+            );
             let found = fit(&logits, &labels).expect("there are enough");
-            assert!(EXPONENTS.contains(&found.exponent) && (found.exponent - edge).abs() < 1e-3, "{drawn_by}: {found}");
-            assert!(TEMPERATURES.contains(&found.temperature), "{drawn_by}: {found}");
+            assert!(
+                EXPONENTS.contains(&found.exponent) && (found.exponent - edge).abs() < 1e-3,
+                "{drawn_by}: {found}"
+            );
+            assert!(
+                TEMPERATURES.contains(&found.temperature),
+                "{drawn_by}: {found}"
+            );
         }
     }
 
     #[test]
     fn no_calibration_near_the_one_that_was_fitted_is_likelier() {
-        let (logits, labels) = drawn(2_000, Calibration { temperature: 1.4, exponent: 1.6 });
+        let (logits, labels) = drawn(
+            2_000,
+            Calibration {
+                temperature: 1.4,
+                exponent: 1.6,
+            },
+        );
         let loss = |calibration: Calibration| -> f64 {
             let rows = logits.chunks_exact(7).zip(&labels);
             rows.map(|(row, label)| {
@@ -222,8 +300,18 @@ mod tests {
             .sum()
         };
         let found = fit(&logits, &labels).expect("there are enough");
-        for (t, e) in [(0.97, 1.0), (1.03, 1.0), (1.0, 0.95), (1.0, 1.05), (0.97, 0.95), (1.03, 1.05)] {
-            let other = Calibration { temperature: found.temperature * t, exponent: found.exponent * e };
+        for (t, e) in [
+            (0.97, 1.0),
+            (1.03, 1.0),
+            (1.0, 0.95),
+            (1.0, 1.05),
+            (0.97, 0.95),
+            (1.03, 1.05),
+        ] {
+            let other = Calibration {
+                temperature: found.temperature * t,
+                exponent: found.exponent * e,
+            };
             assert!(loss(other) > loss(found), "{found}, {other}");
         }
         assert!(loss(found) < loss(Calibration::NONE));
@@ -235,11 +323,18 @@ mod tests {
         for temperature in [0.05, 0.7, 20.0] {
             for exponent in [0.5, 1.0, 3.0] {
                 let mut row = logits;
-                Calibration { temperature, exponent }.apply(&mut row);
+                Calibration {
+                    temperature,
+                    exponent,
+                }
+                .apply(&mut row);
                 softmax(&mut row);
                 let what = format!("temperature {temperature}, exponent {exponent}: {row:?}");
                 assert!(row[0] > row[4], "the highest stays alone: {what}");
-                assert!(row[4] >= row[2] && row[2] >= row[1] && row[1] >= row[3], "{what}");
+                assert!(
+                    row[4] >= row[2] && row[2] >= row[1] && row[1] >= row[3],
+                    "{what}"
+                );
             }
         }
     }

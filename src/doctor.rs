@@ -1,4 +1,5 @@
-//! What this machine can do: ONNX Runtime and where it was looked for, providers that really start, GPUs, built-in models.
+//! What this machine can do: ONNX Runtime and where it was looked for, providers that really start,
+//! GPUs, built-in models.
 
 use std::path::Path;
 
@@ -7,7 +8,9 @@ use serde::Serialize;
 
 use crate::device::{self, Choice, Listed};
 use crate::engine::burn;
-use crate::engine::ort::{self, ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions};
+use crate::engine::ort::{
+    self, ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions,
+};
 use crate::onnx;
 use crate::runtime::{self, Host, Outcome};
 use crate::spec::ModelSpec;
@@ -23,7 +26,8 @@ pub struct Findings {
     pub onnxruntime: Library,
     /// Graphics cards that the system lists.
     pub gpus: Vec<String>,
-    /// GPUs that Burn computes on in this build; empty where it was built with none of their backends.
+    /// GPUs that Burn computes on in this build; empty where it was built with none of their
+    /// backends.
     pub burn_devices: Vec<Listed>,
     /// The compiled-in models, the default one first.
     pub builtin_models: Vec<BuiltinModel>,
@@ -83,9 +87,13 @@ pub struct BuiltinModel {
     pub source: Option<String>,
 }
 
-/// Looks at this machine. `ort_lib` is the library the user named, if any; `try_device` is [`device::examine`], in another process
-/// where a driver's crash is not to end this one.
-pub fn examine(ort_lib: Option<&Path>, host: &Host, try_device: &dyn Fn(Choice) -> Listed) -> Findings {
+/// Looks at this machine. `ort_lib` is the library the user named, if any; `try_device` is
+/// [`device::examine`], in another process where a driver's crash is not to end this one.
+pub fn examine(
+    ort_lib: Option<&Path>,
+    host: &Host,
+    try_device: &dyn Fn(Choice) -> Listed,
+) -> Findings {
     Findings {
         version: env!("CARGO_PKG_VERSION").into(),
         cores: crate::cores(),
@@ -99,7 +107,11 @@ pub fn examine(ort_lib: Option<&Path>, host: &Host, try_device: &dyn Fn(Choice) 
 /// A card in a line: name, memory, driver.
 fn card(card: &device::Card) -> String {
     let memory = card.memory.map(size);
-    [Some(card.name.clone()), memory, card.driver.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    [Some(card.name.clone()), memory, card.driver.clone()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Bytes, in GiB.
@@ -109,14 +121,25 @@ pub fn size(bytes: u64) -> String {
 
 fn builtin(model: &burn::BuiltinModel) -> BuiltinModel {
     let header = onnx::read_header(&Bytes::from_static(model.onnx), model.name).ok();
-    let spec = header.as_ref().and_then(|h| ModelSpec::resolve(h, &Default::default(), model.name).ok());
+    let spec = header
+        .as_ref()
+        .and_then(|h| ModelSpec::resolve(h, &Default::default(), model.name).ok());
     BuiltinModel {
         name: model.name.into(),
-        input: spec.as_ref().map(|s| format!("{}x{}x{}", s.width, s.height, s.channels)).unwrap_or_default(),
+        input: spec
+            .as_ref()
+            .map(|s| format!("{}x{}x{}", s.width, s.height, s.channels))
+            .unwrap_or_default(),
         labels: spec.map(|s| s.labels).unwrap_or_default(),
         source: header.and_then(|h| {
             let said = |key: &str| h.metadata.get(&format!("fer.{key}")).cloned();
-            said("source").or_else(|| Some(format!("{}, trained by fer {}", said("architecture")?, said("version")?)))
+            said("source").or_else(|| {
+                Some(format!(
+                    "{}, trained by fer {}",
+                    said("architecture")?,
+                    said("version")?
+                ))
+            })
         }),
     }
 }
@@ -148,21 +171,29 @@ fn examine_library(ort_lib: Option<&Path>, host: &Host) -> Library {
         version: library.map(|l| format!("1.{}", l.minor_version)),
         error: opened.and_then(Result::err).map(|e| e.to_string()),
         search: steps,
-        providers: library.map(|l| Provider::all().map(|p| try_provider(l, p)).collect()).unwrap_or_default(),
+        providers: library
+            .map(|l| Provider::all().map(|p| try_provider(l, p)).collect())
+            .unwrap_or_default(),
     }
 }
 
 /// Runs a tiny model on a provider.
 fn try_provider(library: &'static ort::library::Library, provider: Provider) -> ProviderState {
-    let state =
-        |starts, error| ProviderState { name: provider.to_string(), built_in: provider.is_built_in(), starts, error };
+    let state = |starts, error| ProviderState {
+        name: provider.to_string(),
+        built_in: provider.is_built_in(),
+        starts,
+        error,
+    };
     if !provider.is_built_in() {
         return state(false, None);
     }
     let model = Bytes::from(onnx::tiny_classifier());
     let started = onnx::read_header(&model, "tiny")
         .map_err(|e| e.to_string())
-        .and_then(|h| ModelSpec::resolve(&h, &Default::default(), "a tiny model").map_err(|e| e.to_string()))
+        .and_then(|h| {
+            ModelSpec::resolve(&h, &Default::default(), "a tiny model").map_err(|e| e.to_string())
+        })
         .and_then(|spec| {
             let options = SessionOptions {
                 provider,
@@ -170,10 +201,20 @@ fn try_provider(library: &'static ort::library::Library, provider: Provider) -> 
                 threads: Some(1),
                 images: Some(1),
             };
-            OrtClassifier::load(library, &ModelSource::Bytes(model), "a tiny model", spec, &options, Vec::new())
-                .map_err(|e| e.to_string())
+            OrtClassifier::load(
+                library,
+                &ModelSource::Bytes(model),
+                "a tiny model",
+                spec,
+                &options,
+                Vec::new(),
+            )
+            .map_err(|e| e.to_string())
         });
     let prefix = format!("--provider {provider} can't run: ");
-    let reason = started.as_ref().err().map(|e| e.trim_start_matches(&prefix).to_string());
+    let reason = started
+        .as_ref()
+        .err()
+        .map(|e| e.trim_start_matches(&prefix).to_string());
     state(started.is_ok(), reason)
 }

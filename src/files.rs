@@ -8,7 +8,8 @@ use tempfile::{Builder, NamedTempFile};
 /// A new temporary file beside `path`, with the permissions that any new file of the user gets.
 ///
 /// # Errors
-/// The folder is not there or can't be written; `path` is a folder, device or pipe, which is not to be replaced.
+/// The folder is not there or can't be written; `path` is a folder, device or pipe, which is not to
+/// be replaced.
 pub fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         return Err(io::Error::new(
@@ -16,7 +17,10 @@ pub fn temporary(path: &Path) -> io::Result<NamedTempFile> {
             "there is something of that name that is no plain file",
         ));
     }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut builder = Builder::new();
     builder.prefix(".fer-").suffix(".tmp");
     #[cfg(unix)]
@@ -28,7 +32,8 @@ pub fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder).map_err(plain)
 }
 
-/// Removes the temporary files that a killed process left in a folder; nobody else may be at work in it.
+/// Removes the temporary files that a killed process left in a folder; nobody else may be at work
+/// in it.
 pub fn sweep(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -42,11 +47,17 @@ pub fn sweep(folder: &Path) {
 
 /// The system's own error, without the temporary file's name, which tells the user nothing.
 pub fn plain(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|e| e.source()).and_then(|e| e.downcast_ref::<io::Error>());
-    inner.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
+    let inner = error
+        .get_ref()
+        .and_then(|e| e.source())
+        .and_then(|e| e.downcast_ref::<io::Error>());
+    inner
+        .and_then(io::Error::raw_os_error)
+        .map_or(error, io::Error::from_raw_os_error)
 }
 
-/// Writes a whole file, or what a link leads to; until that is done, what stood there before still stands.
+/// Writes a whole file, or what a link leads to; until that is done, what stood there before still
+/// stands.
 ///
 /// # Errors
 /// The folder can't be written or the disk is full.

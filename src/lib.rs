@@ -19,11 +19,12 @@
 //! | a Keras model as an ONNX file | [`convert`] |
 //! | how good a model is | [`eval`], with pictures by [`plot`] |
 //!
-//! The library prints nothing, never exits, and takes its settings from the environment only through [`runtime::Host`].
+//! The library prints nothing, never exits, and takes its settings from the environment only
+//! through [`runtime::Host`].
 //!
-//! ONNX Runtime 1.29 and newer reports its use over the network. The `fer` program turns that off by setting
-//! `ORT_DISABLE_TELEMETRY=1` before its first thread starts; a program of your own that uses [`engine::ort`] has to do the
-//! same, as a library can't do it safely.
+//! ONNX Runtime 1.29 and newer reports its use over the network. The `fer` program turns that off
+//! by setting `ORT_DISABLE_TELEMETRY=1` before its first thread starts; a program of your own that
+//! uses [`engine::ort`] has to do the same, as a library can't do it safely.
 
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]

@@ -1,5 +1,5 @@
-//! Panics of other people's code, as errors: an image decoder that stumbles over a file costs that image, and a driver that
-//! can't start costs that device, but not the program.
+//! Panics of other people's code, as errors: an image decoder that stumbles over a file costs that
+//! image, and a driver that can't start costs that device, but not the program.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -27,8 +27,13 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 /// The first line of a panic's message.
 fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.and_then(|text| text.lines().next()).unwrap_or("it panicked").to_string()
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.and_then(|text| text.lines().next())
+        .unwrap_or("it panicked")
+        .to_string()
 }
 
 #[cfg(test)]
@@ -38,7 +43,10 @@ mod tests {
     #[test]
     fn a_panic_becomes_its_message() {
         assert_eq!(caught(|| 1), Ok(1));
-        assert_eq!(caught(|| -> u8 { panic!("no {}\nat all", "good") }), Err("no good".to_string()));
+        assert_eq!(
+            caught(|| -> u8 { panic!("no {}\nat all", "good") }),
+            Err("no good".to_string())
+        );
         let inner = caught(|| {
             let _ = caught(|| panic!("inner"));
             are_caught()

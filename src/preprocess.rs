@@ -1,7 +1,8 @@
 //! Pixels → tensor, the one way: everything that feeds a model goes through [`Preprocessor`].
 //!
-//! Gray or RGB as the model takes it, then the model's size, then `float32(pixel) × scale` (and `(x − mean) / std` where a
-//! model wants it), in the model's layout. The order (colour first, size second) is that of Keras's `load_img`.
+//! Gray or RGB as the model takes it, then the model's size, then `float32(pixel) × scale` (and
+//! `(x − mean) / std` where a model wants it), in the model's layout. The order (colour first, size
+//! second) is that of Keras's `load_img`.
 
 use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
@@ -35,11 +36,14 @@ impl Preprocessor {
             channels: spec.channels,
             layout: spec.layout,
             resize: spec.resize,
-            levels: (0..spec.channels).map(|c| std::array::from_fn(|p| level(c, p))).collect(),
+            levels: (0..spec.channels)
+                .map(|c| std::array::from_fn(|p| level(c, p)))
+                .collect(),
         }
     }
 
-    /// One image's tensor: `height × width × channels` values in the model's layout (without the batch dimension).
+    /// One image's tensor: `height × width × channels` values in the model's layout (without the
+    /// batch dimension).
     pub fn tensor(&self, pixels: Pixels) -> Vec<f32> {
         let pixels = self.pixels(pixels);
         match self.layout {
@@ -58,7 +62,11 @@ impl Preprocessor {
 
     /// The image in the model's colours and size, before scaling.
     pub fn pixels(&self, pixels: Pixels) -> Pixels {
-        let pixels = if self.channels == 1 { pixels.into_gray() } else { pixels.into_rgb() };
+        let pixels = if self.channels == 1 {
+            pixels.into_gray()
+        } else {
+            pixels.into_rgb()
+        };
         if (pixels.width, pixels.height) == (self.width, self.height) {
             return pixels;
         }
@@ -69,8 +77,9 @@ impl Preprocessor {
     }
 }
 
-/// Takes the nearest pixel, with the very coordinates of PIL's `Image.resize(…, NEAREST)`: they are summed up step by
-/// step in double precision, which matters where a coordinate falls on a pixel's edge.
+/// Takes the nearest pixel, with the very coordinates of PIL's `Image.resize(…, NEAREST)`: they are
+/// summed up step by step in double precision, which matters where a coordinate falls on a pixel's
+/// edge.
 fn nearest(from: &Pixels, width: usize, height: usize) -> Pixels {
     let coordinates = |from: usize, to: usize| -> Vec<usize> {
         let step = from as f64 / to as f64;
@@ -83,7 +92,10 @@ fn nearest(from: &Pixels, width: usize, height: usize) -> Pixels {
             })
             .collect()
     };
-    let (xs, ys) = (coordinates(from.width, width), coordinates(from.height, height));
+    let (xs, ys) = (
+        coordinates(from.width, width),
+        coordinates(from.height, height),
+    );
     let c = from.channels;
     let mut data = Vec::with_capacity(width * height * c);
     for y in ys {
@@ -92,19 +104,45 @@ fn nearest(from: &Pixels, width: usize, height: usize) -> Pixels {
             data.extend_from_slice(&row[x * c..][..c]);
         }
     }
-    Pixels { width, height, channels: c, data }
+    Pixels {
+        width,
+        height,
+        channels: c,
+        data,
+    }
 }
 
 /// Linear interpolation over all the pixels that fall into one of the result's.
 fn antialias(from: Pixels, width: usize, height: usize) -> Pixels {
-    let Pixels { width: w, height: h, channels, data } = from;
+    let Pixels {
+        width: w,
+        height: h,
+        channels,
+        data,
+    } = from;
     let (w, h, to_w, to_h) = (w as u32, h as u32, width as u32, height as u32);
-    // `from_raw` fails only on a buffer shorter than width × height × channels: `Pixels` holds exactly that.
+    // `from_raw` fails only on a buffer shorter than width × height × channels: `Pixels` holds
+    // exactly that.
     let data = match channels {
-        1 => imageops::resize(&GrayImage::from_raw(w, h, data).unwrap_or_default(), to_w, to_h, FilterType::Triangle)
-            .into_raw(),
-        _ => imageops::resize(&RgbImage::from_raw(w, h, data).unwrap_or_default(), to_w, to_h, FilterType::Triangle)
-            .into_raw(),
+        1 => imageops::resize(
+            &GrayImage::from_raw(w, h, data).unwrap_or_default(),
+            to_w,
+            to_h,
+            FilterType::Triangle,
+        )
+        .into_raw(),
+        _ => imageops::resize(
+            &RgbImage::from_raw(w, h, data).unwrap_or_default(),
+            to_w,
+            to_h,
+            FilterType::Triangle,
+        )
+        .into_raw(),
     };
-    Pixels { width, height, channels, data }
+    Pixels {
+        width,
+        height,
+        channels,
+        data,
+    }
 }

@@ -1,8 +1,8 @@
-//! Random numbers that are a pure function of what they are for: the same seed and place give the same numbers on every run,
-//! in any order and on any thread.
+//! Random numbers that are a pure function of what they are for: the same seed and place give the
+//! same numbers on every run, in any order and on any thread.
 //!
-//! ChaCha8 gives the bits. What is made of them is decided here, as the distributions of `rand` may change between its
-//! versions.
+//! ChaCha8 gives the bits. What is made of them is decided here, as the distributions of `rand` may
+//! change between its versions.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
@@ -24,9 +24,11 @@ pub enum Purpose {
     Fold = 6,
     /// Noise that two engines are compared on.
     Noise = 7,
-    /// How well the crop of a face was taken (scale, levels, resolution, compression), by epoch and image.
+    /// How well the crop of a face was taken (scale, levels, resolution, compression), by epoch and
+    /// image.
     Quality = 8,
-    /// The corruption of an evaluation's image, by the hash of its file name and the kind of corruption.
+    /// The corruption of an evaluation's image, by the hash of its file name and the kind of
+    /// corruption.
     Corruption = 11,
 }
 
@@ -35,11 +37,15 @@ pub enum Purpose {
 pub struct Random(ChaCha8Rng);
 
 impl Random {
-    /// The numbers of a place (`major`, `minor`, e.g. epoch and image) under a seed. ChaCha's 32-byte key is made of the four
-    /// values, 64 little-endian bits each: `seed`, `purpose`, `major`, `minor`. So no two places share their numbers.
+    /// The numbers of a place (`major`, `minor`, e.g. epoch and image) under a seed. ChaCha's
+    /// 32-byte key is made of the four values, 64 little-endian bits each: `seed`, `purpose`,
+    /// `major`, `minor`. So no two places share their numbers.
     pub fn new(seed: u64, purpose: Purpose, major: u64, minor: u64) -> Self {
         let mut key = [0; 32];
-        for (bytes, value) in key.chunks_exact_mut(8).zip([seed, purpose as u64, major, minor]) {
+        for (bytes, value) in key
+            .chunks_exact_mut(8)
+            .zip([seed, purpose as u64, major, minor])
+        {
             bytes.copy_from_slice(&value.to_le_bytes());
         }
         Self(ChaCha8Rng::from_seed(key))
@@ -70,7 +76,8 @@ impl Random {
         ((u128::from(self.0.next_u64()) * end as u128) >> 64) as usize
     }
 
-    /// Nearly normal with mean 0 and variance 1: the sum of four uniform numbers, which stays within ±3.5.
+    /// Nearly normal with mean 0 and variance 1: the sum of four uniform numbers, which stays
+    /// within ±3.5.
     pub fn bell(&mut self) -> f64 {
         let sum: f64 = (0..4).map(|_| self.uniform()).sum();
         (sum - 2.0) * 3_f64.sqrt()
@@ -119,9 +126,15 @@ mod tests {
             (0, Purpose::Augment, 1, 0),
             (0, Purpose::Augment, 0, 1),
         ];
-        let first = places.map(|(seed, purpose, major, minor)| Random::new(seed, purpose, major, minor).0.next_u64());
+        let first = places.map(|(seed, purpose, major, minor)| {
+            Random::new(seed, purpose, major, minor).0.next_u64()
+        });
         for (i, a) in first.iter().enumerate() {
-            assert!(!first[..i].contains(a), "{:?} has the numbers of an earlier place", places[i]);
+            assert!(
+                !first[..i].contains(a),
+                "{:?} has the numbers of an earlier place",
+                places[i]
+            );
         }
     }
 
@@ -138,7 +151,10 @@ mod tests {
         assert!(mean(bell).abs() < 0.03);
         let mut counts = [0; 7];
         (0..n).for_each(|_| counts[random.below(7)] += 1);
-        assert!(counts.iter().all(|c| (2600..3120).contains(c)), "{counts:?}");
+        assert!(
+            counts.iter().all(|c| (2600..3120).contains(c)),
+            "{counts:?}"
+        );
         assert!((0..1000).all(|_| !random.chance(0.0) && random.chance(1.0)));
     }
 

@@ -1,8 +1,10 @@
-//! What a model expects of an image and what its answers mean ([`ModelSpec`]), read from an ONNX file's metadata where it
-//! says so, from its shapes where it does not, and assumed, with a word about it, where neither tells.
+//! What a model expects of an image and what its answers mean ([`ModelSpec`]), read from an ONNX
+//! file's metadata where it says so, from its shapes where it does not, and assumed, with a word
+//! about it, where neither tells.
 //!
 //! # Metadata
-//! `fer` writes and reads these `metadata_props`; the `fer.` may be left out in [`ModelSpec::resolve`]'s overrides.
+//! `fer` writes and reads these `metadata_props`; the `fer.` may be left out in
+//! [`ModelSpec::resolve`]'s overrides.
 //!
 //! | key | value | default |
 //! |---|---|---|
@@ -25,9 +27,12 @@ use crate::calibration::{Calibration, EXPONENTS, TEMPERATURES};
 use crate::onnx::{Header, Port};
 
 /// The seven classes of FER-2013 in the order of the notebook (sorted folder names).
-pub const EMOTIONS: [&str; 7] = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"];
+pub const EMOTIONS: [&str; 7] = [
+    "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
+];
 
-/// Images wider or higher than this are not what a classifier's input is made of: a file that says so is refused.
+/// Images wider or higher than this are not what a classifier's input is made of: a file that says
+/// so is refused.
 const MAX_INPUT_SIDE: usize = 4096;
 
 /// The most values of a batch that a file may fix: 1 GiB of float32.
@@ -111,25 +116,38 @@ pub struct ModelSpec {
     pub resize: Resize,
     /// What the output values are.
     pub output: OutputKind,
-    /// How confidences are made of the logits, so that they are shares of right answers. It changes no view's label.
+    /// How confidences are made of the logits, so that they are shares of right answers. It changes
+    /// no view's label.
     pub calibration: Calibration,
     /// The number of images that the model takes at once, if the file fixes it.
     pub fixed_batch: Option<usize>,
-    /// What the file did not say, so that it was taken from its shapes or by default; each a phrase for the user.
+    /// What the file did not say, so that it was taken from its shapes or by default; each a phrase
+    /// for the user.
     pub assumed: Vec<String>,
 }
 
 impl ModelSpec {
-    /// Makes the spec of the model called `model` from its header; `overrides` are metadata given by the user, which
-    /// count before the file's.
+    /// Makes the spec of the model called `model` from its header; `overrides` are metadata given
+    /// by the user, which count before the file's.
     ///
     /// # Errors
-    /// The model is not an image classifier with one float32 input of rank 4 and one output, or its metadata contradicts its
-    /// shapes or can't be understood.
-    pub fn resolve(header: &Header, overrides: &BTreeMap<String, String>, model: &str) -> Result<Self, SpecError> {
-        Resolver { header, overrides, assumed: Vec::new() }
-            .resolve()
-            .map_err(|problem| SpecError { model: model.to_string(), problem })
+    /// The model is not an image classifier with one float32 input of rank 4 and one output, or its
+    /// metadata contradicts its shapes or can't be understood.
+    pub fn resolve(
+        header: &Header,
+        overrides: &BTreeMap<String, String>,
+        model: &str,
+    ) -> Result<Self, SpecError> {
+        Resolver {
+            header,
+            overrides,
+            assumed: Vec::new(),
+        }
+        .resolve()
+        .map_err(|problem| SpecError {
+            model: model.to_string(),
+            problem,
+        })
     }
 
     /// Number of values of one image's tensor: height × width × channels.
@@ -147,20 +165,36 @@ impl ModelSpec {
 }
 
 /// The names of the metadata, without `fer.`.
-const KEYS: [&str; 11] =
-    ["labels", "layout", "size", "channels", "scale", "mean", "std", "resize", "output", "temperature", "exponent"];
+const KEYS: [&str; 11] = [
+    "labels",
+    "layout",
+    "size",
+    "channels",
+    "scale",
+    "mean",
+    "std",
+    "resize",
+    "output",
+    "temperature",
+    "exponent",
+];
 
 /// Reads one `KEY=VALUE` of the user's metadata.
 ///
 /// # Errors
 /// It is not of that form, or the key is none that `fer` knows.
 pub fn parse_override(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is not KEY=VALUE"))?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("'{text}' is not KEY=VALUE"))?;
     let key = key.trim().trim_start_matches("fer.");
     if KEYS.contains(&key) {
         Ok((key.to_string(), value.trim().to_string()))
     } else {
-        Err(format!("'{key}' is no metadata key; there are {}", KEYS.join(", ")))
+        Err(format!(
+            "'{key}' is no metadata key; there are {}",
+            KEYS.join(", ")
+        ))
     }
 }
 
@@ -175,10 +209,16 @@ impl Resolver<'_> {
         let input = self.only(&self.header.inputs, "input")?;
         let output = self.only(&self.header.outputs, "output")?;
         if input.elem_type != crate::onnx::ELEM_FLOAT {
-            return Err(format!("its input '{}' does not take float32; export it with a float32 input", input.name));
+            return Err(format!(
+                "its input '{}' does not take float32; export it with a float32 input",
+                input.name
+            ));
         }
         if output.elem_type != crate::onnx::ELEM_FLOAT {
-            return Err(format!("its output '{}' is not float32; export it with a float32 output", output.name));
+            return Err(format!(
+                "its output '{}' is not float32; export it with a float32 output",
+                output.name
+            ));
         }
         let dims = match &input.dims {
             Some(dims) if dims.len() == 4 => dims.clone(),
@@ -200,9 +240,14 @@ impl Resolver<'_> {
         let (width, height) = self.size(w, h)?;
         let channels = self.channels(c)?;
         let labels = self.labels(output)?;
-        let fits = |n: usize| n.checked_mul(width * height * channels).is_some_and(|len| len <= MAX_BATCH_LEN);
+        let fits = |n: usize| {
+            n.checked_mul(width * height * channels)
+                .is_some_and(|len| len <= MAX_BATCH_LEN)
+        };
         if let Some(n) = dims[0].filter(|n| !fits(*n)) {
-            return Err(format!("it takes {n} images at once, which is over 1 GiB; export it with an open batch"));
+            return Err(format!(
+                "it takes {n} images at once, which is over 1 GiB; export it with an open batch"
+            ));
         }
         Ok(ModelSpec {
             layout,
@@ -224,7 +269,10 @@ impl Resolver<'_> {
     fn only<'p>(&self, ports: &'p [Port], what: &str) -> Result<&'p Port, String> {
         match ports {
             [port] => Ok(port),
-            _ => Err(format!("it has {} {what}s; an image classifier has one", ports.len())),
+            _ => Err(format!(
+                "it has {} {what}s; an image classifier has one",
+                ports.len()
+            )),
         }
     }
 
@@ -235,7 +283,9 @@ impl Resolver<'_> {
     }
 
     fn parsed<T: FromStr<Err = String>>(&self, key: &str) -> Result<Option<T>, String> {
-        self.meta(key).map(|v| v.parse().map_err(|e| format!("its metadata '{key}' {e}"))).transpose()
+        self.meta(key)
+            .map(|v| v.parse().map_err(|e| format!("its metadata '{key}' {e}")))
+            .transpose()
     }
 
     fn layout(&mut self, dims: &[Option<usize>]) -> Result<Layout, String> {
@@ -246,19 +296,31 @@ impl Resolver<'_> {
         let layout = match (is_channels(dims[1]), is_channels(dims[3])) {
             (true, false) => Layout::Nchw,
             (false, true) => Layout::Nhwc,
-            _ => return Err("its shape does not tell NHWC from NCHW; say which with --meta layout=NHWC".into()),
+            _ => {
+                return Err(
+                    "its shape does not tell NHWC from NCHW; say which with --meta layout=NHWC"
+                        .into(),
+                );
+            }
         };
-        self.assumed.push(format!("layout {layout} (from the shape)"));
+        self.assumed
+            .push(format!("layout {layout} (from the shape)"));
         Ok(layout)
     }
 
-    fn size(&mut self, width: Option<usize>, height: Option<usize>) -> Result<(usize, usize), String> {
+    fn size(
+        &mut self,
+        width: Option<usize>,
+        height: Option<usize>,
+    ) -> Result<(usize, usize), String> {
         let stated = match self.meta("size") {
             None => None,
             Some(text) => Some(
                 text.split_once(['x', 'X', '×'])
                     .and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)))
-                    .ok_or_else(|| format!("its metadata 'size' is '{text}'; it should look like 48x48"))?,
+                    .ok_or_else(|| {
+                        format!("its metadata 'size' is '{text}'; it should look like 48x48")
+                    })?,
             ),
         };
         let shape = width.zip(height);
@@ -271,10 +333,13 @@ impl Resolver<'_> {
             }
             (Some(s), _) => s,
             (None, Some(shape)) => {
-                self.assumed.push(format!("size {}x{} (from the shape)", shape.0, shape.1));
+                self.assumed
+                    .push(format!("size {}x{} (from the shape)", shape.0, shape.1));
                 shape
             }
-            (None, None) => return Err("it takes images of any size; say which with --meta size=48x48".into()),
+            (None, None) => {
+                return Err("it takes images of any size; say which with --meta size=48x48".into());
+            }
         };
         if w == 0 || h == 0 || w > MAX_INPUT_SIDE || h > MAX_INPUT_SIDE {
             return Err(format!(
@@ -287,17 +352,29 @@ impl Resolver<'_> {
     fn channels(&mut self, shape: Option<usize>) -> Result<usize, String> {
         let stated: Option<usize> = match self.meta("channels") {
             None => None,
-            Some(text) => Some(text.parse().map_err(|_| format!("its metadata 'channels' is '{text}', no number"))?),
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|_| format!("its metadata 'channels' is '{text}', no number"))?,
+            ),
         };
         match (stated, shape) {
-            (Some(a), Some(b)) if a != b => Err(format!("its metadata says {a} channels, its input takes {b}")),
+            (Some(a), Some(b)) if a != b => Err(format!(
+                "its metadata says {a} channels, its input takes {b}"
+            )),
             (Some(c @ (1 | 3)), _) => Ok(c),
             (None, Some(c @ (1 | 3))) => {
-                self.assumed.push(format!("{c} channel{} (from the shape)", if c == 1 { "" } else { "s" }));
+                self.assumed.push(format!(
+                    "{c} channel{} (from the shape)",
+                    if c == 1 { "" } else { "s" }
+                ));
                 Ok(c)
             }
-            (Some(c), _) | (None, Some(c)) => Err(format!("it takes {c} channels; images have 1 (gray) or 3 (RGB)")),
-            (None, None) => Err("it does not say how many channels; say it with --meta channels=1".into()),
+            (Some(c), _) | (None, Some(c)) => Err(format!(
+                "it takes {c} channels; images have 1 (gray) or 3 (RGB)"
+            )),
+            (None, None) => {
+                Err("it does not say how many channels; say it with --meta channels=1".into())
+            }
         }
     }
 
@@ -319,20 +396,29 @@ impl Resolver<'_> {
             Some(text) => Some(parse_labels(text)?),
         };
         match (stated, classes) {
-            (Some(labels), Some(n)) if labels.len() != n => {
-                Err(format!("its metadata names {} classes, its output has {n}", labels.len()))
-            }
+            (Some(labels), Some(n)) if labels.len() != n => Err(format!(
+                "its metadata names {} classes, its output has {n}",
+                labels.len()
+            )),
             (Some(labels), _) => Ok(labels),
             (None, Some(n)) if n == EMOTIONS.len() => {
-                self.assumed.push(format!("classes {} (seven outputs)", EMOTIONS.join(", ")));
+                self.assumed
+                    .push(format!("classes {} (seven outputs)", EMOTIONS.join(", ")));
                 Ok(EMOTIONS.map(String::from).to_vec())
             }
             (None, Some(n)) if (2..=100_000).contains(&n) => {
-                self.assumed.push(format!("classes class_0 … class_{} (the file names none)", n - 1));
+                self.assumed.push(format!(
+                    "classes class_0 … class_{} (the file names none)",
+                    n - 1
+                ));
                 Ok((0..n).map(|i| format!("class_{i}")).collect())
             }
-            (None, Some(n)) => Err(format!("its output has {n} values; a classifier has two or more")),
-            (None, None) => Err("it does not say how many classes; name them with --meta labels=a,b,c".into()),
+            (None, Some(n)) => Err(format!(
+                "its output has {n} values; a classifier has two or more"
+            )),
+            (None, None) => {
+                Err("it does not say how many classes; name them with --meta labels=a,b,c".into())
+            }
         }
     }
 
@@ -343,20 +429,28 @@ impl Resolver<'_> {
         };
         match text.parse::<f64>().map(|s| s as f32) {
             Ok(s) if s.is_finite() && s != 0.0 => Ok(s),
-            _ => Err(format!("its metadata 'scale' is '{text}', no usable number")),
+            _ => Err(format!(
+                "its metadata 'scale' is '{text}', no usable number"
+            )),
         }
     }
 
     fn per_channel(&self, key: &str, channels: usize) -> Result<Vec<f32>, String> {
-        let Some(text) = self.meta(key) else { return Ok(Vec::new()) };
+        let Some(text) = self.meta(key) else {
+            return Ok(Vec::new());
+        };
         let values: Option<Vec<f32>> = text
             .trim_matches(['[', ']'])
             .split(',')
             .map(|v| v.trim().parse().ok().filter(|v: &f32| v.is_finite()))
             .collect();
         match values {
-            Some(v) if v.len() == channels && (key != "std" || v.iter().all(|v| *v != 0.0)) => Ok(v),
-            _ => Err(format!("its metadata '{key}' is '{text}'; it should be {channels} number(s), e.g. [0.5]")),
+            Some(v) if v.len() == channels && (key != "std" || v.iter().all(|v| *v != 0.0)) => {
+                Ok(v)
+            }
+            _ => Err(format!(
+                "its metadata '{key}' is '{text}'; it should be {channels} number(s), e.g. [0.5]"
+            )),
         }
     }
 
@@ -369,9 +463,15 @@ impl Resolver<'_> {
 
     fn calibration(&self) -> Result<Calibration, String> {
         // The file's two numbers belong together: who gives one gives both.
-        let overridden = ["temperature", "exponent"].iter().any(|key| self.overrides.contains_key(*key));
+        let overridden = ["temperature", "exponent"]
+            .iter()
+            .any(|key| self.overrides.contains_key(*key));
         let number = |key: &str, range: RangeInclusive<f32>| {
-            let given = if overridden { self.overrides.get(key).map(String::as_str) } else { self.meta(key) };
+            let given = if overridden {
+                self.overrides.get(key).map(String::as_str)
+            } else {
+                self.meta(key)
+            };
             match given {
                 None => Ok(1.0),
                 Some(text) => text.parse::<f32>().ok().filter(|v| range.contains(v)).ok_or_else(|| {
@@ -380,7 +480,10 @@ impl Resolver<'_> {
                 }),
             }
         };
-        Ok(Calibration { temperature: number("temperature", TEMPERATURES)?, exponent: number("exponent", EXPONENTS)? })
+        Ok(Calibration {
+            temperature: number("temperature", TEMPERATURES)?,
+            exponent: number("exponent", EXPONENTS)?,
+        })
     }
 
     fn output_kind(&mut self) -> Result<OutputKind, String> {
@@ -388,8 +491,13 @@ impl Resolver<'_> {
             return Ok(kind);
         }
         let operator = self.header.final_operator.as_deref().unwrap_or("unknown");
-        let kind = if operator == "Softmax" { OutputKind::Probabilities } else { OutputKind::Logits };
-        self.assumed.push(format!("output {kind} (its last operator is {operator})"));
+        let kind = if operator == "Softmax" {
+            OutputKind::Probabilities
+        } else {
+            OutputKind::Logits
+        };
+        self.assumed
+            .push(format!("output {kind} (its last operator is {operator})"));
         Ok(kind)
     }
 }
@@ -397,13 +505,16 @@ impl Resolver<'_> {
 /// Reads class names: a JSON array, or a plain list with commas.
 fn parse_labels(text: &str) -> Result<Vec<String>, String> {
     let labels: Vec<String> = if text.trim_start().starts_with('[') {
-        serde_json::from_str(text).map_err(|e| format!("its metadata 'labels' is no JSON array of names: {e}"))?
+        serde_json::from_str(text)
+            .map_err(|e| format!("its metadata 'labels' is no JSON array of names: {e}"))?
     } else {
         text.split(',').map(|l| l.trim().to_string()).collect()
     };
     let distinct: std::collections::HashSet<&String> = labels.iter().collect();
     if labels.len() < 2 || distinct.len() != labels.len() || labels.iter().any(String::is_empty) {
-        return Err(format!("its class names '{text}' are not two or more different names"));
+        return Err(format!(
+            "its class names '{text}' are not two or more different names"
+        ));
     }
     Ok(labels)
 }

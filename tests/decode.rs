@@ -1,5 +1,5 @@
-//! Decoding and resizing against PIL, on every kind of image: `scripts/fixtures.py` drew the images and wrote what PIL made of
-//! them to `tests/golden/preprocess.safetensors`.
+//! Decoding and resizing against PIL, on every kind of image: `scripts/fixtures.py` drew the images
+//! and wrote what PIL made of them to `tests/golden/preprocess.safetensors`.
 
 mod common;
 
@@ -11,14 +11,17 @@ use safetensors::SafeTensors;
 
 fn fixtures() -> Vec<String> {
     let folder = common::root().join("tests/fixtures/images");
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
 
 fn fixture(name: &str) -> Pixels {
-    read(&common::root().join("tests/fixtures/images").join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    read(&common::root().join("tests/fixtures/images").join(name))
+        .unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
 fn golden_bytes() -> Vec<u8> {
@@ -45,10 +48,17 @@ fn spec(resize: Resize, channels: usize) -> ModelSpec {
 
 /// The largest difference of two images' values, or `None` if they differ in size.
 fn difference(a: &[u8], b: &[u8]) -> Option<u8> {
-    (a.len() == b.len()).then(|| a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0))
+    (a.len() == b.len()).then(|| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| a.abs_diff(*b))
+            .max()
+            .unwrap_or(0)
+    })
 }
 
-/// Compares each fixture, made into pixels by `make`, with PIL's under `kind`; up to `tolerance` is equal.
+/// Compares each fixture, made into pixels by `make`, with PIL's under `kind`; up to `tolerance` is
+/// equal.
 fn compare(kind: &str, tolerance: u8, make: impl Fn(Pixels) -> Pixels) {
     let bytes = golden_bytes();
     let golden = SafeTensors::deserialize(&bytes).unwrap();
@@ -61,7 +71,10 @@ fn compare(kind: &str, tolerance: u8, make: impl Fn(Pixels) -> Pixels) {
         let shape = &pil.shape()[..2];
         match difference(&own.data, pil.data()) {
             Some(d) if d <= tolerance && shape == [own.height, own.width] => {}
-            d => wrong.push(format!("{name}: {}x{}, off by {d:?}; PIL: {shape:?}", own.height, own.width)),
+            d => wrong.push(format!(
+                "{name}: {}x{}, off by {d:?}; PIL: {shape:?}",
+                own.height, own.width
+            )),
         }
     }
     all_right(wrong);
@@ -94,7 +107,11 @@ fn a_tensor_is_the_pixels_times_the_scale() {
     let pixels = fixture("gray.png");
     let tensor = Preprocessor::new(&spec(Resize::Nearest, 1)).tensor(pixels.clone());
     // As Keras computes it: float32(pixel) × float32(1/255).
-    let expected: Vec<f32> = pixels.data.iter().map(|p| f32::from(*p) * (1.0 / 255.0)).collect();
+    let expected: Vec<f32> = pixels
+        .data
+        .iter()
+        .map(|p| f32::from(*p) * (1.0 / 255.0))
+        .collect();
     assert_eq!(tensor, expected);
 
     let mut with_mean = spec(Resize::Nearest, 3);
@@ -102,7 +119,10 @@ fn a_tensor_is_the_pixels_times_the_scale() {
     let tensor = Preprocessor::new(&with_mean).tensor(pixels.clone());
     for (i, p) in pixels.data.iter().enumerate() {
         let x = f32::from(*p) * (1.0 / 255.0);
-        assert_eq!(tensor[3 * i..3 * i + 3], [(x - 0.1) / 0.5, (x - 0.2) / 0.25, (x - 0.3) / 2.0]);
+        assert_eq!(
+            tensor[3 * i..3 * i + 3],
+            [(x - 0.1) / 0.5, (x - 0.2) / 0.25, (x - 0.3) / 2.0]
+        );
     }
 }
 
@@ -111,7 +131,11 @@ fn the_eight_orientations_show_the_same_picture() {
     let upright = fixture("exif1.jpg");
     for i in 2..=8 {
         let turned = fixture(&format!("exif{i}.jpg"));
-        assert_eq!((turned.width, turned.height), (upright.width, upright.height), "orientation {i}");
+        assert_eq!(
+            (turned.width, turned.height),
+            (upright.width, upright.height),
+            "orientation {i}"
+        );
     }
 }
 

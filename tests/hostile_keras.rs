@@ -1,5 +1,5 @@
-//! Keras files as untrusted input: damaged, hostile or merely odd, they give a model or an error of one line, never a panic,
-//! and never take more memory than a multiple of their size.
+//! Keras files as untrusted input: damaged, hostile or merely odd, they give a model or an error of
+//! one line, never a panic, and never take more memory than a multiple of their size.
 
 mod common;
 
@@ -44,17 +44,34 @@ const ALLOWANCE: usize = 64 << 20;
 /// What a file may take in proportion to its size.
 const PROPORTION: usize = 64;
 
-/// Converts a file; fails on a panic, a message of several lines, or too much memory. Returns whether it could be converted.
+/// Converts a file; fails on a panic, a message of several lines, or too much memory. Returns
+/// whether it could be converted.
 fn convert(bytes: Vec<u8>) -> Result<(), String> {
     let _measuring = MEASURING.lock().unwrap_or_else(|e| e.into_inner());
     let size = bytes.len();
     let before = NOW.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
-    let result = convert_bytes(bytes, "m", &Options { labels: None, ..Options::default() });
+    let result = convert_bytes(
+        bytes,
+        "m",
+        &Options {
+            labels: None,
+            ..Options::default()
+        },
+    );
     let took = MOST.load(Ordering::Relaxed).saturating_sub(before);
-    assert!(took <= ALLOWANCE + PROPORTION * size, "{took} bytes for a file of {size}");
+    assert!(
+        took <= ALLOWANCE + PROPORTION * size,
+        "{took} bytes for a file of {size}"
+    );
     let error = result.map(|_| ()).map_err(|e| e.to_string());
-    assert!(error.as_ref().err().is_none_or(|e| !e.contains('\n') && e.len() < 20_000), "{error:?}");
+    assert!(
+        error
+            .as_ref()
+            .err()
+            .is_none_or(|e| !e.contains('\n') && e.len() < 20_000),
+        "{error:?}"
+    );
     error
 }
 
@@ -74,7 +91,8 @@ fn archive(config: &Value) -> Vec<u8> {
 fn zipped(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, part) in parts {
-        let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        let options = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Deflated);
         zip.start_file(*name, options).unwrap();
         zip.write_all(part).unwrap();
     }
@@ -186,14 +204,22 @@ proptest! {
 #[test]
 fn the_undamaged_files_are_converted() {
     convert(archive(&plain())).unwrap();
-    for file in ["plain.k3.h5", "plain.k2.h5", "plain.k3.keras", "mini_xception.k3.keras", "mini_xception.k2.h5"] {
+    for file in [
+        "plain.k3.h5",
+        "plain.k2.h5",
+        "plain.k3.keras",
+        "mini_xception.k3.keras",
+        "mini_xception.k2.h5",
+    ] {
         convert(golden(file)).unwrap();
     }
 }
 
 /// A model of `layers` on an 8×8 gray image.
 fn sequential(layers: &[Value]) -> Value {
-    let mut all = vec![json!({"class_name": "InputLayer", "config": {"batch_shape": [null, 8, 8, 1], "name": "in"}})];
+    let mut all = vec![
+        json!({"class_name": "InputLayer", "config": {"batch_shape": [null, 8, 8, 1], "name": "in"}}),
+    ];
     all.extend_from_slice(layers);
     json!({"class_name": "Sequential", "config": {"name": "s", "layers": all}})
 }
@@ -230,35 +256,83 @@ fn hostile_models_are_refused_with_a_word() {
     let huge = |class: &str, config: Value| sequential(&[layer(class, config)]);
     let zeros = vec![0u8; 8 << 20];
     let config = plain().to_string();
-    let bomb: [(&str, &[u8]); 3] =
-        [("config.json", config.as_bytes()), ("metadata.json", b"{}"), ("model.weights.h5", &zeros)];
+    let bomb: [(&str, &[u8]); 3] = [
+        ("config.json", config.as_bytes()),
+        ("metadata.json", b"{}"),
+        ("model.weights.h5", &zeros),
+    ];
     let rows: Vec<(Vec<u8>, &str)> = vec![
         (archive(&circle), "wait for each other"),
         (archive(&lost), "'nowhere' that is not there"),
         (archive(&explosion(40)), "more than 20000 nodes"),
-        (archive(&huge("ZeroPadding2D", json!({"padding": 1_000_000_000}))), "values for an image"),
-        (archive(&huge("ZeroPadding2D", json!({"padding": 9e14}))), "values for an image"),
-        (archive(&huge("UpSampling2D", json!({"size": 100_000}))), "values for an image"),
-        (archive(&huge("MaxPooling2D", json!({"pool_size": 9}))), "smaller than its kernel"),
-        (archive(&huge("MaxPooling2D", json!({"pool_size": 0}))), "pool_size is 0"),
-        (archive(&huge("Cropping2D", json!({"cropping": 4}))), "leaves nothing"),
-        (archive(&huge("Reshape", json!({"target_shape": [-1, 0]}))), "not of the size"),
-        (archive(&huge("Permute", json!({"dims": [1, 1, 2]}))), "no order"),
-        (archive(&huge("Conv2D", json!({"filters": 1u64 << 40, "kernel_size": 3}))), "by its configuration"),
-        (archive(&huge("Dense", json!({"units": 3, "activation": "magic"}))), "magic"),
+        (
+            archive(&huge("ZeroPadding2D", json!({"padding": 1_000_000_000}))),
+            "values for an image",
+        ),
+        (
+            archive(&huge("ZeroPadding2D", json!({"padding": 9e14}))),
+            "values for an image",
+        ),
+        (
+            archive(&huge("UpSampling2D", json!({"size": 100_000}))),
+            "values for an image",
+        ),
+        (
+            archive(&huge("MaxPooling2D", json!({"pool_size": 9}))),
+            "smaller than its kernel",
+        ),
+        (
+            archive(&huge("MaxPooling2D", json!({"pool_size": 0}))),
+            "pool_size is 0",
+        ),
+        (
+            archive(&huge("Cropping2D", json!({"cropping": 4}))),
+            "leaves nothing",
+        ),
+        (
+            archive(&huge("Reshape", json!({"target_shape": [-1, 0]}))),
+            "not of the size",
+        ),
+        (
+            archive(&huge("Permute", json!({"dims": [1, 1, 2]}))),
+            "no order",
+        ),
+        (
+            archive(&huge(
+                "Conv2D",
+                json!({"filters": 1u64 << 40, "kernel_size": 3}),
+            )),
+            "by its configuration",
+        ),
+        (
+            archive(&huge("Dense", json!({"units": 3, "activation": "magic"}))),
+            "magic",
+        ),
         (archive(&sequential(&[])), "one value a class"),
-        (archive(&json!({"class_name": "MyModel", "config": {}})), "MyModel"),
+        (
+            archive(&json!({"class_name": "MyModel", "config": {}})),
+            "MyModel",
+        ),
         (archive(&json!([])), "names no class"),
-        (archive(&sequential(&vec![layer("Dropout", json!({})); 20_000])), "10000 can be converted"),
+        (
+            archive(&sequential(&vec![layer("Dropout", json!({})); 20_000])),
+            "10000 can be converted",
+        ),
         (zipped(&bomb), "out of all proportion"),
-        (zipped(&[("config.json", b"{}".as_slice())]), "no metadata.json"),
+        (
+            zipped(&[("config.json", b"{}".as_slice())]),
+            "no metadata.json",
+        ),
         (b"\x89HDF\r\n\x1a\n".to_vec(), "HDF5"),
         (golden("plain.k3.json"), "neither HDF5 nor a zip"),
         (Vec::new(), "neither HDF5 nor a zip"),
     ];
-    let wrong = rows.into_iter().enumerate().filter_map(|(i, (bytes, word))| match convert(bytes) {
-        Err(e) if e.contains(word) => None,
-        other => Some(format!("row {i} should say '{word}': {other:?}")),
-    });
+    let wrong = rows
+        .into_iter()
+        .enumerate()
+        .filter_map(|(i, (bytes, word))| match convert(bytes) {
+            Err(e) if e.contains(word) => None,
+            other => Some(format!("row {i} should say '{word}': {other:?}")),
+        });
     common::all_right(wrong.collect());
 }

@@ -9,9 +9,22 @@ use onnx_ir::{Message, ModelProto};
 #[test]
 fn the_compiled_in_model_answers_what_keras_answered() {
     let run = run_without_ort(&["parity"]).expect(0);
-    assert!(run.stdout.contains("notebook@burn against Keras's recorded answers"), "{}", run.stdout);
-    assert!(run.stdout.contains("HOLDS") && !run.stdout.contains("DOES NOT HOLD"), "{}", run.stdout);
-    assert!(run.stderr.contains("not checked: ONNX Runtime"), "{}", run.stderr);
+    assert!(
+        run.stdout
+            .contains("notebook@burn against Keras's recorded answers"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("HOLDS") && !run.stdout.contains("DOES NOT HOLD"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stderr.contains("not checked: ONNX Runtime"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -21,13 +34,23 @@ fn onnx_runtime_answers_what_keras_answered() {
     }
     let run = run(&["parity", "--json"]).expect(0);
     let checks: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-    let by_name = |name: &str| checks.as_array().unwrap().iter().find(|c| c["candidate"] == name).cloned();
+    let by_name = |name: &str| {
+        checks
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|c| c["candidate"] == name)
+            .cloned()
+    };
     for name in ["notebook@burn", "notebook@ort:cpu"] {
         let check = by_name(name).unwrap_or_else(|| panic!("{name} is missing: {checks}"));
         assert_eq!(check["holds"], true);
         let result = &check["result"];
         assert_eq!(result["images"], result["equal_labels"]);
-        assert!(result["max_difference"].as_f64().unwrap() < 1e-5, "{result}");
+        assert!(
+            result["max_difference"].as_f64().unwrap() < 1e-5,
+            "{result}"
+        );
     }
 }
 
@@ -36,8 +59,22 @@ fn two_targets_are_compared_and_a_difference_is_exit_code_1() {
     if ort().is_none() {
         return;
     }
-    run(&["parity", "--reference", "notebook@burn", "--candidate", "models/notebook.onnx@ort:cpu"]).expect(0);
-    let same = ["--reference", "notebook@ort", "--candidate", "notebook@burn", "--data", "examples/faces"];
+    run(&[
+        "parity",
+        "--reference",
+        "notebook@burn",
+        "--candidate",
+        "models/notebook.onnx@ort:cpu",
+    ])
+    .expect(0);
+    let same = [
+        "--reference",
+        "notebook@ort",
+        "--candidate",
+        "notebook@burn",
+        "--data",
+        "examples/faces",
+    ];
     let held = run(&[&["parity"], &same[..]].concat()).expect(0);
     assert!(held.stdout.contains("labels equal on 7"), "{}", held.stdout);
 
@@ -48,11 +85,36 @@ fn two_targets_are_compared_and_a_difference_is_exit_code_1() {
     let off = |p, c| weight(p, c) + if (p, c) == (1, 2) { 0.01 } else { 0.0 };
     let off = linear(&dims, 4, 7, true, off).write(folder.path(), "off.onnx");
     let lost = run(&["parity", "--reference", &right, "--candidate", &off]).expect(1);
-    assert!(lost.stdout.contains("DOES NOT HOLD") && lost.stdout.contains("generated image"), "{}", lost.stdout);
-    run(&["parity", "--reference", &right, "--candidate", &off, "--atol", "0.1"]).expect(0);
-    let one_unread = ["parity", "--reference", &right, "--candidate", &right, "examples/faces", "README.md"];
+    assert!(
+        lost.stdout.contains("DOES NOT HOLD") && lost.stdout.contains("generated image"),
+        "{}",
+        lost.stdout
+    );
+    run(&[
+        "parity",
+        "--reference",
+        &right,
+        "--candidate",
+        &off,
+        "--atol",
+        "0.1",
+    ])
+    .expect(0);
+    let one_unread = [
+        "parity",
+        "--reference",
+        &right,
+        "--candidate",
+        &right,
+        "examples/faces",
+        "README.md",
+    ];
     let run = run(&one_unread).expect(0);
-    assert!(run.stdout.contains("images        7") && run.stdout.contains("unanswered    1"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("images        7") && run.stdout.contains("unanswered    1"),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]
@@ -60,14 +122,28 @@ fn what_can_not_be_compared_is_exit_code_2() {
     let rows: [(&[&str], &str); 11] = [
         (&["--atol", "nan"], "no number from 0 up"),
         (&["--rtol", "inf"], "no number from 0 up"),
-        (&["--reference", "notebook", "--candidate", "notebook", "-"], "name files"),
+        (
+            &["--reference", "notebook", "--candidate", "notebook", "-"],
+            "name files",
+        ),
         (&["--reference", "notebook@burn"], "--candidate"),
         (&["examples/faces"], "--reference"),
         (&["--keras", "no.keras", "examples/faces"], "no.keras"),
         (&["--keras", "README.md"], "needs images"),
         (&["--candidate", "notebook@brun"], "auto, ort and burn"),
-        (&["--reference", "notebook@ort:gpu", "--candidate", "notebook"], "no provider"),
-        (&["--reference", "notebook@ort:cuda:x", "--candidate", "notebook"], "no device index"),
+        (
+            &["--reference", "notebook@ort:gpu", "--candidate", "notebook"],
+            "no provider",
+        ),
+        (
+            &[
+                "--reference",
+                "notebook@ort:cuda:x",
+                "--candidate",
+                "notebook",
+            ],
+            "no device index",
+        ),
         (&["--layers", "--candidate", "notebook"], "--keras"),
     ];
     let mut wrong = Vec::new();
@@ -93,49 +169,115 @@ fn a_calibration_is_of_the_answers_shown_and_not_of_the_comparison() {
         .meta("fer.temperature", "2")
         .meta("fer.exponent", "1.5")
         .write(folder.path(), "warm.onnx");
-    run(&["parity", "--reference", &cold, "--candidate", &warm, "examples/faces"]).expect(0);
+    run(&[
+        "parity",
+        "--reference",
+        &cold,
+        "--candidate",
+        &warm,
+        "examples/faces",
+    ])
+    .expect(0);
     let shown = |model: &str, more: &[&str]| {
-        run(&[&["infer", "--format", "json", "--model", model, "examples/faces"], more].concat()).expect(0).stdout
+        run(&[
+            &[
+                "infer",
+                "--format",
+                "json",
+                "--model",
+                model,
+                "examples/faces",
+            ],
+            more,
+        ]
+        .concat())
+        .expect(0)
+        .stdout
     };
     assert_ne!(shown(&cold, &[]), shown(&warm, &[]));
-    assert_eq!(shown(&cold, &[]), shown(&warm, &["--meta", "temperature=1"]));
-    assert_eq!(shown(&cold, &["--meta", "temperature=2", "--meta", "exponent=1.5"]), shown(&warm, &[]));
+    assert_eq!(
+        shown(&cold, &[]),
+        shown(&warm, &["--meta", "temperature=1"])
+    );
+    assert_eq!(
+        shown(
+            &cold,
+            &["--meta", "temperature=2", "--meta", "exponent=1.5"]
+        ),
+        shown(&warm, &[])
+    );
     // Each engine shows the default model calibrated.
-    let [burn, ort] =
-        ["burn", "ort"].map(|engine| run(&["infer", "--engine", engine, "examples/faces"]).expect(0).stdout);
+    let [burn, ort] = ["burn", "ort"].map(|engine| {
+        run(&["infer", "--engine", engine, "examples/faces"])
+            .expect(0)
+            .stdout
+    });
     assert_eq!(burn, ort);
 }
 
 #[test]
 fn keras_itself_agrees_on_drawn_images_of_every_kind() {
-    let (Some(_), Some(_), Some(model)) = (ort(), keras(), keras_file("notebook.keras")) else { return };
+    let (Some(_), Some(_), Some(model)) = (ort(), keras(), keras_file("notebook.keras")) else {
+        return;
+    };
     let model = model.display().to_string();
     let images = ["examples/faces", "tests/fixtures/images"];
     for candidate in ["notebook@burn", "models/notebook.onnx@ort:cpu"] {
-        let run = run(&[&["parity", "--keras", &model, "--candidate", candidate], &images[..]].concat()).expect(0);
+        let run = run(&[
+            &["parity", "--keras", &model, "--candidate", candidate],
+            &images[..],
+        ]
+        .concat())
+        .expect(0);
         assert!(run.stdout.contains("HOLDS"), "{}", run.stdout);
     }
     // Without a candidate, its own conversion.
     let run = run(&["parity", "--layers", "--keras", &model, "examples/faces"]).expect(0);
-    assert!(run.stdout.contains("as `fer convert` converts it"), "{}", run.stdout);
-    assert!(run.stdout.contains("HOLDS") && run.stdout.contains("as Keras's, to within"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("as `fer convert` converts it"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("HOLDS") && run.stdout.contains("as Keras's, to within"),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]
 fn keras_itself_agrees_on_all_of_public_test() {
-    let (Some(_), Some(_), Some(data), Some(model)) = (ort(), keras(), data(), keras_file("notebook.keras")) else {
+    let (Some(_), Some(_), Some(data), Some(model)) =
+        (ort(), keras(), data(), keras_file("notebook.keras"))
+    else {
         return;
     };
-    let (model, images) = (model.display().to_string(), data.join("test").display().to_string());
-    let run =
-        run(&["parity", "--json", "--keras", &model, "--candidate", "models/notebook.onnx@ort", &images]).expect(0);
+    let (model, images) = (
+        model.display().to_string(),
+        data.join("test").display().to_string(),
+    );
+    let run = run(&[
+        "parity",
+        "--json",
+        "--keras",
+        &model,
+        "--candidate",
+        "models/notebook.onnx@ort",
+        &images,
+    ])
+    .expect(0);
     let checks: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let result = &checks[0]["result"];
-    assert_eq!((&result["images"], &result["equal_labels"]), (&3589.into(), &3589.into()), "{result}");
+    assert_eq!(
+        (&result["images"], &result["equal_labels"]),
+        (&3589.into(), &3589.into()),
+        "{result}"
+    );
     println!("max |Δ| on PublicTest: {}", result["max_difference"]);
 }
 
-/// A small Keras model as people build them today: RGB, the scaling inside the model, another number of classes.
+/// A small Keras model as people build them today: RGB, the scaling inside the model, another
+/// number of classes.
 const RESCALING_MODEL: &str = "
 import sys, keras
 keras.utils.set_random_seed(3)
@@ -149,39 +291,94 @@ model.save(sys.argv[1])
 
 #[test]
 fn a_keras_model_of_ones_own_is_converted_and_agrees() {
-    let (Some(_), Some(python)) = (ort(), keras()) else { return };
+    let (Some(_), Some(python)) = (ort(), keras()) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (model, onnx) = (path("own.keras"), path("own.onnx"));
     let convert = common::path("scripts/keras/convert.py");
     let steps: [&[&str]; 2] = [
         &["-c", RESCALING_MODEL, &model],
-        &[&convert, &model, "-o", &onnx, "--scale", "1", "--labels", "left,middle,right"],
+        &[
+            &convert,
+            &model,
+            "-o",
+            &onnx,
+            "--scale",
+            "1",
+            "--labels",
+            "left,middle,right",
+        ],
     ];
     for step in steps {
-        let done = std::process::Command::new(&python).args(step).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let done = std::process::Command::new(&python)
+            .args(step)
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
     // By tf2onnx, and by fer itself, which sees that the model rescales its input.
     let own = path("own_by_fer.onnx");
-    let converted = run(&["convert", &model, "-o", &own, "--labels", "left,middle,right"]).expect(0);
-    assert!(converted.stderr.contains("scales them itself"), "{}", converted.stderr);
+    let converted = run(&[
+        "convert",
+        &model,
+        "-o",
+        &own,
+        "--labels",
+        "left,middle,right",
+    ])
+    .expect(0);
+    assert!(
+        converted.stderr.contains("scales them itself"),
+        "{}",
+        converted.stderr
+    );
     for candidate in [&onnx, &own] {
-        let check = ["parity", "--keras", &model, "--candidate", candidate, "examples/faces", "tests/fixtures/images"];
+        let check = [
+            "parity",
+            "--keras",
+            &model,
+            "--candidate",
+            candidate,
+            "examples/faces",
+            "tests/fixtures/images",
+        ];
         let run = run(&check).expect(0);
-        assert!(run.stdout.contains("HOLDS") && run.stdout.contains("labels equal on 42"), "{}", run.stdout);
+        assert!(
+            run.stdout.contains("HOLDS") && run.stdout.contains("labels equal on 42"),
+            "{}",
+            run.stdout
+        );
     }
 }
 
 #[test]
 fn the_first_layer_that_departs_from_keras_is_named() {
-    let (Some(_), Some(_), Some(model)) = (ort(), keras(), keras_file("notebook.keras")) else { return };
+    let (Some(_), Some(_), Some(model)) = (ort(), keras(), keras_file("notebook.keras")) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let (model, right, off) = (model.display().to_string(), path("right.onnx"), path("off.onnx"));
+    let (model, right, off) = (
+        model.display().to_string(),
+        path("right.onnx"),
+        path("off.onnx"),
+    );
     run(&["convert", &model, "-o", &right]).expect(0);
     let mut proto = ModelProto::parse_from_bytes(&std::fs::read(&right).unwrap()).unwrap();
-    let kernel = proto.graph.as_mut().unwrap().initializer.iter_mut().find(|t| t.name == "conv2d_2/kernel").unwrap();
+    let kernel = proto
+        .graph
+        .as_mut()
+        .unwrap()
+        .initializer
+        .iter_mut()
+        .find(|t| t.name == "conv2d_2/kernel")
+        .unwrap();
     let doubled = kernel
         .raw_data
         .chunks_exact(4)
@@ -189,14 +386,39 @@ fn the_first_layer_that_departs_from_keras_is_named() {
     kernel.raw_data = doubled.collect::<Vec<u8>>().into();
     std::fs::write(&off, proto.write_to_bytes().unwrap()).unwrap();
 
-    let parity =
-        |candidate: &str| run(&["parity", "--layers", "--keras", &model, "--candidate", candidate, "examples/faces"]);
+    let parity = |candidate: &str| {
+        run(&[
+            "parity",
+            "--layers",
+            "--keras",
+            &model,
+            "--candidate",
+            candidate,
+            "examples/faces",
+        ])
+    };
     let held = parity(&right).expect(0);
-    assert!(held.stdout.contains("HOLDS") && held.stdout.contains("as Keras's, to within"), "{}", held.stdout);
+    assert!(
+        held.stdout.contains("HOLDS") && held.stdout.contains("as Keras's, to within"),
+        "{}",
+        held.stdout
+    );
     let lost = parity(&off).expect(1);
-    assert!(lost.stdout.contains("conv2d_2 is the first"), "{}", lost.stdout);
-    proto.metadata_props.retain(|entry| entry.key != fer::convert::LAYERS);
+    assert!(
+        lost.stdout.contains("conv2d_2 is the first"),
+        "{}",
+        lost.stdout
+    );
+    proto
+        .metadata_props
+        .retain(|entry| entry.key != fer::convert::LAYERS);
     std::fs::write(&off, proto.write_to_bytes().unwrap()).unwrap();
     let foreign = parity(&off).expect(2);
-    assert!(foreign.error().contains("`fer convert` writes files that do"), "{}", foreign.error());
+    assert!(
+        foreign
+            .error()
+            .contains("`fer convert` writes files that do"),
+        "{}",
+        foreign.error()
+    );
 }

@@ -1,5 +1,5 @@
-//! Properties that hold for every input: parsers of untrusted bytes end in a value or an error, never in a panic or in
-//! unbounded memory; preprocessing gives finite values of the promised size.
+//! Properties that hold for every input: parsers of untrusted bytes end in a value or an error,
+//! never in a panic or in unbounded memory; preprocessing gives finite values of the promised size.
 
 mod common;
 
@@ -13,7 +13,10 @@ use proptest::prelude::*;
 
 fn fixtures() -> Vec<Vec<u8>> {
     let folder = common::root().join("tests/fixtures/images");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     paths.sort();
     paths.iter().map(|p| std::fs::read(p).unwrap()).collect()
 }
@@ -22,20 +25,31 @@ fn fixtures() -> Vec<Vec<u8>> {
 fn damaged_image() -> impl Strategy<Value = Vec<u8>> {
     let files = fixtures();
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
-    (0..files.len(), changes, prop::option::of(any::<prop::sample::Index>())).prop_map(move |(i, changes, cut)| {
-        let mut bytes = files[i].clone();
-        for (at, value) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        bytes
-    })
+    (
+        0..files.len(),
+        changes,
+        prop::option::of(any::<prop::sample::Index>()),
+    )
+        .prop_map(move |(i, changes, cut)| {
+            let mut bytes = files[i].clone();
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            bytes
+        })
 }
 
-fn spec_for(width: usize, height: usize, channels: usize, layout: Layout, resize: Resize) -> ModelSpec {
+fn spec_for(
+    width: usize,
+    height: usize,
+    channels: usize,
+    layout: Layout,
+    resize: Resize,
+) -> ModelSpec {
     ModelSpec {
         labels: vec!["a".into(), "b".into()],
         layout,

@@ -21,10 +21,15 @@ use fer::train::{Config, Precision, optimizer, sam};
 fn batch(n: usize, weight: f32) -> Batch {
     let mut random = Random::new(7, Purpose::Noise, 0, 0);
     let labels: Vec<u8> = (0..n).map(|i| (i % CLASSES) as u8).collect();
-    let one_hot =
-        |label: &u8| (0..CLASSES).map(|class| f32::from(class == usize::from(*label)) * weight).collect::<Vec<_>>();
+    let one_hot = |label: &u8| {
+        (0..CLASSES)
+            .map(|class| f32::from(class == usize::from(*label)) * weight)
+            .collect::<Vec<_>>()
+    };
     Batch {
-        images: (0..n * SIDE * SIDE).map(|_| random.uniform() as f32).collect(),
+        images: (0..n * SIDE * SIDE)
+            .map(|_| random.uniform() as f32)
+            .collect(),
         targets: labels.iter().flat_map(one_hot).collect(),
         labels,
     }
@@ -46,7 +51,8 @@ impl ModuleVisitor for Collect<'_> {
             Some(gradients) => gradients.get::<D>(param.id),
             None => Some(param.val()),
         };
-        self.1.push(tensor.map(|t| t.into_data().try_into_vec().unwrap()));
+        self.1
+            .push(tensor.map(|t| t.into_data().try_into_vec().unwrap()));
     }
 }
 
@@ -70,14 +76,25 @@ impl ModuleMapper for Set {
 fn along(values: &Values, gradients: &Values, factor: f64) -> Vec<Vec<f32>> {
     let moved = |(values, gradient): (&Option<Vec<f32>>, &Option<Vec<f32>>)| {
         let values = values.clone().unwrap();
-        let Some(gradient) = gradient else { return values };
-        values.iter().zip(gradient).map(|(v, g)| (f64::from(*v) + factor * f64::from(*g)) as f32).collect()
+        let Some(gradient) = gradient else {
+            return values;
+        };
+        values
+            .iter()
+            .zip(gradient)
+            .map(|(v, g)| (f64::from(*v) + factor * f64::from(*g)) as f32)
+            .collect()
     };
     values.iter().zip(gradients).map(moved).collect()
 }
 
 fn flat(values: &Values) -> Vec<f64> {
-    values.iter().flatten().flatten().map(|v| f64::from(*v)).collect()
+    values
+        .iter()
+        .flatten()
+        .flatten()
+        .map(|v| f64::from(*v))
+        .collect()
 }
 
 fn length(values: &[f64]) -> f64 {
@@ -105,10 +122,20 @@ struct ByHand {
 }
 
 impl ByHand {
-    fn new(architecture: Architecture, team: &Team, batch: &(Tensors, Vec<Tensors>), rho: f64) -> Self {
+    fn new(
+        architecture: Architecture,
+        team: &Team,
+        batch: &(Tensors, Vec<Tensors>),
+        rho: f64,
+    ) -> Self {
         let pass = |network: &Network| {
-            let (gradients, score) = team.gradients(network, batch.0.clone(), batch.1.clone()).unwrap();
-            (collect(network, Some(&gradients)), Score::read(score).unwrap())
+            let (gradients, score) = team
+                .gradients(network, batch.0.clone(), batch.1.clone())
+                .unwrap();
+            (
+                collect(network, Some(&gradients)),
+                Score::read(score).unwrap(),
+            )
         };
         let start = network(architecture, 0.0);
         let before = collect(&step::frozen(&start), None);
@@ -117,7 +144,11 @@ impl ByHand {
         let fresh = architecture.init(Some(0.0), 3, &Device::flex());
         let (slopes, higher) = pass(&Module::train(fresh.map(&mut Set(moved.into_iter()))));
         let after = collect(&step::frozen(&start), None);
-        Self { gradients: [uphill, slopes], scores: [score, higher], network: [before, after] }
+        Self {
+            gradients: [uphill, slopes],
+            scores: [score, higher],
+            network: [before, after],
+        }
     }
 }
 
@@ -135,39 +166,68 @@ fn a_step_goes_down_the_gradients_of_the_moved_weights() {
     ];
     let rate = 0.1;
     let base = Config::preset("tiny").unwrap().optimizer;
-    let sgd = Optimizer { name: Method::Sgd, momentum: 0.0, weight_decay: 0.0, ..base };
+    let sgd = Optimizer {
+        name: Method::Sgd,
+        momentum: 0.0,
+        weight_decay: 0.0,
+        ..base
+    };
     let mut wrong = Vec::new();
     for (architecture, others, rho, allowed) in rows {
         let team = Team::new(&Device::flex(), others, Precision::F32);
         let batch = tensors(batch(7, 1.0), others);
-        let ByHand { gradients: [uphill, slopes], scores, network: [before, after] } =
-            ByHand::new(architecture, &team, &batch, rho);
+        let ByHand {
+            gradients: [uphill, slopes],
+            scores,
+            network: [before, after],
+        } = ByHand::new(architecture, &team, &batch, rho);
         let learner = network(architecture, 0.0);
         let (gradients, score) = sam::gradients(&team, &learner, batch, rho, || ()).unwrap();
         let left = collect(&step::frozen(&learner), None);
         let mut sgd = optimizer::build(&sgd, &learner);
-        let stepped = collect(&step::frozen(&step::apply(learner, &mut sgd, gradients, rate, 0.0)), None);
+        let stepped = collect(
+            &step::frozen(&step::apply(learner, &mut sgd, gradients, rate, 0.0)),
+            None,
+        );
         // Running statistics have no gradients.
         let moved = |(before, stepped): (&Option<Vec<f32>>, &Option<Vec<f32>>)| {
             let pairs = stepped.iter().flatten().zip(before.iter().flatten());
             Some(pairs.map(|(a, b)| a - b).collect::<Vec<_>>())
         };
-        let pairs = before.iter().zip(&stepped).zip(&slopes).filter(|(_, slope)| slope.is_some());
+        let pairs = before
+            .iter()
+            .zip(&stepped)
+            .zip(&slopes)
+            .filter(|(_, slope)| slope.is_some());
         let taken = flat(&pairs.map(|(pair, _)| moved(pair)).collect());
         let expected: Vec<f64> = flat(&slopes).iter().map(|g| -rate * g).collect();
-        let (near, far) = (apart(&taken, &expected), apart(&flat(&slopes), &flat(&uphill)));
+        let (near, far) = (
+            apart(&taken, &expected),
+            apart(&flat(&slopes), &flat(&uphill)),
+        );
         println!(
             "{architecture}, {others} others, {rho}: {near:e} from the step by hand, {far:e} from the plain gradients"
         );
         let checks = [
             (near < allowed, "another step than that by hand"),
             (far > 0.01, "the gradients are the plain ones"),
-            (scores[1].loss() > scores[0].loss(), "the loss does not rise on the way up"),
-            (Score::read(score).unwrap() == scores[0], "the score is not the first pass's"),
-            (left == after, "the second pass left something in the network"),
+            (
+                scores[1].loss() > scores[0].loss(),
+                "the loss does not rise on the way up",
+            ),
+            (
+                Score::read(score).unwrap() == scores[0],
+                "the score is not the first pass's",
+            ),
+            (
+                left == after,
+                "the second pass left something in the network",
+            ),
         ];
         let failed = checks.iter().filter(|(right, _)| !right);
-        wrong.extend(failed.map(|(_, what)| format!("{architecture}, {others} others, {rho}: {what}")));
+        wrong.extend(
+            failed.map(|(_, what)| format!("{architecture}, {others} others, {rho}: {what}")),
+        );
     }
     all_right(wrong);
 }
@@ -179,17 +239,25 @@ fn both_passes_have_the_same_dropout() {
     let team = Team::new(&device, 0, Precision::F32);
     let plain = |network: &Network, seed: u64| {
         device.seed(seed);
-        let (gradients, _) = team.gradients(network, tensors(batch(7, 1.0), 0).0, Vec::new()).unwrap();
+        let (gradients, _) = team
+            .gradients(network, tensors(batch(7, 1.0), 0).0, Vec::new())
+            .unwrap();
         collect(network, Some(&gradients))
     };
     let start = network(Architecture::Tiny, 0.5);
     let weights = collect(&step::frozen(&start), None);
     let uphill = plain(&start, 11);
     let moved = along(&weights, &uphill, rho / length(&flat(&uphill)));
-    let fresh = || Architecture::Tiny.init(Some(0.5), 3, &device).map(&mut Set(moved.clone().into_iter()));
+    let fresh = || {
+        Architecture::Tiny
+            .init(Some(0.5), 3, &device)
+            .map(&mut Set(moved.clone().into_iter()))
+    };
     let [same, other] = [11, 12].map(|seed| flat(&plain(&Module::train(fresh()), seed)));
     let learner = network(Architecture::Tiny, 0.5);
-    let passed = sam::gradients(&team, &learner, tensors(batch(7, 1.0), 0), rho, || device.seed(11));
+    let passed = sam::gradients(&team, &learner, tensors(batch(7, 1.0), 0), rho, || {
+        device.seed(11)
+    });
     let found = flat(&collect(&learner, Some(&passed.unwrap().0)));
     assert!(apart(&found, &same) < 1e-3, "{:e}", apart(&found, &same));
     assert!(apart(&found, &other) > 0.1, "{:e}", apart(&found, &other));
@@ -202,13 +270,24 @@ fn without_a_distance_there_is_one_pass_and_it_is_the_plain_one() {
     let gradients = |rho: f64| {
         let network = network(Architecture::Tiny, 0.0);
         passes.set(0);
-        let passed = sam::gradients(&team, &network, tensors(batch(7, 1.0), 0), rho, || passes.set(passes.get() + 1));
+        let passed = sam::gradients(&team, &network, tensors(batch(7, 1.0), 0), rho, || {
+            passes.set(passes.get() + 1)
+        });
         let (gradients, score) = passed.unwrap();
-        (collect(&network, Some(&gradients)), step::values(score).unwrap(), passes.get())
+        (
+            collect(&network, Some(&gradients)),
+            step::values(score).unwrap(),
+            passes.get(),
+        )
     };
     let plain = network(Architecture::Tiny, 0.0);
-    let (expected, score) = team.gradients(&plain, tensors(batch(7, 1.0), 0).0, Vec::new()).unwrap();
-    let expected = (collect(&plain, Some(&expected)), step::values(score).unwrap());
+    let (expected, score) = team
+        .gradients(&plain, tensors(batch(7, 1.0), 0).0, Vec::new())
+        .unwrap();
+    let expected = (
+        collect(&plain, Some(&expected)),
+        step::values(score).unwrap(),
+    );
     assert_eq!(gradients(0.0), (expected.0.clone(), expected.1.clone(), 1));
     let (moved, score, passes) = gradients(0.05);
     assert!(moved != expected.0 && score == expected.1 && passes == 2);
@@ -219,7 +298,8 @@ fn without_a_distance_there_is_one_pass_and_it_is_the_plain_one() {
 fn a_batch_without_gradients_moves_nothing() {
     let team = Team::new(&Device::flex(), 0, Precision::F32);
     let network = network(Architecture::Tiny, 0.0);
-    let (gradients, _) = sam::gradients(&team, &network, tensors(batch(2, 0.0), 0), 0.05, || ()).unwrap();
+    let (gradients, _) =
+        sam::gradients(&team, &network, tensors(batch(2, 0.0), 0), 0.05, || ()).unwrap();
     let gradients = flat(&collect(&network, Some(&gradients)));
     assert!(!gradients.is_empty() && gradients.iter().all(|g| *g == 0.0));
 }
@@ -230,7 +310,8 @@ fn mixed_precision_moves_the_weights_as_far() {
     let gradients = |precision: Precision, rho: f64| {
         let team = Team::new(&Device::flex(), 0, precision);
         let network = network(Architecture::Tiny, 0.0);
-        let (gradients, _) = sam::gradients(&team, &network, tensors(batch(8, 1.0), 0), rho, || ()).unwrap();
+        let (gradients, _) =
+            sam::gradients(&team, &network, tensors(batch(8, 1.0), 0), rho, || ()).unwrap();
         flat(&collect(&network, Some(&gradients)))
     };
     let expected = gradients(Precision::F32, 0.5);
@@ -245,5 +326,8 @@ fn mixed_precision_moves_the_weights_as_far() {
     }
     all_right(wrong);
     let plain = apart(&gradients(Precision::F32, 0.0), &expected);
-    assert!(plain > 0.4, "a distance of 0.5 changes no more than rounding does: {plain:e}");
+    assert!(
+        plain > 0.4,
+        "a distance of 0.5 changes no more than rounding does: {plain:e}"
+    );
 }

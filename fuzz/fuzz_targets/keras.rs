@@ -1,8 +1,8 @@
 #![no_main]
 //! A Keras file of any bytes gives an ONNX model that can be read again, or is refused in one line.
 //!
-//! The first byte says what the rest is: a whole file, or the configuration of weights that are there, which no fuzzer would
-//! get past the checksums of a zip.
+//! The first byte says what the rest is: a whole file, or the configuration of weights that are
+//! there, which no fuzzer would get past the checksums of a zip.
 
 use std::io::Write;
 

@@ -3,9 +3,14 @@
 /// The levels of an 8-bit pixel.
 pub(super) const LEVELS: usize = 256;
 
-/// The level that each of the 256 becomes: `pixels` equalized, if `equalize` says so, then `255 · (level / 255)^gamma`.
+/// The level that each of the 256 becomes: `pixels` equalized, if `equalize` says so, then
+/// `255 · (level / 255)^gamma`.
 pub(super) fn table(pixels: &[u8], equalize: bool, gamma: f64) -> Vec<f32> {
-    let levels = if equalize { equalized(pixels) } else { std::array::from_fn(|level| level as u8) };
+    let levels = if equalize {
+        equalized(pixels)
+    } else {
+        std::array::from_fn(|level| level as u8)
+    };
     let powered = |level: u8| match gamma == 1.0 {
         true => f32::from(level),
         false => (255.0 * (f64::from(level) / 255.0).powf(gamma)) as f32,
@@ -13,12 +18,15 @@ pub(super) fn table(pixels: &[u8], equalize: bool, gamma: f64) -> Vec<f32> {
     levels.into_iter().map(powered).collect()
 }
 
-/// Histogram equalization as OpenCV's `equalizeHist` defines it: of `n` pixels, of which `c(l)` have level `l` or a lower one
-/// and `c₀` the lowest that there is, level `l` becomes `255 · (c(l) − c₀) / (n − c₀)`, rounded. So the lowest becomes 0 and
-/// the highest 255; an image of one level stays as it is. Returns what each level becomes.
+/// Histogram equalization as OpenCV's `equalizeHist` defines it: of `n` pixels, of which `c(l)`
+/// have level `l` or a lower one and `c₀` the lowest that there is, level `l` becomes
+/// `255 · (c(l) − c₀) / (n − c₀)`, rounded. So the lowest becomes 0 and the highest 255; an image
+/// of one level stays as it is. Returns what each level becomes.
 pub fn equalized(pixels: &[u8]) -> [u8; 256] {
     let mut counts = [0_usize; LEVELS];
-    pixels.iter().for_each(|level| counts[usize::from(*level)] += 1);
+    pixels
+        .iter()
+        .for_each(|level| counts[usize::from(*level)] += 1);
     let lowest = counts.iter().copied().find(|count| *count > 0).unwrap_or(0);
     let others = pixels.len() - lowest;
     let mut up_to = 0;
@@ -35,7 +43,8 @@ pub fn equalized(pixels: &[u8]) -> [u8; 256] {
 mod tests {
     use super::*;
 
-    /// The example of 8x8 pixels of <https://en.wikipedia.org/wiki/Histogram_equalization>: level, pixels up to it, result.
+    /// The example of 8x8 pixels of <https://en.wikipedia.org/wiki/Histogram_equalization>: level,
+    /// pixels up to it, result.
     const EXAMPLE: [(u8, usize, f32); 37] = [
         (52, 1, 0.0),
         (55, 4, 12.0),
@@ -83,8 +92,10 @@ mod tests {
             pixels.resize(up_to, level);
         }
         let table = table(&pixels, true, 1.0);
-        let wrong: Vec<_> =
-            EXAMPLE.iter().filter(|(level, _, expected)| table[usize::from(*level)] != *expected).collect();
+        let wrong: Vec<_> = EXAMPLE
+            .iter()
+            .filter(|(level, _, expected)| table[usize::from(*level)] != *expected)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?} of {table:?}");
     }
 
@@ -96,12 +107,20 @@ mod tests {
 
     #[test]
     fn gamma_bends_between_the_ends() {
-        let cases = [(1.0, [0.0, 51.0, 255.0]), (2.0, [0.0, 10.2, 255.0]), (0.5, [0.0, 114.039_47, 255.0])];
+        let cases = [
+            (1.0, [0.0, 51.0, 255.0]),
+            (2.0, [0.0, 10.2, 255.0]),
+            (0.5, [0.0, 114.039_47, 255.0]),
+        ];
         let mut wrong = Vec::new();
         for (gamma, expected) in cases {
             let table = table(&[], false, gamma);
             let found = [0, 51, 255].map(|level| table[level]);
-            if found.iter().zip(expected).any(|(a, b)| (a - b).abs() > 1e-4) {
+            if found
+                .iter()
+                .zip(expected)
+                .any(|(a, b)| (a - b).abs() > 1e-4)
+            {
                 wrong.push(format!("gamma {gamma}: {found:?}, not {expected:?}"));
             }
         }

@@ -1,9 +1,10 @@
-//! Mixup (Zhang et al. 2018, <https://arxiv.org/abs/1710.09412>): a batch is mixed with itself in another order.
+//! Mixup (Zhang et al. 2018, <https://arxiv.org/abs/1710.09412>): a batch is mixed with itself in
+//! another order.
 
 use crate::random::Random;
 
-/// How one batch is mixed. With `p = partner[i]`, image `i` becomes `lambda · image[i] + (1 − lambda) · image[p]`, and so do
-/// the targets.
+/// How one batch is mixed. With `p = partner[i]`, image `i` becomes
+/// `lambda · image[i] + (1 − lambda) · image[p]`, and so do the targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mixup {
     /// The share of an image itself, 0..=1.
@@ -20,10 +21,12 @@ pub(super) fn mixup(alpha: f64, batch: usize, random: &mut Random) -> Mixup {
     Mixup { lambda, partner }
 }
 
-/// A number of Beta(`alpha`, `alpha`) by Jöhnk's method: `X / (X + Y)` where `X + Y ≤ 1`, with `X` and `Y` uniform numbers to
-/// the power of `1 / alpha`, held as logarithms, as a small `alpha` makes them smaller than any number but 0.
+/// A number of Beta(`alpha`, `alpha`) by Jöhnk's method: `X / (X + Y)` where `X + Y ≤ 1`, with `X`
+/// and `Y` uniform numbers to the power of `1 / alpha`, held as logarithms, as a small `alpha`
+/// makes them smaller than any number but 0.
 ///
-/// A try succeeds with probability Γ(alpha + 1)² / Γ(2 alpha + 1): 0.95 for 0.2, 0.5 for 1, 0.014 for 4.
+/// A try succeeds with probability Γ(alpha + 1)² / Γ(2 alpha + 1): 0.95 for 0.2, 0.5 for 1, 0.014
+/// for 4.
 fn beta(alpha: f64, random: &mut Random) -> f64 {
     loop {
         // 1 − u is never 0.
@@ -52,7 +55,9 @@ mod tests {
             let expected = 1.0 / (4.0 * (2.0 * alpha + 1.0));
             let fits = (mean - 0.5).abs() < 0.02 && (variance / expected - 1.0).abs() < 0.05;
             if !fits || !drawn.iter().all(|v| (0.0..=1.0).contains(v)) {
-                wrong.push(format!("alpha {alpha}: mean {mean}, variance {variance} of {expected}"));
+                wrong.push(format!(
+                    "alpha {alpha}: mean {mean}, variance {variance} of {expected}"
+                ));
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

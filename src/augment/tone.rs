@@ -1,7 +1,7 @@
 //! How light the pixels are: brightness and contrast.
 
-/// Multiplies all levels with `brightness` and their differences from the image's mean with `contrast` as well; the result
-/// is kept within 0..=255.
+/// Multiplies all levels with `brightness` and their differences from the image's mean with
+/// `contrast` as well; the result is kept within 0..=255.
 pub(super) fn tone(pixels: &mut [f32], brightness: f32, contrast: f32) {
     let mean = pixels.iter().sum::<f32>() / pixels.len() as f32;
     for value in pixels {
@@ -27,7 +27,9 @@ mod tests {
             let mut pixels = [0.0, 50.0, 100.0, 250.0];
             tone(&mut pixels, brightness, contrast);
             if pixels != expected {
-                wrong.push(format!("brightness {brightness}, contrast {contrast}: {pixels:?}, not {expected:?}"));
+                wrong.push(format!(
+                    "brightness {brightness}, contrast {contrast}: {pixels:?}, not {expected:?}"
+                ));
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -39,7 +39,8 @@ impl Default for Variation {
 }
 
 impl Variation {
-    /// Varies one image: from `pixels` (`[height, width]`) to `out` (`[height, width]`, pixel levels 0..=255, not scaled).
+    /// Varies one image: from `pixels` (`[height, width]`) to `out` (`[height, width]`, pixel
+    /// levels 0..=255, not scaled).
     ///
     /// # Panics
     /// If `pixels` or `out` is not of `width × height` values.
@@ -47,7 +48,10 @@ impl Variation {
         match &self.levels {
             None => self.geometry.resample(pixels, width, height, out),
             Some(levels) => {
-                let pixels: Vec<f32> = pixels.iter().map(|level| levels[usize::from(*level)]).collect();
+                let pixels: Vec<f32> = pixels
+                    .iter()
+                    .map(|level| levels[usize::from(*level)])
+                    .collect();
                 self.geometry.resample(&pixels, width, height, out);
             }
         }
@@ -56,9 +60,15 @@ impl Variation {
         }
         if self.is_softened() && !out.is_empty() {
             let down = resolution::along(height, self);
-            let across = if width == height { down.clone() } else { resolution::along(width, self) };
+            let across = if width == height {
+                down.clone()
+            } else {
+                resolution::along(width, self)
+            };
             let softened = linear::separable(&down, &across, out, width);
-            out.iter_mut().zip(softened).for_each(|(level, value)| *level = value.clamp(0.0, 255.0));
+            out.iter_mut()
+                .zip(softened)
+                .for_each(|(level, value)| *level = value.clamp(0.0, 255.0));
         }
         if let Some(quality) = self.jpeg {
             jpeg::compress(out, width, quality);

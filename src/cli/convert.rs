@@ -12,7 +12,8 @@ use super::Outcome;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .keras or .h5 file, a folder with config.json and model.weights.h5, or an .h5 file with weights alone.
+    /// A .keras or .h5 file, a folder with config.json and model.weights.h5, or an .h5 file with
+    /// weights alone.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
 
@@ -24,11 +25,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Class names in the order of the outputs [default for seven: angry,disgust,fear,happy,neutral,sad,surprise].
+    /// Class names in the order of the outputs
+    /// [default for seven: angry,disgust,fear,happy,neutral,sad,surprise].
     #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
     labels: Option<Vec<String>>,
 
-    /// What a pixel of 0..255 was multiplied with in training [default: 1/255, or 1 if the model rescales by itself].
+    /// What a pixel of 0..255 was multiplied with in training
+    /// [default: 1/255, or 1 if the model rescales by itself].
     #[arg(long, value_name = "X", value_parser = parse_scale)]
     scale: Option<f64>,
 
@@ -52,7 +55,9 @@ fn parse_scale(text: &str) -> Result<f64, String> {
         Some((a, b)) => number(a).zip(number(b)).map(|(a, b)| a / b),
         None => number(text),
     };
-    value.filter(|v| (*v as f32).is_finite() && *v as f32 != 0.0).ok_or_else(|| format!("'{text}' is no number but 0"))
+    value
+        .filter(|v| (*v as f32).is_finite() && *v as f32 != 0.0)
+        .ok_or_else(|| format!("'{text}' is no number but 0"))
 }
 
 fn parse_resize(text: &str) -> Result<Resize, String> {
@@ -65,7 +70,9 @@ fn parse_layout(text: &str) -> Result<Layout, String> {
 
 pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     let options = convert::Options {
-        labels: args.labels.map(|labels| labels.iter().map(|l| l.trim().to_string()).collect()),
+        labels: args
+            .labels
+            .map(|labels| labels.iter().map(|l| l.trim().to_string()).collect()),
         scale: args.scale,
         resize: args.resize,
         layout: args.layout,
@@ -79,9 +86,11 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     let converted = convert::convert(&args.model, args.config.as_deref(), &options)?;
     let write = || format!("can't write {}", target.display());
     let file = files::temporary(&target).with_context(write)?;
-    file.as_file().write_all(&converted.onnx).with_context(write)?;
-    let checked =
-        convert::check(file.path(), host).map_err(|e| anyhow!("{}: {e}; no file was kept", args.model.display()))?;
+    file.as_file()
+        .write_all(&converted.onnx)
+        .with_context(write)?;
+    let checked = convert::check(file.path(), host)
+        .map_err(|e| anyhow!("{}: {e}; no file was kept", args.model.display()))?;
     files::keep(file, &target).with_context(write)?;
     if !args.quiet {
         tell(&args.model, &target, &converted, &checked);
@@ -92,7 +101,9 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
 /// `model.onnx` in this folder, for `anywhere/model.keras`.
 fn beside(model: &Path) -> Result<PathBuf> {
     let whole = std::path::absolute(model)?;
-    let stem = whole.file_stem().with_context(|| format!("{} has no name; name the file with -o", model.display()))?;
+    let stem = whole
+        .file_stem()
+        .with_context(|| format!("{} has no name; name the file with -o", model.display()))?;
     Ok(Path::new(stem).with_extension("onnx"))
 }
 
@@ -102,9 +113,16 @@ fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &c
     }
     if converted.flushed > 0 {
         let tiny = fer::onnx::flush::TINY;
-        super::say(format_args!("{} weights below {tiny:e} set to zero, for speed", converted.flushed));
+        super::say(format_args!(
+            "{} weights below {tiny:e} set to zero, for speed",
+            converted.flushed
+        ));
     }
-    let operators: Vec<String> = converted.operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let operators: Vec<String> = converted
+        .operators
+        .iter()
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
     let spec = &converted.spec;
     super::say(format_args!(
         "{} (Keras {}): {}x{}x{} {}, scale {}, classes {}",

@@ -1,4 +1,5 @@
-//! `fer data`: checks a data set, draws one, and shows how training varies it; also how commands open one.
+//! `fer data`: checks a data set, draws one, and shows how training varies it; also how commands
+//! open one.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,11 +23,14 @@ use super::progress::Progress;
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Count the images and find unreadable, odd-sized, blank and duplicate ones.
-    #[command(after_help = "Exit code: 0 if nothing was found, 1 if something was, 2 if the data can't be read.")]
+    #[command(
+        after_help = "Exit code: 0 if nothing was found, 1 if something was, 2 if the data can't be read."
+    )]
     Check(CheckArgs),
     /// Draw a data set of faces, to try things out without a download.
     Synth(SynthArgs),
-    /// Show training images as a recipe varies them: a PNG, a row an image. Or what `fer eval --corruptions` makes of images.
+    /// Show training images as a recipe varies them: a PNG, a row an image. Or what
+    /// `fer eval --corruptions` makes of images.
     Preview(PreviewArgs),
 }
 
@@ -44,8 +48,8 @@ pub struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     quarantine: Option<PathBuf>,
 
-    /// Which images stay of those that have copies in training and test both: test, or training, whose list names the test
-    /// images instead, for `fer eval --exclude`.
+    /// Which images stay of those that have copies in training and test both: test, or training,
+    /// whose list names the test images instead, for `fer eval --exclude`.
     #[arg(long, default_value = "test", value_name = "PART", value_parser = ["test", "training"], requires = "quarantine")]
     keep: String,
 
@@ -80,14 +84,20 @@ pub struct PreviewArgs {
     output: PathBuf,
 
     /// The recipe whose augmentation is shown.
-    #[arg(long, default_value = "vgg", value_name = "NAME", conflicts_with = "config")]
+    #[arg(
+        long,
+        default_value = "vgg",
+        value_name = "NAME",
+        conflicts_with = "config"
+    )]
     preset: String,
 
     /// A recipe as a TOML file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Show corrupted images instead: the image and three severities, a row a corruption; all, or names as `fer eval` takes.
+    /// Show corrupted images instead: the image and three severities, a row a corruption; all, or
+    /// names as `fer eval` takes.
     #[arg(long, value_name = "NAME,NAME", num_args = 0..=1, default_missing_value = "all",
         conflicts_with_all = ["preset", "config", "seed"])]
     corruptions: Option<Selection>,
@@ -105,8 +115,14 @@ pub fn run(command: Command) -> Result<Outcome> {
     match command {
         Command::Check(args) => run_check(&args),
         Command::Synth(args) => {
-            with_progress(args.count, "drawing", false, |step| synth::synth(&args.dir, args.count, args.seed, step))?;
-            super::say(format_args!("{} faces in {}", args.count, args.dir.display()));
+            with_progress(args.count, "drawing", false, |step| {
+                synth::synth(&args.dir, args.count, args.seed, step)
+            })?;
+            super::say(format_args!(
+                "{} faces in {}",
+                args.count,
+                args.dir.display()
+            ));
             Ok(Outcome::Done)
         }
         Command::Preview(args) => match &args.corruptions {
@@ -118,21 +134,35 @@ pub fn run(command: Command) -> Result<Outcome> {
 
 fn run_check(args: &CheckArgs) -> Result<Outcome> {
     let catalog = Catalog::open(&args.data)?;
-    let report = with_progress(catalog.items.len(), "looking", args.quiet, |step| check(&catalog, step));
+    let report = with_progress(catalog.items.len(), "looking", args.quiet, |step| {
+        check(&catalog, step)
+    });
     let mut out = std::io::stdout().lock();
     match args.format.as_str() {
         "json" => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
         _ => write!(out, "{report}")?,
     }
-    let keep = if args.keep == "training" { Keep::Training } else { Keep::Test };
+    let keep = if args.keep == "training" {
+        Keep::Training
+    } else {
+        Keep::Test
+    };
     if let Some(path) = &args.quarantine {
         files::write(path, report.quarantine_list(keep).as_bytes())
             .with_context(|| format!("can't write {}", path.display()))?;
         if !args.quiet {
-            super::say(format_args!("{} images to leave out are in {}", report.quarantine(keep).len(), path.display()));
+            super::say(format_args!(
+                "{} images to leave out are in {}",
+                report.quarantine(keep).len(),
+                path.display()
+            ));
         }
     }
-    Ok(if report.is_clean() { Outcome::Done } else { Outcome::Failed })
+    Ok(if report.is_clean() {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    })
 }
 
 /// Variants of an image that a row of a preview shows.
@@ -148,9 +178,13 @@ fn preview(args: &PreviewArgs) -> Result<Outcome> {
     }
     fits_a_sheet(args.count, 1 + VARIANTS as usize)?;
     let catalog = Catalog::open(&args.data)?;
-    // The training images, whose place among themselves is what the recipe's random numbers depend on.
+    // The training images, whose place among themselves is what the recipe's random numbers depend
+    // on.
     let parts = config.data.split.divide(&catalog, args.seed);
-    let training = parts.map_or_else(|_| (0..catalog.items.len()).collect(), |parts| parts.training);
+    let training = parts.map_or_else(
+        |_| (0..catalog.items.len()).collect(),
+        |parts| parts.training,
+    );
     let chosen = by_turns(&catalog, &training, args.count);
     let items: Vec<usize> = chosen.iter().map(|place| training[*place]).collect();
     let dataset = decoded(&catalog, &items, true)?;
@@ -158,14 +192,33 @@ fn preview(args: &PreviewArgs) -> Result<Outcome> {
     let mut cells = Vec::new();
     for (row, place) in chosen.iter().enumerate() {
         let class = catalog.items[items[row]].class();
-        let pixels = |data| Pixels { width, height, channels: 1, data };
-        cells.push(Cell { pixels: pixels(dataset.image(row).to_vec()), caption: class.into(), mark: None });
+        let pixels = |data| Pixels {
+            width,
+            height,
+            channels: 1,
+            data,
+        };
+        cells.push(Cell {
+            pixels: pixels(dataset.image(row).to_vec()),
+            caption: class.into(),
+            mark: None,
+        });
         for epoch in 0..VARIANTS {
             let mut levels = vec![0.0; width * height];
-            let draw = Draw { seed: args.seed, epoch, index: *place as u64 };
-            config.augment.apply(dataset.image(row), width, height, draw, &mut levels);
+            let draw = Draw {
+                seed: args.seed,
+                epoch,
+                index: *place as u64,
+            };
+            config
+                .augment
+                .apply(dataset.image(row), width, height, draw, &mut levels);
             let data = levels.iter().map(|level| level.round() as u8).collect();
-            cells.push(Cell { pixels: pixels(data), caption: format!("epoch {}", epoch + 1), mark: None });
+            cells.push(Cell {
+                pixels: pixels(data),
+                caption: format!("epoch {}", epoch + 1),
+                mark: None,
+            });
         }
     }
     let name = args
@@ -173,8 +226,18 @@ fn preview(args: &PreviewArgs) -> Result<Outcome> {
         .as_deref()
         .and_then(Path::file_name)
         .map_or(args.preset.clone(), |n| n.to_string_lossy().into_owned());
-    plot::sheet(&args.output, &cells, VARIANTS as usize + 1, 2, &format!("augmentation of {name}"))?;
-    super::say(format_args!("{} images, {VARIANTS} variants each, in {}", chosen.len(), args.output.display()));
+    plot::sheet(
+        &args.output,
+        &cells,
+        VARIANTS as usize + 1,
+        2,
+        &format!("augmentation of {name}"),
+    )?;
+    super::say(format_args!(
+        "{} images, {VARIANTS} variants each, in {}",
+        chosen.len(),
+        args.output.display()
+    ));
     Ok(Outcome::Done)
 }
 
@@ -191,17 +254,37 @@ fn preview_corruptions(args: &PreviewArgs, corruptions: &[Corruption]) -> Result
     let mut cells = Vec::new();
     for corruption in corruptions {
         for (item, pixels) in &images {
-            cells.push(Cell { pixels: pixels.clone(), caption: item.class().into(), mark: None });
+            cells.push(Cell {
+                pixels: pixels.clone(),
+                caption: item.class().into(),
+                mark: None,
+            });
             for severity in Severity::ALL {
                 let corrupted = corruption.apply(severity, pixels, &item.relative);
-                let pixels = corrupted.map_err(Error::msg).with_context(|| item.name.clone())?;
-                cells.push(Cell { pixels, caption: format!("{corruption} {severity}"), mark: None });
+                let pixels = corrupted
+                    .map_err(Error::msg)
+                    .with_context(|| item.name.clone())?;
+                cells.push(Cell {
+                    pixels,
+                    caption: format!("{corruption} {severity}"),
+                    mark: None,
+                });
             }
         }
     }
     let columns = images.len() * (1 + Severity::ALL.len());
-    plot::sheet(&args.output, &cells, columns, 2, "corruptions of severity 1 to 3")?;
-    super::say(format_args!("{} images, each corrupted, in {}", images.len(), args.output.display()));
+    plot::sheet(
+        &args.output,
+        &cells,
+        columns,
+        2,
+        "corruptions of severity 1 to 3",
+    )?;
+    super::say(format_args!(
+        "{} images, each corrupted, in {}",
+        images.len(),
+        args.output.display()
+    ));
     Ok(Outcome::Done)
 }
 
@@ -220,9 +303,13 @@ fn fits_a_sheet(count: u16, pictures: usize) -> Result<()> {
 fn by_turns(catalog: &Catalog, indices: &[usize], count: u16) -> Vec<usize> {
     let of = |class: usize| {
         let places = indices.iter().enumerate();
-        places.filter(move |(_, i)| usize::from(catalog.items[**i].label) == class).map(|(place, _)| place)
+        places
+            .filter(move |(_, i)| usize::from(catalog.items[**i].label) == class)
+            .map(|(place, _)| place)
     };
-    (0..usize::from(count)).filter_map(|n| of(n % EMOTIONS.len()).nth(n / EMOTIONS.len())).collect()
+    (0..usize::from(count))
+        .filter_map(|n| of(n % EMOTIONS.len()).nth(n / EMOTIONS.len()))
+        .collect()
 }
 
 /// A data set without the images that a list names.
@@ -231,7 +318,10 @@ pub fn opened(path: &Path, exclude: Option<&Path>, quiet: bool) -> Result<Catalo
     if let Some(list) = exclude {
         let count = catalog.exclude(list)?;
         if !quiet {
-            super::say(format_args!("{count} images are left out, as {} says", list.display()));
+            super::say(format_args!(
+                "{count} images are left out, as {} says",
+                list.display()
+            ));
         }
     }
     Ok(catalog)
@@ -239,11 +329,18 @@ pub fn opened(path: &Path, exclude: Option<&Path>, quiet: bool) -> Result<Catalo
 
 /// The images, decoded, with their progress shown.
 pub fn decoded(catalog: &Catalog, indices: &[usize], quiet: bool) -> Result<Dataset> {
-    Ok(with_progress(indices.len(), "decoding", quiet, |step| Dataset::load(catalog, indices, step))?)
+    Ok(with_progress(indices.len(), "decoding", quiet, |step| {
+        Dataset::load(catalog, indices, step)
+    })?)
 }
 
 /// The votes for some images of a data set.
-pub fn voted(votes: &Votes, catalog: &Catalog, indices: &[usize], quiet: bool) -> Result<Vec<Option<Counts>>> {
+pub fn voted(
+    votes: &Votes,
+    catalog: &Catalog,
+    indices: &[usize],
+    quiet: bool,
+) -> Result<Vec<Option<Counts>>> {
     let matched = votes.of(catalog, indices)?;
     if !quiet {
         let found = matched.counts.iter().flatten().count();
@@ -261,7 +358,12 @@ pub fn voted(votes: &Votes, catalog: &Catalog, indices: &[usize], quiet: bool) -
 }
 
 /// Runs `work`, which calls its argument once an item, on any thread.
-fn with_progress<T>(total: usize, what: &'static str, quiet: bool, work: impl FnOnce(&(dyn Fn() + Sync)) -> T) -> T {
+fn with_progress<T>(
+    total: usize,
+    what: &'static str,
+    quiet: bool,
+    work: impl FnOnce(&(dyn Fn() + Sync)) -> T,
+) -> T {
     if quiet {
         return work(&|| ());
     }

@@ -44,15 +44,27 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
 
 /// Tries a device in a process of its own, which a driver may crash.
 fn try_device(device: Choice) -> Listed {
-    let failed = |error: String| Listed { device: device.to_string(), error: Some(error), ..Listed::default() };
+    let failed = |error: String| Listed {
+        device: device.to_string(),
+        error: Some(error),
+        ..Listed::default()
+    };
     let program = std::env::current_exe();
     let answer = program.and_then(|program| {
         let mut command = Command::new(program);
-        command.args(["doctor", "--device", &device.to_string()]).stdin(Stdio::null()).stderr(Stdio::null()).output()
+        command
+            .args(["doctor", "--device", &device.to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
     });
     match answer {
-        Ok(answer) => serde_json::from_slice(&answer.stdout)
-            .unwrap_or_else(|_| failed(format!("its driver crashed ({}); a newer one may not", answer.status))),
+        Ok(answer) => serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| {
+            failed(format!(
+                "its driver crashed ({}); a newer one may not",
+                answer.status
+            ))
+        }),
         Err(e) => failed(format!("it can't be tried: {e}")),
     }
 }
@@ -60,25 +72,52 @@ fn try_device(device: Choice) -> Listed {
 /// Name, kind, interface, memory, driver, and whether it starts.
 fn described(device: &Listed) -> String {
     let memory = device.memory.map(fer::doctor::size);
-    let state = device.error.as_ref().map_or("starts".into(), |error| format!("does not start: {error}"));
-    let parts = [&device.name, &device.kind, &device.interface, &memory, &device.driver, &Some(state)];
-    parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
+    let state = device
+        .error
+        .as_ref()
+        .map_or("starts".into(), |error| format!("does not start: {error}"));
+    let parts = [
+        &device.name,
+        &device.kind,
+        &device.interface,
+        &memory,
+        &device.driver,
+        &Some(state),
+    ];
+    parts
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
     let ort = &findings.onnxruntime;
     writeln!(out, "fer {}, {} cores\n", findings.version, findings.cores)?;
     writeln!(out, "Engines")?;
-    writeln!(out, "  burn  compiled in, on the CPU or what else Burn computes on (below)")?;
+    writeln!(
+        out,
+        "  burn  compiled in, on the CPU or what else Burn computes on (below)"
+    )?;
     match (&ort.path, &ort.version, &ort.error) {
-        (Some(path), Some(version), _) => writeln!(out, "  ort   ONNX Runtime {version} at {path}")?,
+        (Some(path), Some(version), _) => {
+            writeln!(out, "  ort   ONNX Runtime {version} at {path}")?
+        }
         (_, _, Some(error)) => writeln!(out, "  ort   {error}")?,
-        _ => writeln!(out, "  ort   ONNX Runtime was not found; `fer runtime install` gets it")?,
+        _ => writeln!(
+            out,
+            "  ort   ONNX Runtime was not found; `fer runtime install` gets it"
+        )?,
     }
     writeln!(out, "\nONNX Runtime was looked for")?;
     for step in &ort.search {
         let mark = if step.used { "*" } else { " " };
-        let what = step.found.as_deref().or(step.reason.as_deref()).unwrap_or("not found");
+        let what = step
+            .found
+            .as_deref()
+            .or(step.reason.as_deref())
+            .unwrap_or("not found");
         writeln!(out, "  {mark} {}: {what}", step.origin)?;
     }
     if ort.version.is_some() {
@@ -89,7 +128,12 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
                 Some(error) => writeln!(out, "  {:<10} does not start: {error}", p.name)?,
             }
         }
-        let absent: Vec<&str> = ort.providers.iter().filter(|p| !p.built_in).map(|p| p.name.as_str()).collect();
+        let absent: Vec<&str> = ort
+            .providers
+            .iter()
+            .filter(|p| !p.built_in)
+            .map(|p| p.name.as_str())
+            .collect();
         if !absent.is_empty() {
             writeln!(out, "  not in this library: {}", absent.join(" "))?;
         }
@@ -104,7 +148,10 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
     for device in &findings.burn_devices {
         writeln!(out, "  {:<9} {}", device.device, described(device))?;
     }
-    for backend in Backend::ALL.into_iter().filter(|b| !b.is_built_in() && *b != Backend::Ndarray) {
+    for backend in Backend::ALL
+        .into_iter()
+        .filter(|b| !b.is_built_in() && *b != Backend::Ndarray)
+    {
         writeln!(
             out,
             "  {:<9} not in this build (`cargo build --release --features {}`)",
@@ -115,7 +162,13 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "\nBuilt-in models")?;
     for (i, model) in findings.builtin_models.iter().enumerate() {
         let default = if i == 0 { " (default)" } else { "" };
-        writeln!(out, "  {}{default}: {}, {}", model.name, model.input, model.labels.join(" "))?;
+        writeln!(
+            out,
+            "  {}{default}: {}, {}",
+            model.name,
+            model.input,
+            model.labels.join(" ")
+        )?;
         if let Some(source) = &model.source {
             writeln!(out, "    {source}")?;
         }

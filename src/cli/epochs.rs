@@ -67,7 +67,8 @@ impl Observer for Epochs {
         }
         self.images += p.images;
         let rate = self.images as f64 / self.epoch_began.elapsed().as_secs_f64();
-        let seconds_a_step = self.began.elapsed().as_secs_f64() / (self.done - self.done_before) as f64;
+        let seconds_a_step =
+            self.began.elapsed().as_secs_f64() / (self.done - self.done_before) as f64;
         let left = seconds_a_step * self.total_steps.saturating_sub(self.done) as f64;
         let figures = format!(
             "loss {:.3}  accuracy {:.1} %  {rate:.0} images/s  {} left",
@@ -84,7 +85,10 @@ impl Observer for Epochs {
             }
             None if self.last_line.elapsed().as_secs() >= 30 => {
                 self.last_line = Instant::now();
-                super::say(format_args!("epoch {}/{} step {}/{}  {figures}", p.epoch, p.epochs, p.step, p.steps));
+                super::say(format_args!(
+                    "epoch {}/{} step {}/{}  {figures}",
+                    p.epoch, p.epochs, p.step, p.steps
+                ));
             }
             None => {}
         }
@@ -128,8 +132,13 @@ mod tests {
 
     #[test]
     fn durations() {
-        let rows =
-            [(0.4, "0 s"), (59.4, "59 s"), (60.0, "1 min 00 s"), (3599.0, "59 min 59 s"), (7260.0, "2 h 01 min")];
+        let rows = [
+            (0.4, "0 s"),
+            (59.4, "59 s"),
+            (60.0, "1 min 00 s"),
+            (3599.0, "59 min 59 s"),
+            (7260.0, "2 h 01 min"),
+        ];
         assert!(rows.iter().all(|(s, text)| duration(*s) == *text));
     }
 }

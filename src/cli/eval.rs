@@ -11,7 +11,8 @@ use fer::engine::LoadOptions;
 use fer::engine::trained::is_trained;
 use fer::eval::corruptions::Selection;
 use fer::eval::{
-    Agreement, Answers, Condition, Evaluation, Questions, Robustness, Tta, class_order, report, robustness,
+    Agreement, Answers, Condition, Evaluation, Questions, Robustness, Tta, class_order, report,
+    robustness,
 };
 use fer::plot::{self, Cell, Mark};
 use fer::runtime::Host;
@@ -27,18 +28,21 @@ use super::progress::Progress;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder with train/<class>/ and test/<class>/, folder with <class>/, or fer2013.csv [default: a run's own data].
+    /// Folder with train/<class>/ and test/<class>/, folder with <class>/, or fer2013.csv
+    /// [default: a run's own data].
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 
     #[command(flatten)]
     model: ModelArgs,
 
-    /// How the data is divided: keras, official, fold:K/N or list:FILE [default: a run's own split, else official].
+    /// How the data is divided: keras, official, fold:K/N or list:FILE
+    /// [default: a run's own split, else official].
     #[arg(long, value_name = "SPLIT")]
     split: Option<Split>,
 
-    /// Which part: training, validation, test or all [default: validation; all, where the data has no parts].
+    /// Which part: training, validation, test or all
+    /// [default: validation; all, where the data has no parts].
     #[arg(long, value_name = "PART")]
     part: Option<Part>,
 
@@ -50,8 +54,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     exclude: Option<PathBuf>,
 
-    /// Compare with people's votes too: FER+'s fer2013new.csv beside fer2013.csv, or a file with its columns and the images'
-    /// file names in a column 'name'.
+    /// Compare with people's votes too: FER+'s fer2013new.csv beside fer2013.csv, or a file with
+    /// its columns and the images' file names in a column 'name'.
     #[arg(long, value_name = "FILE")]
     votes: Option<PathBuf>,
 
@@ -59,8 +63,8 @@ pub struct Args {
     #[arg(long, default_value_t, value_name = "NAME")]
     tta: Tta,
 
-    /// Measure also on corrupted images, each at three severities: all, or some of noise, blur, brightness, contrast, gamma,
-    /// jpeg, pixelation, crop, shift, rotation, equalization.
+    /// Measure also on corrupted images, each at three severities: all, or some of noise, blur,
+    /// brightness, contrast, gamma, jpeg, pixelation, crop, shift, rotation, equalization.
     #[arg(long, value_name = "NAME,NAME", num_args = 0..=1, default_missing_value = "all")]
     corruptions: Option<Selection>,
 
@@ -99,17 +103,27 @@ pub struct Args {
 
 fn share(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("'{text}' is no number"))?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(format!("{text} is not between 0 and 1")) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{text} is not between 0 and 1"))
+    }
 }
 
 pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     let trained = run_of(args.model.model.as_deref())?;
     let (catalog, indices) = images(args, trained.as_ref())?;
     let votes = votes(args, &catalog, &indices)?;
-    let corruptions = args.corruptions.as_ref().map_or(&[][..], |selection| &selection.0);
+    let corruptions = args
+        .corruptions
+        .as_ref()
+        .map_or(&[][..], |selection| &selection.0);
     let conditions = Condition::all(corruptions);
     let passes = indices.len() * conditions.len();
-    let options = LoadOptions { images: Some(passes * args.tta.count()), ..args.model.options() };
+    let options = LoadOptions {
+        images: Some(passes * args.tta.count()),
+        ..args.model.options()
+    };
     let mut classifier = fer::engine::load(&options, host)?;
     if !args.quiet {
         announce(&*classifier);
@@ -124,29 +138,53 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         class_order: &order_of(&classifier.spec().labels)?,
     };
     let mut progress = (!args.quiet).then(|| Progress::new(passes, "classifying"));
-    let answers = questions.ask(&mut *classifier, &mut || progress.iter_mut().for_each(Progress::step));
+    let answers = questions.ask(&mut *classifier, &mut || {
+        progress.iter_mut().for_each(Progress::step)
+    });
     progress.iter().for_each(Progress::finish);
     let answers = answers?;
     let whole = say_unreadable(&answers);
     let evaluation = Evaluation::new(&labels, &answers[0].answers)?;
     let votes = votes.map(|votes| {
-        let own: Vec<_> = answers[0].items.iter().map(|item| votes.get(item).copied()).collect();
+        let own: Vec<_> = answers[0]
+            .items
+            .iter()
+            .map(|item| votes.get(item).copied())
+            .collect();
         Agreement::new(&answers[0].answers, &own)
     });
     let robustness = (!corruptions.is_empty())
         .then(|| Robustness::new(&labels, evaluation.accuracy, corruptions, &answers[1..]))
         .transpose()?;
-    print(&args.format, &evaluation, votes.as_ref(), robustness.as_ref())?;
-    let title = format!("{} on {} images", classifier.description().model, evaluation.images);
+    print(
+        &args.format,
+        &evaluation,
+        votes.as_ref(),
+        robustness.as_ref(),
+    )?;
+    let title = format!(
+        "{} on {} images",
+        classifier.description().model,
+        evaluation.images
+    );
     pictures(args, &catalog, &evaluation, &title)?;
     if let Some((path, robustness)) = args.corruptions_plot.as_ref().zip(robustness) {
         plot::corruptions(path, &robustness, &title)?;
     }
-    let missed = args.min_accuracy.filter(|least| evaluation.accuracy < *least);
+    let missed = args
+        .min_accuracy
+        .filter(|least| evaluation.accuracy < *least);
     if let Some(least) = missed {
-        super::say(format_args!("the accuracy, {:.4}, is below the {least} asked for", evaluation.accuracy));
+        super::say(format_args!(
+            "the accuracy, {:.4}, is below the {least} asked for",
+            evaluation.accuracy
+        ));
     }
-    Ok(if missed.is_some() || !whole { Outcome::Failed } else { Outcome::Done })
+    Ok(if missed.is_some() || !whole {
+        Outcome::Failed
+    } else {
+        Outcome::Done
+    })
 }
 
 /// Where the data's classes stand in the model's output.
@@ -167,13 +205,22 @@ fn say_unreadable(answers: &[Answers]) -> bool {
     let (clean, corrupted) = (&answers[0].unreadable, &answers[1..]);
     if let Some((name, reason)) = clean.first() {
         let count = clean.len();
-        super::say(format_args!("{count} images could not be read and are not counted, the first {name}: {reason}"));
+        super::say(format_args!(
+            "{count} images could not be read and are not counted, the first {name}: {reason}"
+        ));
     }
     let known: HashSet<&str> = clean.iter().map(|(name, _)| name.as_str()).collect();
-    let more = || corrupted.iter().flat_map(|a| &a.unreadable).filter(|(name, _)| !known.contains(name.as_str()));
+    let more = || {
+        corrupted
+            .iter()
+            .flat_map(|a| &a.unreadable)
+            .filter(|(name, _)| !known.contains(name.as_str()))
+    };
     if let Some((name, reason)) = more().next() {
         let count = more().count();
-        super::say(format_args!("{count} corrupted images are not counted, the first of {name}: {reason}"));
+        super::say(format_args!(
+            "{count} corrupted images are not counted, the first of {name}: {reason}"
+        ));
     }
     clean.is_empty() && more().next().is_none()
 }
@@ -202,8 +249,14 @@ fn print(
 
 /// The run that a model's name means, if it means one.
 fn run_of(model: Option<&str>) -> Result<Option<(Config, State)>> {
-    let Some(path) = model.map(Path::new).filter(|path| is_trained(path)) else { return Ok(None) };
-    let file = if path.is_dir() { chosen(path)? } else { path.to_path_buf() };
+    let Some(path) = model.map(Path::new).filter(|path| is_trained(path)) else {
+        return Ok(None);
+    };
+    let file = if path.is_dir() {
+        chosen(path)?
+    } else {
+        path.to_path_buf()
+    };
     let (mut config, state) = checkpoint::head(&file)?;
     if path.is_dir() {
         // Where the run's data is now, if it was moved since.
@@ -214,27 +267,46 @@ fn run_of(model: Option<&str>) -> Result<Option<(Config, State)>> {
 
 /// The data set, and the images of it that are asked for.
 ///
-/// A run's own split, seed and list of images to leave out count unless --split is given: another division of its data would
-/// count training images.
+/// A run's own split, seed and list of images to leave out count unless --split is given: another
+/// division of its data would count training images.
 fn images(args: &Args, run: Option<&(Config, State)>) -> Result<(Catalog, Vec<usize>)> {
-    let path = args.data.as_ref().or(run.and_then(|(config, _)| config.data.path.as_ref()));
+    let path = args
+        .data
+        .as_ref()
+        .or(run.and_then(|(config, _)| config.data.path.as_ref()));
     let path = path.context("name the images with --data: a folder by class, or fer2013.csv")?;
     let own = run.filter(|_| args.split.is_none());
-    let exclude = args.exclude.as_ref().or(own.and_then(|(config, _)| config.data.exclude.as_ref()));
+    let exclude = args
+        .exclude
+        .as_ref()
+        .or(own.and_then(|(config, _)| config.data.exclude.as_ref()));
     let catalog = opened(path, exclude.map(PathBuf::as_path), args.quiet)?;
-    let split = args.split.clone().or(own.map(|(config, _)| split_of(config, args))).unwrap_or_default();
-    let seed = args.seed.or(own.map(|(config, _)| config.seed)).unwrap_or(0);
+    let split = args
+        .split
+        .clone()
+        .or(own.map(|(config, _)| split_of(config, args)))
+        .unwrap_or_default();
+    let seed = args
+        .seed
+        .or(own.map(|(config, _)| config.seed))
+        .unwrap_or(0);
     // Only folds and lists divide images of which nothing says what they are for.
-    let whole =
-        catalog.items.iter().all(|item| item.usage.is_none()) && !matches!(split, Split::Fold { .. } | Split::List(_));
-    let part = args.part.unwrap_or(if whole { Part::All } else { Part::Validation });
+    let whole = catalog.items.iter().all(|item| item.usage.is_none())
+        && !matches!(split, Split::Fold { .. } | Split::List(_));
+    let part = args
+        .part
+        .unwrap_or(if whole { Part::All } else { Part::Validation });
     let indices = split.select(part, &catalog, seed)?;
     if !args.quiet {
         let which = match part {
             Part::All => "all of them".into(),
             part => format!("the {part} part of split {split}"),
         };
-        super::say(format_args!("{} images of {}: {which}", indices.len(), path.display()));
+        super::say(format_args!(
+            "{} images of {}: {which}",
+            indices.len(),
+            path.display()
+        ));
         if let (Some((_, state)), true, true) = (own, args.data.is_some(), part != Part::All) {
             let parts = split.divide(&catalog, seed)?;
             let used: Vec<usize> = parts.training.into_iter().chain(parts.validation).collect();
@@ -247,15 +319,30 @@ fn images(args: &Args, run: Option<&(Config, State)>) -> Result<(Catalog, Vec<us
 }
 
 /// The votes by item, if --votes names a file.
-fn votes(args: &Args, catalog: &Catalog, indices: &[usize]) -> Result<Option<HashMap<usize, Counts>>> {
-    let Some(path) = &args.votes else { return Ok(None) };
+fn votes(
+    args: &Args,
+    catalog: &Catalog,
+    indices: &[usize],
+) -> Result<Option<HashMap<usize, Counts>>> {
+    let Some(path) = &args.votes else {
+        return Ok(None);
+    };
     let counts = voted(&Votes::read(path)?, catalog, indices, args.quiet)?;
-    Ok(Some(indices.iter().zip(counts).filter_map(|(item, counts)| Some((*item, counts?))).collect()))
+    Ok(Some(
+        indices
+            .iter()
+            .zip(counts)
+            .filter_map(|(item, counts)| Some((*item, counts?)))
+            .collect(),
+    ))
 }
 
 /// How the model's run divides its data.
 fn split_of(config: &Config, args: &Args) -> Split {
-    split(config, Path::new(args.model.model.as_deref().unwrap_or_default()))
+    split(
+        config,
+        Path::new(args.model.model.as_deref().unwrap_or_default()),
+    )
 }
 
 fn pictures(args: &Args, catalog: &Catalog, evaluation: &Evaluation, title: &str) -> Result<()> {
@@ -263,22 +350,39 @@ fn pictures(args: &Args, catalog: &Catalog, evaluation: &Evaluation, title: &str
         plot::confusion(path, &evaluation.labels(), &evaluation.confusion, title)?;
     }
     if let Some(path) = &args.reliability {
-        plot::reliability(path, &evaluation.calibration, evaluation.calibration_error, title)?;
+        plot::reliability(
+            path,
+            &evaluation.calibration,
+            evaluation.calibration_error,
+            title,
+        )?;
     }
     if let Some(path) = &args.montage {
-        let by_name: HashMap<&str, usize> =
-            catalog.items.iter().enumerate().map(|(i, item)| (item.name.as_str(), i)).collect();
+        let by_name: HashMap<&str, usize> = catalog
+            .items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| (item.name.as_str(), i))
+            .collect();
         let mut cells = Vec::new();
         for mistake in &evaluation.worst {
-            let Some(index) = by_name.get(mistake.name.as_str()) else { continue };
-            let Ok(pixels) = catalog.items[*index].pixels() else { continue };
+            let Some(index) = by_name.get(mistake.name.as_str()) else {
+                continue;
+            };
+            let Ok(pixels) = catalog.items[*index].pixels() else {
+                continue;
+            };
             let caption = format!(
                 "{} {:.0} %\nis {}",
                 EMOTIONS[mistake.predicted],
                 mistake.confidence * 100.0,
                 EMOTIONS[mistake.label]
             );
-            cells.push(Cell { pixels, caption, mark: Some(Mark::Bad) });
+            cells.push(Cell {
+                pixels,
+                caption,
+                mark: Some(Mark::Bad),
+            });
         }
         if cells.is_empty() {
             super::say("there are no mistakes to show: no montage was written");

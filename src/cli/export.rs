@@ -21,9 +21,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 0..=1, required = true)]
     onnx: Option<Option<PathBuf>>,
 
-    /// The run folder, whose best epoch is exported; what is written was compared with it, through ONNX Runtime where
-    /// that is found.
-    #[arg(long, value_name = "DIR", required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
+    /// The run folder, whose best epoch is exported; what is written was compared with it, through
+    /// ONNX Runtime where that is found.
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "checkpoint",
+        conflicts_with = "checkpoint"
+    )]
     run: Option<PathBuf>,
 
     /// A checkpoint instead.
@@ -58,7 +63,10 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         trained.config.data.path = run::read_config(folder)?.data.path;
     }
     if trained.state.epoch == 0 {
-        bail!("{} is of a run with no whole epoch yet: train on with `fer train --resume` first", source.display());
+        bail!(
+            "{} is of a run with no whole epoch yet: train on with `fer train --resume` first",
+            source.display()
+        );
     }
     let (validation, missing) = match validation_images(&trained, &source) {
         Ok(images) => (images, None),
@@ -80,14 +88,18 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         } else {
             let images = validation.labels.len();
             match calibration {
-                Some(found) => super::say(format_args!("{found}, fitted on {images} validation images")),
+                Some(found) => super::say(format_args!(
+                    "{found}, fitted on {images} validation images"
+                )),
                 None => super::say(format_args!(
                     "no calibration: it takes {MIN_IMAGES} validation images, some of them answered wrong; there are {images}"
                 )),
             }
         }
         if let Some(note) = &checked.note {
-            super::say(format_args!("{note}; the file was checked by reading it back"));
+            super::say(format_args!(
+                "{note}; the file was checked by reading it back"
+            ));
         }
         super::say(format_args!(
             "{} ({:.1} MB): {} of {}, equal on {} images to {:.1e} ({})",
@@ -106,19 +118,37 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
 /// Some 64 of the images, `[n, 48, 48]`.
 fn some(images: &Dataset) -> Vec<u8> {
     let every = images.labels.len().div_ceil(64).max(1);
-    images.pixels.chunks_exact(SIDE * SIDE).step_by(every).flatten().copied().collect()
+    images
+        .pixels
+        .chunks_exact(SIDE * SIDE)
+        .step_by(every)
+        .flatten()
+        .copied()
+        .collect()
 }
 
 /// The validation images of the run that `source` is a checkpoint of.
 fn validation_images(trained: &Trained, source: &Path) -> Result<Dataset> {
     let config = &trained.config;
-    let path = config.data.path.as_deref().context("the run names no data")?;
+    let path = config
+        .data
+        .path
+        .as_deref()
+        .context("the run names no data")?;
     let catalog = super::data::opened(path, config.data.exclude.as_deref(), true)?;
     let parts = run::split(config, source).divide(&catalog, config.seed)?;
     // Others might be among those that it was trained on.
-    let used: Vec<usize> = parts.training.iter().chain(&parts.validation).copied().collect();
+    let used: Vec<usize> = parts
+        .training
+        .iter()
+        .chain(&parts.validation)
+        .copied()
+        .collect();
     if catalog.hash(&used)? != trained.state.data.sha256 {
-        bail!("the images of {} are not those that the run was trained and validated on", path.display());
+        bail!(
+            "the images of {} are not those that the run was trained and validated on",
+            path.display()
+        );
     }
     super::data::decoded(&catalog, &parts.validation, true)
 }

@@ -20,7 +20,8 @@ use super::progress::Progress;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images, folders, patterns ('faces/*.png'), @list.txt (one path a line), or - for one image on standard input.
+    /// Images, folders, patterns ('faces/*.png'), @list.txt (one path a line), or - for one image
+    /// on standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<OsString>,
 
@@ -35,8 +36,8 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Images a batch, or auto: growing from 64 as long as that makes it faster [default: auto on Burn's GPUs and with
-    /// --provider cuda, else 64].
+    /// Images a batch, or auto: growing from 64 as long as that makes it faster
+    /// [default: auto on Burn's GPUs and with --provider cuda, else 64].
     #[arg(long, value_name = "N|auto")]
     batch_size: Option<BatchSize>,
 
@@ -50,9 +51,14 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         bail!("standard input is one image: give - once");
     }
     let sources = list(&args.paths)?;
-    let format = args.format.unwrap_or_else(|| format_of(args.output.as_deref()));
+    let format = args
+        .format
+        .unwrap_or_else(|| format_of(args.output.as_deref()));
     let output = args.output.as_deref().map(Output::open).transpose()?;
-    let options = LoadOptions { images: Some(sources.len()), ..args.model.options() };
+    let options = LoadOptions {
+        images: Some(sources.len()),
+        ..args.model.options()
+    };
     let mut classifier = fer::engine::load(&options, host)?;
     if !args.quiet {
         announce(&*classifier);
@@ -68,10 +74,13 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     report.begin()?;
     // Records that run over the terminal are progress enough, and a bar would tear them.
     let records_are_seen = args.output.is_none() && std::io::stdout().is_terminal();
-    let mut progress = (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
+    let mut progress =
+        (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
     let options = pipeline::Options {
-        batch_size: args.batch_size.unwrap_or_else(|| args.model.on.batch_size()),
+        batch_size: args
+            .batch_size
+            .unwrap_or_else(|| args.model.on.batch_size()),
         workers: args.model.on.threads.map_or_else(fer::cores, usize::from),
     };
     let result = pipeline::run(&sources, &mut *classifier, options, &mut |record| {
@@ -85,13 +94,15 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         Ok(()) => report.finish()?,
         Err(RunError::Output(e)) => return Err(e).context("can't write the results"),
         Err(RunError::Engine(e)) => {
-            // What was answered before is not lost on standard output; a file appears whole or not at all.
+            // What was answered before is not lost on standard output; a file appears whole or not
+            // at all.
             report.finish()?;
             return Err(e.into());
         }
     }
     drop(report);
-    // The process ends soon: taking a session apart, allocation by allocation, would be time for nothing.
+    // The process ends soon: taking a session apart, allocation by allocation, would be time for
+    // nothing.
     std::mem::forget(classifier);
     if let Some(output) = output {
         output.keep()?;
@@ -100,7 +111,10 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     if !args.quiet {
-        super::say(format_args!("{failed} of {} images failed; their records say why", sources.len()));
+        super::say(format_args!(
+            "{failed} of {} images failed; their records say why",
+            sources.len()
+        ));
     }
     Ok(Outcome::Failed)
 }
@@ -112,7 +126,9 @@ pub fn list(paths: &[OsString]) -> Result<Vec<Source>> {
         Source::Unusable { path, reason } => Some(format!("{path}: {reason}")),
         _ => None,
     });
-    let readable = sources.iter().any(|s| !matches!(s, Source::Unusable { .. }));
+    let readable = sources
+        .iter()
+        .any(|s| !matches!(s, Source::Unusable { .. }));
     match (readable, first) {
         (true, _) => Ok(sources),
         (false, Some(reason)) => bail!("no image to read: {reason}"),
@@ -122,7 +138,9 @@ pub fn list(paths: &[OsString]) -> Result<Vec<Source>> {
 
 fn format_of(output: Option<&Path>) -> Format {
     let ending = output.and_then(Path::extension).and_then(|e| e.to_str());
-    ending.and_then(|e| e.to_ascii_lowercase().parse().ok()).unwrap_or(Format::Table)
+    ending
+        .and_then(|e| e.to_ascii_lowercase().parse().ok())
+        .unwrap_or(Format::Table)
 }
 
 /// Where the records go with --output.
@@ -136,7 +154,11 @@ enum Output {
 impl Output {
     /// Opens it, so that an unwritable place is known before the work.
     fn open(path: &Path) -> Result<Self> {
-        let is_folder = path.is_dir() || path.as_os_str().to_string_lossy().ends_with(std::path::is_separator);
+        let is_folder = path.is_dir()
+            || path
+                .as_os_str()
+                .to_string_lossy()
+                .ends_with(std::path::is_separator);
         if is_folder {
             bail!("--output {} is a folder; name a file", path.display());
         }
@@ -145,11 +167,16 @@ impl Output {
         let existing = path.metadata().ok();
         if existing.as_ref().is_some_and(|m| !m.is_file()) {
             let file = File::options().write(true).open(&path);
-            return Ok(Self::Stream(file.with_context(|| format!("can't write {} (--output)", path.display()))?));
+            return Ok(Self::Stream(file.with_context(|| {
+                format!("can't write {} (--output)", path.display())
+            })?));
         }
-        let file = files::temporary(&path).with_context(|| format!("can't write {} (--output)", path.display()))?;
+        let file = files::temporary(&path)
+            .with_context(|| format!("can't write {} (--output)", path.display()))?;
         if let Some(existing) = existing {
-            file.as_file().set_permissions(existing.permissions()).context("can't set the output's permissions")?;
+            file.as_file()
+                .set_permissions(existing.permissions())
+                .context("can't set the output's permissions")?;
         }
         Ok(Self::Whole { file, path })
     }
@@ -165,7 +192,8 @@ impl Output {
     /// Gives the file its name.
     fn keep(self) -> Result<()> {
         if let Self::Whole { file, path } = self {
-            // Not forced to the disk, as `files::keep` does: answers can be had again, and a start is to be quick.
+            // Not forced to the disk, as `files::keep` does: answers can be had again, and a start
+            // is to be quick.
             let kept = file.persist(&path).map_err(|e| files::plain(e.error));
             kept.with_context(|| format!("can't write {}", path.display()))?;
         }

@@ -19,14 +19,30 @@ use safetensors::SafeTensors;
 /// How many images are compared.
 const IMAGES: usize = 8;
 
-/// Of the images that both sides could read, the one with the largest difference and the first others.
-pub fn images(paths: Vec<PathBuf>, keras: &[Answer], candidate: &[Answer], found: &Comparison) -> Vec<PathBuf> {
+/// Of the images that both sides could read, the one with the largest difference and the first
+/// others.
+pub fn images(
+    paths: Vec<PathBuf>,
+    keras: &[Answer],
+    candidate: &[Answer],
+    found: &Comparison,
+) -> Vec<PathBuf> {
     let read = |a: &Answer| a.probabilities.is_some();
-    let sides = keras.iter().zip(candidate).map(|(k, c)| (read(k) && read(c)).then_some(&c.path));
-    let mut chosen: Vec<(PathBuf, &String)> =
-        paths.into_iter().zip(sides).filter_map(|(path, name)| Some((path, name?))).collect();
+    let sides = keras
+        .iter()
+        .zip(candidate)
+        .map(|(k, c)| (read(k) && read(c)).then_some(&c.path));
+    let mut chosen: Vec<(PathBuf, &String)> = paths
+        .into_iter()
+        .zip(sides)
+        .filter_map(|(path, name)| Some((path, name?)))
+        .collect();
     chosen.sort_by_key(|(_, name)| found.worst.as_ref().is_none_or(|w| w.path != **name));
-    chosen.into_iter().map(|(path, _)| path).take(IMAGES).collect()
+    chosen
+        .into_iter()
+        .map(|(path, _)| path)
+        .take(IMAGES)
+        .collect()
 }
 
 /// How far the layers of a model are from Keras's answers, a safetensors file, on the same images.
@@ -44,7 +60,8 @@ pub fn compare(
         None => OnnxModel::read(Path::new(name))?,
     };
     let places = layers::places(&file.header.metadata).map_err(wrong)?;
-    let keras = SafeTensors::deserialize(keras).map_err(|e| wrong(format!("Keras's answers can't be read: {e}")))?;
+    let keras = SafeTensors::deserialize(keras)
+        .map_err(|e| wrong(format!("Keras's answers can't be read: {e}")))?;
     let preprocessor = Preprocessor::new(spec);
     let mut input = Vec::with_capacity(images.len() * spec.image_len());
     for path in images {
@@ -52,15 +69,28 @@ pub fn compare(
     }
     let library = library::open(&locate(options.ort_lib.as_deref(), host)?)?;
     let wanted: Vec<&str> = places.iter().map(|p| p.tensor.as_str()).collect();
-    let found = inspect::tensors(library, &file.bytes, name, &wanted, &input, spec.input_shape(images.len()))?;
+    let found = inspect::tensors(
+        library,
+        &file.bytes,
+        name,
+        &wanted,
+        &input,
+        spec.input_shape(images.len()),
+    )?;
     layers::compare(&places, &found, &keras).map_err(wrong)
 }
 
 /// Says which layer departs first, or that none does.
 pub fn print(layers: &[LayerDifference], out: &mut dyn Write) -> std::io::Result<()> {
-    let largest = |layers: &[LayerDifference]| layers.iter().map(|l| l.difference).fold(0.0, f64::max);
+    let largest =
+        |layers: &[LayerDifference]| layers.iter().map(|l| l.difference).fold(0.0, f64::max);
     let Some(first) = layers.iter().position(LayerDifference::departs) else {
-        return writeln!(out, "  layers        {} as Keras's, to within {:.1e}", layers.len(), largest(layers));
+        return writeln!(
+            out,
+            "  layers        {} as Keras's, to within {:.1e}",
+            layers.len(),
+            largest(layers)
+        );
     };
     let (before, layer) = (&layers[..first], &layers[first]);
     writeln!(

@@ -1,4 +1,5 @@
-//! The command line: arguments, one module a command, and exit codes (0 done, 1 done in part or not equal, 2 nothing done).
+//! The command line: arguments, one module a command, and exit codes (0 done, 1 done in part or not
+//! equal, 2 nothing done).
 
 mod convert;
 mod data;
@@ -123,11 +124,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// An error with its causes, but for those whose text it holds already.
 fn one_line(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
-        "" => cause,
-        _ if line.contains(&cause) => line,
-        _ => format!("{line}: {cause}"),
-    })
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |line, cause| match line.as_str() {
+            "" => cause,
+            _ if line.contains(&cause) => line,
+            _ => format!("{line}: {cause}"),
+        })
 }
 
 /// Says something to the user on stderr; if nobody can hear it, the work goes on.

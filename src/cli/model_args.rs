@@ -1,4 +1,5 @@
-//! The options that say which model runs on which engine and provider; shared by the commands that run one.
+//! The options that say which model runs on which engine and provider; shared by the commands that
+//! run one.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -29,13 +30,13 @@ impl FromStr for Device {
 
 #[derive(Args, Clone)]
 pub struct EngineArgs {
-    /// Execution provider of ONNX Runtime: cpu, cuda, tensorrt, openvino, directml, coreml, … It runs there or the command
-    /// fails.
+    /// Execution provider of ONNX Runtime: cpu, cuda, tensorrt, openvino, directml, coreml, … It
+    /// runs there or the command fails.
     #[arg(long, default_value_t, value_name = "NAME")]
     pub provider: Provider,
 
-    /// A number: which of the provider's devices. A name: where Burn computes, as wgpu, vulkan or cuda:1, each where fer was
-    /// built with it; it takes --engine burn.
+    /// A number: which of the provider's devices. A name: where Burn computes, as wgpu, vulkan or
+    /// cuda:1, each where fer was built with it; it takes --engine burn.
     #[arg(long, value_name = "N|NAME")]
     pub device: Option<Device>,
 
@@ -62,7 +63,8 @@ pub struct EngineArgs {
 
 #[derive(Args, Clone)]
 pub struct ModelArgs {
-    /// ONNX file, run folder or checkpoint of `fer train`, or name of a built-in model [default: the first built-in one].
+    /// ONNX file, run folder or checkpoint of `fer train`, or name of a built-in model
+    /// [default: the first built-in one].
     #[arg(short, long, value_name = "FILE")]
     pub model: Option<String>,
 
@@ -73,21 +75,25 @@ pub struct ModelArgs {
     #[command(flatten)]
     pub on: EngineArgs,
 
-    /// What the model's file does not say, or says wrongly: labels, layout, size, channels, scale, mean, std, resize,
-    /// output, temperature, exponent (repeatable).
+    /// What the model's file does not say, or says wrongly: labels, layout, size, channels, scale,
+    /// mean, std, resize, output, temperature, exponent (repeatable).
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     pub meta: Vec<(String, String)>,
 }
 
 impl EngineArgs {
-    /// Batches that nobody has asked for: on a GPU they grow, where a new size costs little. Other providers than CUDA may
-    /// build the model anew for it.
+    /// Batches that nobody has asked for: on a GPU they grow, where a new size costs little. Other
+    /// providers than CUDA may build the model anew for it.
     pub fn batch_size(&self) -> BatchSize {
         let grows = match self.device {
             Some(Device::Named(choice)) => !choice.backend.is_cpu(),
             _ => self.provider == Provider::Cuda,
         };
-        if grows { BatchSize::Growing } else { BatchSize::default() }
+        if grows {
+            BatchSize::Growing
+        } else {
+            BatchSize::default()
+        }
     }
 
     pub fn options(&self) -> LoadOptions {
@@ -127,7 +133,10 @@ impl ModelArgs {
 /// Says which engine, provider and model run, and what there is to know about them.
 pub fn announce(classifier: &dyn Classifier) {
     let d = classifier.description();
-    super::say(format_args!("{} on {} {} ({})", d.model, d.engine, d.provider, d.library));
+    super::say(format_args!(
+        "{} on {} {} ({})",
+        d.model, d.engine, d.provider, d.library
+    ));
     d.notes.iter().for_each(super::say);
 }
 
@@ -147,7 +156,9 @@ fn parse_switch(text: &str) -> Result<bool, String> {
 
 /// A size in bytes, or with KiB, MiB, GiB behind it.
 fn parse_size(text: &str) -> Result<usize, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let factor: usize = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "k" | "kib" => 1 << 10,
@@ -155,8 +166,13 @@ fn parse_size(text: &str) -> Result<usize, String> {
         "g" | "gib" => 1 << 30,
         unit => return Err(format!("'{unit}' is no unit; there are KiB, MiB and GiB")),
     };
-    let number: usize = text[..digits].parse().map_err(|_| format!("'{text}' is no size, as 2GiB is"))?;
-    number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(|| format!("'{text}' is no usable size"))
+    let number: usize = text[..digits]
+        .parse()
+        .map_err(|_| format!("'{text}' is no size, as 2GiB is"))?;
+    number
+        .checked_mul(factor)
+        .filter(|n| *n > 0)
+        .ok_or_else(|| format!("'{text}' is no usable size"))
 }
 
 #[cfg(test)]
@@ -176,7 +192,10 @@ mod tests {
             ("99999999999999999999", Err(())),
             ("18446744073709551615GiB", Err(())),
         ];
-        let wrong: Vec<_> = rows.iter().filter(|(t, size)| parse_size(t).map_err(drop) != *size).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(t, size)| parse_size(t).map_err(drop) != *size)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! `fer parity`: compares engines with Keras's recorded answers, two targets with each other, or a target with Keras.
+//! `fer parity`: compares engines with Keras's recorded answers, two targets with each other, or a
+//! target with Keras.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -20,12 +21,18 @@ use super::Outcome;
 use super::model_args::{Device, EngineArgs, announce};
 use super::progress::Progress;
 
-/// Without --reference or --keras, the notebook model is checked on the answers that Keras itself gave, recorded in this
-/// program, through every engine that is present.
+/// Without --reference or --keras, the notebook model is checked on the answers that Keras itself
+/// gave, recorded in this program, through every engine that is present.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What is right: MODEL[@ENGINE[:PROVIDER[:DEVICE]]], e.g. notebook@burn, notebook@burn:wgpu or model.onnx@ort:cuda:0.
-    #[arg(long, value_name = "TARGET", requires = "candidate", conflicts_with = "keras")]
+    /// What is right: MODEL[@ENGINE[:PROVIDER[:DEVICE]]], e.g. notebook@burn, notebook@burn:wgpu or
+    /// model.onnx@ort:cuda:0.
+    #[arg(
+        long,
+        value_name = "TARGET",
+        requires = "candidate",
+        conflicts_with = "keras"
+    )]
     reference: Option<String>,
 
     /// What is checked, written in the same way [with --keras: what `fer convert` makes
@@ -33,15 +40,18 @@ pub struct Args {
     #[arg(long, value_name = "TARGET")]
     candidate: Option<String>,
 
-    /// Images to compare on: a folder, pattern or file (repeatable; with --keras, the same as PATH).
+    /// Images to compare on: a folder, pattern or file (repeatable; with --keras, the same as
+    /// PATH).
     #[arg(long, value_name = "DIR")]
     data: Vec<OsString>,
 
-    /// A Keras model; Keras itself answers for it on the images. Needs Python (FER_PYTHON, else python3).
+    /// A Keras model; Keras itself answers for it on the images. Needs Python (FER_PYTHON, else
+    /// python3).
     #[arg(long, value_name = "FILE.keras|FILE.h5")]
     keras: Option<PathBuf>,
 
-    /// With --keras, compare layer by layer too, on up to 8 of the images; the candidate is a file of `fer convert`.
+    /// With --keras, compare layer by layer too, on up to 8 of the images; the candidate is a file
+    /// of `fer convert`.
     #[arg(long, requires = "keras")]
     layers: bool,
 
@@ -91,21 +101,34 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     if inputs.iter().any(|i| i == "-") {
         bail!("both sides read the images, and standard input is there but once: name files");
     }
-    let tolerance = Tolerance { absolute: args.atol, relative: args.rtol };
+    let tolerance = Tolerance {
+        absolute: args.atol,
+        relative: args.rtol,
+    };
     let checks = match (&args.keras, &args.reference) {
         (Some(keras), _) => vec![against_keras(&args, keras, &inputs, tolerance, host)?],
         (None, Some(reference)) => vec![pair(&args, reference, &inputs, tolerance, host)?],
         (None, None) if inputs.is_empty() => against_golden(&args, tolerance, host)?,
-        (None, None) => bail!("images need something to compare: give --reference and --candidate, or --keras"),
+        (None, None) => {
+            bail!("images need something to compare: give --reference and --candidate, or --keras")
+        }
     };
     let mut out = std::io::stdout().lock();
     if args.json {
         let sides = |c: &Check| json!({ "reference": c.reference, "candidate": c.candidate, "holds": c.comparison.holds(), "result": c.comparison, "layers": c.layers });
-        writeln!(out, "{}", serde_json::to_string_pretty(&checks.iter().map(sides).collect::<Vec<_>>())?)?;
+        writeln!(
+            out,
+            "{}",
+            serde_json::to_string_pretty(&checks.iter().map(sides).collect::<Vec<_>>())?
+        )?;
     } else {
         checks.iter().try_for_each(|check| print(check, &mut out))?;
     }
-    Ok(if checks.iter().all(|c| c.comparison.holds()) { Outcome::Done } else { Outcome::Failed })
+    Ok(if checks.iter().all(|c| c.comparison.holds()) {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    })
 }
 
 /// Every engine that is present, on Keras's recorded answers.
@@ -115,16 +138,24 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
     match &args.candidate {
         Some(candidate) => targets.push(Target::parse(candidate, args)?),
         None => {
-            targets.push(Target::new(golden::MODEL, EngineChoice::Burn, Provider::Cpu, args));
-            targets
-                .extend(present_providers(args, host)?.map(|p| Target::new(golden::MODEL, EngineChoice::Ort, p, args)));
+            targets.push(Target::new(
+                golden::MODEL,
+                EngineChoice::Burn,
+                Provider::Cpu,
+                args,
+            ));
+            targets.extend(
+                present_providers(args, host)?
+                    .map(|p| Target::new(golden::MODEL, EngineChoice::Ort, p, args)),
+            );
         }
     }
     let mut checks = Vec::new();
     for target in targets {
         let mut classifier = match fer::engine::load(&target.options, host) {
             Ok(classifier) => classifier,
-            // A provider that is built into the library but can't start here is not there to be checked.
+            // A provider that is built into the library but can't start here is not there to be
+            // checked.
             Err(e) if args.candidate.is_none() && target.options.provider != Provider::Cpu => {
                 super::say(format_args!("not checked: {e}"));
                 continue;
@@ -132,25 +163,48 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             Err(e) => return Err(e.into()),
         };
         let (spec, images) = (classifier.spec().clone(), golden.images);
-        if spec.labels != EMOTIONS || spec.input_shape(1) != [1, 48, 48, 1] || spec.scale != 1.0 / 255.0 {
+        if spec.labels != EMOTIONS
+            || spec.input_shape(1) != [1, 48, 48, 1]
+            || spec.scale != 1.0 / 255.0
+        {
             bail!(
                 "{} has other classes, inputs or scale than the {} model of the recorded answers",
                 target.name,
                 golden::MODEL
             );
         }
-        if golden.input.len() != images * spec.image_len() || golden.probabilities.len() != images * spec.labels.len() {
-            bail!("{} takes other inputs than the recorded ones of the {} model", target.name, golden::MODEL);
+        if golden.input.len() != images * spec.image_len()
+            || golden.probabilities.len() != images * spec.labels.len()
+        {
+            bail!(
+                "{} takes other inputs than the recorded ones of the {} model",
+                target.name,
+                golden::MODEL
+            );
         }
         let answer = classifier.classify(&golden.input)?;
         let rows = |values: &[f32]| -> Vec<Answer> {
             let rows = values.chunks_exact(spec.labels.len()).enumerate();
-            rows.map(|(i, p)| Answer { path: format!("recorded input {i}"), probabilities: Some(p.to_vec()) }).collect()
+            rows.map(|(i, p)| Answer {
+                path: format!("recorded input {i}"),
+                probabilities: Some(p.to_vec()),
+            })
+            .collect()
         };
-        let comparison = Comparison::of(&rows(&golden.probabilities), &rows(&answer), &spec.labels, tolerance);
+        let comparison = Comparison::of(
+            &rows(&golden.probabilities),
+            &rows(&answer),
+            &spec.labels,
+            tolerance,
+        );
         let reference = "Keras's recorded answers".to_string();
         let comparison = comparison.map_err(|e| anyhow!(e))?;
-        checks.push(Check { reference, candidate: target.name, comparison, layers: None });
+        checks.push(Check {
+            reference,
+            candidate: target.name,
+            comparison,
+            layers: None,
+        });
     }
     Ok(checks)
 }
@@ -171,30 +225,70 @@ fn present_providers(args: &Args, host: &Host) -> Result<impl Iterator<Item = Pr
     Ok(Provider::all().filter(move |p| present && p.is_built_in()))
 }
 
-fn pair(args: &Args, reference: &str, inputs: &[OsString], tolerance: Tolerance, host: &Host) -> Result<Check> {
-    let candidate = args.candidate.as_deref().context("--reference needs --candidate")?;
-    let (reference, candidate) = (Target::parse(reference, args)?, Target::parse(candidate, args)?);
+fn pair(
+    args: &Args,
+    reference: &str,
+    inputs: &[OsString],
+    tolerance: Tolerance,
+    host: &Host,
+) -> Result<Check> {
+    let candidate = args
+        .candidate
+        .as_deref()
+        .context("--reference needs --candidate")?;
+    let (reference, candidate) = (
+        Target::parse(reference, args)?,
+        Target::parse(candidate, args)?,
+    );
     let mut first = load(&reference, host)?;
     let mut second = load(&candidate, host)?;
     let labels = first.spec().labels.clone();
     if labels != second.spec().labels {
-        bail!("{} and {} have other classes or another order of them", reference.name, candidate.name);
+        bail!(
+            "{} and {} have other classes or another order of them",
+            reference.name,
+            candidate.name
+        );
     }
     let comparison = if inputs.is_empty() {
         super::say("no images given: comparing on 64 generated ones");
         let images = generated_images();
-        Comparison::of(&on_pixels(&mut *first, &images)?, &on_pixels(&mut *second, &images)?, &labels, tolerance)
+        Comparison::of(
+            &on_pixels(&mut *first, &images)?,
+            &on_pixels(&mut *second, &images)?,
+            &labels,
+            tolerance,
+        )
     } else {
         let sources = super::infer::list(inputs)?;
-        Comparison::of(&on_images(&mut *first, &sources)?, &on_images(&mut *second, &sources)?, &labels, tolerance)
+        Comparison::of(
+            &on_images(&mut *first, &sources)?,
+            &on_images(&mut *second, &sources)?,
+            &labels,
+            tolerance,
+        )
     };
     let comparison = comparison.map_err(|e| anyhow!(e))?;
-    Ok(Check { reference: reference.name, candidate: candidate.name, comparison, layers: None })
+    Ok(Check {
+        reference: reference.name,
+        candidate: candidate.name,
+        comparison,
+        layers: None,
+    })
 }
 
-fn against_keras(args: &Args, model: &Path, inputs: &[OsString], tolerance: Tolerance, host: &Host) -> Result<Check> {
+fn against_keras(
+    args: &Args,
+    model: &Path,
+    inputs: &[OsString],
+    tolerance: Tolerance,
+    host: &Host,
+) -> Result<Check> {
     if inputs.is_empty() {
-        bail!("--keras needs images to compare on: `fer parity --keras {} FOLDER`", model.display());
+        bail!(
+            "--keras needs images to compare on: `fer parity --keras {} FOLDER`",
+            model.display()
+        );
     }
     if !model.is_file() {
         bail!("there is no Keras model {}", model.display());
@@ -211,9 +305,20 @@ fn against_keras(args: &Args, model: &Path, inputs: &[OsString], tolerance: Tole
         Some(target) => (Target::parse(target, args)?, None),
         None => {
             let file = converted(model)?;
-            let options =
-                Target::options(&file.path().display().to_string(), EngineChoice::Ort, Provider::Cpu, None, args);
-            (Target { name: format!("{} as `fer convert` converts it", model.display()), options }, Some(file))
+            let options = Target::options(
+                &file.path().display().to_string(),
+                EngineChoice::Ort,
+                Provider::Cpu,
+                None,
+                args,
+            );
+            (
+                Target {
+                    name: format!("{} as `fer convert` converts it", model.display()),
+                    options,
+                },
+                Some(file),
+            )
         }
     };
     let mut classifier = load(&candidate, host)?;
@@ -225,22 +330,39 @@ fn against_keras(args: &Args, model: &Path, inputs: &[OsString], tolerance: Tole
             candidate.name
         );
     }
-    let preprocessing = keras::Preprocessing { scale: spec.scale, antialias: spec.resize == Resize::Antialias };
+    let preprocessing = keras::Preprocessing {
+        scale: spec.scale,
+        antialias: spec.resize == Resize::Antialias,
+    };
     let answers = on_images(&mut *classifier, &sources)?;
     super::say(format_args!("asking Keras about {} images", paths.len()));
     let (absolute, python) = (std::path::absolute(model)?, python(host)?);
-    let reference = keras::predict(&absolute, &paths, preprocessing, &python).map_err(|e| anyhow!(e))?;
-    let comparison = Comparison::of(&reference, &answers, &labels, tolerance).map_err(|e| anyhow!(e))?;
+    let reference =
+        keras::predict(&absolute, &paths, preprocessing, &python).map_err(|e| anyhow!(e))?;
+    let comparison =
+        Comparison::of(&reference, &answers, &labels, tolerance).map_err(|e| anyhow!(e))?;
     let layers = match args.layers {
         true => {
             let chosen = super::layers::images(paths, &reference, &answers, &comparison);
-            let keras = keras::layers(&absolute, &chosen, preprocessing, &python).map_err(|e| anyhow!(e))?;
-            Some(super::layers::compare(&candidate.options, &spec, &chosen, &keras, host)?)
+            let keras = keras::layers(&absolute, &chosen, preprocessing, &python)
+                .map_err(|e| anyhow!(e))?;
+            Some(super::layers::compare(
+                &candidate.options,
+                &spec,
+                &chosen,
+                &keras,
+                host,
+            )?)
         }
         false => None,
     };
     let reference = format!("Keras on {}", model.display());
-    Ok(Check { reference, candidate: candidate.name, comparison, layers })
+    Ok(Check {
+        reference,
+        candidate: candidate.name,
+        comparison,
+        layers,
+    })
 }
 
 /// What `fer convert` makes of a Keras model, in a file that goes away with what is returned.
@@ -248,8 +370,17 @@ fn converted(model: &Path) -> Result<NamedTempFile> {
     let converted = fer::convert::convert(model, None, &Default::default())
         .context("it can't be converted without more words; use `fer convert`, and name its file with --candidate")?;
     converted.notes.iter().for_each(super::say);
-    let wrong = || format!("can't write the converted model into {}", std::env::temp_dir().display());
-    let mut file = Builder::new().prefix("fer-").suffix(".onnx").tempfile().with_context(wrong)?;
+    let wrong = || {
+        format!(
+            "can't write the converted model into {}",
+            std::env::temp_dir().display()
+        )
+    };
+    let mut file = Builder::new()
+        .prefix("fer-")
+        .suffix(".onnx")
+        .tempfile()
+        .with_context(wrong)?;
     file.write_all(&converted.onnx).with_context(wrong)?;
     Ok(file)
 }
@@ -257,7 +388,9 @@ fn converted(model: &Path) -> Result<NamedTempFile> {
 /// The Python that runs Keras: FER_PYTHON, else the machine's.
 fn python(host: &Host) -> Result<PathBuf> {
     let first = fer::runtime::interpreters(host).map(|found| found.into_iter().next());
-    first.map_err(|e| anyhow!("Keras needs Python, and {e}"))?.context("Keras needs Python, and there is none")
+    first
+        .map_err(|e| anyhow!("Keras needs Python, and {e}"))?
+        .context("Keras needs Python, and there is none")
 }
 
 /// A model, an engine and a provider.
@@ -272,10 +405,14 @@ impl Target {
             EngineChoice::Ort => format!("{model}@ort:{provider}"),
             _ => format!("{model}@{engine}"),
         };
-        Self { name, options: Self::options(model, engine, provider, None, args) }
+        Self {
+            name,
+            options: Self::options(model, engine, provider, None, args),
+        }
     }
 
-    /// Reads `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`, where engine burn has devices of its own: `MODEL@burn:DEVICE`.
+    /// Reads `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`, where engine burn has devices of its own:
+    /// `MODEL@burn:DEVICE`.
     fn parse(text: &str, args: &Args) -> Result<Self> {
         let wrong = |e: String| anyhow!("target '{text}': {e}");
         let (model, on) = match text.rsplit_once('@') {
@@ -283,19 +420,33 @@ impl Target {
             Some((model, on)) if !Path::new(text).exists() => (model, on),
             _ => (text, "auto"),
         };
-        let (engine, rest) = on.split_once(':').map_or((on, None), |(engine, rest)| (engine, Some(rest)));
+        let (engine, rest) = on
+            .split_once(':')
+            .map_or((on, None), |(engine, rest)| (engine, Some(rest)));
         let engine = engine.parse().map_err(wrong)?;
         let (provider, device) = match (engine, rest) {
             (_, None) => (Provider::Cpu, None),
-            (EngineChoice::Burn, Some(device)) => (Provider::Cpu, Some(Device::Named(device.parse().map_err(wrong)?))),
+            (EngineChoice::Burn, Some(device)) => (
+                Provider::Cpu,
+                Some(Device::Named(device.parse().map_err(wrong)?)),
+            ),
             (_, Some(rest)) => {
-                let (provider, number) = rest.split_once(':').map_or((rest, None), |(p, number)| (p, Some(number)));
-                let number =
-                    number.map(|n| n.parse().map_err(|_| wrong(format!("'{n}' is no device index")))).transpose()?;
+                let (provider, number) = rest
+                    .split_once(':')
+                    .map_or((rest, None), |(p, number)| (p, Some(number)));
+                let number = number
+                    .map(|n| {
+                        n.parse()
+                            .map_err(|_| wrong(format!("'{n}' is no device index")))
+                    })
+                    .transpose()?;
                 (provider.parse().map_err(wrong)?, number.map(Device::Number))
             }
         };
-        Ok(Self { name: text.into(), options: Self::options(model, engine, provider, device, args) })
+        Ok(Self {
+            name: text.into(),
+            options: Self::options(model, engine, provider, device, args),
+        })
     }
 
     fn options(
@@ -316,12 +467,18 @@ impl Target {
             ort_lib: args.ort_lib.clone(),
         };
         // A calibration is no matter of who computes: it is applied to any engine's answers.
-        LoadOptions { model: Some(model.to_string()), engine, uncalibrated: true, ..on.options() }
+        LoadOptions {
+            model: Some(model.to_string()),
+            engine,
+            uncalibrated: true,
+            ..on.options()
+        }
     }
 }
 
 fn load(target: &Target, host: &Host) -> Result<Box<dyn Classifier>> {
-    let classifier = fer::engine::load(&target.options, host).with_context(|| target.name.clone())?;
+    let classifier =
+        fer::engine::load(&target.options, host).with_context(|| target.name.clone())?;
     announce(&*classifier);
     Ok(classifier)
 }
@@ -329,23 +486,43 @@ fn load(target: &Target, host: &Host) -> Result<Box<dyn Classifier>> {
 fn on_images(classifier: &mut dyn Classifier, sources: &[Source]) -> Result<Vec<Answer>> {
     let mut answers = Vec::with_capacity(sources.len());
     let mut progress = Progress::new(sources.len(), "comparing");
-    pipeline::run(sources, classifier, pipeline::Options::default(), &mut |record| {
-        answers.push(Answer { path: record.path, probabilities: record.outcome.ok().map(|p| p.probabilities) });
-        progress.step();
-        Ok(())
-    })?;
+    pipeline::run(
+        sources,
+        classifier,
+        pipeline::Options::default(),
+        &mut |record| {
+            answers.push(Answer {
+                path: record.path,
+                probabilities: record.outcome.ok().map(|p| p.probabilities),
+            });
+            progress.step();
+            Ok(())
+        },
+    )?;
     progress.finish();
     Ok(answers)
 }
 
-fn on_pixels(classifier: &mut dyn Classifier, images: &[fer::image::Pixels]) -> Result<Vec<Answer>> {
+fn on_pixels(
+    classifier: &mut dyn Classifier,
+    images: &[fer::image::Pixels],
+) -> Result<Vec<Answer>> {
     let preprocessor = fer::preprocess::Preprocessor::new(classifier.spec());
     let classes = classifier.spec().labels.len();
-    let input: Vec<f32> = images.iter().flat_map(|i| preprocessor.tensor(i.clone())).collect();
+    let input: Vec<f32> = images
+        .iter()
+        .flat_map(|i| preprocessor.tensor(i.clone()))
+        .collect();
     let probabilities = classifier.classify(&input)?;
-    let answer =
-        |(i, p): (usize, &[f32])| Answer { path: format!("generated image {i}"), probabilities: Some(p.to_vec()) };
-    Ok(probabilities.chunks_exact(classes).enumerate().map(answer).collect())
+    let answer = |(i, p): (usize, &[f32])| Answer {
+        path: format!("generated image {i}"),
+        probabilities: Some(p.to_vec()),
+    };
+    Ok(probabilities
+        .chunks_exact(classes)
+        .enumerate()
+        .map(answer)
+        .collect())
 }
 
 /// 64 RGB images of noise over slopes, always the same.
@@ -363,7 +540,12 @@ fn generated_images() -> Vec<fer::image::Pixels> {
         .map(|i| {
             let value = |p: usize| ((p * (i + 1) / 97) as u32 % 256 * 3 + noise() % 256) / 4;
             let data = (0..side * side * 3).map(value).map(|v| v as u8).collect();
-            fer::image::Pixels { width: side, height: side, channels: 3, data }
+            fer::image::Pixels {
+                width: side,
+                height: side,
+                channels: 3,
+                data,
+            }
         })
         .collect()
 }
@@ -371,31 +553,58 @@ fn generated_images() -> Vec<fer::image::Pixels> {
 fn print(check: &Check, out: &mut dyn Write) -> std::io::Result<()> {
     let c = &check.comparison;
     writeln!(out, "{} against {}", check.candidate, check.reference)?;
-    writeln!(out, "  images        {}, labels equal on {}", c.images, c.equal_labels)?;
+    writeln!(
+        out,
+        "  images        {}, labels equal on {}",
+        c.images, c.equal_labels
+    )?;
     if c.unequal_reads > 0 {
-        writeln!(out, "  unread        {} that only one side could read", c.unequal_reads)?;
+        writeln!(
+            out,
+            "  unread        {} that only one side could read",
+            c.unequal_reads
+        )?;
     }
     if c.unanswered > 0 {
         writeln!(out, "  unanswered    {} by both sides", c.unanswered)?;
     }
-    writeln!(out, "  difference    max {:.2e}, mean {:.2e}", c.max_difference, c.mean_difference)?;
-    writeln!(out, "  divergence    {:.2e} nats (Kullback–Leibler, mean)", c.kl_divergence)?;
+    writeln!(
+        out,
+        "  difference    max {:.2e}, mean {:.2e}",
+        c.max_difference, c.mean_difference
+    )?;
+    writeln!(
+        out,
+        "  divergence    {:.2e} nats (Kullback–Leibler, mean)",
+        c.kl_divergence
+    )?;
     if let Some(w) = &c.worst {
         let labels = if w.reference == w.candidate {
             w.reference.clone()
         } else {
             format!("{} → {}", w.reference, w.candidate)
         };
-        writeln!(out, "  worst image   {} ({labels}, {:.2e})", w.path, w.difference)?;
+        writeln!(
+            out,
+            "  worst image   {} ({labels}, {:.2e})",
+            w.path, w.difference
+        )?;
     }
     if let Some(layers) = &check.layers {
         super::layers::print(layers, out)?;
     }
     let (a, r) = (c.tolerance.absolute, c.tolerance.relative);
     if c.holds() {
-        writeln!(out, "  HOLDS         every value within {a:.0e} + {r:.0e} × reference, every label equal")?;
+        writeln!(
+            out,
+            "  HOLDS         every value within {a:.0e} + {r:.0e} × reference, every label equal"
+        )?;
     } else {
-        writeln!(out, "  DOES NOT HOLD {} values off by more than {a:.0e} + {r:.0e} × reference", c.outside_tolerance)?;
+        writeln!(
+            out,
+            "  DOES NOT HOLD {} values off by more than {a:.0e} + {r:.0e} × reference",
+            c.outside_tolerance
+        )?;
     }
     Ok(())
 }

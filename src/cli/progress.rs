@@ -1,4 +1,5 @@
-//! How far a run is, on stderr: a bar with time left on a terminal, a plain line now and then elsewhere.
+//! How far a run is, on stderr: a bar with time left on a terminal, a plain line now and then
+//! elsewhere.
 
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,20 @@ impl Progress {
     /// Starts to count `total` images; `what` names the work.
     pub fn new(total: usize, what: &'static str) -> Self {
         let bar = (std::io::stderr().is_terminal() && total > 1).then(|| {
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  {per_sec}  {eta} left");
+            let style =
+                ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  {per_sec}  {eta} left");
             ProgressBar::new(total as u64)
                 .with_message(what)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         let now = Instant::now();
-        Self { bar, total, done: 0, start: now, last_line: now }
+        Self {
+            bar,
+            total,
+            done: 0,
+            start: now,
+            last_line: now,
+        }
     }
 
     /// One more is done.

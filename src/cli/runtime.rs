@@ -40,8 +40,22 @@ struct Install {
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Outcome> {
-    let Command::Install(Install { cuda, with_cuda_libs, version, force }) = args.command;
-    let installed = install(&Request { cuda, version, force, with_cuda_libs }, host, &mut tell)?;
+    let Command::Install(Install {
+        cuda,
+        with_cuda_libs,
+        version,
+        force,
+    }) = args.command;
+    let installed = install(
+        &Request {
+            cuda,
+            version,
+            force,
+            with_cuda_libs,
+        },
+        host,
+        &mut tell,
+    )?;
     installed.notes.iter().for_each(say);
     writeln!(std::io::stdout(), "{}", installed.library.display())?;
     Ok(Outcome::Done)
@@ -50,10 +64,20 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
 fn tell(event: Event) {
     match event {
         Event::Asking { packages } => say(format_args!("asking pip which files make {packages}")),
-        Event::Downloading { package, version } => say(format_args!("downloading {package} {version}")),
-        Event::Verified { sha256, pinned: true } => say(format_args!("its SHA-256 is the one fer knows: {sha256}")),
-        Event::Verified { sha256, pinned: false } => say(format_args!("its SHA-256 is the index's: {sha256}")),
-        Event::Unpacked { files, bytes } => say(format_args!("unpacked {files} files, {} MiB", bytes >> 20)),
+        Event::Downloading { package, version } => {
+            say(format_args!("downloading {package} {version}"))
+        }
+        Event::Verified {
+            sha256,
+            pinned: true,
+        } => say(format_args!("its SHA-256 is the one fer knows: {sha256}")),
+        Event::Verified {
+            sha256,
+            pinned: false,
+        } => say(format_args!("its SHA-256 is the index's: {sha256}")),
+        Event::Unpacked { files, bytes } => {
+            say(format_args!("unpacked {files} files, {} MiB", bytes >> 20))
+        }
         Event::AlreadyInstalled { folder } => say(format_args!("already in {}", folder.display())),
         Event::Activated { path } => say(format_args!("in use from now on: {}", path.display())),
     }

@@ -28,8 +28,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 
-    /// A recipe: vgg (1.9 M parameters, 80 epochs, hours on a CPU), notebook (Keras's, 100 epochs) or tiny (a minute, for
-    /// drawn faces) [default: vgg].
+    /// A recipe: vgg (1.9 M parameters, 80 epochs, hours on a CPU), notebook (Keras's, 100 epochs)
+    /// or tiny (a minute, for drawn faces) [default: vgg].
     #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "resume"])]
     preset: Option<String>,
 
@@ -37,8 +37,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
 
-    /// How the data is divided: official (by Usage or train/ and test/), keras (as its validation_split=0.2 on folders),
-    /// fold:K/N, or list:FILE, whose images validate [default: the recipe's].
+    /// How the data is divided: official (by Usage or train/ and test/), keras (as its
+    /// validation_split=0.2 on folders), fold:K/N, or list:FILE, whose images validate
+    /// [default: the recipe's].
     #[arg(long, value_name = "SPLIT", conflicts_with = "resume")]
     split: Option<Split>,
 
@@ -59,39 +60,54 @@ pub struct Args {
     batch_size: Option<usize>,
 
     /// The highest learning rate.
-    #[arg(long, value_name = "X", conflicts_with = "resume", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "X",
+        conflicts_with = "resume",
+        allow_hyphen_values = true
+    )]
     lr: Option<f64>,
 
     /// Where all random numbers come from.
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     seed: Option<u64>,
 
-    /// Start from the weights of a model of the same architecture (repvgg: also of a vgg's ONNX file): an ONNX file (a
-    /// converted Keras model, or one that fer exported), a run folder or a checkpoint.
+    /// Start from the weights of a model of the same architecture (repvgg: also of a vgg's ONNX
+    /// file): an ONNX file (a converted Keras model, or one that fer exported), a run folder or a
+    /// checkpoint.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     init: Option<PathBuf>,
 
-    /// Learn from what this model takes each image for, beside its label: a run folder, a checkpoint, an ONNX file, or a
-    /// built-in model's name (repeatable: they take turns, batch by batch).
+    /// Learn from what this model takes each image for, beside its label: a run folder, a
+    /// checkpoint, an ONNX file, or a built-in model's name (repeatable: they take turns, batch by
+    /// batch).
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     teacher: Vec<String>,
 
-    /// Learn from people's votes instead of the labels, where an image has some: FER+'s fer2013new.csv beside fer2013.csv, or
-    /// a file with its columns and the images' file names in a column 'name'.
+    /// Learn from people's votes instead of the labels, where an image has some: FER+'s
+    /// fer2013new.csv beside fer2013.csv, or a file with its columns and the images' file names in
+    /// a column 'name'.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     votes: Option<PathBuf>,
 
-    /// The votes' share of the target, 0 to 1; the label has the rest [default: the recipe's, else 1].
-    #[arg(long, value_name = "X", conflicts_with = "resume", allow_hyphen_values = true)]
+    /// The votes' share of the target, 0 to 1; the label has the rest
+    /// [default: the recipe's, else 1].
+    #[arg(
+        long,
+        value_name = "X",
+        conflicts_with = "resume",
+        allow_hyphen_values = true
+    )]
     votes_share: Option<f64>,
 
-    /// Where Burn computes: flex (the CPU), wgpu or vulkan (any GPU), cuda (NVIDIA's), each where fer was built with it; cuda:1
-    /// is the second one, and cuda:0,1 divides each batch between two.
+    /// Where Burn computes: flex (the CPU), wgpu or vulkan (any GPU), cuda (NVIDIA's), each where
+    /// fer was built with it; cuda:1 is the second one, and cuda:0,1 divides each batch between
+    /// two.
     #[arg(long, value_name = "NAME", default_value_t)]
     device: Choices,
 
-    /// What a step computes in: f32, tf32 (CUDA), bf16 or f16, where the device has it; weights, normalisations and evaluations
-    /// are f32 [default: f32; on CUDA tf32].
+    /// What a step computes in: f32, tf32 (CUDA), bf16 or f16, where the device has it; weights,
+    /// normalisations and evaluations are f32 [default: f32; on CUDA tf32].
     #[arg(long, value_name = "TYPE")]
     precision: Option<Precision>,
 
@@ -120,7 +136,10 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Some(path) => {
             let (folder, config) = RunFolder::open(path)?;
             let config = with_data(config, args);
-            let checkpoint = folder.resume_point().map(|file| Checkpoint::read(&file, device)).transpose()?;
+            let checkpoint = folder
+                .resume_point()
+                .map(|file| Checkpoint::read(&file, device))
+                .transpose()?;
             (Some(folder), config, checkpoint)
         }
         None => (None, configuration(args)?, None),
@@ -143,8 +162,17 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Some(path) => split(&config, path),
         None => config.data.split.clone(),
     };
-    let Images { training, validation, names, votes, facts } = images(&config, &split, args.quiet)?;
-    if let Some(checkpoint) = resumed.as_ref().filter(|c| c.state.data.sha256 != facts.sha256) {
+    let Images {
+        training,
+        validation,
+        names,
+        votes,
+        facts,
+    } = images(&config, &split, args.quiet)?;
+    if let Some(checkpoint) = resumed
+        .as_ref()
+        .filter(|c| c.state.data.sha256 != facts.sha256)
+    {
         bail!(
             "{} is not the data that this run began with ({} training images, SHA-256 {}…); name that with --data",
             facts.path,
@@ -152,10 +180,18 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
             &checkpoint.state.data.sha256[..12.min(checkpoint.state.data.sha256.len())],
         );
     }
-    if resumed.as_ref().is_some_and(|c| c.state.data.votes_sha256 != facts.votes_sha256) {
+    if resumed
+        .as_ref()
+        .is_some_and(|c| c.state.data.votes_sha256 != facts.votes_sha256)
+    {
         bail!(
             "{} has other votes than when this run began; bring back the file as it was",
-            config.loss.votes.as_deref().unwrap_or(Path::new("")).display()
+            config
+                .loss
+                .votes
+                .as_deref()
+                .unwrap_or(Path::new(""))
+                .display()
         );
     }
     let checkpoint = match resumed {
@@ -171,7 +207,13 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
             folder.write_config(&config)?;
             folder
         }
-        None => RunFolder::create(&args.out.clone().unwrap_or_else(|| free_folder(args, &config)), &config)?,
+        None => RunFolder::create(
+            &args
+                .out
+                .clone()
+                .unwrap_or_else(|| free_folder(args, &config)),
+            &config,
+        )?,
     };
     folder.write_validation(&names)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -190,13 +232,31 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         announce(&checkpoint, &training, &validation, &on, &shown);
     }
     let steps = training.len().div_ceil(config.batch_size) as u64;
-    let mut observer = Epochs::new(args.quiet, steps * u64::from(checkpoint.config.epochs), &checkpoint);
-    let material = Material { training: &training, validation: &validation, teachers, votes };
-    let ended = trainer::train(checkpoint, material, &folder, &compute, &mut observer, &stop);
+    let mut observer = Epochs::new(
+        args.quiet,
+        steps * u64::from(checkpoint.config.epochs),
+        &checkpoint,
+    );
+    let material = Material {
+        training: &training,
+        validation: &validation,
+        teachers,
+        votes,
+    };
+    let ended = trainer::train(
+        checkpoint,
+        material,
+        &folder,
+        &compute,
+        &mut observer,
+        &stop,
+    );
     observer.finish();
     match ended? {
         Ended::Interrupted => {
-            super::say(format_args!("stopped and saved; go on with `fer train --resume {shown}`"));
+            super::say(format_args!(
+                "stopped and saved; go on with `fer train --resume {shown}`"
+            ));
             return Ok(Outcome::Failed);
         }
         Ended::Stopped if !args.quiet => super::say("early stopping: no better epoch for a while"),
@@ -224,7 +284,14 @@ fn compute(args: &Args) -> Result<(Compute, String)> {
         name += &format!(", in {precision}");
     }
     let others = others.iter().map(|o| o.device.clone()).collect();
-    Ok((Compute { device: first.device.clone(), others, precision }, name))
+    Ok((
+        Compute {
+            device: first.device.clone(),
+            others,
+            precision,
+        },
+        name,
+    ))
 }
 
 /// The recipe with what the command line says on top.
@@ -249,20 +316,34 @@ fn configuration(args: &Args) -> Result<Config> {
         config.loss.votes = Some(path.clone());
     }
     config.loss.votes_share = args.votes_share.unwrap_or(config.loss.votes_share);
-    if config.loss.votes.is_none() && (args.votes_share.is_some() || config.loss.votes_share != 1.0) {
-        bail!("--votes-share or loss.votes_share says how much votes count; name their file with --votes");
+    if config.loss.votes.is_none() && (args.votes_share.is_some() || config.loss.votes_share != 1.0)
+    {
+        bail!(
+            "--votes-share or loss.votes_share says how much votes count; name their file with --votes"
+        );
     }
     config = with_data(config, args);
     // A run may be resumed from another folder than this.
-    let paths = [&mut config.data.path, &mut config.data.exclude, &mut config.init, &mut config.loss.votes];
+    let paths = [
+        &mut config.data.path,
+        &mut config.data.exclude,
+        &mut config.init,
+        &mut config.loss.votes,
+    ];
     for path in paths.into_iter().flatten() {
         *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
     }
     if let Split::List(path) = &mut config.data.split {
         *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
     }
-    for teacher in config.loss.teachers.iter_mut().filter(|name| Path::new(name).exists()) {
-        *teacher = std::path::absolute(&*teacher).map_or(teacher.clone(), |path| path.display().to_string());
+    for teacher in config
+        .loss
+        .teachers
+        .iter_mut()
+        .filter(|name| Path::new(name).exists())
+    {
+        *teacher = std::path::absolute(&*teacher)
+            .map_or(teacher.clone(), |path| path.display().to_string());
     }
     config.architecture = args.architecture.unwrap_or(config.architecture);
     config.epochs = args.epochs.unwrap_or(config.epochs);
@@ -294,12 +375,17 @@ struct Images {
 
 fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
     let Some(path) = &config.data.path else {
-        bail!("name the images with --data: a folder with train/<class>/ and test/<class>/, or fer2013.csv");
+        bail!(
+            "name the images with --data: a folder with train/<class>/ and test/<class>/, or fer2013.csv"
+        );
     };
     let catalog = opened(path, config.data.exclude.as_deref(), quiet)?;
     let parts = split.divide(&catalog, config.seed)?;
     let file = config.loss.votes.as_deref().map(Votes::read).transpose()?;
-    let counts = file.as_ref().map(|file| voted(file, &catalog, &parts.training, quiet)).transpose()?;
+    let counts = file
+        .as_ref()
+        .map(|file| voted(file, &catalog, &parts.training, quiet))
+        .transpose()?;
     let training = decoded(&catalog, &parts.training, quiet)?;
     let validation = decoded(&catalog, &parts.validation, quiet)?;
     for dataset in [&training, &validation] {
@@ -312,7 +398,12 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
             );
         }
     }
-    let used: Vec<usize> = parts.training.iter().chain(&parts.validation).copied().collect();
+    let used: Vec<usize> = parts
+        .training
+        .iter()
+        .chain(&parts.validation)
+        .copied()
+        .collect();
     let facts = DataFacts {
         path: path.display().to_string(),
         split: config.data.split.title(),
@@ -321,8 +412,16 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
         sha256: catalog.hash(&used)?,
         votes_sha256: file.map(|file| file.sha256().into()),
     };
-    let target = |counts: Counts| counts.soft_label().map(|shares| shares.map(|share| share as f32));
-    let votes: Vec<_> = counts.unwrap_or_default().into_iter().map(|counts| counts.and_then(target)).collect();
+    let target = |counts: Counts| {
+        counts
+            .soft_label()
+            .map(|shares| shares.map(|share| share as f32))
+    };
+    let votes: Vec<_> = counts
+        .unwrap_or_default()
+        .into_iter()
+        .map(|counts| counts.and_then(target))
+        .collect();
     let count = votes.iter().flatten().count();
     if let (Some(file), 0) = (&config.loss.votes, count) {
         bail!(
@@ -336,19 +435,37 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
             "votes have a share of {share} in the targets of {count} images; the others have their label"
         ));
     }
-    let names = parts.validation.iter().map(|i| catalog.items[*i].relative.clone()).collect();
-    Ok(Images { training, validation, names, votes, facts })
+    let names = parts
+        .validation
+        .iter()
+        .map(|i| catalog.items[*i].relative.clone())
+        .collect();
+    Ok(Images {
+        training,
+        validation,
+        names,
+        votes,
+        facts,
+    })
 }
 
 /// The network that the run begins with.
 fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<Network> {
-    let network = config.architecture.init(config.dropout, config.seed, device);
-    let Some(file) = &config.init else { return Ok(network) };
+    let network = config
+        .architecture
+        .init(config.dropout, config.seed, device);
+    let Some(file) = &config.init else {
+        return Ok(network);
+    };
     if is_trained(file) {
         return trained(config, file, network, device);
     }
     let network = fer::model::load_onnx(network, file)?;
-    let options = LoadOptions { model: Some(file.display().to_string()), uncalibrated: true, ..Default::default() };
+    let options = LoadOptions {
+        model: Some(file.display().to_string()),
+        uncalibrated: true,
+        ..Default::default()
+    };
     match fer::engine::load(&options, host) {
         Ok(mut engine) => {
             let difference = fer::export::difference(&network, &mut *engine, device)?;
@@ -361,17 +478,27 @@ fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<N
                 );
             }
             if !quiet {
-                super::say(format_args!("{}: weights taken over, answers equal to {difference:.0e}", file.display()));
+                super::say(format_args!(
+                    "{}: weights taken over, answers equal to {difference:.0e}",
+                    file.display()
+                ));
             }
         }
-        Err(e) => super::say(format_args!("{}: weights taken over, not compared ({e})", file.display())),
+        Err(e) => super::say(format_args!(
+            "{}: weights taken over, not compared ({e})",
+            file.display()
+        )),
     }
     Ok(network)
 }
 
 /// The weights of another run.
 fn trained(config: &Config, path: &Path, network: Network, device: &Device) -> Result<Network> {
-    let file = if path.is_dir() { chosen(path)? } else { path.to_path_buf() };
+    let file = if path.is_dir() {
+        chosen(path)?
+    } else {
+        path.to_path_buf()
+    };
     let other = Trained::read(&file, device)?;
     if other.config.architecture != config.architecture {
         bail!(
@@ -387,15 +514,38 @@ fn trained(config: &Config, path: &Path, network: Network, device: &Device) -> R
 
 /// `runs/NAME`, or the first of `runs/NAME-2`, … that is not there yet.
 fn free_folder(args: &Args, config: &Config) -> PathBuf {
-    let stem = args.config.as_deref().and_then(Path::file_stem).and_then(|s| s.to_str());
+    let stem = args
+        .config
+        .as_deref()
+        .and_then(Path::file_stem)
+        .and_then(|s| s.to_str());
     let own = config.architecture.to_string();
     // A run's own config.toml says nothing by its name.
-    let name = args.preset.as_deref().or(stem.filter(|s| *s != "config")).unwrap_or(&own);
-    let candidates = (1..).map(|n| Path::new("runs").join(if n == 1 { name.into() } else { format!("{name}-{n}") }));
-    candidates.into_iter().find(|p| !p.exists()).unwrap_or_else(|| "runs".into())
+    let name = args
+        .preset
+        .as_deref()
+        .or(stem.filter(|s| *s != "config"))
+        .unwrap_or(&own);
+    let candidates = (1..).map(|n| {
+        Path::new("runs").join(if n == 1 {
+            name.into()
+        } else {
+            format!("{name}-{n}")
+        })
+    });
+    candidates
+        .into_iter()
+        .find(|p| !p.exists())
+        .unwrap_or_else(|| "runs".into())
 }
 
-fn announce(run: &Checkpoint, training: &Dataset, validation: &Dataset, device: &str, folder: &str) {
+fn announce(
+    run: &Checkpoint,
+    training: &Dataset,
+    validation: &Dataset,
+    device: &str,
+    folder: &str,
+) {
     let (config, state) = (&run.config, &run.state);
     let parameters = burn::module::Module::num_params(&run.network);
     super::say(format_args!(
@@ -408,17 +558,24 @@ fn announce(run: &Checkpoint, training: &Dataset, validation: &Dataset, device: 
         config.batch_size,
     ));
     if !config.loss.teachers.is_empty() {
-        super::say(format_args!("it learns from {} too", config.loss.teachers.join(", ")));
+        super::say(format_args!(
+            "it learns from {} too",
+            config.loss.teachers.join(", ")
+        ));
     }
     let warmup = config.schedule.warmup;
     if warmup > f64::from(config.epochs) {
-        super::say(format_args!("the warm-up of {warmup} epochs is longer than the run: the learning rate only rises"));
+        super::say(format_args!(
+            "the warm-up of {warmup} epochs is longer than the run: the learning rate only rises"
+        ));
     }
     match (state.epoch, state.step) {
         (0, 0) => super::say(format_args!("the run is in {folder}")),
-        (epoch, _) if epoch >= config.epochs => {
-            super::say(format_args!("{folder} is finished; to train on, start a run from it with --init {folder}"))
-        }
-        (epoch, step) => super::say(format_args!("{folder} goes on after epoch {epoch}, step {step}")),
+        (epoch, _) if epoch >= config.epochs => super::say(format_args!(
+            "{folder} is finished; to train on, start a run from it with --init {folder}"
+        )),
+        (epoch, step) => super::say(format_args!(
+            "{folder} goes on after epoch {epoch}, step {step}"
+        )),
     }
 }

@@ -26,12 +26,18 @@ pub struct Checked {
 /// # Errors
 /// ONNX Runtime refuses the file, or it answers what are no probabilities.
 pub fn check(file: &Path, host: &Host) -> Result<Checked, String> {
-    let options =
-        LoadOptions { model: Some(file.display().to_string()), engine: EngineChoice::Ort, ..LoadOptions::default() };
+    let options = LoadOptions {
+        model: Some(file.display().to_string()),
+        engine: EngineChoice::Ort,
+        ..LoadOptions::default()
+    };
     let mut engine = match load(&options, host) {
         Ok(engine) => engine,
         Err(EngineError::NotFound(reason @ NotFound::Nowhere { .. })) => {
-            return Ok(Checked { images: 0, by: reason.to_string() });
+            return Ok(Checked {
+                images: 0,
+                by: reason.to_string(),
+            });
         }
         Err(e) => return Err(format!("the converted file does not run: {e}")),
     };
@@ -39,7 +45,9 @@ pub fn check(file: &Path, host: &Host) -> Result<Checked, String> {
     let mut pixels = vec![0; IMAGES * length];
     Random::new(0, Purpose::Noise, 0, 0).fill(&mut pixels);
     let input: Vec<f32> = pixels.iter().map(|p| f32::from(*p) * scale).collect();
-    let rows = engine.classify(&input).map_err(|e| format!("the converted file does not run: {e}"))?;
+    let rows = engine
+        .classify(&input)
+        .map_err(|e| format!("the converted file does not run: {e}"))?;
     let odd = |row: &&[f32]| {
         let off = (row.iter().sum::<f32>() - 1.0).abs();
         off.is_nan() || off > TOLERANCE
@@ -49,5 +57,8 @@ pub fn check(file: &Path, host: &Host) -> Result<Checked, String> {
             "the converted file answers {row:?}, which are no probabilities: look at the model's weights"
         ));
     }
-    Ok(Checked { images: IMAGES, by: engine.description().library.clone() })
+    Ok(Checked {
+        images: IMAGES,
+        by: engine.description().library.clone(),
+    })
 }

@@ -1,10 +1,19 @@
-//! A layer's configuration, read value by value: what is missing is Keras's default, what is of the wrong kind an error.
+//! A layer's configuration, read value by value: what is missing is Keras's default, what is of the
+//! wrong kind an error.
 
 use serde_json::{Map, Value};
 
 /// Keys that say nothing about the answers of a trained layer.
-const SILENT: [&str; 8] =
-    ["name", "trainable", "dtype", "seed", "_initializer", "_regularizer", "_constraint", "batch_input_shape"];
+const SILENT: [&str; 8] = [
+    "name",
+    "trainable",
+    "dtype",
+    "seed",
+    "_initializer",
+    "_regularizer",
+    "_constraint",
+    "batch_input_shape",
+];
 
 /// The longest configuration shown in an error, in characters.
 const SHOWN: usize = 300;
@@ -28,11 +37,15 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn text(&self, key: &str, default: &'static str) -> Result<&'a str, String> {
-        self.get(key).map_or(Ok(default), |v| v.as_str().ok_or_else(|| wrong(key, v, "a text")))
+        self.get(key).map_or(Ok(default), |v| {
+            v.as_str().ok_or_else(|| wrong(key, v, "a text"))
+        })
     }
 
     pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, String> {
-        self.get(key).map_or(Ok(default), |v| v.as_bool().ok_or_else(|| wrong(key, v, "true or false")))
+        self.get(key).map_or(Ok(default), |v| {
+            v.as_bool().ok_or_else(|| wrong(key, v, "true or false"))
+        })
     }
 
     /// A finite number.
@@ -41,7 +54,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn optional_number(&self, key: &str) -> Result<Option<f32>, String> {
-        self.get(key).map(|v| number(v).ok_or_else(|| wrong(key, v, "a number"))).transpose()
+        self.get(key)
+            .map(|v| number(v).ok_or_else(|| wrong(key, v, "a number")))
+            .transpose()
     }
 
     /// Numbers, be it one or nested lists of them.
@@ -49,25 +64,37 @@ impl<'a> Fields<'a> {
         self.get(key)
             .map(|v| {
                 let mut all = Vec::new();
-                flatten(v, &mut all).then_some(all).ok_or_else(|| wrong(key, v, "numbers"))
+                flatten(v, &mut all)
+                    .then_some(all)
+                    .ok_or_else(|| wrong(key, v, "numbers"))
             })
             .transpose()
     }
 
     /// A number of things, from 1 up.
     pub(crate) fn count(&self, key: &str) -> Result<usize, String> {
-        let value = self.get(key).ok_or_else(|| format!("its configuration lacks {key}"))?;
-        size(value).filter(|n| *n > 0).ok_or_else(|| wrong(key, value, "a whole number from 1 up"))
+        let value = self
+            .get(key)
+            .ok_or_else(|| format!("its configuration lacks {key}"))?;
+        size(value)
+            .filter(|n| *n > 0)
+            .ok_or_else(|| wrong(key, value, "a whole number from 1 up"))
     }
 
     /// As [`Fields::count`], with a default.
     pub(crate) fn count_or(&self, key: &str, default: usize) -> Result<usize, String> {
-        if self.get(key).is_some() { self.count(key) } else { Ok(default) }
+        if self.get(key).is_some() {
+            self.count(key)
+        } else {
+            Ok(default)
+        }
     }
 
     /// Whole numbers from 1 up for height and width, or one for both.
     pub(crate) fn pair(&self, key: &str, default: [usize; 2]) -> Result<[usize; 2], String> {
-        let Some(value) = self.get(key) else { return Ok(default) };
+        let Some(value) = self.get(key) else {
+            return Ok(default);
+        };
         let pair = match value.as_array().map(Vec::as_slice) {
             Some([h, w]) => size(h).zip(size(w)),
             Some([both]) => size(both).map(|n| (n, n)),
@@ -82,7 +109,9 @@ impl<'a> Fields<'a> {
 
     /// Whole numbers before and after the height and the width: a number, two, or two pairs.
     pub(crate) fn sides(&self, key: &str, default: usize) -> Result<[[usize; 2]; 2], String> {
-        let Some(value) = self.get(key) else { return Ok([[default; 2]; 2]) };
+        let Some(value) = self.get(key) else {
+            return Ok([[default; 2]; 2]);
+        };
         let side = |v: &Value| match v.as_array().map(Vec::as_slice) {
             Some([before, after]) => Some([size(before)?, size(after)?]),
             Some(_) => None,
@@ -98,32 +127,57 @@ impl<'a> Fields<'a> {
 
     /// Whole numbers, or one: axes, shapes.
     pub(crate) fn integers(&self, key: &str) -> Result<Option<Vec<i64>>, String> {
-        let Some(value) = self.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
         let list = match value.as_array() {
             Some(list) => list.iter().map(integer).collect(),
             None => integer(value).map(|i| vec![i]),
         };
-        list.map(Some).ok_or_else(|| wrong(key, value, "whole numbers"))
+        list.map(Some)
+            .ok_or_else(|| wrong(key, value, "whole numbers"))
     }
 
     /// Whether the channels come before height and width.
     pub(crate) fn channels_first(&self) -> Result<bool, String> {
-        self.choice("data_format", "channels_last", &["channels_last", "channels_first"]).map(|c| c == "channels_first")
+        self.choice(
+            "data_format",
+            "channels_last",
+            &["channels_last", "channels_first"],
+        )
+        .map(|c| c == "channels_first")
     }
 
     /// One of some words.
-    pub(crate) fn choice(&self, key: &str, default: &'static str, words: &[&str]) -> Result<&'a str, String> {
+    pub(crate) fn choice(
+        &self,
+        key: &str,
+        default: &'static str,
+        words: &[&str],
+    ) -> Result<&'a str, String> {
         let word = self.text(key, default)?;
         if words.contains(&word) {
             return Ok(word);
         }
-        Err(format!("its {key} is '{word}'; what can be converted is {}", words.join(", ")))
+        Err(format!(
+            "its {key} is '{word}'; what can be converted is {}",
+            words.join(", ")
+        ))
     }
 
-    /// The configuration in one line, cut where it is long, without what makes no difference to the answers.
+    /// The configuration in one line, cut where it is long, without what makes no difference to the
+    /// answers.
     pub(crate) fn shown(&self) -> String {
-        let told = |key: &&String| !SILENT.iter().any(|s| key == s || (s.starts_with('_') && key.ends_with(s)));
-        let rows = self.map.keys().filter(told).map(|key| format!("{key}={}", self.map[key]));
+        let told = |key: &&String| {
+            !SILENT
+                .iter()
+                .any(|s| key == s || (s.starts_with('_') && key.ends_with(s)))
+        };
+        let rows = self
+            .map
+            .keys()
+            .filter(told)
+            .map(|key| format!("{key}={}", self.map[key]));
         let line = rows.collect::<Vec<_>>().join(", ");
         let line: String = line.split_whitespace().collect::<Vec<_>>().join(" ");
         match line.char_indices().nth(SHOWN) {
@@ -176,8 +230,17 @@ mod tests {
         assert_eq!(fields.pair("none", [1, 2]), Ok([1, 2]));
         assert_eq!(fields.sides("padding", 0), Ok([[1, 2], [0, 3]]));
         assert_eq!(fields.integers("axis"), Ok(Some(vec![3])));
-        assert_eq!(fields.pair("strides", [1, 1]), Err("its strides is [2,0], not two whole numbers from 1 up".into()));
-        assert_eq!(fields.number("rate", 0.0), Err("its rate is \"x\", not a number".into()));
-        assert_eq!(fields.shown(), r#"strides=[2,0], size=3, padding=[[1,2],[0,3]], rate="x", axis=[3.0]"#);
+        assert_eq!(
+            fields.pair("strides", [1, 1]),
+            Err("its strides is [2,0], not two whole numbers from 1 up".into())
+        );
+        assert_eq!(
+            fields.number("rate", 0.0),
+            Err("its rate is \"x\", not a number".into())
+        );
+        assert_eq!(
+            fields.shown(),
+            r#"strides=[2,0], size=3, padding=[[1,2],[0,3]], rate="x", axis=[3.0]"#
+        );
     }
 }

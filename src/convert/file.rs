@@ -1,4 +1,5 @@
-//! A Keras model's files: which of the forms it is, its configuration as JSON, and its weights, opened.
+//! A Keras model's files: which of the forms it is, its configuration as JSON, and its weights,
+//! opened.
 //!
 //! | form | configuration | weights |
 //! |---|---|---|
@@ -21,7 +22,8 @@ use crate::onnx::MAX_FILE_BYTES;
 /// The largest configuration that is read.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
 
-/// How many times its own size a `.keras` file may unpack to; Keras does not compress the weights in it.
+/// How many times its own size a `.keras` file may unpack to; Keras does not compress the weights
+/// in it.
 const MAX_EXPANSION: u64 = 64;
 
 /// A model's files, read.
@@ -35,7 +37,8 @@ pub(crate) struct KerasFile {
 }
 
 impl KerasFile {
-    /// Reads a model; `config` is the JSON file for weights that stand alone, by default `config.json` beside them.
+    /// Reads a model; `config` is the JSON file for weights that stand alone, by default
+    /// `config.json` beside them.
     ///
     /// # Errors
     /// A file can't be read, is none of Keras's forms, or lacks a part.
@@ -47,32 +50,48 @@ impl KerasFile {
         Self::parse(path, read(path, MAX_FILE_BYTES)?, config)
     }
 
-    /// Takes a file's bytes; `path` is what errors call it, and where weights alone look for their configuration.
+    /// Takes a file's bytes; `path` is what errors call it, and where weights alone look for their
+    /// configuration.
     ///
     /// # Errors
     /// As [`KerasFile::read`].
-    pub(crate) fn parse(path: &Path, bytes: Vec<u8>, config: Option<&Path>) -> Result<Self, ConvertError> {
+    pub(crate) fn parse(
+        path: &Path,
+        bytes: Vec<u8>,
+        config: Option<&Path>,
+    ) -> Result<Self, ConvertError> {
         if bytes.starts_with(b"PK") {
             return Self::archive(path, bytes);
         }
         if !bytes.starts_with(hdf5::MAGIC) {
-            return Err(malformed(path, "it is neither HDF5 nor a zip of Keras; name a .keras or .h5 file"));
+            return Err(malformed(
+                path,
+                "it is neither HDF5 nor a zip of Keras; name a .keras or .h5 file",
+            ));
         }
-        let file = Hdf5::open(bytes).map_err(|e| malformed(path, &format!("it is no whole HDF5 file: {e}")))?;
+        let file = Hdf5::open(bytes)
+            .map_err(|e| malformed(path, &format!("it is no whole HDF5 file: {e}")))?;
         let Some(model) = file.text("/", "model_config").filter(|_| config.is_none()) else {
             let beside = path.with_file_name("config.json");
             return Self::with_weights(path, file, config.unwrap_or(&beside));
         };
         let model = json(path, model.as_bytes())?;
-        let version = file.text("/", "keras_version").unwrap_or_else(|| "1.0".into());
+        let version = file
+            .text("/", "keras_version")
+            .unwrap_or_else(|| "1.0".into());
         let backend = file.text("/", "backend");
         let weights = Weights::legacy(file, "/model_weights", backend);
-        Ok(Self { model, weights, version })
+        Ok(Self {
+            model,
+            weights,
+            version,
+        })
     }
 
     fn apart(weights: &Path, config: &Path) -> Result<Self, ConvertError> {
         let bytes = read(weights, MAX_FILE_BYTES)?;
-        let file = Hdf5::open(bytes).map_err(|e| malformed(weights, &format!("it is no whole HDF5 file: {e}")))?;
+        let file = Hdf5::open(bytes)
+            .map_err(|e| malformed(weights, &format!("it is no whole HDF5 file: {e}")))?;
         Self::with_weights(weights, file, config)
     }
 
@@ -88,33 +107,64 @@ impl KerasFile {
         let keras_3 = file.has_group("/layers");
         let stated = match file.text("/", "keras_version") {
             Some(version) => Some(version),
-            None => version_beside(config)?.or_else(|| model["keras_version"].as_str().map(String::from)),
+            None => version_beside(config)?
+                .or_else(|| model["keras_version"].as_str().map(String::from)),
         };
-        // What `Model.to_json` of Keras 3 and the configuration in a .keras file state is the module of each class.
-        let by_form = if model["module"].is_string() { "3.0" } else { "2.0" };
+        // What `Model.to_json` of Keras 3 and the configuration in a .keras file state is the
+        // module of each class.
+        let by_form = if model["module"].is_string() {
+            "3.0"
+        } else {
+            "2.0"
+        };
         let version = stated.unwrap_or_else(|| by_form.into());
         let backend = file.text("/", "backend");
-        let weights = if keras_3 { Weights::keras_3(file) } else { Weights::legacy(file, "", backend) };
-        Ok(Self { model, weights, version })
+        let weights = if keras_3 {
+            Weights::keras_3(file)
+        } else {
+            Weights::legacy(file, "", backend)
+        };
+        Ok(Self {
+            model,
+            weights,
+            version,
+        })
     }
 
     fn archive(path: &Path, bytes: Vec<u8>) -> Result<Self, ConvertError> {
         let size = bytes.len() as u64;
         let mut archive = ZipArchive::new(io::Cursor::new(bytes))
             .map_err(|e| malformed(path, &format!("it is no whole .keras file: {e}")))?;
-        let model = json(path, &entry(path, &mut archive, "config.json", MAX_CONFIG_BYTES)?)?;
-        let metadata = json(path, &entry(path, &mut archive, "metadata.json", MAX_CONFIG_BYTES)?)?;
+        let model = json(
+            path,
+            &entry(path, &mut archive, "config.json", MAX_CONFIG_BYTES)?,
+        )?;
+        let metadata = json(
+            path,
+            &entry(path, &mut archive, "metadata.json", MAX_CONFIG_BYTES)?,
+        )?;
         let limit = size.saturating_mul(MAX_EXPANSION).min(MAX_FILE_BYTES);
         let weights = entry(path, &mut archive, "model.weights.h5", limit)?;
-        let file =
-            Hdf5::open(weights).map_err(|e| malformed(path, &format!("its model.weights.h5 is not whole: {e}")))?;
-        let version = metadata["keras_version"].as_str().unwrap_or("3.0").to_string();
-        Ok(Self { model, weights: Weights::keras_3(file), version })
+        let file = Hdf5::open(weights)
+            .map_err(|e| malformed(path, &format!("its model.weights.h5 is not whole: {e}")))?;
+        let version = metadata["keras_version"]
+            .as_str()
+            .unwrap_or("3.0")
+            .to_string();
+        Ok(Self {
+            model,
+            weights: Weights::keras_3(file),
+            version,
+        })
     }
 
     /// The major version of Keras that wrote it.
     pub(crate) fn major(&self) -> u32 {
-        self.version.split('.').next().and_then(|v| v.parse().ok()).unwrap_or(2)
+        self.version
+            .split('.')
+            .next()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(2)
     }
 }
 
@@ -129,19 +179,33 @@ fn version_beside(config: &Path) -> Result<Option<String>, ConvertError> {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConvertError> {
-    let failed = |source| ConvertError::Read { path: path.display().to_string(), source };
+    let failed = |source| ConvertError::Read {
+        path: path.display().to_string(),
+        source,
+    };
     let file = File::open(path).map_err(failed)?;
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
         return Err(malformed(path, "it is no plain file"));
     }
-    let too_large = || malformed(path, &format!("it is larger than the {} MiB that are read", limit >> 20));
+    let too_large = || {
+        malformed(
+            path,
+            &format!("it is larger than the {} MiB that are read", limit >> 20),
+        )
+    };
     if metadata.len() > limit {
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn entry<R: Read + Seek>(
@@ -150,20 +214,29 @@ fn entry<R: Read + Seek>(
     name: &str,
     limit: u64,
 ) -> Result<Vec<u8>, ConvertError> {
-    let file = archive.by_name(name).map_err(|e| malformed(path, &format!("it has no {name} of Keras ({e})")))?;
+    let file = archive
+        .by_name(name)
+        .map_err(|e| malformed(path, &format!("it has no {name} of Keras ({e})")))?;
     let mut bytes = Vec::new();
     let read = file.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| malformed(path, &format!("its {name} can't be unpacked: {e}")))?;
     if bytes.len() as u64 > limit {
-        return Err(malformed(path, &format!("its {name} is out of all proportion to the file's size")));
+        return Err(malformed(
+            path,
+            &format!("its {name} is out of all proportion to the file's size"),
+        ));
     }
     Ok(bytes)
 }
 
 fn json(path: &Path, bytes: &[u8]) -> Result<Value, ConvertError> {
-    serde_json::from_slice(bytes).map_err(|e| malformed(path, &format!("its configuration is no JSON: {e}")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| malformed(path, &format!("its configuration is no JSON: {e}")))
 }
 
 fn malformed(path: &Path, reason: &str) -> ConvertError {
-    ConvertError::Malformed { path: path.display().to_string(), reason: reason.into() }
+    ConvertError::Malformed {
+        path: path.display().to_string(),
+        reason: reason.into(),
+    }
 }

@@ -1,7 +1,8 @@
 //! The ONNX graph in the making, and the tensors in it as Keras sees them.
 //!
-//! ONNX convolves with the channels first, Keras by default with them last. A [`Value`] has Keras's shape and says in which
-//! [`Order`] its tensor holds the values; a layer asks for the order that it needs, and only then a node is added.
+//! ONNX convolves with the channels first, Keras by default with them last. A [`Value`] has Keras's
+//! shape and says in which [`Order`] its tensor holds the values; a layer asks for the order that
+//! it needs, and only then a node is added.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,8 @@ use onnx_ir::{AttributeProto, AttributeType, NodeProto, TensorProto};
 
 use super::tensor::{Tensor, product};
 
-/// The most nodes of a graph: models within models that are called again and again grow without bounds.
+/// The most nodes of a graph: models within models that are called again and again grow without
+/// bounds.
 const MAX_NODES: usize = 20_000;
 
 /// The most values that a layer may answer for one image: 256 MiB.
@@ -25,7 +27,8 @@ pub(crate) enum Order {
     Keras,
     /// Of a Keras tensor `[height, width, channels]`: channels, height, width.
     ChannelsFirst,
-    /// Of a Keras vector that flattens `[height, width, channels]`: channels, then the `area` of height × width.
+    /// Of a Keras vector that flattens `[height, width, channels]`: channels, then the `area` of
+    /// height × width.
     FlatChannelsFirst {
         /// The number of channels.
         channels: usize,
@@ -50,7 +53,8 @@ impl Value {
         Self { name, shape, order }
     }
 
-    /// The axis of the tensor, the batch being 0, for an axis of Keras's, which may count from the end.
+    /// The axis of the tensor, the batch being 0, for an axis of Keras's, which may count from the
+    /// end.
     ///
     /// # Errors
     /// It is the batch or none.
@@ -79,7 +83,12 @@ pub(crate) struct Planes {
 impl Planes {
     /// As Keras's tensor again.
     pub(crate) fn value(self, channels_first: bool) -> Value {
-        let Self { name, channels: c, height: h, width: w } = self;
+        let Self {
+            name,
+            channels: c,
+            height: h,
+            width: w,
+        } = self;
         if channels_first {
             Value::new(name, vec![c, h, w], Order::Keras)
         } else {
@@ -110,19 +119,28 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// A graph for layers that have so many weights in the Keras file: those that are made for ONNX are few beside them.
+    /// A graph for layers that have so many weights in the Keras file: those that are made for ONNX
+    /// are few beside them.
     pub(crate) fn new(values: usize) -> Self {
-        Self { limit: values.saturating_mul(4 * size_of::<f32>()).saturating_add(ALLOWANCE), ..Self::default() }
+        Self {
+            limit: values
+                .saturating_mul(4 * size_of::<f32>())
+                .saturating_add(ALLOWANCE),
+            ..Self::default()
+        }
     }
 
-    /// Begins a layer of that name, by which nodes and weights are named; returns where its nodes begin.
+    /// Begins a layer of that name, by which nodes and weights are named; returns where its nodes
+    /// begin.
     ///
     /// # Errors
     /// The graph has grown too large.
     pub(crate) fn begin(&mut self, layer: &str) -> Result<usize, String> {
         self.calls += 1;
         if self.nodes.len() > MAX_NODES || self.calls > MAX_NODES {
-            return Err(format!("with it, the graph has more than {MAX_NODES} nodes or calls of layers"));
+            return Err(format!(
+                "with it, the graph has more than {MAX_NODES} nodes or calls of layers"
+            ));
         }
         if self.bytes > self.limit {
             return Err(format!(
@@ -134,7 +152,8 @@ impl Graph {
         Ok(self.nodes.len())
     }
 
-    /// Ends the layer whose nodes begin at `start`: its answer, if it is a new tensor, gets the layer's name.
+    /// Ends the layer whose nodes begin at `start`: its answer, if it is a new tensor, gets the
+    /// layer's name.
     ///
     /// # Errors
     /// The answer is too large for any image classifier.
@@ -142,7 +161,10 @@ impl Graph {
         if product(&value.shape).is_none_or(|n| n > MAX_VALUES || n == 0) {
             return Err(format!("it answers {:?} values for an image", value.shape));
         }
-        if self.nodes[start..].iter().any(|n| n.output.contains(&value.name)) {
+        if self.nodes[start..]
+            .iter()
+            .any(|n| n.output.contains(&value.name))
+        {
             let name = self.unique(self.scope.clone());
             self.rename(start, &value.name, &name);
             value.name = name;
@@ -157,12 +179,16 @@ impl Graph {
 
     /// Gives a tensor another name in the nodes from `start` on.
     pub(crate) fn rename(&mut self, start: usize, old: &str, new: &str) {
-        for name in self.nodes[start..].iter_mut().flat_map(|n| n.input.iter_mut().chain(&mut n.output)) {
+        for name in self.nodes[start..]
+            .iter_mut()
+            .flat_map(|n| n.input.iter_mut().chain(&mut n.output))
+        {
             if name == old {
                 *name = new.to_string();
             }
         }
-        self.reordered.retain(|(from, _), to| from != old && to.name != old);
+        self.reordered
+            .retain(|(from, _), to| from != old && to.name != old);
     }
 
     fn unique(&mut self, name: String) -> String {
@@ -178,7 +204,12 @@ impl Graph {
     }
 
     /// Adds a node and returns the name of its output.
-    pub(crate) fn node(&mut self, operator: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
+    pub(crate) fn node(
+        &mut self,
+        operator: &str,
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> String {
         let name = self.unique(format!("{}/{operator}", self.scope));
         let output = format!("{name}/output");
         self.nodes.push(NodeProto {
@@ -200,14 +231,24 @@ impl Graph {
         more: &[&str],
         attributes: Vec<AttributeProto>,
     ) -> Value {
-        let inputs: Vec<&str> = std::iter::once(value.name.as_str()).chain(more.iter().copied()).collect();
-        Value { name: self.node(operator, &inputs, attributes), ..value.clone() }
+        let inputs: Vec<&str> = std::iter::once(value.name.as_str())
+            .chain(more.iter().copied())
+            .collect();
+        Value {
+            name: self.node(operator, &inputs, attributes),
+            ..value.clone()
+        }
     }
 
     /// Stores a weight and returns its name: the layer's and its own.
     pub(crate) fn weight(&mut self, name: &str, tensor: &Tensor) -> String {
         let raw: Vec<u8> = tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.store(name, &tensor.dims.iter().map(|d| *d as i64).collect::<Vec<_>>(), crate::onnx::ELEM_FLOAT, raw)
+        self.store(
+            name,
+            &tensor.dims.iter().map(|d| *d as i64).collect::<Vec<_>>(),
+            crate::onnx::ELEM_FLOAT,
+            raw,
+        )
     }
 
     /// Stores whole numbers, such as a shape.
@@ -220,7 +261,9 @@ impl Graph {
 
     /// The node that makes a tensor.
     pub(crate) fn maker(&self, tensor: &str) -> Option<&NodeProto> {
-        self.nodes.iter().find(|n| n.output.iter().any(|o| o == tensor))
+        self.nodes
+            .iter()
+            .find(|n| n.output.iter().any(|o| o == tensor))
     }
 
     /// A weight that is one float32 value.
@@ -251,31 +294,49 @@ impl Graph {
 
     /// The same values in another shape; the batch stays open.
     pub(crate) fn reshape(&mut self, name: &str, dims: &[usize]) -> String {
-        let shape: Vec<i64> = std::iter::once(-1).chain(dims.iter().map(|d| *d as i64)).collect();
+        let shape: Vec<i64> = std::iter::once(-1)
+            .chain(dims.iter().map(|d| *d as i64))
+            .collect();
         let shape = self.integers("shape", &shape);
         // Of two reshapes in a row, the second alone does.
-        let from = self.nodes.iter().rev().find(|n| n.output.iter().any(|o| o == name) && n.op_type == "Reshape");
-        let from = from.and_then(|n| n.input.first()).cloned().unwrap_or_else(|| name.to_string());
+        let from = self
+            .nodes
+            .iter()
+            .rev()
+            .find(|n| n.output.iter().any(|o| o == name) && n.op_type == "Reshape");
+        let from = from
+            .and_then(|n| n.input.first())
+            .cloned()
+            .unwrap_or_else(|| name.to_string());
         self.node("Reshape", &[&from, &shape], Vec::new())
     }
 
     /// The value with the order of Keras.
     pub(crate) fn keras_order(&mut self, value: &Value) -> Value {
         match (value.order, &value.shape[..]) {
-            (Order::ChannelsFirst, &[h, w, c]) => self.reorder(value, Order::Keras, [0, 2, 3, 1], [h, w, c]),
+            (Order::ChannelsFirst, &[h, w, c]) => {
+                self.reorder(value, Order::Keras, [0, 2, 3, 1], [h, w, c])
+            }
             (Order::FlatChannelsFirst { channels, area }, _) => {
                 let planes = self.reshape(&value.name, &[channels, area]);
                 let last = self.node("Transpose", &[&planes], vec![ints("perm", &[0, 2, 1])]);
-                Value::new(self.node("Flatten", &[&last], vec![int("axis", 1)]), value.shape.clone(), Order::Keras)
+                Value::new(
+                    self.node("Flatten", &[&last], vec![int("axis", 1)]),
+                    value.shape.clone(),
+                    Order::Keras,
+                )
             }
             _ => value.clone(),
         }
     }
 
-    /// The value with the channels first; only a Keras tensor `[height, width, channels]` can be so.
+    /// The value with the channels first; only a Keras tensor `[height, width, channels]` can be
+    /// so.
     pub(crate) fn channels_first(&mut self, value: &Value) -> Value {
         match (value.order, &value.shape[..]) {
-            (Order::Keras, &[h, w, c]) => self.reorder(value, Order::ChannelsFirst, [0, 3, 1, 2], [c, h, w]),
+            (Order::Keras, &[h, w, c]) => {
+                self.reorder(value, Order::ChannelsFirst, [0, 3, 1, 2], [c, h, w])
+            }
             _ => value.clone(),
         }
     }
@@ -291,9 +352,15 @@ impl Graph {
         } else {
             self.node("Transpose", &[&value.name], vec![ints("perm", &axes)])
         };
-        let moved = Value { name: moved, shape: value.shape.clone(), order };
-        self.reordered.insert(key(&value.name, order), moved.clone());
-        self.reordered.insert(key(&moved.name, value.order), value.clone());
+        let moved = Value {
+            name: moved,
+            shape: value.shape.clone(),
+            order,
+        };
+        self.reordered
+            .insert(key(&value.name, order), moved.clone());
+        self.reordered
+            .insert(key(&moved.name, value.order), value.clone());
         moved
     }
 
@@ -302,28 +369,55 @@ impl Graph {
     /// # Errors
     /// It is no image tensor.
     pub(crate) fn planes(&mut self, value: &Value, channels_first: bool) -> Result<Planes, String> {
-        let value = if channels_first { self.keras_order(value) } else { self.channels_first(value) };
+        let value = if channels_first {
+            self.keras_order(value)
+        } else {
+            self.channels_first(value)
+        };
         let [a, b, c] = value.shape[..] else {
-            return Err(format!("its input is {:?}; it takes height, width and channels", value.shape));
+            return Err(format!(
+                "its input is {:?}; it takes height, width and channels",
+                value.shape
+            ));
         };
         let (channels, height, width) = if channels_first { (a, b, c) } else { (c, a, b) };
-        Ok(Planes { name: value.name, channels, height, width })
+        Ok(Planes {
+            name: value.name,
+            channels,
+            height,
+            width,
+        })
     }
 }
 
 /// An attribute of a whole number.
 pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: name.into(), type_: AttributeType::INT.into(), i: value, ..Default::default() }
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::INT.into(),
+        i: value,
+        ..Default::default()
+    }
 }
 
 /// An attribute of a number.
 pub(crate) fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto { name: name.into(), type_: AttributeType::FLOAT.into(), f: value, ..Default::default() }
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::FLOAT.into(),
+        f: value,
+        ..Default::default()
+    }
 }
 
 /// An attribute of whole numbers.
 pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto { name: name.into(), type_: AttributeType::INTS.into(), ints: values.to_vec(), ..Default::default() }
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::INTS.into(),
+        ints: values.to_vec(),
+        ..Default::default()
+    }
 }
 
 /// An attribute of a word.

@@ -1,8 +1,9 @@
 //! HDF5 files as untrusted input: text attributes and float datasets, in bounded memory.
 //!
-//! The format itself is read by `hdf5-reader`, which is read-only, checks every offset and stops at cycles; this file sets
-//! its limits and adds up what was read, since a small file can describe datasets of any size (compressed, or never
-//! written at all). What is not added up are attributes of variable-length texts, which the reader copies by itself.
+//! The format itself is read by `hdf5-reader`, which is read-only, checks every offset and stops at
+//! cycles; this file sets its limits and adds up what was read, since a small file can describe
+//! datasets of any size (compressed, or never written at all). What is not added up are attributes
+//! of variable-length texts, which the reader copies by itself.
 
 use std::cell::Cell;
 
@@ -14,7 +15,8 @@ use super::tensor::{Tensor, product};
 /// The signature of an HDF5 file.
 pub(crate) const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 
-/// How many times its own size a file may unpack to, all its datasets together, beyond [`ALLOWANCE`].
+/// How many times its own size a file may unpack to, all its datasets together, beyond
+/// [`ALLOWANCE`].
 const EXPANSION: usize = 16;
 
 /// Bytes that any file may unpack to.
@@ -36,13 +38,19 @@ impl Hdf5 {
     /// # Errors
     /// They are no HDF5 file, or not all of one.
     pub(crate) fn open(bytes: Vec<u8>) -> Result<Self, String> {
-        let budget = bytes.len().saturating_mul(EXPANSION).saturating_add(ALLOWANCE);
+        let budget = bytes
+            .len()
+            .saturating_mul(EXPANSION)
+            .saturating_add(ALLOWANCE);
         let options = OpenOptions::default()
             .with_max_read_bytes(budget)
             .with_max_chunk_bytes(budget)
             .with_max_object_header_bytes(MAX_HEADER.min(bytes.len()));
         let file = Hdf5File::from_vec_with_options(bytes, options).map_err(|e| e.to_string())?;
-        Ok(Self { file, budget: Cell::new(budget) })
+        Ok(Self {
+            file,
+            budget: Cell::new(budget),
+        })
     }
 
     /// Whether there is a group of that path, `/` for the root.
@@ -62,26 +70,48 @@ impl Hdf5 {
         }
         let parts = (0..).map_while(|i| self.attribute(group, &format!("{name}{i}")));
         let parts: Vec<Vec<String>> = parts.map(|a| list(&a)).collect::<Option<_>>()?;
-        if parts.is_empty() { None } else { Some(parts.concat()) }
+        if parts.is_empty() {
+            None
+        } else {
+            Some(parts.concat())
+        }
     }
 
     /// A dataset of float16, float32 or float64, as float32.
     ///
     /// # Errors
-    /// There is no such dataset, its values are no floats, or the file unpacks to far more than its size.
+    /// There is no such dataset, its values are no floats, or the file unpacks to far more than its
+    /// size.
     pub(crate) fn tensor(&self, path: &str) -> Result<Tensor, String> {
-        let dataset = self.file.dataset(path).map_err(|e| format!("it has no dataset {path} ({e})"))?;
-        let dims: Option<Vec<usize>> = dataset.shape().iter().map(|d| usize::try_from(*d).ok()).collect();
-        let width = float_width(&dataset).ok_or_else(|| format!("the values of its dataset {path} are no floats"))?;
+        let dataset = self
+            .file
+            .dataset(path)
+            .map_err(|e| format!("it has no dataset {path} ({e})"))?;
+        let dims: Option<Vec<usize>> = dataset
+            .shape()
+            .iter()
+            .map(|d| usize::try_from(*d).ok())
+            .collect();
+        let width = float_width(&dataset)
+            .ok_or_else(|| format!("the values of its dataset {path} are no floats"))?;
         let dims = dims.unwrap_or_else(|| vec![usize::MAX]);
         let bytes = product(&dims).and_then(|n| n.checked_mul(width));
         let (bytes, left) = bytes
             .and_then(|bytes| Some((bytes, self.budget.get().checked_sub(bytes)?)))
-            .ok_or_else(|| format!("its dataset {path} of {dims:?} is out of all proportion to the file's size"))?;
+            .ok_or_else(|| {
+                format!(
+                    "its dataset {path} of {dims:?} is out of all proportion to the file's size"
+                )
+            })?;
         self.budget.set(left);
-        let raw = dataset.read_native_bytes().map_err(|e| format!("its dataset {path} can't be read: {e}"))?;
+        let raw = dataset
+            .read_native_bytes()
+            .map_err(|e| format!("its dataset {path} can't be read: {e}"))?;
         if raw.len() != bytes {
-            return Err(format!("its dataset {path} holds {} bytes where its shape makes {bytes}", raw.len()));
+            return Err(format!(
+                "its dataset {path} holds {} bytes where its shape makes {bytes}",
+                raw.len()
+            ));
         }
         let values = raw.chunks_exact(width).map(|b| match *b {
             [a, b] => half(u16::from_ne_bytes([a, b])),
@@ -89,11 +119,18 @@ impl Hdf5 {
             [a, b, c, d, e, f, g, h] => f64::from_ne_bytes([a, b, c, d, e, f, g, h]) as f32,
             _ => f32::NAN,
         });
-        Ok(Tensor { dims, values: values.collect() })
+        Ok(Tensor {
+            dims,
+            values: values.collect(),
+        })
     }
 
     fn group(&self, path: &str) -> Option<Group> {
-        if path == "/" { self.file.root_group().ok() } else { self.file.group(path).ok() }
+        if path == "/" {
+            self.file.root_group().ok()
+        } else {
+            self.file.group(path).ok()
+        }
     }
 
     fn attribute(&self, group: &str, name: &str) -> Option<Attribute> {
@@ -111,14 +148,21 @@ fn list(attribute: &Attribute) -> Option<Vec<String>> {
 
 fn float_width(dataset: &Dataset) -> Option<usize> {
     match dataset.dtype() {
-        Datatype::FloatingPoint { size: size @ (2 | 4 | 8), .. } => Some(usize::from(*size)),
+        Datatype::FloatingPoint {
+            size: size @ (2 | 4 | 8),
+            ..
+        } => Some(usize::from(*size)),
         _ => None,
     }
 }
 
 /// An IEEE half-precision number.
 fn half(bits: u16) -> f32 {
-    let (sign, exponent, fraction) = (u32::from(bits >> 15), u32::from((bits >> 10) & 31), u32::from(bits & 1023));
+    let (sign, exponent, fraction) = (
+        u32::from(bits >> 15),
+        u32::from((bits >> 10) & 31),
+        u32::from(bits & 1023),
+    );
     let magnitude = match exponent {
         0 => fraction as f32 / (1u32 << 24) as f32,
         31 => f32::from_bits(0x7f80_0000 | (fraction << 13)),
@@ -131,8 +175,17 @@ fn half(bits: u16) -> f32 {
 mod tests {
     #[test]
     fn half_precision() {
-        let rows = [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0), (0x3555, 0.333_251_95)];
-        let wrong: Vec<_> = rows.iter().filter(|(bits, value)| super::half(*bits) != *value).collect();
+        let rows = [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x7bff, 65504.0),
+            (0x3555, 0.333_251_95),
+        ];
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(bits, value)| super::half(*bits) != *value)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(super::half(0x7c00).is_infinite() && super::half(0x7e00).is_nan());
     }

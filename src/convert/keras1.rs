@@ -1,4 +1,5 @@
-//! Keras 1's names for layers and their options, put into those of Keras 2, as Keras 2 itself reads such files.
+//! Keras 1's names for layers and their options, put into those of Keras 2, as Keras 2 itself reads
+//! such files.
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +25,10 @@ const KEYS: [(&str, &str); 8] = [
 ];
 
 /// A layer's class and configuration in Keras 2's names.
-pub(crate) fn translate(class: &str, mut config: Map<String, Value>) -> (String, Map<String, Value>) {
+pub(crate) fn translate(
+    class: &str,
+    mut config: Map<String, Value>,
+) -> (String, Map<String, Value>) {
     for (old, new) in KEYS {
         if let Some(value) = config.remove(old) {
             config.insert(new.into(), value);
@@ -56,7 +60,10 @@ pub(crate) fn translate(class: &str, mut config: Map<String, Value>) -> (String,
             config.insert("threshold".into(), theta);
             "ReLU"
         }
-        _ => CLASSES.iter().find(|(old, _)| *old == class).map_or(class, |(_, new)| new),
+        _ => CLASSES
+            .iter()
+            .find(|(old, _)| *old == class)
+            .map_or(class, |(_, new)| new),
     };
     (class.to_string(), config)
 }
@@ -77,8 +84,16 @@ mod tests {
 
     #[test]
     fn merges_become_the_layers_of_their_mode() {
-        for (mode, class) in [("sum", "Add"), ("mul", "Multiply"), ("concat", "Concatenate"), ("dot", "Merge")] {
-            assert_eq!(translate("Merge", json!({"mode": mode}).as_object().unwrap().clone()).0, class);
+        for (mode, class) in [
+            ("sum", "Add"),
+            ("mul", "Multiply"),
+            ("concat", "Concatenate"),
+            ("dot", "Merge"),
+        ] {
+            assert_eq!(
+                translate("Merge", json!({"mode": mode}).as_object().unwrap().clone()).0,
+                class
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A network with its weights → an ONNX graph: the layers one after the other, each call when its inputs are there.
+//! A network with its weights → an ONNX graph: the layers one after the other, each call when its
+//! inputs are there.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -43,7 +44,12 @@ pub(crate) fn unsupported(network: &Network, keras: u32) -> Vec<Unsupported> {
         };
         if let Some(reason) = reason {
             let (name, class) = (layer.name.clone(), layer.class.clone());
-            found.push(Unsupported { name, class, reason, config: fields.shown() });
+            found.push(Unsupported {
+                name,
+                class,
+                reason,
+                config: fields.shown(),
+            });
         }
     });
     found
@@ -56,7 +62,14 @@ pub(crate) fn unsupported(network: &Network, keras: u32) -> Vec<Unsupported> {
 pub(crate) fn load(network: &Network, weights: &Weights, keras: u32) -> Result<Loaded, Problem> {
     let mut sha = Sha256::new();
     let mut tensors = HashMap::new();
-    load_into(network, &Place::default(), weights, keras, &mut tensors, &mut sha)?;
+    load_into(
+        network,
+        &Place::default(),
+        weights,
+        keras,
+        &mut tensors,
+        &mut sha,
+    )?;
     let digest = sha.finalize().iter().map(|b| format!("{b:02x}")).collect();
     Ok(Loaded { tensors, digest })
 }
@@ -79,11 +92,16 @@ fn load_into(
             continue;
         }
         let in_layer = |problem: String| Problem::of(layer, problem);
-        let names = layers::parse(&layer.class, &Fields::new(&layer.config, keras)).map_err(in_layer)?.weights();
+        let names = layers::parse(&layer.class, &Fields::new(&layer.config, keras))
+            .map_err(in_layer)?
+            .weights();
         let found = weights.of(&at, &names).map_err(in_layer)?;
         for (name, tensor) in names.iter().zip(&found) {
             sha.update(format!("{}/{name}\0", layer.name));
-            tensor.values.iter().for_each(|v| sha.update(v.to_le_bytes()));
+            tensor
+                .values
+                .iter()
+                .for_each(|v| sha.update(v.to_le_bytes()));
         }
         tensors.insert(at.group, found.into());
     }
@@ -93,7 +111,11 @@ fn load_into(
 impl Loaded {
     /// The number of all weights' values.
     pub(crate) fn values(&self) -> usize {
-        self.tensors.values().flat_map(|tensors| tensors.iter()).map(|t| t.values.len()).sum()
+        self.tensors
+            .values()
+            .flat_map(|tensors| tensors.iter())
+            .map(|t| t.values.len())
+            .sum()
     }
 }
 
@@ -109,23 +131,46 @@ pub(crate) struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     pub(crate) fn new(graph: Graph, loaded: &'a Loaded, keras: u32) -> Self {
-        Self { graph, answers: Vec::new(), loaded, keras }
+        Self {
+            graph,
+            answers: Vec::new(),
+            loaded,
+            keras,
+        }
     }
 
     /// Adds the nodes of a network and returns what it answers.
     ///
     /// # Errors
     /// A layer can't be converted, or the layers wait for each other.
-    pub(crate) fn network(&mut self, network: &Network, place: &Place, inputs: &[Value]) -> Result<Value, Problem> {
-        let wrong = |text: String| Problem { layer: place.names.join("/"), text };
+    pub(crate) fn network(
+        &mut self,
+        network: &Network,
+        place: &Place,
+        inputs: &[Value],
+    ) -> Result<Value, Problem> {
+        let wrong = |text: String| Problem {
+            layer: place.names.join("/"),
+            text,
+        };
         if inputs.len() != network.inputs.len().max(1) {
-            return Err(wrong(format!("it has {} inputs and gets {}", network.inputs.len(), inputs.len())));
+            return Err(wrong(format!(
+                "it has {} inputs and gets {}",
+                network.inputs.len(),
+                inputs.len()
+            )));
         }
         let [output] = network.outputs[..] else {
-            return Err(wrong(format!("it has {} outputs; a classifier has one", network.outputs.len())));
+            return Err(wrong(format!(
+                "it has {} outputs; a classifier has one",
+                network.outputs.len()
+            )));
         };
-        let mut done: Vec<Vec<Option<Value>>> =
-            network.layers.iter().map(|l| vec![None; l.calls.len().max(1)]).collect();
+        let mut done: Vec<Vec<Option<Value>>> = network
+            .layers
+            .iter()
+            .map(|l| vec![None; l.calls.len().max(1)])
+            .collect();
         for (layer, input) in network.inputs.iter().zip(inputs) {
             done[*layer][0] = Some(input.clone());
         }
@@ -147,30 +192,50 @@ impl<'a> Lowering<'a> {
                     }
                 }
             }
-            if let Some(Some(value)) = done.get(output.layer).and_then(|calls| calls.get(output.call)) {
+            if let Some(Some(value)) = done
+                .get(output.layer)
+                .and_then(|calls| calls.get(output.call))
+            {
                 return Ok(value.clone());
             }
             if !progress {
-                return Err(wrong("its layers wait for each other, or for a tensor that nothing makes".into()));
+                return Err(wrong(
+                    "its layers wait for each other, or for a tensor that nothing makes".into(),
+                ));
             }
         }
     }
 
-    fn call(&mut self, layer: &LayerEntry, place: &Place, inputs: &[Value]) -> Result<Value, Problem> {
+    fn call(
+        &mut self,
+        layer: &LayerEntry,
+        place: &Place,
+        inputs: &[Value],
+    ) -> Result<Value, Problem> {
         let at = place.within(&layer.group, &layer.name);
         if let Some(network) = &layer.network {
             return self.network(network, &at, inputs);
         }
         let in_layer = |problem: String| Problem::of(layer, problem);
         let path = at.names.join("/");
-        let parsed = layers::parse(&layer.class, &Fields::new(&layer.config, self.keras)).map_err(in_layer)?;
+        let parsed = layers::parse(&layer.class, &Fields::new(&layer.config, self.keras))
+            .map_err(in_layer)?;
         let none: Rc<[Tensor]> = Rc::new([]);
         let weights = self.loaded.tensors.get(&at.group).unwrap_or(&none);
         let start = self.graph.begin(&path).map_err(in_layer)?;
-        let lowered = parsed.lower(&mut self.graph, inputs, weights).map_err(in_layer)?;
+        let lowered = parsed
+            .lower(&mut self.graph, inputs, weights)
+            .map_err(in_layer)?;
         let value = self.graph.end(start, lowered).map_err(in_layer)?;
-        if self.graph.nodes[start..].iter().any(|n| n.output.contains(&value.name)) {
-            self.answers.push(Answer { layer: path, tensor: value.name.clone(), order: value.order });
+        if self.graph.nodes[start..]
+            .iter()
+            .any(|n| n.output.contains(&value.name))
+        {
+            self.answers.push(Answer {
+                layer: path,
+                tensor: value.name.clone(),
+                order: value.order,
+            });
         }
         Ok(value)
     }

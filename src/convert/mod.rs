@@ -1,4 +1,5 @@
-//! A Keras model → an ONNX file, without Python: `.keras` and `.h5` files are read here, their layers become ONNX nodes.
+//! A Keras model → an ONNX file, without Python: `.keras` and `.h5` files are read here, their
+//! layers become ONNX nodes.
 //!
 //! | step | file |
 //! |---|---|
@@ -10,7 +11,8 @@
 //! | bytes and metadata | `write` |
 //! | the file run | [`check()`] |
 //!
-//! The files are untrusted: whatever is in them, the answer is a model or an error, in memory bounded by the files' size.
+//! The files are untrusted: whatever is in them, the answer is a model or an error, in memory
+//! bounded by the files' size.
 
 mod check;
 mod config;
@@ -51,7 +53,8 @@ const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
 pub struct Options {
     /// The classes in output order; `None` for the seven emotions where there are seven.
     pub labels: Option<Vec<String>>,
-    /// What a pixel of 0..255 is multiplied with; `None` for 1/255, or for 1 where the model scales its input itself.
+    /// What a pixel of 0..255 is multiplied with; `None` for 1/255, or for 1 where the model scales
+    /// its input itself.
     pub scale: Option<f64>,
     /// How images of another size were resized in training; `None` for `nearest`, as Keras.
     pub resize: Option<Resize>,
@@ -91,8 +94,21 @@ pub struct Unsupported {
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, class, reason, config } = self;
-        write!(f, "{name} ({class}: {reason}; {})", if config.is_empty() { "no options" } else { config })
+        let Self {
+            name,
+            class,
+            reason,
+            config,
+        } = self;
+        write!(
+            f,
+            "{name} ({class}: {reason}; {})",
+            if config.is_empty() {
+                "no options"
+            } else {
+                config
+            }
+        )
     }
 }
 
@@ -157,20 +173,28 @@ struct Problem {
 
 impl Problem {
     fn of(layer: &LayerEntry, text: String) -> Self {
-        Self { layer: format!("{} ({})", layer.name, layer.class), text }
+        Self {
+            layer: format!("{} ({})", layer.name, layer.class),
+            text,
+        }
     }
 }
 
-/// Converts a Keras model: a `.keras` file or its unpacked folder, an `.h5` file, or weights with the JSON file `config`, by
-/// default `config.json` beside them.
+/// Converts a Keras model: a `.keras` file or its unpacked folder, an `.h5` file, or weights with
+/// the JSON file `config`, by default `config.json` beside them.
 ///
-/// The ONNX model has opset 18 and the channels first within; `input` float32 `[N, H, W, C]` or, if the Keras model or
-/// [`Options::layout`] says so, `[N, C, H, W]`; `probabilities` or, where the model ends in no softmax, `logits`, float32
-/// `[N, classes]`. The same model gives the same bytes.
+/// The ONNX model has opset 18 and the channels first within; `input` float32 `[N, H, W, C]` or, if
+/// the Keras model or [`Options::layout`] says so, `[N, C, H, W]`; `probabilities` or, where the
+/// model ends in no softmax, `logits`, float32 `[N, classes]`. The same model gives the same bytes.
 ///
 /// # Errors
-/// The files can't be read, are damaged, hold layers that can't be converted, or no image classifier.
-pub fn convert(path: &Path, config: Option<&Path>, options: &Options) -> Result<Converted, ConvertError> {
+/// The files can't be read, are damaged, hold layers that can't be converted, or no image
+/// classifier.
+pub fn convert(
+    path: &Path,
+    config: Option<&Path>,
+    options: &Options,
+) -> Result<Converted, ConvertError> {
     converted(KerasFile::read(path, config)?, path, options)
 }
 
@@ -178,7 +202,11 @@ pub fn convert(path: &Path, config: Option<&Path>, options: &Options) -> Result<
 ///
 /// # Errors
 /// As [`convert()`].
-pub fn convert_bytes(bytes: Vec<u8>, name: &str, options: &Options) -> Result<Converted, ConvertError> {
+pub fn convert_bytes(
+    bytes: Vec<u8>,
+    name: &str,
+    options: &Options,
+) -> Result<Converted, ConvertError> {
     let path = Path::new(name);
     converted(KerasFile::parse(path, bytes, None)?, path, options)
 }
@@ -186,7 +214,10 @@ pub fn convert_bytes(bytes: Vec<u8>, name: &str, options: &Options) -> Result<Co
 fn converted(file: KerasFile, path: &Path, options: &Options) -> Result<Converted, ConvertError> {
     let name = path.display().to_string();
     let keras = file.major();
-    let wrong = |problem: String| ConvertError::Classifier { path: name.clone(), problem };
+    let wrong = |problem: String| ConvertError::Classifier {
+        path: name.clone(),
+        problem,
+    };
     let network = Network::parse(&file.model, keras).map_err(wrong)?;
     let layers = lower::unsupported(&network, keras);
     if !layers.is_empty() {
@@ -194,20 +225,36 @@ fn converted(file: KerasFile, path: &Path, options: &Options) -> Result<Converte
     }
     if file.weights.mirrored() {
         return Err(wrong(
-            "it was trained on Theano, which stores kernels mirrored; save it again from Keras 2".into(),
+            "it was trained on Theano, which stores kernels mirrored; save it again from Keras 2"
+                .into(),
         ));
     }
-    let in_layer = |p: Problem| ConvertError::Layer { path: name.clone(), layer: p.layer, problem: p.text };
+    let in_layer = |p: Problem| ConvertError::Layer {
+        path: name.clone(),
+        layer: p.layer,
+        problem: p.text,
+    };
     let loaded = lower::load(&network, &file.weights, keras).map_err(in_layer)?;
-    let source = format!("Keras {} model, weights sha256 {}", file.version, loaded.digest);
+    let source = format!(
+        "Keras {} model, weights sha256 {}",
+        file.version, loaded.digest
+    );
 
     let image = Image::of(&network, options.layout).map_err(wrong)?;
     let mut graph = Graph::new(loaded.values());
-    [INPUT, OUTPUTS[0], OUTPUTS[1]].iter().for_each(|name| graph.reserve(name));
+    [INPUT, OUTPUTS[0], OUTPUTS[1]]
+        .iter()
+        .for_each(|name| graph.reserve(name));
     let input = image.value(&mut graph);
     let mut lowering = Lowering::new(graph, &loaded, keras);
-    let answer = lowering.network(&network, &Place::default(), &[input]).map_err(in_layer)?;
-    let Lowering { mut graph, mut answers, .. } = lowering;
+    let answer = lowering
+        .network(&network, &Place::default(), &[input])
+        .map_err(in_layer)?;
+    let Lowering {
+        mut graph,
+        mut answers,
+        ..
+    } = lowering;
     let answer = graph.keras_order(&answer);
     let [classes] = answer.shape[..] else {
         return Err(wrong(format!(
@@ -228,7 +275,10 @@ fn converted(file: KerasFile, path: &Path, options: &Options) -> Result<Converte
         ));
     }
     graph.rename(0, &answer.name, output);
-    answers.iter_mut().filter(|a| a.tensor == answer.name).for_each(|a| a.tensor = output.into());
+    answers
+        .iter_mut()
+        .filter(|a| a.tensor == answer.name)
+        .for_each(|a| a.tensor = output.into());
     tidy::tidy(&mut graph, output);
     answers.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
 
@@ -253,19 +303,47 @@ fn converted(file: KerasFile, path: &Path, options: &Options) -> Result<Converte
         ("size", format!("{}x{}", image.width, image.height)),
         ("channels", image.channels.to_string()),
         ("scale", scale.to_string()),
-        ("resize", options.resize.unwrap_or(Resize::Nearest).to_string()),
-        ("output", if softmax { OutputKind::Probabilities } else { OutputKind::Logits }.to_string()),
+        (
+            "resize",
+            options.resize.unwrap_or(Resize::Nearest).to_string(),
+        ),
+        (
+            "output",
+            if softmax {
+                OutputKind::Probabilities
+            } else {
+                OutputKind::Logits
+            }
+            .to_string(),
+        ),
         ("architecture", network.name.clone()),
         ("source", source),
     ];
-    let mut metadata: Vec<(String, String)> = rows.into_iter().map(|(k, v)| (format!("fer.{k}"), v)).collect();
+    let mut metadata: Vec<(String, String)> = rows
+        .into_iter()
+        .map(|(k, v)| (format!("fer.{k}"), v))
+        .collect();
     metadata.push((write::LAYERS.into(), write::layers(&answers)));
     let operators = counted(&graph);
-    let (onnx, flushed) =
-        write::write(graph, &network.name, (INPUT, &image.dims()), (output, &[classes]), metadata).map_err(wrong)?;
+    let (onnx, flushed) = write::write(
+        graph,
+        &network.name,
+        (INPUT, &image.dims()),
+        (output, &[classes]),
+        metadata,
+    )
+    .map_err(wrong)?;
     let model = OnnxModel::parse(onnx.clone().into(), &name).map_err(|e| wrong(e.to_string()))?;
-    let spec = ModelSpec::resolve(&model.header, &BTreeMap::new(), &name).map_err(|e| wrong(e.to_string()))?;
-    Ok(Converted { onnx, spec, operators, keras: file.version, flushed, notes })
+    let spec = ModelSpec::resolve(&model.header, &BTreeMap::new(), &name)
+        .map_err(|e| wrong(e.to_string()))?;
+    Ok(Converted {
+        onnx,
+        spec,
+        operators,
+        keras: file.version,
+        flushed,
+        notes,
+    })
 }
 
 /// The input of a model.
@@ -281,23 +359,48 @@ struct Image {
 
 impl Image {
     fn of(network: &Network, layout: Option<Layout>) -> Result<Self, String> {
-        let shape = network.input_shape().ok_or("its configuration does not say what images it takes")?;
+        let shape = network
+            .input_shape()
+            .ok_or("its configuration does not say what images it takes")?;
         let [Some(a @ 1..), Some(b @ 1..), Some(c @ 1..)] = shape[..] else {
             return Err(format!(
                 "its input is {}; build it with an input of height, width and channels that are fixed",
-                shape.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect::<Vec<String>>().join("x")
+                shape
+                    .iter()
+                    .map(|d| d.map_or("?".into(), |d| d.to_string()))
+                    .collect::<Vec<String>>()
+                    .join("x")
             ));
         };
         if product(&[a, b, c]).is_none_or(|n| n > graph::MAX_VALUES) {
-            return Err(format!("its input of {a}x{b}x{c} is larger than any image that is classified"));
+            return Err(format!(
+                "its input of {a}x{b}x{c} is larger than any image that is classified"
+            ));
         }
         let mut keras_channels_first = false;
         network.each_layer(&mut |layer| {
-            keras_channels_first |= layer.config.get("data_format").is_some_and(|f| f == "channels_first");
+            keras_channels_first |= layer
+                .config
+                .get("data_format")
+                .is_some_and(|f| f == "channels_first");
         });
-        let (channels, height, width) = if keras_channels_first { (a, b, c) } else { (c, a, b) };
-        let own = if keras_channels_first { Layout::Nchw } else { Layout::Nhwc };
-        Ok(Self { layout: layout.unwrap_or(own), keras_channels_first, width, height, channels })
+        let (channels, height, width) = if keras_channels_first {
+            (a, b, c)
+        } else {
+            (c, a, b)
+        };
+        let own = if keras_channels_first {
+            Layout::Nchw
+        } else {
+            Layout::Nhwc
+        };
+        Ok(Self {
+            layout: layout.unwrap_or(own),
+            keras_channels_first,
+            width,
+            height,
+            channels,
+        })
     }
 
     /// The dimensions of the ONNX file's input.
@@ -315,7 +418,11 @@ impl Image {
             (true, Layout::Nchw) => Value::new(INPUT.into(), vec![c, h, w], Order::Keras),
             (true, Layout::Nhwc) => {
                 let image = Value::new(INPUT.into(), vec![h, w, c], Order::Keras);
-                Value::new(graph.channels_first(&image).name, vec![c, h, w], Order::Keras)
+                Value::new(
+                    graph.channels_first(&image).name,
+                    vec![c, h, w],
+                    Order::Keras,
+                )
             }
             (false, Layout::Nchw) => Value::new(INPUT.into(), vec![h, w, c], Order::ChannelsFirst),
             (false, Layout::Nhwc) => Value::new(INPUT.into(), vec![h, w, c], Order::Keras),
@@ -326,21 +433,31 @@ impl Image {
 fn labels(options: &Options, classes: usize) -> Result<Vec<String>, String> {
     match &options.labels {
         None if classes == EMOTIONS.len() => Ok(EMOTIONS.map(String::from).to_vec()),
-        None => Err(format!("it has {classes} classes; name them in the order of its outputs with --labels a,b,…")),
+        None => Err(format!(
+            "it has {classes} classes; name them in the order of its outputs with --labels a,b,…"
+        )),
         Some(labels) if labels.len() == classes => Ok(labels.clone()),
-        Some(labels) => Err(format!("it has {classes} classes, and --labels names {}", labels.len())),
+        Some(labels) => Err(format!(
+            "it has {classes} classes, and --labels names {}",
+            labels.len()
+        )),
     }
 }
 
-/// Whether a tensor holds probabilities: it is a softmax, a mean of such, or one of them in another shape.
+/// Whether a tensor holds probabilities: it is a softmax, a mean of such, or one of them in another
+/// shape.
 fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
-    let Some(node) = graph.maker(tensor) else { return false };
+    let Some(node) = graph.maker(tensor) else {
+        return false;
+    };
     let input = |i: usize| node.input.get(i).map_or("", String::as_str);
     match node.op_type.as_str() {
         "Softmax" => true,
         "Reshape" | "Flatten" | "Identity" => sums_to_one(graph, input(0)),
         "Mul" => match summands(graph, input(0)) {
-            Some(number) => graph.scalar(input(1)).is_some_and(|share| (share * number as f32 - 1.0).abs() < 1e-6),
+            Some(number) => graph
+                .scalar(input(1))
+                .is_some_and(|share| (share * number as f32 - 1.0).abs() < 1e-6),
             None => false,
         },
         _ => false,
@@ -351,7 +468,9 @@ fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
 fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
     match graph.maker(tensor) {
         Some(node) if node.op_type == "Add" => {
-            let [first, second] = &node.input[..] else { return None };
+            let [first, second] = &node.input[..] else {
+                return None;
+            };
             summands(graph, first)?
                 .checked_add(usize::from(sums_to_one(graph, second)))
                 .filter(|_| sums_to_one(graph, second))
@@ -360,7 +479,8 @@ fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
     }
 }
 
-/// Whether the first layer that changes values rescales or normalises the pixels; `None` if one further on does.
+/// Whether the first layer that changes values rescales or normalises the pixels; `None` if one
+/// further on does.
 fn scales_itself(network: &Network) -> Option<bool> {
     let scales = |class: &str| matches!(class, "Rescaling" | "Normalization");
     let mut classes = Vec::new();
@@ -386,7 +506,10 @@ fn scales_itself(network: &Network) -> Option<bool> {
 fn counted(graph: &Graph) -> Vec<(String, usize)> {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for node in &graph.nodes {
-        match counts.iter_mut().find(|(operator, _)| *operator == node.op_type) {
+        match counts
+            .iter_mut()
+            .find(|(operator, _)| *operator == node.op_type)
+        {
             Some((_, count)) => *count += 1,
             None => counts.push((node.op_type.clone(), 1)),
         }

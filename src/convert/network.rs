@@ -1,8 +1,8 @@
 //! A Keras model's configuration → a network: layers, each with the tensors that its calls take.
 //!
-//! Sequential and Functional models of Keras 1, 2 and 3 come to the same form, models within models too. Where Keras
-//! numbers the calls of a shared layer, it numbers those of a model from 1 in some versions and places and from 0 in
-//! others ([`Network::call_of`]).
+//! Sequential and Functional models of Keras 1, 2 and 3 come to the same form, models within models
+//! too. Where Keras numbers the calls of a shared layer, it numbers those of a model from 1 in some
+//! versions and places and from 0 in others ([`Network::call_of`]).
 
 use serde_json::{Map, Value};
 
@@ -18,7 +18,8 @@ pub(crate) struct Network {
     pub(crate) name: String,
     /// The layers in the configuration's order.
     pub(crate) layers: Vec<LayerEntry>,
-    /// Indices of the layers through which the inputs come, in their order; none if a sequential model names no input.
+    /// Indices of the layers through which the inputs come, in their order; none if a sequential
+    /// model names no input.
     pub(crate) inputs: Vec<usize>,
     /// What it answers.
     pub(crate) outputs: Vec<Reference>,
@@ -54,16 +55,21 @@ struct Raw {
 }
 
 impl Network {
-    /// Reads a model's configuration, `{"class_name": …, "config": …}`, written by that major version of Keras.
+    /// Reads a model's configuration, `{"class_name": …, "config": …}`, written by that major
+    /// version of Keras.
     ///
     /// # Errors
     /// It is not of that form, or no Sequential or Functional model.
     pub(crate) fn parse(model: &Value, keras: u32) -> Result<Self, String> {
-        let class = model["class_name"].as_str().ok_or("its configuration names no class")?;
+        let class = model["class_name"]
+            .as_str()
+            .ok_or("its configuration names no class")?;
         let config = &model["config"];
         match class {
             "Sequential" => Self::sequential(config, keras),
-            "Functional" | "Model" if config["layers"].is_array() => Self::functional(config, keras),
+            "Functional" | "Model" if config["layers"].is_array() => {
+                Self::functional(config, keras)
+            }
             _ => Err(format!(
                 "it is a model of class {class}, whose layers only its Python code knows; Sequential and Functional ones can \
                  be converted"
@@ -73,13 +79,22 @@ impl Network {
 
     fn sequential(config: &Value, keras: u32) -> Result<Self, String> {
         // Until Keras 2.2 the configuration was the list of layers itself.
-        let list =
-            config.as_array().or_else(|| config["layers"].as_array()).ok_or("its configuration lists no layers")?;
+        let list = config
+            .as_array()
+            .or_else(|| config["layers"].as_array())
+            .ok_or("its configuration lists no layers")?;
         let mut layers = entries(list, keras)?;
         let first_is_input = layers.first().is_some_and(LayerEntry::is_input);
-        for (index, layer) in layers.iter_mut().enumerate().skip(usize::from(first_is_input)) {
+        for (index, layer) in layers
+            .iter_mut()
+            .enumerate()
+            .skip(usize::from(first_is_input))
+        {
             layer.calls = vec![match index.checked_sub(1) {
-                Some(before) => vec![Reference { layer: before, call: 0 }],
+                Some(before) => vec![Reference {
+                    layer: before,
+                    call: 0,
+                }],
                 None => Vec::new(),
             }];
         }
@@ -87,27 +102,37 @@ impl Network {
         Ok(Self {
             name: config["name"].as_str().unwrap_or("sequential").to_string(),
             inputs: if first_is_input { vec![0] } else { Vec::new() },
-            outputs: vec![Reference { layer: last, call: 0 }],
+            outputs: vec![Reference {
+                layer: last,
+                call: 0,
+            }],
             layers,
         })
     }
 
     fn functional(config: &Value, keras: u32) -> Result<Self, String> {
-        let list = config["layers"].as_array().ok_or("its configuration lists no layers")?;
+        let list = config["layers"]
+            .as_array()
+            .ok_or("its configuration lists no layers")?;
         let mut layers = entries(list, keras)?;
         let mut calls: Vec<Vec<Vec<Raw>>> = Vec::with_capacity(list.len());
         for (json, layer) in list.iter().zip(&layers) {
-            let nodes = json["inbound_nodes"].as_array().map_or(&[][..], Vec::as_slice);
-            let read = |node| node_inputs(node).map_err(|e| format!("its layer {}: {e}", layer.name));
+            let nodes = json["inbound_nodes"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice);
+            let read =
+                |node| node_inputs(node).map_err(|e| format!("its layer {}: {e}", layer.name));
             calls.push(nodes.iter().map(read).collect::<Result<_, _>>()?);
         }
-        let index: std::collections::HashMap<&str, usize> =
-            list.iter().enumerate().map(|(i, json)| (entry_name(json), i)).collect();
+        let index: std::collections::HashMap<&str, usize> = list
+            .iter()
+            .enumerate()
+            .map(|(i, json)| (entry_name(json), i))
+            .collect();
         let find = |name: &str| {
-            index
-                .get(name)
-                .copied()
-                .ok_or_else(|| format!("its configuration refers to a layer '{name}' that is not there"))
+            index.get(name).copied().ok_or_else(|| {
+                format!("its configuration refers to a layer '{name}' that is not there")
+            })
         };
         // The number of each layer's first call, as the calls of other layers give it.
         let mut first = vec![usize::MAX; layers.len()];
@@ -118,10 +143,18 @@ impl Network {
         let counts: Vec<usize> = calls.iter().map(Vec::len).collect();
         let resolve = |raw: &Raw| -> Result<Reference, String> {
             let layer = find(&raw.name)?;
-            let call = Self::call_of(raw.call, counts[layer], layers[layer].network.is_some(), first[layer])
-                .ok_or_else(|| {
-                    format!("its configuration refers to a call of layer '{}' that is not there", raw.name)
-                })?;
+            let call = Self::call_of(
+                raw.call,
+                counts[layer],
+                layers[layer].network.is_some(),
+                first[layer],
+            )
+            .ok_or_else(|| {
+                format!(
+                    "its configuration refers to a call of layer '{}' that is not there",
+                    raw.name
+                )
+            })?;
             Ok(Reference { layer, call })
         };
         let mut resolved = Vec::with_capacity(calls.len());
@@ -142,32 +175,47 @@ impl Network {
             layer.calls = calls;
         }
         let name = config["name"].as_str().unwrap_or("model").to_string();
-        Ok(Self { name, layers, inputs: inputs.iter().map(|r| r.layer).collect(), outputs })
+        Ok(Self {
+            name,
+            layers,
+            inputs: inputs.iter().map(|r| r.layer).collect(),
+            outputs,
+        })
     }
 
     /// Which call a number in the configuration means, of a layer with `count` calls.
     ///
-    /// A model comes with a call of its own, its building: Keras 2 counts it, Keras 3 does so among the outputs only. Every call
-    /// is in the configuration because something needs it, so the lowest number that is named (`first`) is the first call.
+    /// A model comes with a call of its own, its building: Keras 2 counts it, Keras 3 does so among
+    /// the outputs only. Every call is in the configuration because something needs it, so the
+    /// lowest number that is named (`first`) is the first call.
     fn call_of(number: usize, count: usize, is_model: bool, first: usize) -> Option<usize> {
         if count <= 1 {
             // An input is not called.
             return Some(0);
         }
-        let call = if is_model { number.checked_sub(first)? } else { number };
-        if is_model && call == count { Some(count - 1) } else { (call < count).then_some(call) }
+        let call = if is_model {
+            number.checked_sub(first)?
+        } else {
+            number
+        };
+        if is_model && call == count {
+            Some(count - 1)
+        } else {
+            (call < count).then_some(call)
+        }
     }
 
-    /// The input's shape without the batch, as far as the configuration says it: an input layer's, or that of the first layer
-    /// of a sequential model.
+    /// The input's shape without the batch, as far as the configuration says it: an input layer's,
+    /// or that of the first layer of a sequential model.
     pub(crate) fn input_shape(&self) -> Option<Vec<Option<usize>>> {
         let first = self.inputs.first().copied().unwrap_or(0);
         let layer = self.layers.get(first)?;
         match &layer.network {
             Some(network) => network.input_shape(),
             None => {
-                let shape =
-                    ["batch_shape", "batch_input_shape"].iter().find_map(|key| layer.config.get(*key)?.as_array());
+                let shape = ["batch_shape", "batch_input_shape"]
+                    .iter()
+                    .find_map(|key| layer.config.get(*key)?.as_array());
                 let dim = |d: &Value| d.as_u64().and_then(|d| usize::try_from(d).ok());
                 shape.map(|dims| dims.iter().skip(1).map(dim).collect())
             }
@@ -193,19 +241,28 @@ impl LayerEntry {
 }
 
 fn entry_name(json: &Value) -> &str {
-    json["name"].as_str().or_else(|| json["config"]["name"].as_str()).unwrap_or("")
+    json["name"]
+        .as_str()
+        .or_else(|| json["config"]["name"].as_str())
+        .unwrap_or("")
 }
 
 fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
     if list.len() > MAX_LAYERS {
-        return Err(format!("it has {} layers; {MAX_LAYERS} can be converted", list.len()));
+        return Err(format!(
+            "it has {} layers; {MAX_LAYERS} can be converted",
+            list.len()
+        ));
     }
     let mut taken = std::collections::HashMap::<String, usize>::new();
     let mut layers = Vec::with_capacity(list.len());
     for json in list {
-        let class = json["class_name"].as_str().ok_or("one of its layers names no class")?;
-        let operation =
-            json["module"].as_str().is_some_and(|m| m.starts_with("keras.src.ops") || m.starts_with("keras.ops"));
+        let class = json["class_name"]
+            .as_str()
+            .ok_or("one of its layers names no class")?;
+        let operation = json["module"]
+            .as_str()
+            .is_some_and(|m| m.starts_with("keras.src.ops") || m.starts_with("keras.ops"));
         let network = match class {
             "Sequential" | "Functional" | "Model" => Some(Network::parse(json, keras)?),
             _ => None,
@@ -214,13 +271,33 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
             ("", Some(network)) => network.name.clone(),
             (name, _) => name.to_string(),
         };
-        let config = json["config"].as_object().filter(|_| network.is_none()).cloned().unwrap_or_default();
-        let (class, config) = if keras == 1 { keras1::translate(class, config) } else { (class.to_string(), config) };
+        let config = json["config"]
+            .as_object()
+            .filter(|_| network.is_none())
+            .cloned()
+            .unwrap_or_default();
+        let (class, config) = if keras == 1 {
+            keras1::translate(class, config)
+        } else {
+            (class.to_string(), config)
+        };
         let snake = snake_case(&class);
         let count = taken.entry(snake.clone()).or_default();
-        let group = if *count == 0 { snake } else { format!("{snake}_{count}") };
+        let group = if *count == 0 {
+            snake
+        } else {
+            format!("{snake}_{count}")
+        };
         *count += usize::from(!operation);
-        layers.push(LayerEntry { name, class, operation, config, group, calls: Vec::new(), network });
+        layers.push(LayerEntry {
+            name,
+            class,
+            operation,
+            config,
+            group,
+            calls: Vec::new(),
+            network,
+        });
     }
     Ok(layers)
 }
@@ -234,7 +311,10 @@ fn node_inputs(node: &Value) -> Result<Vec<Raw>, String> {
             let before = inputs.len();
             tensors(call.get("kwargs").unwrap_or(&Value::Null), &mut inputs);
             if inputs.len() != before {
-                return Err("it is called with tensors as keyword arguments, which can't be converted".into());
+                return Err(
+                    "it is called with tensors as keyword arguments, which can't be converted"
+                        .into(),
+                );
             }
         }
         _ => coordinates(node, &mut inputs),
@@ -244,7 +324,11 @@ fn node_inputs(node: &Value) -> Result<Vec<Raw>, String> {
 
 fn tensors(value: &Value, found: &mut Vec<Raw>) {
     match value {
-        Value::Object(map) if map.get("class_name").is_some_and(|c| c == "__keras_tensor__") => {
+        Value::Object(map)
+            if map
+                .get("class_name")
+                .is_some_and(|c| c == "__keras_tensor__") =>
+        {
             coordinates(&value["config"]["keras_history"], found);
         }
         Value::Object(map) => map.values().for_each(|v| tensors(v, found)),
@@ -258,16 +342,26 @@ fn coordinates(value: &Value, found: &mut Vec<Raw>) {
     let Some(list) = value.as_array() else { return };
     match list.as_slice() {
         [Value::String(name), Value::Number(call), ..] => {
-            let call = call.as_u64().and_then(|c| usize::try_from(c).ok()).unwrap_or(usize::MAX);
-            found.push(Raw { name: name.clone(), call });
+            let call = call
+                .as_u64()
+                .and_then(|c| usize::try_from(c).ok())
+                .unwrap_or(usize::MAX);
+            found.push(Raw {
+                name: name.clone(),
+                call,
+            });
         }
         _ => list.iter().for_each(|v| coordinates(v, found)),
     }
 }
 
-/// A class's name as Keras 3 names groups: `BatchNormalization` → `batch_normalization`, `PReLU` → `p_re_lu`.
+/// A class's name as Keras 3 names groups: `BatchNormalization` → `batch_normalization`, `PReLU` →
+/// `p_re_lu`.
 fn snake_case(class: &str) -> String {
-    let chars: Vec<char> = class.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
+    let chars: Vec<char> = class
+        .chars()
+        .filter(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
     let mut name = String::with_capacity(chars.len() + 4);
     for (i, c) in chars.iter().enumerate() {
         let next_is_lower = chars.get(i + 1).is_some_and(char::is_ascii_lowercase);
@@ -297,7 +391,10 @@ mod tests {
             ("GlobalAveragePooling2D", "global_average_pooling2d"),
             ("UpSampling2D", "up_sampling2d"),
         ];
-        let wrong: Vec<_> = rows.iter().filter(|(class, name)| snake_case(class) != *name).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(class, name)| snake_case(class) != *name)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 
@@ -315,7 +412,10 @@ mod tests {
             ((0, 2, true, 1), None),
         ];
         let call = |(number, count, model, first)| Network::call_of(number, count, model, first);
-        let wrong: Vec<_> = rows.iter().filter(|(row, expected)| call(*row) != *expected).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(row, expected)| call(*row) != *expected)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

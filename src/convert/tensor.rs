@@ -12,12 +12,18 @@ pub(crate) struct Tensor {
 impl Tensor {
     /// A vector.
     pub(crate) fn vector(values: Vec<f32>) -> Self {
-        Self { dims: vec![values.len()], values }
+        Self {
+            dims: vec![values.len()],
+            values,
+        }
     }
 
     /// One value, without dimensions.
     pub(crate) fn scalar(value: f32) -> Self {
-        Self { dims: Vec::new(), values: vec![value] }
+        Self {
+            dims: Vec::new(),
+            values: vec![value],
+        }
     }
 
     /// The same values with other dimensions of the same product.
@@ -28,10 +34,14 @@ impl Tensor {
         if product(dims) != Some(self.values.len()) {
             return Err(format!("a weight of {:?} is no {dims:?}", self.dims));
         }
-        Ok(Self { dims: dims.to_vec(), ..self })
+        Ok(Self {
+            dims: dims.to_vec(),
+            ..self
+        })
     }
 
-    /// The axes in another order, as NumPy's `transpose`: axis `i` of the result is axis `order[i]` of this.
+    /// The axes in another order, as NumPy's `transpose`: axis `i` of the result is axis `order[i]`
+    /// of this.
     pub(crate) fn transposed(&self, order: &[usize]) -> Self {
         let mut strides = vec![1; self.dims.len()];
         for i in (1..self.dims.len()).rev() {
@@ -64,7 +74,10 @@ impl Tensor {
         if self.dims == dims {
             return Ok(());
         }
-        Err(format!("its weight {name} is {:?} in the file and {dims:?} by its configuration", self.dims))
+        Err(format!(
+            "its weight {name} is {:?} in the file and {dims:?} by its configuration",
+            self.dims
+        ))
     }
 }
 
@@ -79,11 +92,23 @@ mod tests {
 
     #[test]
     fn axes_are_reordered_as_numpy_does() {
-        let tensor = Tensor { dims: vec![2, 3], values: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0] };
-        assert_eq!(tensor.transposed(&[1, 0]).values, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        let tensor = Tensor { dims: vec![1, 2, 3], values: tensor.values };
+        let tensor = Tensor {
+            dims: vec![2, 3],
+            values: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        };
+        assert_eq!(
+            tensor.transposed(&[1, 0]).values,
+            [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
+        );
+        let tensor = Tensor {
+            dims: vec![1, 2, 3],
+            values: tensor.values,
+        };
         let moved = tensor.transposed(&[2, 0, 1]);
-        assert_eq!((moved.dims.as_slice(), moved.values[1]), (&[3, 1, 2][..], 3.0));
+        assert_eq!(
+            (moved.dims.as_slice(), moved.values[1]),
+            (&[3, 1, 2][..], 3.0)
+        );
         assert_eq!(Tensor::scalar(2.0).transposed(&[]), Tensor::scalar(2.0));
         assert!(tensor.reshaped(&[7]).is_err());
     }

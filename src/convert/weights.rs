@@ -1,8 +1,9 @@
 //! A layer's weights, found in either layout of Keras's HDF5 files.
 //!
-//! Keras 3 numbers them: `layers/conv2d_1/vars/0`, by the layer's class and place, whatever its name is. The legacy layout has a
-//! group for each layer of the outermost model, with the names of the weights in order; the layers of a model within it
-//! share that model's group and are told apart by name.
+//! Keras 3 numbers them: `layers/conv2d_1/vars/0`, by the layer's class and place, whatever its
+//! name is. The legacy layout has a group for each layer of the outermost model, with the names of
+//! the weights in order; the layers of a model within it share that model's group and are told
+//! apart by name.
 
 use std::cmp::Reverse;
 
@@ -23,7 +24,10 @@ impl Place {
     pub(crate) fn within(&self, group: &str, name: &str) -> Self {
         let mut names = self.names.clone();
         names.push(name.into());
-        Self { group: format!("{}/layers/{group}", self.group), names }
+        Self {
+            group: format!("{}/layers/{group}", self.group),
+            names,
+        }
     }
 }
 
@@ -41,12 +45,21 @@ enum Layout {
 impl Weights {
     /// Those of a `model.weights.h5`.
     pub(crate) fn keras_3(file: Hdf5) -> Self {
-        Self { file, layout: Layout::Keras3 }
+        Self {
+            file,
+            layout: Layout::Keras3,
+        }
     }
 
     /// Those under a group of a legacy file, which names the backend that trained it.
     pub(crate) fn legacy(file: Hdf5, root: &'static str, backend: Option<String>) -> Self {
-        Self { file, layout: Layout::Legacy { root, theano: backend.as_deref() == Some("theano") } }
+        Self {
+            file,
+            layout: Layout::Legacy {
+                root,
+                theano: backend.as_deref() == Some("theano"),
+            },
+        }
     }
 
     /// Whether convolutions are stored mirrored, as Theano computed them.
@@ -63,21 +76,26 @@ impl Weights {
             return Ok(Vec::new());
         }
         match self.layout {
-            Layout::Keras3 => {
-                (0..names.len()).map(|i| self.file.tensor(&format!("{}/vars/{i}", place.group))).collect()
-            }
+            Layout::Keras3 => (0..names.len())
+                .map(|i| self.file.tensor(&format!("{}/vars/{i}", place.group)))
+                .collect(),
             Layout::Legacy { root, .. } => {
                 let outermost = place.names.first().map_or("", String::as_str);
                 let group = format!("{root}/{outermost}");
-                let stored = self
-                    .file
-                    .texts(&group, "weight_names")
-                    .ok_or_else(|| format!("the file has no weights of {outermost}, by the name of the layer"))?;
+                let stored = self.file.texts(&group, "weight_names").ok_or_else(|| {
+                    format!("the file has no weights of {outermost}, by the name of the layer")
+                })?;
                 // How many batches a Normalization has seen is no weight.
                 let stored: Vec<String> = stored.into_iter().filter(|s| !is_counter(s)).collect();
-                let chosen =
-                    if place.names.len() == 1 { in_order(&stored, names) } else { by_name(&stored, place, names) };
-                chosen?.into_iter().map(|name| self.file.tensor(&format!("{group}/{name}"))).collect()
+                let chosen = if place.names.len() == 1 {
+                    in_order(&stored, names)
+                } else {
+                    by_name(&stored, place, names)
+                };
+                chosen?
+                    .into_iter()
+                    .map(|name| self.file.tensor(&format!("{group}/{name}")))
+                    .collect()
             }
         }
     }
@@ -102,9 +120,13 @@ fn in_order<'a>(stored: &'a [String], names: &[&str]) -> Result<Vec<&'a str>, St
     Ok(stored.iter().map(String::as_str).collect())
 }
 
-/// The weights of a group whose names end in the layer's and the weight's; where layers of several models share a name,
-/// those in whose names most of the models' names stand, and fewest others.
-fn by_name<'a>(stored: &'a [String], place: &Place, names: &[&str]) -> Result<Vec<&'a str>, String> {
+/// The weights of a group whose names end in the layer's and the weight's; where layers of several
+/// models share a name, those in whose names most of the models' names stand, and fewest others.
+fn by_name<'a>(
+    stored: &'a [String],
+    place: &Place,
+    names: &[&str],
+) -> Result<Vec<&'a str>, String> {
     let shared = |stored: &str, weight: &str| {
         let stem = stored.rsplit_once(':').map_or(stored, |(stem, _)| stem);
         // Some layers of Keras 2 name their weights without themselves.
@@ -116,13 +138,23 @@ fn by_name<'a>(stored: &'a [String], place: &Place, names: &[&str]) -> Result<Ve
             return None;
         }
         let models = &place.names[..place.names.len() - 1];
-        let known = models.iter().filter(|model| layers.split('/').any(|part| part == **model)).count();
+        let known = models
+            .iter()
+            .filter(|model| layers.split('/').any(|part| part == **model))
+            .count();
         Some((known, Reverse(layers.split('/').count())))
     };
     let find = |weight: &str| {
-        let found: Vec<(_, &str)> = stored.iter().filter_map(|s| Some((shared(s, weight)?, s.as_str()))).collect();
+        let found: Vec<(_, &str)> = stored
+            .iter()
+            .filter_map(|s| Some((shared(s, weight)?, s.as_str())))
+            .collect();
         let most = found.iter().map(|(fit, _)| *fit).max();
-        let best: Vec<&str> = found.iter().filter(|(fit, _)| Some(*fit) == most).map(|(_, name)| *name).collect();
+        let best: Vec<&str> = found
+            .iter()
+            .filter(|(fit, _)| Some(*fit) == most)
+            .map(|(_, name)| *name)
+            .collect();
         match best[..] {
             [name] => Ok(name),
             [] => Err(format!("the file has no weight {weight} of it")),
@@ -141,11 +173,20 @@ mod tests {
 
     #[test]
     fn weights_of_inner_layers_are_found_by_name() {
-        let stored =
-            ["c/kernel:0", "a/c/kernel:0", "a/b/c/bias", "d/kernel", "e/depthwise_kernel", "g/f/kernel", "h/f/kernel"]
-                .map(String::from);
-        let place =
-            |names: &[&str]| Place { group: String::new(), names: names.iter().map(|s| s.to_string()).collect() };
+        let stored = [
+            "c/kernel:0",
+            "a/c/kernel:0",
+            "a/b/c/bias",
+            "d/kernel",
+            "e/depthwise_kernel",
+            "g/f/kernel",
+            "h/f/kernel",
+        ]
+        .map(String::from);
+        let place = |names: &[&str]| Place {
+            group: String::new(),
+            names: names.iter().map(|s| s.to_string()).collect(),
+        };
         let rows = [
             (place(&["a", "c"]), "kernel", Some("a/c/kernel:0")),
             (place(&["x", "c"]), "kernel", Some("c/kernel:0")),
@@ -156,7 +197,11 @@ mod tests {
             (place(&["a", "d"]), "bias", None),
         ];
         for (place, weight, expected) in rows {
-            assert_eq!(by_name(&stored, &place, &[weight]).ok().map(|n| n[0]), expected, "{place:?} {weight}");
+            assert_eq!(
+                by_name(&stored, &place, &[weight]).ok().map(|n| n[0]),
+                expected,
+                "{place:?} {weight}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A finished graph → an ONNX file's bytes: input and output, operator set, metadata, tiny weights set to zero.
+//! A finished graph → an ONNX file's bytes: input and output, operator set, metadata, tiny weights
+//! set to zero.
 
 use onnx_ir::{Message, ModelProto, ValueInfoProto};
 use serde_json::json;
@@ -16,8 +17,8 @@ const IR_VERSION: i64 = 8;
 /// The key of the metadata that says where the layers' answers are.
 pub const LAYERS: &str = "fer.layers";
 
-/// Writes a model with one input and one output, each a name and its dimensions without the batch; returns the bytes and how
-/// many tiny weights were set to zero.
+/// Writes a model with one input and one output, each a name and its dimensions without the batch;
+/// returns the bytes and how many tiny weights were set to zero.
 ///
 /// # Errors
 /// The file would be over protobuf's 2 GiB.
@@ -50,12 +51,17 @@ pub(crate) fn write(
         }
     }
     let flushed = flush::flush_tiny_weights(&mut model);
-    let bytes = model.write_to_bytes().map_err(|e| format!("the ONNX file can't be written: {e}"))?;
+    let bytes = model
+        .write_to_bytes()
+        .map_err(|e| format!("the ONNX file can't be written: {e}"))?;
     Ok((bytes, flushed))
 }
 
 fn port((name, dims): (&str, &[usize])) -> ValueInfoProto {
-    let mut info = ValueInfoProto { name: name.into(), ..Default::default() };
+    let mut info = ValueInfoProto {
+        name: name.into(),
+        ..Default::default()
+    };
     let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
     tensor.elem_type = ELEM_FLOAT;
     let shape = tensor.shape.mut_or_insert_default();
@@ -71,14 +77,18 @@ fn port((name, dims): (&str, &[usize])) -> ValueInfoProto {
     info
 }
 
-/// The metadata that says where the layers' answers are: `[[layer, tensor, order], …]`, the order being empty for Keras's,
-/// `NCHW`, or `512x4` for a vector of 512 channels by 4 pixels that Keras has the other way round.
+/// The metadata that says where the layers' answers are: `[[layer, tensor, order], …]`, the order
+/// being empty for Keras's, `NCHW`, or `512x4` for a vector of 512 channels by 4 pixels that Keras
+/// has the other way round.
 pub(crate) fn layers(answers: &[Answer]) -> String {
     let order = |order: Order| match order {
         Order::Keras => String::new(),
         Order::ChannelsFirst => "NCHW".into(),
         Order::FlatChannelsFirst { channels, area } => format!("{channels}x{area}"),
     };
-    let rows: Vec<_> = answers.iter().map(|a| json!([a.layer, a.tensor, order(a.order)])).collect();
+    let rows: Vec<_> = answers
+        .iter()
+        .map(|a| json!([a.layer, a.tensor, order(a.order)]))
+        .collect();
     json!(rows).to_string()
 }

@@ -35,15 +35,21 @@ enum Decoded {
 }
 
 impl Dataset {
-    /// Decodes images on all cores; gray by PIL's formula (see [`Pixels::into_gray`](crate::image::Pixels::into_gray)), no
-    /// resizing. `progress` is called after each image, on any thread.
+    /// Decodes images on all cores; gray by PIL's formula (see
+    /// [`Pixels::into_gray`](crate::image::Pixels::into_gray)), no resizing. `progress` is called
+    /// after each image, on any thread.
     ///
     /// # Errors
-    /// There are no images; one can't be read; they are not of one size, or too many for memory. The text names the first
-    /// image at fault and says how many there are.
-    pub fn load(catalog: &Catalog, indices: &[usize], progress: &(dyn Fn() + Sync)) -> Result<Self, DataError> {
+    /// There are no images; one can't be read; they are not of one size, or too many for memory.
+    /// The text names the first image at fault and says how many there are.
+    pub fn load(
+        catalog: &Catalog,
+        indices: &[usize],
+        progress: &(dyn Fn() + Sync),
+    ) -> Result<Self, DataError> {
         let items: Vec<&Item> = indices.iter().map(|i| &catalog.items[*i]).collect();
-        // The first readable image says how large they are; if it is the odd one, that is found below.
+        // The first readable image says how large they are; if it is the odd one, that is found
+        // below.
         let first = items.iter().find_map(|item| item.pixels().ok());
         let size = first.map(|p| (p.width, p.height));
         let (width, height) = size.unwrap_or_default();
@@ -54,7 +60,10 @@ impl Dataset {
         let mut sizes: HashMap<(usize, usize), (usize, usize)> = HashMap::new();
         let mut unreadable = Vec::new();
         for (chunk, offset) in items.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-            let decoded: Vec<_> = chunk.par_iter().map(|item| decode(item, size.filter(|_| fits), progress)).collect();
+            let decoded: Vec<_> = chunk
+                .par_iter()
+                .map(|item| decode(item, size.filter(|_| fits), progress))
+                .collect();
             for (i, decoded) in (offset..).zip(decoded) {
                 let size = match decoded {
                     Decoded::Fits(data) => {
@@ -71,17 +80,33 @@ impl Dataset {
             }
         }
 
-        let fault = |i: usize, problem: String| Err(DataError::Image { name: items[i].name.clone(), problem });
+        let fault = |i: usize, problem: String| {
+            Err(DataError::Image {
+                name: items[i].name.clone(),
+                problem,
+            })
+        };
         if let [(i, reason), rest @ ..] = unreadable.as_slice() {
-            return fault(*i, format!("{reason}{}; {ADVICE}", more(rest.len(), "can't be read")));
+            return fault(
+                *i,
+                format!("{reason}{}; {ADVICE}", more(rest.len(), "can't be read")),
+            );
         }
         // The most frequent size, of equally frequent ones that which comes first.
-        let common = sizes.iter().max_by_key(|(_, (count, first))| (*count, usize::MAX - first)).map(|(size, _)| *size);
+        let common = sizes
+            .iter()
+            .max_by_key(|(_, (count, first))| (*count, usize::MAX - first))
+            .map(|(size, _)| *size);
         let odd = sizes.iter().filter(|(size, _)| Some(**size) != common);
-        if let (Some(((w, h), (_, i))), Some((cw, ch))) = (odd.clone().min_by_key(|(_, (_, first))| first), common) {
+        if let (Some(((w, h), (_, i))), Some((cw, ch))) =
+            (odd.clone().min_by_key(|(_, (_, first))| first), common)
+        {
             let others = odd.map(|(_, (count, _))| count).sum::<usize>() - 1;
             let more = more(others, &format!("are not {cw}x{ch}"));
-            return fault(*i, format!("the image is {w}x{h} and most are {cw}x{ch}{more}; {ADVICE}"));
+            return fault(
+                *i,
+                format!("the image is {w}x{h} and most are {cw}x{ch}{more}; {ADVICE}"),
+            );
         }
         if items.is_empty() {
             return Err(DataError::folders(
@@ -90,11 +115,21 @@ impl Dataset {
             ));
         }
         if !fits {
-            return Err(DataError::TooLarge { images: items.len(), width, height });
+            return Err(DataError::TooLarge {
+                images: items.len(),
+                width,
+                height,
+            });
         }
         let labels = items.iter().map(|item| item.label).collect();
         let names = items.iter().map(|item| item.name.clone()).collect();
-        Ok(Self { width, height, pixels, labels, names })
+        Ok(Self {
+            width,
+            height,
+            pixels,
+            labels,
+            names,
+        })
     }
 
     /// The number of images.
@@ -116,7 +151,9 @@ impl Dataset {
 
 fn decode(item: &Item, wanted: Option<(usize, usize)>, progress: &(dyn Fn() + Sync)) -> Decoded {
     let decoded = match item.pixels() {
-        Ok(pixels) if Some((pixels.width, pixels.height)) == wanted => Decoded::Fits(pixels.into_gray().data),
+        Ok(pixels) if Some((pixels.width, pixels.height)) == wanted => {
+            Decoded::Fits(pixels.into_gray().data)
+        }
         Ok(pixels) => Decoded::Other((pixels.width, pixels.height)),
         Err(reason) => Decoded::Unreadable(reason.to_string()),
     };

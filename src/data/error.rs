@@ -64,7 +64,8 @@ pub enum DataError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// The pixels are over [`MAX_PIXEL_BYTES`](super::MAX_PIXEL_BYTES), or over the memory there is.
+    /// The pixels are over [`MAX_PIXEL_BYTES`](super::MAX_PIXEL_BYTES), or over the memory there
+    /// is.
     #[error(
         "{images} images of {width}x{height} pixels are too much to hold in memory (the limit is {} GiB); \
          use fewer or smaller ones",
@@ -82,10 +83,16 @@ pub enum DataError {
 
 impl DataError {
     pub(super) fn read(path: &Path, source: io::Error) -> Self {
-        Self::Read { path: path.display().to_string(), source }
+        Self::Read {
+            path: path.display().to_string(),
+            source,
+        }
     }
 
     pub(super) fn folders(path: &Path, problem: impl Into<String>) -> Self {
-        Self::Folders { path: path.display().to_string(), problem: problem.into() }
+        Self::Folders {
+            path: path.display().to_string(),
+            problem: problem.into(),
+        }
     }
 }

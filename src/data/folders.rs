@@ -1,4 +1,5 @@
-//! Data sets as folders: `train/<class>/*` and `test/<class>/*`, or `<class>/*`; see [`Catalog::open`].
+//! Data sets as folders: `train/<class>/*` and `test/<class>/*`, or `<class>/*`; see
+//! [`Catalog::open`].
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -11,7 +12,15 @@ use crate::image::sources::has_image_name;
 use crate::spec::EMOTIONS;
 
 /// Other names that class folders have, in the order of [`EMOTIONS`].
-const SYNONYMS: [&str; 7] = ["anger", "disgusted", "fearful", "happiness", "neutrality", "sadness", "surprised"];
+const SYNONYMS: [&str; 7] = [
+    "anger",
+    "disgusted",
+    "fearful",
+    "happiness",
+    "neutrality",
+    "sadness",
+    "surprised",
+];
 
 /// A folder of `DIR` that holds class folders, in the order of the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +44,9 @@ fn kind(name: &str) -> Kind {
         "train" | "training" => Kind::Part(Part::Train),
         "validation" | "valid" | "val" => Kind::Part(Part::Validation),
         "test" => Kind::Part(Part::Test),
-        _ => class(EMOTIONS).or_else(|| class(SYNONYMS)).map_or(Kind::Unknown, Kind::Class),
+        _ => class(EMOTIONS)
+            .or_else(|| class(SYNONYMS))
+            .map_or(Kind::Unknown, Kind::Class),
     }
 }
 
@@ -53,7 +64,9 @@ pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
     for folder in &top.folders {
         if let Kind::Part(part) = kind(folder) {
             if let Some((_, other)) = parts.iter().find(|(known, _)| *known == part) {
-                let problem = format!("the folders {other} and {folder} are the same part of a data set; keep one");
+                let problem = format!(
+                    "the folders {other} and {folder} are the same part of a data set; keep one"
+                );
                 return Err(DataError::folders(source, problem));
             }
             parts.push((part, folder));
@@ -64,8 +77,12 @@ pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
         add_classes(&mut catalog, source, &top.folders, None)?;
         return Ok(catalog);
     }
-    let others: Vec<&str> =
-        top.folders.iter().map(String::as_str).filter(|f| !matches!(kind(f), Kind::Part(_))).collect();
+    let others: Vec<&str> = top
+        .folders
+        .iter()
+        .map(String::as_str)
+        .filter(|f| !matches!(kind(f), Kind::Part(_)))
+        .collect();
     if !others.is_empty() {
         let names: Vec<_> = parts.iter().map(|(_, name)| *name).collect();
         let problem = format!(
@@ -77,7 +94,11 @@ pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
     }
     let has = |part| parts.iter().any(|(known, _)| *known == part);
     let three = has(Part::Validation) && has(Part::Test);
-    catalog.form = if three { Form::TrainValidationTest } else { Form::TrainTest };
+    catalog.form = if three {
+        Form::TrainValidationTest
+    } else {
+        Form::TrainTest
+    };
     for (part, name) in parts {
         let folder = source.join(name);
         let listing = Listing::of(&folder)?;
@@ -92,15 +113,23 @@ pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
     Ok(catalog)
 }
 
-/// Adds the images of the class folders `names` in `folder`; `usage` is what they are where their names don't say.
-fn add_classes(catalog: &mut Catalog, folder: &Path, names: &[String], usage: Option<Usage>) -> Result<(), DataError> {
+/// Adds the images of the class folders `names` in `folder`; `usage` is what they are where their
+/// names don't say.
+fn add_classes(
+    catalog: &mut Catalog,
+    folder: &Path,
+    names: &[String],
+    usage: Option<Usage>,
+) -> Result<(), DataError> {
     let mut classes: [Option<&str>; EMOTIONS.len()] = [None; EMOTIONS.len()];
     let mut unknown = Vec::new();
     for name in names {
         match kind(name) {
             Kind::Class(label) => {
                 if let Some(other) = classes[label].replace(name) {
-                    let problem = format!("the folders {other} and {name} are the same class; make one of them");
+                    let problem = format!(
+                        "the folders {other} and {name} are the same class; make one of them"
+                    );
                     return Err(DataError::folders(folder, problem));
                 }
             }
@@ -108,19 +137,34 @@ fn add_classes(catalog: &mut Catalog, folder: &Path, names: &[String], usage: Op
         }
     }
     let found: Vec<&str> = classes.iter().copied().flatten().collect();
-    let missing: Vec<&str> =
-        EMOTIONS.iter().zip(&classes).filter(|(_, found)| found.is_none()).map(|(class, _)| *class).collect();
+    let missing: Vec<&str> = EMOTIONS
+        .iter()
+        .zip(&classes)
+        .filter(|(_, found)| found.is_none())
+        .map(|(class, _)| *class)
+        .collect();
     let problem = match (unknown.as_slice(), found.as_slice(), missing.as_slice()) {
         (_, [], _) => {
-            let there = if names.is_empty() { "nothing".into() } else { names.join(", ") };
+            let there = if names.is_empty() {
+                "nothing".into()
+            } else {
+                names.join(", ")
+            };
             format!(
                 "holds no class folders (there is {there}); name the folder that holds train/ and test/, or the classes {}",
                 EMOTIONS.join(", ")
             )
         }
         ([], _, []) => String::new(),
-        ([], _, _) => format!("the class {} is missing (there is {}); add it", missing.join(", "), found.join(", ")),
-        (_, _, []) => format!("the folder {} is no class; rename or move it", unknown.join(", ")),
+        ([], _, _) => format!(
+            "the class {} is missing (there is {}); add it",
+            missing.join(", "),
+            found.join(", ")
+        ),
+        (_, _, []) => format!(
+            "the folder {} is no class; rename or move it",
+            unknown.join(", ")
+        ),
         _ => format!(
             "the folder {} is no class, and the class {} is missing; rename it",
             unknown.join(", "),
@@ -137,11 +181,18 @@ fn add_classes(catalog: &mut Catalog, folder: &Path, names: &[String], usage: Op
 }
 
 /// Adds the images of one class, in Keras's order.
-fn add_images(catalog: &mut Catalog, folder: &Path, label: u8, usage: Option<Usage>) -> Result<(), DataError> {
+fn add_images(
+    catalog: &mut Catalog,
+    folder: &Path,
+    label: u8,
+    usage: Option<Usage>,
+) -> Result<(), DataError> {
     let hidden = |e: &walkdir::DirEntry| is_hidden(&e.file_name().to_string_lossy());
     let mut files: Vec<(PathBuf, OsString)> = Vec::new();
-    for entry in
-        walkdir::WalkDir::new(folder).min_depth(1).into_iter().filter_entry(|e| !(hidden(e) && e.file_type().is_dir()))
+    for entry in walkdir::WalkDir::new(folder)
+        .min_depth(1)
+        .into_iter()
+        .filter_entry(|e| !(hidden(e) && e.file_type().is_dir()))
     {
         let entry = entry.map_err(|e| {
             let path = e.path().unwrap_or(folder).to_path_buf();
@@ -151,7 +202,8 @@ fn add_images(catalog: &mut Catalog, folder: &Path, label: u8, usage: Option<Usa
             continue;
         }
         // A link counts as what it leads to, unless that is a folder.
-        let is_file = entry.file_type().is_file() || entry.path_is_symlink() && entry.path().is_file();
+        let is_file =
+            entry.file_type().is_file() || entry.path_is_symlink() && entry.path().is_file();
         if is_file && !hidden(&entry) && has_image_name(entry.path()) {
             let parent = entry.path().parent().unwrap_or(folder).to_path_buf();
             files.push((parent, entry.file_name().to_os_string()));
@@ -160,20 +212,33 @@ fn add_images(catalog: &mut Catalog, folder: &Path, label: u8, usage: Option<Usa
         }
     }
     if files.is_empty() {
-        return Err(DataError::folders(folder, "the class folder holds no images; put some in"));
+        return Err(DataError::folders(
+            folder,
+            "the class folder holds no images; put some in",
+        ));
     }
-    // Bytes of UTF-8 sort as code points do. Folders sort by their paths' text, in which 'a-b' comes before 'a/b'.
+    // Bytes of UTF-8 sort as code points do. Folders sort by their paths' text, in which 'a-b'
+    // comes before 'a/b'.
     files.sort_unstable_by(|a, b| (a.0.as_os_str(), &a.1).cmp(&(b.0.as_os_str(), &b.1)));
     for (parent, file) in files {
         let text = file.to_string_lossy();
-        let prefix = text.split_once('_').and_then(|(prefix, _)| prefix.parse().ok());
+        let prefix = text
+            .split_once('_')
+            .and_then(|(prefix, _)| prefix.parse().ok());
         let usage = match usage {
-            Some(Usage::PublicTest | Usage::PrivateTest) => prefix.filter(|u| *u != Usage::Training).or(usage),
+            Some(Usage::PublicTest | Usage::PrivateTest) => {
+                prefix.filter(|u| *u != Usage::Training).or(usage)
+            }
             _ => usage,
         };
         let path = parent.join(&file);
-        let parts = path.strip_prefix(&catalog.source).unwrap_or(&path).components();
-        let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
+        let parts = path
+            .strip_prefix(&catalog.source)
+            .unwrap_or(&path)
+            .components();
+        let parts: Vec<_> = parts
+            .map(|part| part.as_os_str().to_string_lossy())
+            .collect();
         catalog.items.push(Item {
             name: path.display().to_string(),
             relative: parts.join("/"),
@@ -197,7 +262,10 @@ struct Listing {
 
 impl Listing {
     fn of(folder: &Path) -> Result<Self, DataError> {
-        let mut listing = Self { folders: Vec::new(), ignored: 0 };
+        let mut listing = Self {
+            folders: Vec::new(),
+            ignored: 0,
+        };
         for entry in fs::read_dir(folder).map_err(|e| DataError::read(folder, e))? {
             let entry = entry.map_err(|e| DataError::read(folder, e))?;
             let name = entry.file_name().to_string_lossy().into_owned();

@@ -25,13 +25,23 @@ impl List {
     /// It can't be read, is no text, or is too large.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let mut text = String::new();
-        let read = File::open(path).and_then(|f| f.take(MAX_LIST_BYTES + 1).read_to_string(&mut text));
+        let read =
+            File::open(path).and_then(|f| f.take(MAX_LIST_BYTES + 1).read_to_string(&mut text));
         read.map_err(|e| DataError::read(path, e))?;
-        let mut list = Self { path: path.display().to_string(), names: BTreeMap::new() };
+        let mut list = Self {
+            path: path.display().to_string(),
+            names: BTreeMap::new(),
+        };
         if text.len() as u64 > MAX_LIST_BYTES {
-            return Err(list.wrong("the list is over 256 MiB; it takes one image name a line".into()));
+            return Err(
+                list.wrong("the list is over 256 MiB; it takes one image name a line".into())
+            );
         }
-        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).enumerate();
+        let lines = text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .map(str::trim)
+            .enumerate();
         for (line, name) in lines.filter(|(_, name)| !name.is_empty() && !name.starts_with('#')) {
             list.names.entry(name.into()).or_insert(line + 1);
         }
@@ -43,15 +53,23 @@ impl List {
         self.names.contains_key(&item.relative)
     }
 
-    /// Refuses a list with names of images that are neither in the catalog nor among the `others`, as a list of another data
-    /// set has.
+    /// Refuses a list with names of images that are neither in the catalog nor among the `others`,
+    /// as a list of another data set has.
     ///
     /// # Errors
     /// There are some.
     pub fn check(&self, catalog: &Catalog, others: &HashSet<String>) -> Result<(), DataError> {
-        let known: HashSet<&str> = catalog.items.iter().map(|item| item.relative.as_str()).collect();
+        let known: HashSet<&str> = catalog
+            .items
+            .iter()
+            .map(|item| item.relative.as_str())
+            .collect();
         let is_unknown = |name: &str| !known.contains(name) && !others.contains(name);
-        let unknown: Vec<_> = self.names.iter().filter(|(name, _)| is_unknown(name)).collect();
+        let unknown: Vec<_> = self
+            .names
+            .iter()
+            .filter(|(name, _)| is_unknown(name))
+            .collect();
         match unknown.iter().min_by_key(|(_, line)| **line) {
             None => Ok(()),
             Some((name, line)) => Err(self.wrong(format!(
@@ -65,17 +83,20 @@ impl List {
     }
 
     fn wrong(&self, problem: String) -> DataError {
-        DataError::List { path: self.path.clone(), problem }
+        DataError::List {
+            path: self.path.clone(),
+            problem,
+        }
     }
 }
 
 impl Catalog {
-    /// Takes the images out that a list names by their [`relative`](super::Item::relative) names, as
-    /// `fer data check --quarantine` writes it. Returns how many these are.
+    /// Takes the images out that a list names by their [`relative`](super::Item::relative) names,
+    /// as `fer data check --quarantine` writes it. Returns how many these are.
     ///
     /// # Errors
-    /// The list can't be read, or it names an image that is not in the catalog, as a list of another data set does; nothing
-    /// is taken out then.
+    /// The list can't be read, or it names an image that is not in the catalog, as a list of
+    /// another data set does; nothing is taken out then.
     pub fn exclude(&mut self, list: &Path) -> Result<usize, DataError> {
         let list = List::read(list)?;
         list.check(self, &HashSet::new())?;

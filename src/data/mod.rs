@@ -1,7 +1,9 @@
-//! Data sets: which labelled images there are ([`Catalog`]), which of them train, validate and test ([`split`]), their
-//! pixels ([`dataset`]), what people voted them to show ([`votes`]), and what is wrong with them ([`check`]).
+//! Data sets: which labelled images there are ([`Catalog`]), which of them train, validate and test
+//! ([`split`]), their pixels ([`dataset`]), what people voted them to show ([`votes`]), and what is
+//! wrong with them ([`check`]).
 //!
-//! Two forms are read: folders of images by class, and the original competition's `fer2013.csv`; see [`Catalog::open`].
+//! Two forms are read: folders of images by class, and the original competition's `fer2013.csv`;
+//! see [`Catalog::open`].
 
 mod catalog;
 pub mod check;

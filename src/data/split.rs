@@ -21,26 +21,30 @@ const LIST: &str = "list:";
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Split {
-    /// As the notebook divides it, with Keras's `ImageDataGenerator(validation_split=0.2)` on `train/` and on `test/`: of
-    /// each class's n files in sorted order the first int(0.2 n) are "validation", the others "training".
+    /// As the notebook divides it, with Keras's `ImageDataGenerator(validation_split=0.2)` on
+    /// `train/` and on `test/`: of each class's n files in sorted order the first int(0.2 n) are
+    /// "validation", the others "training".
     ///
-    /// Training images are the "training" ones of `train/`, validation images the "validation" ones of `test/`; the other
-    /// images are used for nothing, and there is no test part. On the whole of FER-2013 these are 22,968 and 1,432 images.
-    /// All of the 1,432 are `PrivateTest` images, whose names sort before `PublicTest`.
+    /// Training images are the "training" ones of `train/`, validation images the "validation" ones
+    /// of `test/`; the other images are used for nothing, and there is no test part. On the whole
+    /// of FER-2013 these are 22,968 and 1,432 images. All of the 1,432 are `PrivateTest` images,
+    /// whose names sort before `PublicTest`.
     Keras,
     /// As the data set's authors meant it: `Training`, `PublicTest`, `PrivateTest`.
     #[default]
     Official,
-    /// Cross-validation: of `of` equal parts of the training images, number `fold` validates and the others train. Where
-    /// nothing says which images are training images, all are; `PublicTest` and `PrivateTest` images are the test part.
+    /// Cross-validation: of `of` equal parts of the training images, number `fold` validates and
+    /// the others train. Where nothing says which images are training images, all are; `PublicTest`
+    /// and `PrivateTest` images are the test part.
     Fold {
         /// Which fold validates, 1 to `of`.
         fold: usize,
         /// The number of folds, 2 to 100.
         of: usize,
     },
-    /// The images that a list names ([`Catalog::exclude`] has its form) validate, whatever they are meant for; names that were
-    /// excluded count for nothing. What of the others trains and what is the test part is as in [`Fold`](Self::Fold).
+    /// The images that a list names ([`Catalog::exclude`] has its form) validate, whatever they are
+    /// meant for; names that were excluded count for nothing. What of the others trains and what is
+    /// the test part is as in [`Fold`](Self::Fold).
     List(PathBuf),
 }
 
@@ -76,7 +80,8 @@ impl FromStr for Split {
         let fold = || -> Option<Self> {
             let (fold, of) = s.strip_prefix("fold:")?.split_once('/')?;
             let (fold, of) = (fold.parse().ok()?, of.parse().ok()?);
-            ((2..=MAX_FOLDS).contains(&of) && (1..=of).contains(&fold)).then_some(Self::Fold { fold, of })
+            ((2..=MAX_FOLDS).contains(&of) && (1..=of).contains(&fold))
+                .then_some(Self::Fold { fold, of })
         };
         match s {
             _ if s.len() > LIST.len() && s.starts_with(LIST) => Ok(Self::List(s[LIST.len()..].into())),
@@ -106,13 +111,20 @@ pub enum Part {
 }
 
 impl Part {
-    const NAMES: [(Self, &str); 4] =
-        [(Self::Training, "training"), (Self::Validation, "validation"), (Self::Test, "test"), (Self::All, "all")];
+    const NAMES: [(Self, &str); 4] = [
+        (Self::Training, "training"),
+        (Self::Validation, "validation"),
+        (Self::Test, "test"),
+        (Self::All, "all"),
+    ];
 }
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Self::NAMES.iter().filter(|(part, _)| part == self).try_for_each(|(_, name)| f.pad(name))
+        Self::NAMES
+            .iter()
+            .filter(|(part, _)| part == self)
+            .try_for_each(|(_, name)| f.pad(name))
     }
 }
 
@@ -120,8 +132,13 @@ impl FromStr for Part {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        let part = Self::NAMES.iter().find(|(_, name)| *name == s).map(|(part, _)| *part);
-        part.ok_or_else(|| format!("'{s}' is no part; there are training, validation, test and all"))
+        let part = Self::NAMES
+            .iter()
+            .find(|(_, name)| *name == s)
+            .map(|(part, _)| *part);
+        part.ok_or_else(|| {
+            format!("'{s}' is no part; there are training, validation, test and all")
+        })
     }
 }
 
@@ -145,20 +162,27 @@ impl Split {
         }
     }
 
-    /// Divides a data set. `seed` counts for folds only: the same seed gives the same folds on every machine.
+    /// Divides a data set. `seed` counts for folds only: the same seed gives the same folds on
+    /// every machine.
     ///
     /// # Errors
-    /// The data set does not say what the split needs, or the training or validation part would lack a class.
+    /// The data set does not say what the split needs, or the training or validation part would
+    /// lack a class.
     pub fn divide(&self, catalog: &Catalog, seed: u64) -> Result<Parts, DataError> {
-        let fail = |problem| DataError::Split { split: self.to_string(), problem };
+        let fail = |problem| DataError::Split {
+            split: self.to_string(),
+            problem,
+        };
         let parts = match self {
             Self::Keras => keras(catalog).map_err(fail)?,
             Self::Official => official(catalog).map_err(fail)?,
             Self::Fold { fold, of } => folds(catalog, *fold, *of, seed),
             Self::List(path) => listed(catalog, &List::read(path)?)?,
         };
-        self.check(catalog, "training", &parts.training).map_err(fail)?;
-        self.check(catalog, "validation", &parts.validation).map_err(fail)?;
+        self.check(catalog, "training", &parts.training)
+            .map_err(fail)?;
+        self.check(catalog, "validation", &parts.validation)
+            .map_err(fail)?;
         Ok(parts)
     }
 
@@ -166,7 +190,12 @@ impl Split {
     ///
     /// # Errors
     /// As [`divide`](Self::divide), or the part is empty.
-    pub fn select(&self, part: Part, catalog: &Catalog, seed: u64) -> Result<Vec<usize>, DataError> {
+    pub fn select(
+        &self,
+        part: Part,
+        catalog: &Catalog,
+        seed: u64,
+    ) -> Result<Vec<usize>, DataError> {
         let indices = match part {
             Part::All => return Ok((0..catalog.items.len()).collect()),
             Part::Training => self.divide(catalog, seed)?.training,
@@ -175,15 +204,25 @@ impl Split {
         };
         if indices.is_empty() {
             let problem = format!("there are no images in its {part} part; choose another part");
-            return Err(DataError::Split { split: self.to_string(), problem });
+            return Err(DataError::Split {
+                split: self.to_string(),
+                problem,
+            });
         }
         Ok(indices)
     }
 
     fn check(&self, catalog: &Catalog, part: &str, indices: &[usize]) -> Result<(), String> {
         let mut counts = [0; EMOTIONS.len()];
-        indices.iter().for_each(|i| counts[usize::from(catalog.items[*i].label)] += 1);
-        let missing: Vec<_> = EMOTIONS.iter().zip(counts).filter(|(_, n)| *n == 0).map(|(class, _)| *class).collect();
+        indices
+            .iter()
+            .for_each(|i| counts[usize::from(catalog.items[*i].label)] += 1);
+        let missing: Vec<_> = EMOTIONS
+            .iter()
+            .zip(counts)
+            .filter(|(_, n)| *n == 0)
+            .map(|(class, _)| *class)
+            .collect();
         let advice = match self {
             Self::Fold { .. } => "use fewer folds, or a data set with more images",
             Self::List(_) => "use a list that names some images of each class, and not all",
@@ -192,27 +231,44 @@ impl Split {
         match missing.len() {
             0 => Ok(()),
             n if n == EMOTIONS.len() => Err(format!("there are no {part} images; {advice}")),
-            _ => Err(format!("there are no {part} images of the class {}; {advice}", missing.join(", "))),
+            _ => Err(format!(
+                "there are no {part} images of the class {}; {advice}",
+                missing.join(", ")
+            )),
         }
     }
 }
 
 /// The indices of the images for which `wanted` holds.
 fn indices(catalog: &Catalog, wanted: impl Fn(&Item) -> bool) -> Vec<usize> {
-    catalog.items.iter().enumerate().filter(|(_, item)| wanted(item)).map(|(i, _)| i).collect()
+    catalog
+        .items
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| wanted(item))
+        .map(|(i, _)| i)
+        .collect()
 }
 
 fn keras(catalog: &Catalog) -> Result<Parts, String> {
     match catalog.form {
         Form::TrainTest => {}
-        Form::Csv => return Err("a CSV file has no file names to sort by; use official, or fold:1/5".into()),
+        Form::Csv => {
+            return Err(
+                "a CSV file has no file names to sort by; use official, or fold:1/5".into(),
+            );
+        }
         Form::Classes => return Err("there is no train/ and test/; use fold:1/5".into()),
-        Form::TrainValidationTest => return Err("there are validation/ and test/ beside train/; use official".into()),
+        Form::TrainValidationTest => {
+            return Err("there are validation/ and test/ beside train/; use official".into());
+        }
     }
     let mut parts = Parts::default();
     for label in 0..EMOTIONS.len() as u8 {
         let of_class = |training: bool| {
-            let of = indices(catalog, |i| i.label == label && (i.usage == Some(Usage::Training)) == training);
+            let of = indices(catalog, |i| {
+                i.label == label && (i.usage == Some(Usage::Training)) == training
+            });
             let first = (0.2 * of.len() as f64) as usize;
             (of, first)
         };
@@ -232,7 +288,11 @@ fn official(catalog: &Catalog) -> Result<Parts, String> {
         return Err("nothing says which images are training images; use fold:1/5".into());
     }
     let of = |usage| indices(catalog, |item| item.usage == Some(usage));
-    Ok(Parts { training: of(Usage::Training), validation: of(Usage::PublicTest), test: of(Usage::PrivateTest) })
+    Ok(Parts {
+        training: of(Usage::Training),
+        validation: of(Usage::PublicTest),
+        test: of(Usage::PrivateTest),
+    })
 }
 
 fn is_test(item: &Item) -> bool {
@@ -249,14 +309,22 @@ fn listed(catalog: &Catalog, list: &List) -> Result<Parts, DataError> {
 }
 
 fn folds(catalog: &Catalog, fold: usize, of: usize, seed: u64) -> Parts {
-    let mut parts = Parts { test: indices(catalog, is_test), ..Parts::default() };
-    // One count through all classes: the folds differ by at most one image in each class, and in all.
+    let mut parts = Parts {
+        test: indices(catalog, is_test),
+        ..Parts::default()
+    };
+    // One count through all classes: the folds differ by at most one image in each class, and in
+    // all.
     let mut dealt = 0;
     for label in 0..EMOTIONS.len() as u8 {
         let mut of_class = indices(catalog, |item| item.label == label && !is_test(item));
         Random::new(seed, Purpose::Fold, label.into(), 0).shuffle(&mut of_class);
         for i in of_class {
-            let part = if dealt % of == fold - 1 { &mut parts.validation } else { &mut parts.training };
+            let part = if dealt % of == fold - 1 {
+                &mut parts.validation
+            } else {
+                &mut parts.training
+            };
             part.push(i);
             dealt += 1;
         }
@@ -275,20 +343,37 @@ mod tests {
     use super::super::catalog::Origin;
     use super::*;
 
-    /// Images of each class for each usage, in the order of a catalog of folders: by usage's folder, class and name.
+    /// Images of each class for each usage, in the order of a catalog of folders: by usage's
+    /// folder, class and name.
     fn catalog(form: Form, parts: &[&[(Option<Usage>, [usize; 7])]]) -> Catalog {
         let mut items = Vec::new();
         for part in parts {
             for label in 0..7u8 {
                 for (usage, counts) in *part {
                     let relative = format!("{usage:?}/{label}");
-                    let origin = Origin::Memory { row: 0, side: 1, pixels: Box::new([0]) };
-                    let item = Item { name: relative.clone(), relative, label, usage: *usage, origin };
+                    let origin = Origin::Memory {
+                        row: 0,
+                        side: 1,
+                        pixels: Box::new([0]),
+                    };
+                    let item = Item {
+                        name: relative.clone(),
+                        relative,
+                        label,
+                        usage: *usage,
+                        origin,
+                    };
                     items.extend(vec![item; counts[usize::from(label)]]);
                 }
             }
         }
-        Catalog { items, source: PathBuf::from("data"), form, ignored: 0, excluded: HashSet::new() }
+        Catalog {
+            items,
+            source: PathBuf::from("data"),
+            form,
+            ignored: 0,
+            excluded: HashSet::new(),
+        }
     }
 
     const TRAIN: [usize; 7] = [3995, 436, 4097, 7215, 4965, 4830, 3171];
@@ -296,7 +381,10 @@ mod tests {
     const PRIVATE: [usize; 7] = [491, 55, 528, 879, 626, 594, 416];
 
     fn whole() -> Catalog {
-        let test = [(Some(Usage::PrivateTest), PRIVATE), (Some(Usage::PublicTest), PUBLIC)];
+        let test = [
+            (Some(Usage::PrivateTest), PRIVATE),
+            (Some(Usage::PublicTest), PUBLIC),
+        ];
         catalog(Form::TrainTest, &[&[(Some(Usage::Training), TRAIN)], &test])
     }
 
@@ -304,18 +392,48 @@ mod tests {
     fn keras_divides_fer2013_as_in_the_notebook() {
         let catalog = whole();
         let parts = Split::Keras.divide(&catalog, 0).expect("a whole data set");
-        assert_eq!((parts.training.len(), parts.validation.len(), parts.test.len()), (22_968, 1_432, 0));
-        let of = |label: u8| parts.training.iter().filter(|i| catalog.items[**i].label == label).count();
+        assert_eq!(
+            (
+                parts.training.len(),
+                parts.validation.len(),
+                parts.test.len()
+            ),
+            (22_968, 1_432, 0)
+        );
+        let of = |label: u8| {
+            parts
+                .training
+                .iter()
+                .filter(|i| catalog.items[**i].label == label)
+                .count()
+        };
         // 436 - int(87.2) images of disgust; the first 799 of angry are left out.
         assert_eq!((of(1), parts.training[0]), (349, 799));
-        assert_eq!(parts.validation[..191], (28_709..28_709 + 191).collect::<Vec<_>>());
-        assert!(parts.validation.iter().all(|i| catalog.items[*i].usage == Some(Usage::PrivateTest)));
+        assert_eq!(
+            parts.validation[..191],
+            (28_709..28_709 + 191).collect::<Vec<_>>()
+        );
+        assert!(
+            parts
+                .validation
+                .iter()
+                .all(|i| catalog.items[*i].usage == Some(Usage::PrivateTest))
+        );
     }
 
     #[test]
     fn official_follows_the_usage() {
-        let parts = Split::Official.divide(&whole(), 0).expect("a whole data set");
-        assert_eq!((parts.training.len(), parts.validation.len(), parts.test.len()), (28_709, 3_589, 3_589));
+        let parts = Split::Official
+            .divide(&whole(), 0)
+            .expect("a whole data set");
+        assert_eq!(
+            (
+                parts.training.len(),
+                parts.validation.len(),
+                parts.test.len()
+            ),
+            (28_709, 3_589, 3_589)
+        );
     }
 
     #[test]
@@ -324,23 +442,61 @@ mod tests {
         let public = (Some(Usage::PublicTest), [10; 7]);
         let few = (Some(Usage::PublicTest), [10, 4, 10, 10, 10, 4, 10]);
         let cases = [
-            (Split::Keras, catalog(Form::Csv, &[&[training, public]]), "a CSV file has no file names"),
-            (Split::Keras, catalog(Form::Classes, &[&[(None, [9; 7])]]), "there is no train/ and test/"),
-            (Split::Keras, catalog(Form::TrainValidationTest, &[&[training], &[public]]), "use official"),
-            (Split::Keras, catalog(Form::TrainTest, &[&[training]]), "there are no validation images; use fold:1/5"),
-            (Split::Keras, catalog(Form::TrainTest, &[&[public]]), "there are no training images"),
+            (
+                Split::Keras,
+                catalog(Form::Csv, &[&[training, public]]),
+                "a CSV file has no file names",
+            ),
+            (
+                Split::Keras,
+                catalog(Form::Classes, &[&[(None, [9; 7])]]),
+                "there is no train/ and test/",
+            ),
+            (
+                Split::Keras,
+                catalog(Form::TrainValidationTest, &[&[training], &[public]]),
+                "use official",
+            ),
+            (
+                Split::Keras,
+                catalog(Form::TrainTest, &[&[training]]),
+                "there are no validation images; use fold:1/5",
+            ),
+            (
+                Split::Keras,
+                catalog(Form::TrainTest, &[&[public]]),
+                "there are no training images",
+            ),
             (
                 Split::Keras,
                 catalog(Form::TrainTest, &[&[training], &[few]]),
                 "validation images of the class disgust, sad;",
             ),
-            (Split::Official, catalog(Form::Classes, &[&[(None, [9; 7])]]), "use fold:1/5"),
-            (Split::Official, catalog(Form::Csv, &[&[training]]), "there are no validation images"),
-            (Split::Fold { fold: 1, of: 99 }, catalog(Form::Csv, &[&[training]]), "use fewer folds"),
+            (
+                Split::Official,
+                catalog(Form::Classes, &[&[(None, [9; 7])]]),
+                "use fold:1/5",
+            ),
+            (
+                Split::Official,
+                catalog(Form::Csv, &[&[training]]),
+                "there are no validation images",
+            ),
+            (
+                Split::Fold { fold: 1, of: 99 },
+                catalog(Form::Csv, &[&[training]]),
+                "use fewer folds",
+            ),
         ];
         let wrong: Vec<_> = cases
             .iter()
-            .map(|(split, catalog, text)| (split, text, split.divide(catalog, 1).map_err(|e| e.to_string())))
+            .map(|(split, catalog, text)| {
+                (
+                    split,
+                    text,
+                    split.divide(catalog, 1).map_err(|e| e.to_string()),
+                )
+            })
             .filter(|(_, text, result)| !result.as_ref().is_err_and(|e| e.contains(**text)))
             .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
@@ -348,9 +504,17 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        let folds = [Split::Fold { fold: 2, of: 5 }, Split::Fold { fold: 100, of: 100 }];
-        for split in
-            [Split::Keras, Split::Official, Split::List("a folder/held-out.txt".into())].into_iter().chain(folds)
+        let folds = [
+            Split::Fold { fold: 2, of: 5 },
+            Split::Fold { fold: 100, of: 100 },
+        ];
+        for split in [
+            Split::Keras,
+            Split::Official,
+            Split::List("a folder/held-out.txt".into()),
+        ]
+        .into_iter()
+        .chain(folds)
         {
             assert_eq!(split.to_string().parse(), Ok(split));
         }
@@ -371,7 +535,10 @@ mod tests {
             "list",
             "list:",
         ];
-        let read: Vec<_> = wrong.iter().filter(|text| text.parse::<Split>().is_ok()).collect();
+        let read: Vec<_> = wrong
+            .iter()
+            .filter(|text| text.parse::<Split>().is_ok())
+            .collect();
         assert!(read.is_empty(), "{read:?}");
         assert!("train".parse::<Part>().is_err());
     }
@@ -380,8 +547,20 @@ mod tests {
     fn the_same_seed_gives_these_folds_on_every_machine() {
         let catalog = catalog(Form::Classes, &[&[(None, [4; 7])]]);
         let split = Split::Fold { fold: 2, of: 3 };
-        assert_eq!(split.divide(&catalog, 42).expect("enough images").validation, GOLDEN);
-        assert_ne!(split.divide(&catalog, 43).expect("enough images").validation, GOLDEN);
+        assert_eq!(
+            split
+                .divide(&catalog, 42)
+                .expect("enough images")
+                .validation,
+            GOLDEN
+        );
+        assert_ne!(
+            split
+                .divide(&catalog, 43)
+                .expect("enough images")
+                .validation,
+            GOLDEN
+        );
     }
 
     /// Recorded; a change here means that nobody's folds can be had again.
@@ -390,10 +569,17 @@ mod tests {
     #[test]
     fn parts_are_selected_by_name() {
         let catalog = whole();
-        let select = |part| Split::Official.select(part, &catalog, 0).map(|indices| indices.len());
+        let select = |part| {
+            Split::Official
+                .select(part, &catalog, 0)
+                .map(|indices| indices.len())
+        };
         assert_eq!(select(Part::Test).ok(), Some(3_589));
         assert_eq!(select(Part::All).ok(), Some(35_887));
-        let error = Split::Keras.select(Part::Test, &catalog, 0).expect_err("keras has no test part").to_string();
+        let error = Split::Keras
+            .select(Part::Test, &catalog, 0)
+            .expect_err("keras has no test part")
+            .to_string();
         assert!(error.contains("no images in its test part"), "{error}");
     }
 

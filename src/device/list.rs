@@ -1,4 +1,5 @@
-//! The devices that Burn can compute on here ([`list`]), and what they are ([`examine`]), for people who look for one.
+//! The devices that Burn can compute on here ([`list`]), and what they are ([`examine`]), for
+//! people who look for one.
 
 use std::process::{Command, Stdio};
 
@@ -29,7 +30,9 @@ pub struct Listed {
 
 /// The GPUs that this build can compute on, those that do not start too; none is opened.
 pub fn list() -> Vec<Choice> {
-    let built_in = [Backend::Wgpu, Backend::Vulkan, Backend::Cuda].into_iter().filter(|b| b.is_built_in());
+    let built_in = [Backend::Wgpu, Backend::Vulkan, Backend::Cuda]
+        .into_iter()
+        .filter(|b| b.is_built_in());
     built_in
         .flat_map(|backend| {
             // A backend that fails to count has none to list; asked for by name it says why.
@@ -43,18 +46,30 @@ pub fn list() -> Vec<Choice> {
 pub fn examine(choice: Choice) -> Listed {
     let found = panics::caught(|| choice.backend.devices()).unwrap_or_default();
     let device = found.get(choice.index);
-    let mut listed = device.and_then(|device| panics::caught(|| described(device)).ok()).unwrap_or_default();
+    let mut listed = device
+        .and_then(|device| panics::caught(|| described(device)).ok())
+        .unwrap_or_default();
     listed.device = choice.to_string();
     let opened = match choice.open() {
         Ok(opened) => opened.device,
-        Err(error) => return Listed { error: Some(error.to_string()), ..listed },
+        Err(error) => {
+            return Listed {
+                error: Some(error.to_string()),
+                ..listed
+            };
+        }
     };
-    let Some((name, address)) = panics::caught(|| identity(&opened)).ok().flatten() else { return listed };
+    let Some((name, address)) = panics::caught(|| identity(&opened)).ok().flatten() else {
+        return listed;
+    };
     listed.name = listed.name.or(Some(name));
     let cards = cards();
     let card = address.and_then(|address| cards.into_iter().find(|card| card.address == address));
     listed.memory = card.as_ref().and_then(|card| card.memory);
-    listed.driver = listed.driver.filter(|d| !d.is_empty()).or(card.and_then(|card| card.driver));
+    listed.driver = listed
+        .driver
+        .filter(|d| !d.is_empty())
+        .or(card.and_then(|card| card.driver));
     listed
 }
 
@@ -81,13 +96,25 @@ fn described(device: &Device) -> Listed {
         DeviceKind::VirtualGpu(_) => "virtual GPU",
         _ => "CPU, software that imitates a GPU",
     };
-    let listed = Listed { kind: Some(name.into()), ..Listed::default() };
-    match Device::wgpu_options().device_kind(kind).graphics_api(interface).init_with_setup() {
+    let listed = Listed {
+        kind: Some(name.into()),
+        ..Listed::default()
+    };
+    match Device::wgpu_options()
+        .device_kind(kind)
+        .graphics_api(interface)
+        .init_with_setup()
+    {
         Ok((_, setup)) => {
             let info = setup.adapter.get_info();
             let driver = format!("{} {}", info.driver, info.driver_info);
             let interface = Some(format!("{:?}", info.backend));
-            Listed { name: Some(info.name), interface, driver: Some(driver.trim().into()), ..listed }
+            Listed {
+                name: Some(info.name),
+                interface,
+                driver: Some(driver.trim().into()),
+                ..listed
+            }
         }
         // It was opened before; whether it works is seen elsewhere.
         Err(_) => listed,
@@ -100,7 +127,11 @@ fn described(_: &Device) -> Listed {
 }
 
 fn of_cuda() -> Listed {
-    Listed { kind: Some("GPU".into()), interface: Some("CUDA".into()), ..Listed::default() }
+    Listed {
+        kind: Some("GPU".into()),
+        interface: Some("CUDA".into()),
+        ..Listed::default()
+    }
 }
 
 /// A graphics card, as the system lists it.
@@ -119,9 +150,15 @@ pub struct Card {
 /// The cards that NVIDIA's driver and, on Linux, the kernel list.
 pub fn cards() -> Vec<Card> {
     let mut cards = nvidia();
-    for entry in std::fs::read_dir("/sys/class/drm").into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir("/sys/class/drm")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let read = |file: &str| std::fs::read_to_string(entry.path().join("device").join(file)).unwrap_or_default();
+        let read = |file: &str| {
+            std::fs::read_to_string(entry.path().join("device").join(file)).unwrap_or_default()
+        };
         let vendor = match read("vendor").trim() {
             "0x10de" => "NVIDIA",
             "0x1002" => "AMD",
@@ -129,13 +166,26 @@ pub fn cards() -> Vec<Card> {
             _ => continue,
         };
         let link = |file: &str| std::fs::read_link(entry.path().join("device").join(file)).ok();
-        let last = |path: std::path::PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let address = std::fs::read_link(entry.path().join("device")).ok().and_then(last).unwrap_or_default();
-        let is_card = name.strip_prefix("card").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
+        let last = |path: std::path::PathBuf| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        };
+        let address = std::fs::read_link(entry.path().join("device"))
+            .ok()
+            .and_then(last)
+            .unwrap_or_default();
+        let is_card = name
+            .strip_prefix("card")
+            .is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
         if is_card && !cards.iter().any(|card| card.address == address) {
             let memory = read("mem_info_vram_total").trim().parse().ok();
             let driver = link("driver").and_then(last);
-            cards.push(Card { address, name: format!("{vendor} {name}"), memory, driver });
+            cards.push(Card {
+                address,
+                name: format!("{vendor} {name}"),
+                memory,
+                driver,
+            });
         }
     }
     cards.sort_by(|a, b| a.address.cmp(&b.address));
@@ -143,8 +193,15 @@ pub fn cards() -> Vec<Card> {
 }
 
 fn nvidia() -> Vec<Card> {
-    let query = ["--query-gpu=pci.bus_id,name,memory.total,driver_version", "--format=csv,noheader,nounits"];
-    let answer = Command::new("nvidia-smi").args(query).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let query = [
+        "--query-gpu=pci.bus_id,name,memory.total,driver_version",
+        "--format=csv,noheader,nounits",
+    ];
+    let answer = Command::new("nvidia-smi")
+        .args(query)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
     match answer {
         Ok(answer) if answer.status.success() => parse(&String::from_utf8_lossy(&answer.stdout)),
         _ => Vec::new(),
@@ -162,9 +219,18 @@ fn parse(text: &str) -> Vec<Card> {
             .filter(|rest| rest.matches(':').count() == 2)
             .map_or_else(|| address.clone(), String::from);
         let name = fields.next()?.to_string();
-        let memory = fields.next()?.parse::<u64>().ok().and_then(|mib| mib.checked_mul(1 << 20));
+        let memory = fields
+            .next()?
+            .parse::<u64>()
+            .ok()
+            .and_then(|mib| mib.checked_mul(1 << 20));
         let driver = fields.next().map(|version| format!("NVIDIA {version}"));
-        Some(Card { address, name, memory, driver })
+        Some(Card {
+            address,
+            name,
+            memory,
+            driver,
+        })
     };
     text.lines().filter_map(card).collect()
 }
@@ -175,8 +241,7 @@ mod tests {
 
     #[test]
     fn what_nvidias_tool_prints() {
-        let text =
-            "00000000:65:00.0, NVIDIA H100 PCIe, 81559, 550.54.15\n00000000:CA:00.0, Tesla T4, [N/A], 470.1\nno\n";
+        let text = "00000000:65:00.0, NVIDIA H100 PCIe, 81559, 550.54.15\n00000000:CA:00.0, Tesla T4, [N/A], 470.1\nno\n";
         let card = |address: &str, name: &str, memory, driver: &str| Card {
             address: address.into(),
             name: name.into(),
@@ -184,7 +249,12 @@ mod tests {
             driver: Some(driver.into()),
         };
         let expected = [
-            card("0000:65:00.0", "NVIDIA H100 PCIe", Some(81_559 << 20), "NVIDIA 550.54.15"),
+            card(
+                "0000:65:00.0",
+                "NVIDIA H100 PCIe",
+                Some(81_559 << 20),
+                "NVIDIA 550.54.15",
+            ),
             card("0000:ca:00.0", "Tesla T4", None, "NVIDIA 470.1"),
         ];
         assert_eq!(parse(text), expected);
@@ -192,8 +262,15 @@ mod tests {
 
     #[test]
     fn what_is_not_there_says_why() {
-        let far = Choice { backend: Backend::Cuda, index: 99 };
+        let far = Choice {
+            backend: Backend::Cuda,
+            index: 99,
+        };
         let listed = examine(far);
-        assert_eq!((listed.device.as_str(), listed.error.is_some()), ("cuda:99", true), "{listed:?}");
+        assert_eq!(
+            (listed.device.as_str(), listed.error.is_some()),
+            ("cuda:99", true),
+            "{listed:?}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Where Burn computes: on the CPU, or on a GPU that this build and this machine have ([`Choice::open`], [`list`]). Nothing is
-//! put in the place of what was asked for.
+//! Where Burn computes: on the CPU, or on a GPU that this build and this machine have
+//! ([`Choice::open`], [`list`]). Nothing is put in the place of what was asked for.
 
 mod list;
 
@@ -21,7 +21,8 @@ pub enum Backend {
     Flex,
     /// The CPU, by the ndarray crate.
     Ndarray,
-    /// A GPU of any maker, by the graphics interface that the machine has: Vulkan, Metal or DirectX.
+    /// A GPU of any maker, by the graphics interface that the machine has: Vulkan, Metal or
+    /// DirectX.
     Wgpu,
     /// The same, by Vulkan alone.
     Vulkan,
@@ -31,7 +32,13 @@ pub enum Backend {
 
 impl Backend {
     /// All of them, whether they were built in or not.
-    pub const ALL: [Self; 5] = [Self::Flex, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Cuda];
+    pub const ALL: [Self; 5] = [
+        Self::Flex,
+        Self::Ndarray,
+        Self::Wgpu,
+        Self::Vulkan,
+        Self::Cuda,
+    ];
 
     /// Whether this build has it.
     pub fn is_built_in(self) -> bool {
@@ -85,9 +92,15 @@ impl Backend {
     fn needs(self) -> &'static str {
         match self {
             Self::Flex | Self::Ndarray => "a CPU",
-            Self::Wgpu => "a GPU's driver with Vulkan, Metal or DirectX 12 (`vulkaninfo --summary` lists Vulkan's)",
-            Self::Vulkan => "a GPU's driver with Vulkan (`vulkaninfo --summary` lists what it finds)",
-            Self::Cuda => "an NVIDIA GPU and its driver (`nvidia-smi` lists them), and CUDA's runtime compiler, NVRTC",
+            Self::Wgpu => {
+                "a GPU's driver with Vulkan, Metal or DirectX 12 (`vulkaninfo --summary` lists Vulkan's)"
+            }
+            Self::Vulkan => {
+                "a GPU's driver with Vulkan (`vulkaninfo --summary` lists what it finds)"
+            }
+            Self::Cuda => {
+                "an NVIDIA GPU and its driver (`nvidia-smi` lists them), and CUDA's runtime compiler, NVRTC"
+            }
         }
     }
 }
@@ -132,7 +145,9 @@ pub enum DeviceError {
         choice: Choice,
     },
     /// The machine has fewer of them.
-    #[error("--device {choice}: this machine has {found} of them, numbered from 0; `fer doctor` lists them")]
+    #[error(
+        "--device {choice}: this machine has {found} of them, numbered from 0; `fer doctor` lists them"
+    )]
     NoSuch {
         /// What was asked for.
         choice: Choice,
@@ -176,14 +191,24 @@ impl Choice {
         if !self.backend.is_built_in() {
             return Err(DeviceError::NotBuiltIn { choice: self });
         }
-        let fails = |reason| DeviceError::DoesNotStart { choice: self, reason };
+        let fails = |reason| DeviceError::DoesNotStart {
+            choice: self,
+            reason,
+        };
         let found = panics::caught(|| self.backend.devices()).map_err(fails)?;
         let device = match (found.get(self.index), found.len()) {
             (Some(device), _) => device.clone(),
             (None, 0) => return Err(DeviceError::None { choice: self }),
-            (None, found) => return Err(DeviceError::NoSuch { choice: self, found }),
+            (None, found) => {
+                return Err(DeviceError::NoSuch {
+                    choice: self,
+                    found,
+                });
+            }
         };
-        let sum = panics::caught(|| sum(&device)).and_then(|sum| sum).map_err(fails)?;
+        let sum = panics::caught(|| sum(&device))
+            .and_then(|sum| sum)
+            .map_err(fails)?;
         if sum != 6.0 {
             return Err(fails(format!("it takes 1 + 2 + 3 for {sum}")));
         }
@@ -191,7 +216,11 @@ impl Choice {
             Some((own, _)) => format!("{self}, {own}"),
             None => self.to_string(),
         };
-        Ok(Opened { choice: self, device, name })
+        Ok(Opened {
+            choice: self,
+            device,
+            name,
+        })
     }
 }
 
@@ -205,7 +234,13 @@ fn sum(device: &Device) -> Result<f32, String> {
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn identity(device: &Device) -> Option<(String, Option<String>)> {
     let identity = device.identity()?;
-    Some((identity.name, identity.physical.and_then(|p| p.pci_address).map(|address| address.to_string())))
+    Some((
+        identity.name,
+        identity
+            .physical
+            .and_then(|p| p.pci_address)
+            .map(|address| address.to_string()),
+    ))
 }
 
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
@@ -213,13 +248,17 @@ fn identity(_: &Device) -> Option<(String, Option<String>)> {
     None
 }
 
-/// Runs something that computes on a device. Burn tells by panics what fails on a GPU, memory that it lacks, say: they become
-/// errors. On the CPU a panic is a fault in the program, and stays one.
+/// Runs something that computes on a device. Burn tells by panics what fails on a GPU, memory that
+/// it lacks, say: they become errors. On the CPU a panic is a fault in the program, and stays one.
 ///
 /// # Errors
 /// What the device's failure says of itself.
 pub fn computed<T>(device: &Device, work: impl FnOnce() -> T) -> Result<T, String> {
-    if is_cpu(device) { Ok(work()) } else { panics::caught(work) }
+    if is_cpu(device) {
+        Ok(work())
+    } else {
+        panics::caught(work)
+    }
 }
 
 /// Whether a device is the CPU, by a backend for CPUs.
@@ -236,16 +275,30 @@ pub fn is_cpu(device: &Device) -> bool {
 impl FromStr for Choice {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
-        let (name, index) = s.split_once(':').map_or((s, None), |(name, index)| (name, Some(index)));
-        let backend = Backend::ALL.into_iter().find(|b| b.to_string() == name).ok_or_else(|| {
-            let names = Backend::ALL.map(|b| b.to_string()).join(", ");
-            format!("'{s}' is no device; there are {names}")
-        })?;
-        let Some(index) = index else { return Ok(Self { backend, index: 0 }) };
+        let (name, index) = s
+            .split_once(':')
+            .map_or((s, None), |(name, index)| (name, Some(index)));
+        let backend = Backend::ALL
+            .into_iter()
+            .find(|b| b.to_string() == name)
+            .ok_or_else(|| {
+                let names = Backend::ALL.map(|b| b.to_string()).join(", ");
+                format!("'{s}' is no device; there are {names}")
+            })?;
+        let Some(index) = index else {
+            return Ok(Self { backend, index: 0 });
+        };
         match index.parse::<u16>() {
-            Ok(index) if !backend.is_cpu() => Ok(Self { backend, index: index.into() }),
-            Ok(_) => Err(format!("{backend} has no numbers: it is the CPU, all of it; --threads bounds it")),
-            Err(_) => Err(format!("'{index}' is no device's number; {backend}:0 is the first")),
+            Ok(index) if !backend.is_cpu() => Ok(Self {
+                backend,
+                index: index.into(),
+            }),
+            Ok(_) => Err(format!(
+                "{backend} has no numbers: it is the CPU, all of it; --threads bounds it"
+            )),
+            Err(_) => Err(format!(
+                "'{index}' is no device's number; {backend}:0 is the first"
+            )),
         }
     }
 }
@@ -301,8 +354,16 @@ impl fmt::Display for Choices {
         match &self.0[..] {
             [one] => one.fmt(f),
             several => {
-                let numbers: Vec<String> = several.iter().map(|choice| choice.index.to_string()).collect();
-                write!(f, "{}:{}", several.first().map(|c| c.backend).unwrap_or_default(), numbers.join(","))
+                let numbers: Vec<String> = several
+                    .iter()
+                    .map(|choice| choice.index.to_string())
+                    .collect();
+                write!(
+                    f,
+                    "{}:{}",
+                    several.first().map(|c| c.backend).unwrap_or_default(),
+                    numbers.join(",")
+                )
             }
         }
     }
@@ -327,11 +388,13 @@ mod tests {
         ];
         let wrong: Vec<_> = rows
             .iter()
-            .filter(|(text, expected)| match (text.parse::<Choices>(), expected) {
-                (Ok(found), Ok(count)) => found.0.len() != *count || found.to_string() != *text,
-                (Err(found), Err(part)) => !found.contains(part),
-                _ => true,
-            })
+            .filter(
+                |(text, expected)| match (text.parse::<Choices>(), expected) {
+                    (Ok(found), Ok(count)) => found.0.len() != *count || found.to_string() != *text,
+                    (Err(found), Err(part)) => !found.contains(part),
+                    _ => true,
+                },
+            )
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
@@ -353,20 +416,32 @@ mod tests {
         ];
         let wrong: Vec<_> = rows
             .iter()
-            .filter(|(text, expected)| match (text.parse::<Choice>(), expected) {
-                (Ok(found), Ok(expected)) => found != *expected || found.to_string() != *text,
-                (Err(found), Err(part)) => !found.contains(part),
-                _ => true,
-            })
+            .filter(
+                |(text, expected)| match (text.parse::<Choice>(), expected) {
+                    (Ok(found), Ok(expected)) => found != *expected || found.to_string() != *text,
+                    (Err(found), Err(part)) => !found.contains(part),
+                    _ => true,
+                },
+            )
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 
     #[test]
     fn the_cpu_is_always_there_and_what_is_not_built_in_says_so() {
-        assert_eq!(Choice::default().open().map(|o| o.name).map_err(|e| e.to_string()), Ok("flex".into()));
+        assert_eq!(
+            Choice::default()
+                .open()
+                .map(|o| o.name)
+                .map_err(|e| e.to_string()),
+            Ok("flex".into())
+        );
         for backend in Backend::ALL.into_iter().filter(|b| !b.is_built_in()) {
-            let error = Choice { backend, index: 0 }.open().map(|o| o.name).unwrap_err().to_string();
+            let error = Choice { backend, index: 0 }
+                .open()
+                .map(|o| o.name)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("--features"), "{error}");
         }
     }

@@ -1,5 +1,5 @@
-//! The `burn` engine: models that were compiled in, as Rust code that the build script generated from ONNX files, run by Burn
-//! on the CPU (backend flex) or another device.
+//! The `burn` engine: models that were compiled in, as Rust code that the build script generated
+//! from ONNX files, run by Burn on the CPU (backend flex) or another device.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -15,7 +15,8 @@ pub struct BuiltinModel {
     pub name: &'static str,
     /// The ONNX file that the code was generated from, tiny weights flushed.
     pub onnx: &'static [u8],
-    /// Loads the embedded weights and returns the forward pass: `[N, H, W, C]` or `[N, C, H, W]` → `[N, classes]`.
+    /// Loads the embedded weights and returns the forward pass: `[N, H, W, C]` or `[N, C, H, W]` →
+    /// `[N, classes]`.
     load: fn(&Device) -> Forward,
 }
 
@@ -62,9 +63,15 @@ impl BurnClassifier {
     ) -> Result<Self, EngineError> {
         threads::start(threads);
         let opened = on.open()?;
-        let forward = device::computed(&opened.device, || (model.load)(&opened.device)).map_err(failed)?;
+        let forward =
+            device::computed(&opened.device, || (model.load)(&opened.device)).map_err(failed)?;
         let description = describe(&opened, name, notes);
-        Ok(Self { spec, description, device: opened.device, forward })
+        Ok(Self {
+            spec,
+            description,
+            device: opened.device,
+            forward,
+        })
     }
 }
 
@@ -77,8 +84,18 @@ pub fn describe(on: &Opened, model: String, mut notes: Vec<String>) -> Descripti
     if on.choice.backend == Backend::Cuda {
         notes.push("Burn may multiply float32 as TF32 there".into());
     }
-    let provider = if on.is_cpu() { "cpu".into() } else { on.name.clone() };
-    Description { engine: "burn", provider, model, library: format!("Burn, {} backend", on.choice.backend), notes }
+    let provider = if on.is_cpu() {
+        "cpu".into()
+    } else {
+        on.name.clone()
+    };
+    Description {
+        engine: "burn",
+        provider,
+        model,
+        library: format!("Burn, {} backend", on.choice.backend),
+        notes,
+    }
 }
 
 impl Classifier for BurnClassifier {
@@ -94,6 +111,8 @@ impl Classifier for BurnClassifier {
         let _flushed = FlushToZero::new();
         let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
         let answer = || step::values((self.forward)(Tensor::from_data(data, &self.device)));
-        device::computed(&self.device, answer).and_then(|values| values).map_err(failed)
+        device::computed(&self.device, answer)
+            .and_then(|values| values)
+            .map_err(failed)
     }
 }

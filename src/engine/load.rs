@@ -1,5 +1,5 @@
-//! Chooses model and engine by what the user asked for and what the machine has, and never in silence: what was chosen
-//! stands in the [`Description`](super::Description).
+//! Chooses model and engine by what the user asked for and what the machine has, and never in
+//! silence: what was chosen stands in the [`Description`](super::Description).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,7 +56,8 @@ impl fmt::Display for EngineChoice {
 /// What to load, and on what.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// An ONNX file, a training run's folder or checkpoint, or a built-in model's name; `None` for the default built-in model.
+    /// An ONNX file, a training run's folder or checkpoint, or a built-in model's name; `None` for
+    /// the default built-in model.
     pub model: Option<String>,
     /// The engine.
     pub engine: EngineChoice,
@@ -64,11 +65,13 @@ pub struct LoadOptions {
     pub provider: Provider,
     /// The provider's options.
     pub provider_options: ProviderOptions,
-    /// What Burn computes on; `None` for the CPU, or for an engine that is not Burn. Naming one chooses engine `burn`.
+    /// What Burn computes on; `None` for the CPU, or for an engine that is not Burn. Naming one
+    /// chooses engine `burn`.
     pub device: Option<Choice>,
     /// Compute threads; `None` for one a core.
     pub threads: Option<usize>,
-    /// How many images there will be, if that is known: ONNX Runtime starts faster for a few and runs faster for many.
+    /// How many images there will be, if that is known: ONNX Runtime starts faster for a few and
+    /// runs faster for many.
     pub images: Option<usize>,
     /// Where ONNX Runtime's library is, if the user says so.
     pub ort_lib: Option<PathBuf>,
@@ -91,14 +94,18 @@ struct Model {
 /// Loads a model into an engine.
 ///
 /// # Errors
-/// The model can't be read, the engine can't be had, or the provider can't run it; the text says what to do.
+/// The model can't be read, the engine can't be had, or the provider can't run it; the text says
+/// what to do.
 pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, EngineError> {
     if let (EngineChoice::Burn, Some(number)) = (options.engine, options.provider_options.device) {
         return Err(EngineError::Unusable(format!(
             "--device {number} is a number of ONNX Runtime's providers; for --engine burn name it, as wgpu or cuda:{number}"
         )));
     }
-    options.provider_options.check(options.provider).map_err(EngineError::Unusable)?;
+    options
+        .provider_options
+        .check(options.provider)
+        .map_err(EngineError::Unusable)?;
     if options.engine == EngineChoice::Burn && options.provider != Provider::Cpu {
         return Err(EngineError::Unusable(format!(
             "--provider {} belongs to --engine ort; Burn computes where --device says",
@@ -112,10 +119,18 @@ pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, E
             "--device {device} belongs to --engine burn; ONNX Runtime computes where --provider says, and --device N is its number"
         )));
     }
-    if let Some(name) = options.model.as_deref().filter(|m| trained::is_trained(Path::new(m))) {
+    if let Some(name) = options
+        .model
+        .as_deref()
+        .filter(|m| trained::is_trained(Path::new(m)))
+    {
         return load_trained(name, options);
     }
-    if let Some(folder) = options.model.as_deref().filter(|m| Path::new(m).is_dir() && burn::find(m).is_none()) {
+    if let Some(folder) = options
+        .model
+        .as_deref()
+        .filter(|m| Path::new(m).is_dir() && burn::find(m).is_none())
+    {
         return Err(EngineError::Unusable(format!(
             "{folder} is a folder, and no training run's (there is no {folder}/config.toml); name an ONNX file, a run folder or \
              a built-in model ({})",
@@ -127,20 +142,29 @@ pub fn load(options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>, E
         return load_burn(model, options);
     }
     let located = crate::runtime::locate(options.ort_lib.as_deref(), host);
-    // A library that the user named, or a provider that only it has, is not to be replaced by anything.
+    // A library that the user named, or a provider that only it has, is not to be replaced by
+    // anything.
     let named = match &located {
         Ok(found) => matches!(found.origin, Origin::Option | Origin::Environment),
         Err(e) => matches!(e, NotFound::WrongPath { .. }),
     };
-    let may_be_burn = options.engine == EngineChoice::Auto && !named && options.provider == Provider::Cpu;
-    match located.map_err(EngineError::from).and_then(|found| library::open(&found)) {
+    let may_be_burn =
+        options.engine == EngineChoice::Auto && !named && options.provider == Provider::Cpu;
+    match located
+        .map_err(EngineError::from)
+        .and_then(|found| library::open(&found))
+    {
         Ok(library) => load_ort(model, options, library),
         Err(e) if !may_be_burn => Err(e),
-        Err(e) if model.compiled.is_none() => {
-            Err(EngineError::Unusable(format!("{} is not compiled in, so it needs ONNX Runtime: {e}", model.name)))
-        }
+        Err(e) if model.compiled.is_none() => Err(EngineError::Unusable(format!(
+            "{} is not compiled in, so it needs ONNX Runtime: {e}",
+            model.name
+        ))),
         Err(EngineError::NotFound(_)) => {
-            model.notes.push("ONNX Runtime is not installed (`fer runtime install` gets it): running on burn".into());
+            model.notes.push(
+                "ONNX Runtime is not installed (`fer runtime install` gets it): running on burn"
+                    .into(),
+            );
             load_burn(model, options)
         }
         Err(e) => {
@@ -158,23 +182,27 @@ fn load_trained(name: &str, options: &LoadOptions) -> Result<Box<dyn Classifier>
         )));
     }
     if !options.meta.is_empty() {
-        return Err(EngineError::Unusable("--meta is for ONNX files; a training run knows its own input".into()));
+        return Err(EngineError::Unusable(
+            "--meta is for ONNX files; a training run knows its own input".into(),
+        ));
     }
     threads::start(options.threads);
-    Ok(Box::new(trained::TrainedClassifier::load(Path::new(name), options.device.unwrap_or_default())?))
+    Ok(Box::new(trained::TrainedClassifier::load(
+        Path::new(name),
+        options.device.unwrap_or_default(),
+    )?))
 }
 
 fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
     let named = options.model.as_deref();
-    let builtin =
-        match named {
-            None => Some(burn::default_model().ok_or_else(|| {
-                EngineError::Unusable("no model is compiled in; name an ONNX file with --model".into())
-            })?),
-            // A file counts before a built-in model of that name; a folder does not.
-            Some(name) if !Path::new(name).is_file() => burn::find(name),
-            Some(_) => None,
-        };
+    let builtin = match named {
+        None => Some(burn::default_model().ok_or_else(|| {
+            EngineError::Unusable("no model is compiled in; name an ONNX file with --model".into())
+        })?),
+        // A file counts before a built-in model of that name; a folder does not.
+        Some(name) if !Path::new(name).is_file() => burn::find(name),
+        Some(_) => None,
+    };
     if let (None, Some(name)) = (builtin, named.filter(|n| !Path::new(n).exists())) {
         return Err(EngineError::Unusable(format!(
             "there is no file {name} and no built-in model of that name (there is {})",
@@ -186,7 +214,12 @@ fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
         Some(builtin) => {
             let bytes = Bytes::from_static(builtin.onnx);
             let header = onnx::read_header(&bytes, builtin.name)?;
-            (format!("{} (built in)", builtin.name), ModelSource::Bytes(bytes), header, Some(builtin))
+            (
+                format!("{} (built in)", builtin.name),
+                ModelSource::Bytes(bytes),
+                header,
+                Some(builtin),
+            )
         }
         None => {
             let path = PathBuf::from(named.unwrap_or_default());
@@ -194,10 +227,17 @@ fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
             let file = OnnxModel::read(&path)?;
             let compiled = burn::models().iter().find(|m| m.onnx == file.bytes);
             if file.flushed > 0 {
-                notes.push(format!("{} weights below {:e} set to zero, for speed", file.flushed, onnx::flush::TINY));
+                notes.push(format!(
+                    "{} weights below {:e} set to zero, for speed",
+                    file.flushed,
+                    onnx::flush::TINY
+                ));
             }
             let source = if file.external_data {
-                notes.push("weights in other files are run as they are: tiny ones are not set to zero".into());
+                notes.push(
+                    "weights in other files are run as they are: tiny ones are not set to zero"
+                        .into(),
+                );
                 ModelSource::Path(path)
             } else {
                 ModelSource::Bytes(file.bytes)
@@ -210,14 +250,27 @@ fn find_model(options: &LoadOptions) -> Result<Model, EngineError> {
         spec.calibration = Calibration::NONE;
     }
     if !spec.assumed.is_empty() {
-        notes.push(format!("assumed, as the file does not say: {}", spec.assumed.join("; ")));
+        notes.push(format!(
+            "assumed, as the file does not say: {}",
+            spec.assumed.join("; ")
+        ));
     }
-    Ok(Model { name, spec, source, compiled, notes })
+    Ok(Model {
+        name,
+        spec,
+        source,
+        compiled,
+        notes,
+    })
 }
 
 /// The names of the compiled-in models.
 fn known() -> String {
-    burn::models().iter().map(|m| m.name).collect::<Vec<_>>().join(", ")
+    burn::models()
+        .iter()
+        .map(|m| m.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn load_burn(model: Model, options: &LoadOptions) -> Result<Box<dyn Classifier>, EngineError> {
@@ -229,9 +282,18 @@ fn load_burn(model: Model, options: &LoadOptions) -> Result<Box<dyn Classifier>,
             known()
         )));
     };
-    let Model { name, spec, notes, .. } = model;
+    let Model {
+        name, spec, notes, ..
+    } = model;
     let device = options.device.unwrap_or_default();
-    Ok(Box::new(burn::BurnClassifier::load(compiled, name, spec, device, options.threads, notes)?))
+    Ok(Box::new(burn::BurnClassifier::load(
+        compiled,
+        name,
+        spec,
+        device,
+        options.threads,
+        notes,
+    )?))
 }
 
 fn load_ort(
@@ -245,6 +307,14 @@ fn load_ort(
         threads: options.threads,
         images: options.images,
     };
-    let Model { name, spec, source, notes, .. } = model;
-    Ok(Box::new(ort::OrtClassifier::load(library, &source, &name, spec, &session, notes)?))
+    let Model {
+        name,
+        spec,
+        source,
+        notes,
+        ..
+    } = model;
+    Ok(Box::new(ort::OrtClassifier::load(
+        library, &source, &name, spec, &session, notes,
+    )?))
 }

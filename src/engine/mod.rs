@@ -1,7 +1,7 @@
 //! Engines: what turns a batch of tensors into probabilities, behind one trait ([`Classifier`]).
 //!
-//! [`ort`] runs any ONNX file through ONNX Runtime; [`burn`] runs the models that were compiled in; [`trained`] runs
-//! what `fer train` left. [`load`] chooses between them and says what it chose.
+//! [`ort`] runs any ONNX file through ONNX Runtime; [`burn`] runs the models that were compiled in;
+//! [`trained`] runs what `fer train` left. [`load`] chooses between them and says what it chose.
 
 pub mod burn;
 mod load;
@@ -59,15 +59,16 @@ pub trait Classifier: Send {
     /// What was loaded.
     fn description(&self) -> &Description;
 
-    /// Runs the model as it is on `n` images: `input` holds `n × image_len` values in the model's layout, the result
-    /// `n × classes` raw outputs. If the model fixes its batch, `n` is that number.
+    /// Runs the model as it is on `n` images: `input` holds `n × image_len` values in the model's
+    /// layout, the result `n × classes` raw outputs. If the model fixes its batch, `n` is that
+    /// number.
     ///
     /// # Errors
     /// The engine failed.
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError>;
 
-    /// Probabilities of a batch of any size: `input` holds `n × image_len` values; the result `[n, classes]`, each row
-    /// summing to 1, calibrated as the model's spec says.
+    /// Probabilities of a batch of any size: `input` holds `n × image_len` values; the result
+    /// `[n, classes]`, each row summing to 1, calibrated as the model's spec says.
     ///
     /// # Errors
     /// The engine failed or answered with another number of values.
@@ -97,8 +98,14 @@ pub trait Classifier: Send {
                 n * classes
             )));
         }
-        let ModelSpec { output: kind, calibration, .. } = *self.spec();
-        output.chunks_exact_mut(classes).for_each(|row| probabilities(row, kind, calibration));
+        let ModelSpec {
+            output: kind,
+            calibration,
+            ..
+        } = *self.spec();
+        output
+            .chunks_exact_mut(classes)
+            .for_each(|row| probabilities(row, kind, calibration));
         Ok(output)
     }
 }
@@ -109,7 +116,9 @@ fn probabilities(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
         OutputKind::Probabilities if calibration == Calibration::NONE => return,
         // Logits, but for a constant that the calibration takes off again.
         // Rounding may have left less than zero.
-        OutputKind::Probabilities => row.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }.ln()),
+        OutputKind::Probabilities => row
+            .iter_mut()
+            .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }.ln()),
         OutputKind::Logits => {}
     }
     calibration.apply(row);
@@ -132,17 +141,34 @@ mod tests {
     fn a_calibration_means_the_same_for_logits_and_probabilities() {
         let logits = [2.0f32, -1.0, 0.5, -30.0];
         let at = |kind, mut row: [f32; 4], temperature, exponent| {
-            probabilities(&mut row, kind, Calibration { temperature, exponent });
+            probabilities(
+                &mut row,
+                kind,
+                Calibration {
+                    temperature,
+                    exponent,
+                },
+            );
             row
         };
         let plain = at(OutputKind::Logits, logits, 1.0, 1.0);
-        assert_eq!(at(OutputKind::Probabilities, plain, 1.0, 1.0), plain, "none changes nothing");
+        assert_eq!(
+            at(OutputKind::Probabilities, plain, 1.0, 1.0),
+            plain,
+            "none changes nothing"
+        );
         for temperature in [0.05, 0.7, 3.0, 20.0] {
             for exponent in [0.5, 1.0, 1.7] {
-                let [a, b] = [(OutputKind::Logits, logits), (OutputKind::Probabilities, plain)]
-                    .map(|(kind, row)| at(kind, row, temperature, exponent));
+                let [a, b] = [
+                    (OutputKind::Logits, logits),
+                    (OutputKind::Probabilities, plain),
+                ]
+                .map(|(kind, row)| at(kind, row, temperature, exponent));
                 let what = format!("{temperature} {exponent}: {a:?} {b:?}");
-                assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{what}");
+                assert!(
+                    a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6),
+                    "{what}"
+                );
                 assert!((b.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{what}");
             }
         }
@@ -153,7 +179,14 @@ mod tests {
         let kind = OutputKind::Probabilities;
         let sure = [1.0, 0.0, 0.0, 0.0];
         assert_eq!(at(kind, sure, 2.0, 1.5), sure, "certain stays certain");
-        assert_eq!(at(kind, [1.0, -1e-9, 0.0, 0.0], 2.0, 1.5), sure, "rounding below zero");
-        assert!(at(kind, [f32::NAN, 0.5, 0.5, 0.0], 2.0, 1.5)[0].is_nan(), "no number stays none");
+        assert_eq!(
+            at(kind, [1.0, -1e-9, 0.0, 0.0], 2.0, 1.5),
+            sure,
+            "rounding below zero"
+        );
+        assert!(
+            at(kind, [f32::NAN, 0.5, 0.5, 0.0], 2.0, 1.5)[0].is_nan(),
+            "no number stays none"
+        );
     }
 }

@@ -1,8 +1,10 @@
-//! Puts the project's kernels in the place of Burn's layers in the code that `burn-onnx` generates for a model.
+//! Puts the project's kernels in the place of Burn's layers in the code that `burn-onnx` generates
+//! for a model.
 //!
-//! The build script calls this. It knows the statements `let OUT = self.LAYER.forward(IN);`, `let OUT =
-//! burn::tensor::activation::relu(IN);` and `let OUT = A.add(B);`, joins a layer and what alone follows it into one call, and
-//! leaves all else as it is: what it does not know is computed by Burn.
+//! The build script calls this. It knows the statements `let OUT = self.LAYER.forward(IN);`,
+//! `let OUT = burn::tensor::activation::relu(IN);` and `let OUT = A.add(B);`, joins a layer and
+//! what alone follows it into one call, and leaves all else as it is: what it does not know is
+//! computed by Burn.
 
 use std::collections::HashMap;
 
@@ -18,7 +20,10 @@ pub fn rewrite(code: &str) -> Result<String, String> {
     if code.matches(signature).count() != 1 {
         return Err("burn-onnx generated a forward pass of a form that is not known".into());
     }
-    let code = code.replace(signature, &format!("{signature}compiled: &{KERNELS}::compiled::Compiled, "));
+    let code = code.replace(
+        signature,
+        &format!("{signature}compiled: &{KERNELS}::compiled::Compiled, "),
+    );
     let layers = layers(&code);
     let lines: Vec<&str> = code.lines().collect();
     let mut rewritten = String::with_capacity(code.len());
@@ -36,8 +41,12 @@ pub fn rewrite(code: &str) -> Result<String, String> {
 
 /// The fields of the module and their types.
 fn layers(code: &str) -> HashMap<&str, &str> {
-    let fields = code.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
-    fields.filter(|(_, kind)| ["Conv2d", "BatchNorm", "MaxPool2d"].contains(kind)).collect()
+    let fields = code
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
+    fields
+        .filter(|(_, kind)| ["Conv2d", "BatchNorm", "MaxPool2d"].contains(kind))
+        .collect()
 }
 
 /// What a statement computes.
@@ -56,31 +65,57 @@ struct Statement<'a> {
 
 impl<'a> Statement<'a> {
     fn parse(line: &'a str, layers: &HashMap<&str, &'a str>) -> Option<Self> {
-        let (output, value) = line.trim().strip_prefix("let ")?.strip_suffix(");")?.split_once(" = ")?;
+        let (output, value) = line
+            .trim()
+            .strip_prefix("let ")?
+            .strip_suffix(");")?
+            .split_once(" = ")?;
         if let Some(input) = value.strip_prefix("burn::tensor::activation::relu(") {
-            return Some(Self { output, input, kind: Kind::Relu });
+            return Some(Self {
+                output,
+                input,
+                kind: Kind::Relu,
+            });
         }
         if let Some((input, other)) = value.split_once(".add(") {
-            return Some(Self { output, input, kind: Kind::Add { other } });
+            return Some(Self {
+                output,
+                input,
+                kind: Kind::Add { other },
+            });
         }
         let (name, input) = value.strip_prefix("self.")?.split_once(".forward(")?;
         let kind = *layers.get(name)?;
-        Some(Self { output, input, kind: Kind::Layer { name, kind } })
+        Some(Self {
+            output,
+            input,
+            kind: Kind::Layer { name, kind },
+        })
     }
 }
 
-/// The first of `lines`, which is `first`, and those after it that are computed with it, as one line; and how many they are.
-fn joined(code: &str, layers: &HashMap<&str, &str>, lines: &[&str], first: &Statement) -> Option<(String, usize)> {
+/// The first of `lines`, which is `first`, and those after it that are computed with it, as one
+/// line; and how many they are.
+fn joined(
+    code: &str,
+    layers: &HashMap<&str, &str>,
+    lines: &[&str],
+    first: &Statement,
+) -> Option<(String, usize)> {
     let mut count = 1;
     let mut output = first.output;
     // The next statement, if it is the only one that uses the output of the last.
     let next = |count: usize, output: &str| {
         let statement = Statement::parse(lines.get(count)?, layers)?;
         let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
-        (statement.input == output && words.filter(|word| *word == output).count() == 2).then_some(statement)
+        (statement.input == output && words.filter(|word| *word == output).count() == 2)
+            .then_some(statement)
     };
     let layer = |statement: &Option<Statement>, wanted: &str| match statement {
-        Some(Statement { kind: Kind::Layer { name, kind }, .. }) if *kind == wanted => Some(name.to_string()),
+        Some(Statement {
+            kind: Kind::Layer { name, kind },
+            ..
+        }) if *kind == wanted => Some(name.to_string()),
         _ => None,
     };
     let mut follows = |wanted: Option<&str>| {
@@ -97,13 +132,22 @@ fn joined(code: &str, layers: &HashMap<&str, &str>, lines: &[&str], first: &Stat
     };
     let input = first.input;
     let call = match first.kind {
-        Kind::Layer { name, kind: "Conv2d" } => {
-            let norm = follows(Some("BatchNorm")).map_or("None".into(), |norm| format!("Some(&self.{norm})"));
+        Kind::Layer {
+            name,
+            kind: "Conv2d",
+        } => {
+            let norm = follows(Some("BatchNorm"))
+                .map_or("None".into(), |norm| format!("Some(&self.{norm})"));
             let relu = follows(None).is_some();
             format!("compiled.conv2d(&self.{name}, {norm}, {input}, {relu})")
         }
-        Kind::Layer { name, kind: "BatchNorm" } => match follows(Some("MaxPool2d")) {
-            Some(pool) => format!("{KERNELS}::compiled::batch_norm_max_pool2d(&self.{name}, &self.{pool}, {input})"),
+        Kind::Layer {
+            name,
+            kind: "BatchNorm",
+        } => match follows(Some("MaxPool2d")) {
+            Some(pool) => format!(
+                "{KERNELS}::compiled::batch_norm_max_pool2d(&self.{name}, &self.{pool}, {input})"
+            ),
             None => {
                 let relu = follows(None).is_some();
                 format!("{KERNELS}::compiled::batch_norm(&self.{name}, {input}, {relu})")
@@ -173,15 +217,22 @@ mod tests {
                 "let d = crate::kernels::compiled::add_relu(a, b);\n",
             ),
             // What is not known stays.
-            ("let a = self.linear1.forward(input);\nreturn a\n", "let a = self.linear1.forward(input);\nreturn a\n"),
+            (
+                "let a = self.linear1.forward(input);\nreturn a\n",
+                "let a = self.linear1.forward(input);\nreturn a\n",
+            ),
         ];
-        let failed: Vec<_> = rows.iter().filter(|(given, wanted)| forward(given) != **wanted).collect();
+        let failed: Vec<_> = rows
+            .iter()
+            .filter(|(given, wanted)| forward(given) != **wanted)
+            .collect();
         assert!(failed.is_empty(), "{failed:#?}\n{}", forward(failed[0].0));
     }
 
     #[test]
     fn an_input_may_have_any_name() {
-        let code = rewrite("    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {\n").unwrap();
+        let code =
+            rewrite("    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {\n").unwrap();
         let wanted = "pub fn forward(&self, compiled: &crate::kernels::compiled::Compiled, images: Tensor<4>)";
         assert!(code.contains(wanted), "{code}");
     }

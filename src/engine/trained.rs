@@ -17,7 +17,8 @@ use crate::train::{run, step};
 
 /// True if a model's path means a run folder or a checkpoint.
 pub fn is_trained(path: &Path) -> bool {
-    path.join("config.toml").is_file() || path.is_file() && path.extension().is_some_and(|e| e == "ckpt")
+    path.join("config.toml").is_file()
+        || path.is_file() && path.extension().is_some_and(|e| e == "ckpt")
 }
 
 /// What the networks of [`crate::model`] take and answer.
@@ -55,15 +56,27 @@ impl TrainedClassifier {
     pub fn load(path: &Path, on: Choice) -> Result<Self, EngineError> {
         let on = on.open()?;
         let unusable = |e: String| EngineError::Unusable(e);
-        let file =
-            if path.is_dir() { run::chosen(path).map_err(|e| unusable(e.to_string()))? } else { path.to_path_buf() };
+        let file = if path.is_dir() {
+            run::chosen(path).map_err(|e| unusable(e.to_string()))?
+        } else {
+            path.to_path_buf()
+        };
         let trained = Trained::read(&file, &on.device).map_err(|e| unusable(e.to_string()))?;
         let mut notes = Vec::new();
         if trained.state.epoch < trained.config.epochs {
-            notes.push(format!("its weights are those of {} of {}", trained.progress(), trained.config.epochs));
+            notes.push(format!(
+                "its weights are those of {} of {}",
+                trained.progress(),
+                trained.config.epochs
+            ));
         }
         let description = describe(&on, file.display().to_string(), notes);
-        Ok(Self { spec: spec(), description, network: step::frozen(&trained.network).folded(), device: on.device })
+        Ok(Self {
+            spec: spec(),
+            description,
+            network: step::frozen(&trained.network).folded(),
+            device: on.device,
+        })
     }
 }
 
@@ -78,8 +91,10 @@ impl Classifier for TrainedClassifier {
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
         let _flushed = FlushToZero::new();
-        device::computed(&self.device, || step::logits(&self.network, input, n.max(1), &self.device))
-            .and_then(|logits| logits)
-            .map_err(|e| EngineError::Unusable(format!("the device failed: {e}")))
+        device::computed(&self.device, || {
+            step::logits(&self.network, input, n.max(1), &self.device)
+        })
+        .and_then(|logits| logits)
+        .map_err(|e| EngineError::Unusable(format!("the device failed: {e}")))
     }
 }

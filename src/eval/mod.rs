@@ -1,7 +1,7 @@
-//! How good a model is: the figures by labels ([`metrics`]) and by people's votes ([`votes`]), their
-//! report ([`report`]), the views of an image that are asked for one answer ([`views`]), images
-//! made worse on purpose ([`corruptions`]) and what they cost ([`robustness`]), and a classifier's
-//! answers to a data set ([`Questions`]).
+//! How good a model is: the figures by labels ([`metrics`]) and by people's votes ([`votes`]),
+//! their report ([`report`]), the views of an image that are asked for one answer ([`views`]),
+//! images made worse on purpose ([`corruptions`]) and what they cost ([`robustness`]), and a
+//! classifier's answers to a data set ([`Questions`]).
 
 pub mod corruptions;
 pub mod metrics;
@@ -20,5 +20,11 @@ pub use votes::Agreement;
 
 /// The class of the highest probability, of equal ones the first.
 fn top(probabilities: &[f32]) -> usize {
-    (0..probabilities.len()).fold(0, |best, i| if probabilities[i] > probabilities[best] { i } else { best })
+    (0..probabilities.len()).fold(0, |best, i| {
+        if probabilities[i] > probabilities[best] {
+            i
+        } else {
+            best
+        }
+    })
 }

@@ -1,5 +1,5 @@
-//! An [`Evaluation`], and an [`Agreement`] with votes beside it, for people and programs: text for the terminal, Markdown for
-//! files, JSON.
+//! An [`Evaluation`], and an [`Agreement`] with votes beside it, for people and programs: text for
+//! the terminal, Markdown for files, JSON.
 
 use std::fmt::Write;
 
@@ -19,17 +19,25 @@ const MISTAKES: usize = 10;
 const NAME_WIDTH: usize = 24;
 const MATRIX_NAME_WIDTH: usize = 12;
 
-/// The report for the terminal: headline, votes, classes, confusion matrix, worst mistakes. No line is over [`WIDTH`]
-/// columns.
+/// The report for the terminal: headline, votes, classes, confusion matrix, worst mistakes. No line
+/// is over [`WIDTH`] columns.
 pub fn text(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
     let mut out = format!("{}\n{}\n", headline(evaluation), second_line(evaluation));
-    votes.into_iter().flat_map(agreement).for_each(|line| out += &format!("{line}\n"));
+    votes
+        .into_iter()
+        .flat_map(agreement)
+        .for_each(|line| out += &format!("{line}\n"));
     out += &format!("\n{}", classes(evaluation).text());
     match matrix(evaluation) {
         Some(matrix) => {
-            out += &format!("\nconfusion matrix: a row a true class, a column a predicted one\n{}", matrix.text())
+            out += &format!(
+                "\nconfusion matrix: a row a true class, a column a predicted one\n{}",
+                matrix.text()
+            )
         }
-        None => out += "\nThe confusion matrix is too wide for the terminal; the JSON report has it.\n",
+        None => {
+            out += "\nThe confusion matrix is too wide for the terminal; the JSON report has it.\n"
+        }
     }
     if !evaluation.worst.is_empty() {
         out += &format!("\nmost confident mistakes\n{}", mistakes(evaluation).text());
@@ -39,21 +47,31 @@ pub fn text(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
 
 /// The same as Markdown, without a heading of its own: it goes into files that have one.
 pub fn markdown(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
-    let mut out = format!("{}\n\n{}\n\n", headline(evaluation), second_line(evaluation));
-    votes.into_iter().flat_map(agreement).for_each(|line| out += &format!("{line}\n\n"));
+    let mut out = format!(
+        "{}\n\n{}\n\n",
+        headline(evaluation),
+        second_line(evaluation)
+    );
+    votes
+        .into_iter()
+        .flat_map(agreement)
+        .for_each(|line| out += &format!("{line}\n\n"));
     out += &format!(
         "{}\n### Confusion matrix\n\nA row a true class, a column a predicted one.\n\n{}",
         classes(evaluation).markdown(),
         whole_matrix(evaluation).markdown()
     );
     if !evaluation.worst.is_empty() {
-        out += &format!("\n### Most confident mistakes\n\n{}", mistakes(evaluation).markdown());
+        out += &format!(
+            "\n### Most confident mistakes\n\n{}",
+            mistakes(evaluation).markdown()
+        );
     }
     out
 }
 
-/// The whole evaluation as JSON; its names are those of [`Evaluation`]'s fields; `votes` has [`Agreement`]'s and `robustness`
-/// [`Robustness`]'s, where there are any.
+/// The whole evaluation as JSON; its names are those of [`Evaluation`]'s fields; `votes` has
+/// [`Agreement`]'s and `robustness` [`Robustness`]'s, where there are any.
 ///
 /// # Errors
 /// None that an evaluation can cause.
@@ -71,7 +89,11 @@ pub fn json(
         #[serde(skip_serializing_if = "Option::is_none")]
         robustness: Option<&'a Robustness>,
     }
-    serde_json::to_string_pretty(&Whole { evaluation, votes, robustness })
+    serde_json::to_string_pretty(&Whole {
+        evaluation,
+        votes,
+        robustness,
+    })
 }
 
 /// The figures that matter most, on one line.
@@ -90,7 +112,10 @@ pub fn headline(e: &Evaluation) -> String {
 
 fn second_line(e: &Evaluation) -> String {
     let (top2, confidence) = (percent(e.top2_accuracy, 2), percent(e.mean_confidence, 2));
-    format!("{} right · top-2 accuracy {top2} · mean confidence {confidence}", e.correct)
+    format!(
+        "{} right · top-2 accuracy {top2} · mean confidence {confidence}",
+        e.correct
+    )
 }
 
 /// What is to be said of votes, line by line.
@@ -158,10 +183,17 @@ fn classes(e: &Evaluation) -> Table {
 
 fn whole_matrix(e: &Evaluation) -> Table {
     let labels = || e.classes.iter().map(|c| clean(&c.label));
-    let row =
-        |(label, counts): (String, &Vec<u64>)| [label].into_iter().chain(counts.iter().map(u64::to_string)).collect();
+    let row = |(label, counts): (String, &Vec<u64>)| {
+        [label]
+            .into_iter()
+            .chain(counts.iter().map(u64::to_string))
+            .collect()
+    };
     Table {
-        header: ["true \\ predicted".to_string()].into_iter().chain(labels()).collect(),
+        header: ["true \\ predicted".to_string()]
+            .into_iter()
+            .chain(labels())
+            .collect(),
         rows: labels().zip(&e.confusion).map(row).collect(),
         first_width: MATRIX_NAME_WIDTH,
         cut: cut_end,
@@ -171,33 +203,59 @@ fn whole_matrix(e: &Evaluation) -> Table {
 /// The matrix with names cut so that it fits into [`WIDTH`]; none if its numbers don't fit.
 fn matrix(e: &Evaluation) -> Option<Table> {
     let mut table = whole_matrix(e);
-    let digits = table.rows.iter().flat_map(|row| &row[1..]).map(|n| width(n)).max()?;
+    let digits = table
+        .rows
+        .iter()
+        .flat_map(|row| &row[1..])
+        .map(|n| width(n))
+        .max()?;
     let room = ((WIDTH - MATRIX_NAME_WIDTH) / e.classes.len()).checked_sub(GAP.len())?;
     if room < digits.max(3) {
         return None;
     }
     table.header[0] = "true".into();
-    table.header[1..].iter_mut().for_each(|label| *label = cut_end(label, room));
+    table.header[1..]
+        .iter_mut()
+        .for_each(|label| *label = cut_end(label, room));
     Some(table)
 }
 
 fn mistakes(e: &Evaluation) -> Table {
     let label = |class: usize| cut_end(&clean(&e.classes[class].label), NAME_WIDTH);
     let worst = e.worst.iter().take(MISTAKES);
-    let rows =
-        worst.map(|m| vec![clean(&m.name), label(m.label), label(m.predicted), percent(f64::from(m.confidence), 1)]);
+    let rows = worst.map(|m| {
+        vec![
+            clean(&m.name),
+            label(m.label),
+            label(m.predicted),
+            percent(f64::from(m.confidence), 1),
+        ]
+    });
     let rows: Vec<Vec<String>> = rows.collect();
-    let widest =
-        |column: usize, title: &str| rows.iter().map(|r| width(&r[column])).max().unwrap_or(0).max(width(title));
+    let widest = |column: usize, title: &str| {
+        rows.iter()
+            .map(|r| width(&r[column]))
+            .max()
+            .unwrap_or(0)
+            .max(width(title))
+    };
     let header = ["image", "true", "predicted", "confidence"];
-    let others: usize = (1..header.len()).map(|c| GAP.len() + widest(c, header[c])).sum();
-    Table { header: header.map(String::from).to_vec(), first_width: WIDTH - others, cut: cut_start, rows }
+    let others: usize = (1..header.len())
+        .map(|c| GAP.len() + widest(c, header[c]))
+        .sum();
+    Table {
+        header: header.map(String::from).to_vec(),
+        first_width: WIDTH - others,
+        cut: cut_start,
+        rows,
+    }
 }
 
 /// The space between two columns.
 const GAP: &str = "  ";
 
-/// Columns with a title each: the first, which names the row, to the left and the others to the right.
+/// Columns with a title each: the first, which names the row, to the left and the others to the
+/// right.
 pub(super) struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -210,7 +268,12 @@ impl Table {
     /// A table whose rows have short names.
     pub(super) fn new(header: &[&str], rows: Vec<Vec<String>>) -> Self {
         let header = header.iter().map(ToString::to_string).collect();
-        Self { header, rows, first_width: NAME_WIDTH, cut: cut_end }
+        Self {
+            header,
+            rows,
+            first_width: NAME_WIDTH,
+            cut: cut_end,
+        }
     }
 
     pub(super) fn text(mut self) -> String {
@@ -218,8 +281,9 @@ impl Table {
             row[0] = (self.cut)(&row[0], self.first_width);
         }
         let lines = || [&self.header].into_iter().chain(&self.rows);
-        let widths: Vec<usize> =
-            (0..self.header.len()).map(|c| lines().map(|l| width(&l[c])).max().unwrap_or(0)).collect();
+        let widths: Vec<usize> = (0..self.header.len())
+            .map(|c| lines().map(|l| width(&l[c])).max().unwrap_or(0))
+            .collect();
         let mut out = String::new();
         for line in lines() {
             let mut text = format!("{:<w$}", line[0], w = widths[0]);
@@ -238,7 +302,10 @@ impl Table {
             format!("| {} |\n", cells.join(" | "))
         };
         let rule = format!("|---|{}\n", "---:|".repeat(self.header.len() - 1));
-        [line(&self.header), rule].into_iter().chain(self.rows.iter().map(|row| line(row))).collect()
+        [line(&self.header), rule]
+            .into_iter()
+            .chain(self.rows.iter().map(|row| line(row)))
+            .collect()
     }
 }
 
@@ -249,14 +316,19 @@ fn width(text: &str) -> usize {
 
 /// A name without control characters, which would tear a table.
 fn clean(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    name.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn cut_end(text: &str, room: usize) -> String {
     if width(text) <= room {
         return text.to_string();
     }
-    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(room.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 /// The text without its beginning: of a path the end tells more.
@@ -265,7 +337,10 @@ fn cut_start(text: &str, room: usize) -> String {
     if over == 0 {
         return text.to_string();
     }
-    ['…'].into_iter().chain(text.chars().skip(over + 1)).collect()
+    ['…']
+        .into_iter()
+        .chain(text.chars().skip(over + 1))
+        .collect()
 }
 
 /// The characters that mean something to Markdown in a cell.
@@ -343,28 +418,57 @@ test/happy/5.jpg   happy      angry      50.0 %
             "| happy | 1 | 0 | 0 |",
             "| test/fear/4\\|x.jpg | fear | angry | 93.8 % |",
         ] {
-            assert!(report.lines().any(|l| l == line), "no line {line}\n{report}");
+            assert!(
+                report.lines().any(|l| l == line),
+                "no line {line}\n{report}"
+            );
         }
     }
 
     #[test]
     fn json_names_stay() {
-        let value: serde_json::Value = serde_json::from_str(&json(&small(), None, None).unwrap()).unwrap();
-        let keys = |v: &serde_json::Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+        let value: serde_json::Value =
+            serde_json::from_str(&json(&small(), None, None).unwrap()).unwrap();
+        let keys = |v: &serde_json::Value| {
+            v.as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         assert_eq!(
             keys(&value),
             "images correct accuracy accuracy_interval top2_accuracy loss macro_f1 mean_confidence calibration_error \
              classes confusion calibration worst"
         );
-        assert_eq!(keys(&value["classes"][0]), "label precision recall f1 support predicted");
-        assert_eq!(keys(&value["calibration"][0]), "low high count mean_confidence accuracy");
+        assert_eq!(
+            keys(&value["classes"][0]),
+            "label precision recall f1 support predicted"
+        );
+        assert_eq!(
+            keys(&value["calibration"][0]),
+            "low high count mean_confidence accuracy"
+        );
         assert_eq!(keys(&value["worst"][0]), "name true predicted confidence");
-        assert_eq!((value["accuracy"].as_f64(), value["worst"][0]["confidence"].as_f64()), (Some(0.5), Some(0.9375)));
+        assert_eq!(
+            (
+                value["accuracy"].as_f64(),
+                value["worst"][0]["confidence"].as_f64()
+            ),
+            (Some(0.5), Some(0.9375))
+        );
     }
 
     #[test]
     fn votes_come_below_the_headline_in_every_format() {
-        let left_out = LeftOut { ties: 157, contempt: 24, unknown: 25, no_face: 1, without_votes: 17 };
+        let left_out = LeftOut {
+            ties: 157,
+            contempt: 24,
+            unknown: 25,
+            no_face: 1,
+            without_votes: 17,
+        };
         let votes = Agreement {
             images: 3365,
             correct: 2342,
@@ -382,33 +486,66 @@ test/happy/5.jpg   happy      angry      50.0 %
         ];
         let plain = text(&small(), None);
         let (head, rest) = plain.split_once("\n\n").unwrap();
-        assert_eq!(text(&small(), Some(&votes)), format!("{head}\n{}\n\n{rest}", lines.join("\n")));
+        assert_eq!(
+            text(&small(), Some(&votes)),
+            format!("{head}\n{}\n\n{rest}", lines.join("\n"))
+        );
         let plain = markdown(&small(), None);
         let (head, rest) = plain.split_once("| class").unwrap();
-        assert_eq!(markdown(&small(), Some(&votes)), format!("{head}{}\n\n| class{rest}", lines.join("\n\n")));
-        let value =
-            |votes| -> serde_json::Value { serde_json::from_str(&json(&small(), votes, None).unwrap()).unwrap() };
+        assert_eq!(
+            markdown(&small(), Some(&votes)),
+            format!("{head}{}\n\n| class{rest}", lines.join("\n\n"))
+        );
+        let value = |votes| -> serde_json::Value {
+            serde_json::from_str(&json(&small(), votes, None).unwrap()).unwrap()
+        };
         let (plain, mut voted) = (value(None), value(Some(&votes)));
         let found = voted.as_object_mut().unwrap().remove("votes").unwrap();
         assert_eq!(voted, plain);
-        let keys: Vec<_> = found.as_object().unwrap().keys().map(String::as_str).collect();
-        let figures = "images correct accuracy accuracy_interval left_out voted_images cross_entropy entropy";
+        let keys: Vec<_> = found
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let figures =
+            "images correct accuracy accuracy_interval left_out voted_images cross_entropy entropy";
         assert_eq!(keys.join(" "), figures);
-        assert_eq!((&found["images"], &found["left_out"]["without_votes"]), (&3365.into(), &17.into()));
+        assert_eq!(
+            (&found["images"], &found["left_out"]["without_votes"]),
+            (&3365.into(), &17.into())
+        );
     }
 
     #[test]
     fn no_line_is_too_wide() {
         let n = 35_887;
-        let left_out = LeftOut { ties: n, contempt: n, unknown: n, no_face: n, without_votes: n };
-        let many = Agreement { images: n, voted_images: n, cross_entropy: 16.1, left_out, ..Agreement::default() };
+        let left_out = LeftOut {
+            ties: n,
+            contempt: n,
+            unknown: n,
+            no_face: n,
+            without_votes: n,
+        };
+        let many = Agreement {
+            images: n,
+            voted_images: n,
+            cross_entropy: 16.1,
+            left_out,
+            ..Agreement::default()
+        };
         for classes in [1, 2, 7, 8, 9, 12, 20, 21, 40, 300] {
-            let labels: Vec<String> =
-                (0..classes).map(|i| format!("a long class name {i} überraschend wütend")).collect();
+            let labels: Vec<String> = (0..classes)
+                .map(|i| format!("a long class name {i} überraschend wütend"))
+                .collect();
             let answer = |i: usize| {
                 let mut probabilities = vec![0.0; classes];
                 probabilities[i * 7 % classes] = 1.0;
-                Answer { name: format!("{}\n/{i}.jpg", "folder/".repeat(i % 40)), label: i % classes, probabilities }
+                Answer {
+                    name: format!("{}\n/{i}.jpg", "folder/".repeat(i % 40)),
+                    label: i % classes,
+                    probabilities,
+                }
             };
             let e = Evaluation::new(&labels, &(0..500).map(answer).collect::<Vec<_>>()).unwrap();
             let report = text(&e, Some(&many));
@@ -421,7 +558,16 @@ test/happy/5.jpg   happy      angry      50.0 %
 
     #[test]
     fn long_names_are_cut_and_short_ones_are_not() {
-        assert_eq!((cut_end("surprise", 5).as_str(), cut_start("a/b/c/d.jpg", 6).as_str()), ("surp…", "…d.jpg"));
-        assert_eq!((cut_end("sad", 3).as_str(), cut_start("sad", 3).as_str()), ("sad", "sad"));
+        assert_eq!(
+            (
+                cut_end("surprise", 5).as_str(),
+                cut_start("a/b/c/d.jpg", 6).as_str()
+            ),
+            ("surp…", "…d.jpg")
+        );
+        assert_eq!(
+            (cut_end("sad", 3).as_str(), cut_start("sad", 3).as_str()),
+            ("sad", "sad")
+        );
     }
 }

@@ -48,22 +48,35 @@ impl Robustness {
         corruptions: &[Corruption],
         corrupted: &[Answers],
     ) -> Result<Self, EvalError> {
-        assert_eq!(corrupted.len(), corruptions.len() * Severity::ALL.len(), "answers for each severity");
+        assert_eq!(
+            corrupted.len(),
+            corruptions.len() * Severity::ALL.len(),
+            "answers for each severity"
+        );
         let accuracies: Vec<f64> = corrupted
             .iter()
             .map(|answers| Ok(Evaluation::new(labels, &answers.answers)?.accuracy))
             .collect::<Result<_, EvalError>>()?;
         let scores = |(name, accuracies): (&Corruption, &[f64])| {
             let accuracy = [accuracies[0], accuracies[1], accuracies[2]];
-            CorruptionScores { name: *name, accuracy, mean: mean(accuracy.into_iter()) }
+            CorruptionScores {
+                name: *name,
+                accuracy,
+                mean: mean(accuracy.into_iter()),
+            }
         };
-        let scores: Vec<_> = corruptions.iter().zip(accuracies.chunks_exact(3)).map(scores).collect();
+        let scores: Vec<_> = corruptions
+            .iter()
+            .zip(accuracies.chunks_exact(3))
+            .map(scores)
+            .collect();
         let mean_of_all = mean(accuracies.iter().copied());
         Ok(Self {
             clean,
             mean: mean_of_all,
             lost: clean - mean_of_all,
-            by_severity: Severity::ALL.map(|severity| mean(scores.iter().map(|s| s.accuracy[severity as usize]))),
+            by_severity: Severity::ALL
+                .map(|severity| mean(scores.iter().map(|s| s.accuracy[severity as usize]))),
             corruptions: scores,
         })
     }
@@ -71,7 +84,11 @@ impl Robustness {
 
 /// The figures for the terminal: a line of means and a row a corruption.
 pub fn text(robustness: &Robustness) -> String {
-    format!("accuracy under corruptions of severity 1 to 3\n{}{}\n", table(robustness).text(), summary(robustness))
+    format!(
+        "accuracy under corruptions of severity 1 to 3\n{}{}\n",
+        table(robustness).text(),
+        summary(robustness)
+    )
 }
 
 /// The same as Markdown, with a heading of the third level.
@@ -96,10 +113,17 @@ pub fn summary(r: &Robustness) -> String {
 
 fn table(r: &Robustness) -> Table {
     let row = |name: &str, accuracy: [f64; 3], mean: f64| {
-        let figures = accuracy.into_iter().chain([mean]).map(|share| percent(share, 1));
+        let figures = accuracy
+            .into_iter()
+            .chain([mean])
+            .map(|share| percent(share, 1));
         [name.to_string()].into_iter().chain(figures).collect()
     };
-    let mut rows: Vec<Vec<String>> = r.corruptions.iter().map(|s| row(s.name.name(), s.accuracy, s.mean)).collect();
+    let mut rows: Vec<Vec<String>> = r
+        .corruptions
+        .iter()
+        .map(|s| row(s.name.name(), s.accuracy, s.mean))
+        .collect();
     if rows.len() > 1 {
         rows.push(row("mean", r.by_severity, r.mean));
     }
@@ -120,16 +144,33 @@ mod tests {
     /// Eight images, of which so many are answered right.
     fn answers(right: usize) -> Answers {
         let answer = |i: usize| {
-            let probabilities = if i < right { vec![0.75, 0.25] } else { vec![0.25, 0.75] };
-            Answer { name: i.to_string(), label: 0, probabilities }
+            let probabilities = if i < right {
+                vec![0.75, 0.25]
+            } else {
+                vec![0.25, 0.75]
+            };
+            Answer {
+                name: i.to_string(),
+                label: 0,
+                probabilities,
+            }
         };
-        Answers { answers: (0..8).map(answer).collect(), ..Answers::default() }
+        Answers {
+            answers: (0..8).map(answer).collect(),
+            ..Answers::default()
+        }
     }
 
     fn small() -> Robustness {
         let corrupted = [7, 6, 5, 6, 4, 2].map(answers);
         let labels = ["angry", "happy"].map(String::from);
-        Robustness::new(&labels, 0.875, &[Corruption::Noise, Corruption::Equalization], &corrupted).unwrap()
+        Robustness::new(
+            &labels,
+            0.875,
+            &[Corruption::Noise, Corruption::Equalization],
+            &corrupted,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -137,12 +178,22 @@ mod tests {
         let r = small();
         assert_eq!((r.clean, r.mean, r.lost), (0.875, 0.625, 0.25));
         assert_eq!(r.by_severity, [0.8125, 0.625, 0.4375]);
-        let rows: Vec<_> = r.corruptions.iter().map(|s| (s.name, s.accuracy, s.mean)).collect();
+        let rows: Vec<_> = r
+            .corruptions
+            .iter()
+            .map(|s| (s.name, s.accuracy, s.mean))
+            .collect();
         let noise = (Corruption::Noise, [0.875, 0.75, 0.625], 0.75);
-        assert_eq!(rows, [noise, (Corruption::Equalization, [0.75, 0.5, 0.25], 0.5)]);
+        assert_eq!(
+            rows,
+            [noise, (Corruption::Equalization, [0.75, 0.5, 0.25], 0.5)]
+        );
         let labels = ["angry", "happy"].map(String::from);
         let empty = [answers(1), Answers::default(), answers(1)];
-        assert_eq!(Robustness::new(&labels, 0.5, &[Corruption::Jpeg], &empty), Err(EvalError::Empty));
+        assert_eq!(
+            Robustness::new(&labels, 0.5, &[Corruption::Jpeg], &empty),
+            Err(EvalError::Empty)
+        );
     }
 
     #[test]
@@ -157,12 +208,26 @@ mean accuracy under corruptions 62.50 %, 25.00 points below the 87.50 % without
 ";
         assert_eq!(text(&small()), expected, "\n{}", text(&small()));
         let markdown = markdown(&small());
-        for line in ["| corruption | 1 | 2 | 3 | mean |", "| noise | 87.5 % | 75.0 % | 62.5 % | 75.0 % |"] {
-            assert!(markdown.lines().any(|l| l == line), "no line {line}\n{markdown}");
+        for line in [
+            "| corruption | 1 | 2 | 3 | mean |",
+            "| noise | 87.5 % | 75.0 % | 62.5 % | 75.0 % |",
+        ] {
+            assert!(
+                markdown.lines().any(|l| l == line),
+                "no line {line}\n{markdown}"
+            );
         }
         let labels = ["angry", "happy"].map(String::from);
-        let better = Robustness::new(&labels, 0.5, &[Corruption::Jpeg], &[6, 6, 6].map(answers)).unwrap();
-        assert_eq!(summary(&better), "mean accuracy under corruptions 75.00 %, 25.00 points above the 50.00 % without");
-        assert!(!text(&better).contains("\nmean  "), "one row is its own mean: {}", text(&better));
+        let better =
+            Robustness::new(&labels, 0.5, &[Corruption::Jpeg], &[6, 6, 6].map(answers)).unwrap();
+        assert_eq!(
+            summary(&better),
+            "mean accuracy under corruptions 75.00 %, 25.00 points above the 50.00 % without"
+        );
+        assert!(
+            !text(&better).contains("\nmean  "),
+            "one row is its own mean: {}",
+            text(&better)
+        );
     }
 }

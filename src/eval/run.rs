@@ -30,7 +30,10 @@ pub struct Answers {
 /// Where each of [`EMOTIONS`] stands in a model's output; none if the model's classes are not these
 /// seven.
 pub fn class_order(labels: &[String]) -> Option<Vec<usize>> {
-    let order: Option<Vec<usize>> = EMOTIONS.iter().map(|class| labels.iter().position(|l| l == class)).collect();
+    let order: Option<Vec<usize>> = EMOTIONS
+        .iter()
+        .map(|class| labels.iter().position(|l| l == class))
+        .collect();
     order.filter(|order| order.len() == labels.len())
 }
 
@@ -57,12 +60,26 @@ impl Questions<'_> {
     ///
     /// # Errors
     /// The engine failed.
-    pub fn ask(&self, classifier: &mut dyn Classifier, done: &mut dyn FnMut()) -> Result<Vec<Answers>, EngineError> {
+    pub fn ask(
+        &self,
+        classifier: &mut dyn Classifier,
+        done: &mut dyn FnMut(),
+    ) -> Result<Vec<Answers>, EngineError> {
         let preprocessor = Preprocessor::new(classifier.spec());
         let mut all: Vec<Answers> = self.conditions.iter().map(|_| Answers::default()).collect();
-        for block in self.indices.chunks((self.batch_size / self.tta.count()).max(1)) {
-            let room = if self.conditions.len() > 1 { KEPT_BYTES / block.len() } else { 0 };
-            let images: Vec<Image> = block.par_iter().map(|i| Image::new(*i, &self.catalog.items[*i], room)).collect();
+        for block in self
+            .indices
+            .chunks((self.batch_size / self.tta.count()).max(1))
+        {
+            let room = if self.conditions.len() > 1 {
+                KEPT_BYTES / block.len()
+            } else {
+                0
+            };
+            let images: Vec<Image> = block
+                .par_iter()
+                .map(|i| Image::new(*i, &self.catalog.items[*i], room))
+                .collect();
             for (condition, answers) in self.conditions.iter().zip(&mut all) {
                 self.classify(&images, *condition, &preprocessor, classifier, answers)?;
                 images.iter().for_each(|_| done());
@@ -81,11 +98,20 @@ impl Questions<'_> {
     ) -> Result<(), EngineError> {
         let tensors = |image: &Image<'_>| -> Result<Vec<f32>, String> {
             let pixels = image.under(condition)?;
-            Ok(self.tta.views(&pixels).into_iter().flat_map(|view| preprocessor.tensor(view)).collect())
+            Ok(self
+                .tta
+                .views(&pixels)
+                .into_iter()
+                .flat_map(|view| preprocessor.tensor(view))
+                .collect())
         };
         let views: Vec<Result<Vec<f32>, String>> = images.par_iter().map(tensors).collect();
         let input: Vec<f32> = views.iter().flatten().flatten().copied().collect();
-        let output = if input.is_empty() { Vec::new() } else { classifier.classify(&input)? };
+        let output = if input.is_empty() {
+            Vec::new()
+        } else {
+            classifier.classify(&input)?
+        };
         let classes = classifier.spec().labels.len();
         let mut rows = output.chunks_exact(classes * self.tta.count());
         for (image, view) in images.iter().zip(views) {
@@ -96,7 +122,11 @@ impl Questions<'_> {
                     let Some(rows) = rows.next() else { continue };
                     let mean = mean(rows, classes);
                     let probabilities = self.class_order.iter().map(|class| mean[*class]).collect();
-                    answers.answers.push(Answer { name: name.clone(), label: usize::from(*label), probabilities });
+                    answers.answers.push(Answer {
+                        name: name.clone(),
+                        label: usize::from(*label),
+                        probabilities,
+                    });
                     answers.items.push(image.index);
                 }
                 Err(reason) => answers.unreadable.push((name.clone(), reason)),
@@ -118,7 +148,11 @@ impl<'a> Image<'a> {
     /// Keeps what takes up to `room` bytes; with none, nothing is decoded yet.
     fn new(index: usize, item: &'a Item, room: usize) -> Self {
         let decoded = if room > 0 { item.pixels().ok() } else { None };
-        Self { index, item, kept: decoded.filter(|pixels| pixels.data.len() <= room) }
+        Self {
+            index,
+            item,
+            kept: decoded.filter(|pixels| pixels.data.len() <= room),
+        }
     }
 
     /// The pixels under a condition, or why there are none.
@@ -129,9 +163,9 @@ impl<'a> Image<'a> {
         };
         match condition {
             Condition::Clean => Ok(pixels),
-            Condition::Corrupted(corruption, severity) => {
-                corruption.apply(severity, &pixels, &self.item.relative).map(Cow::Owned)
-            }
+            Condition::Corrupted(corruption, severity) => corruption
+                .apply(severity, &pixels, &self.item.relative)
+                .map(Cow::Owned),
         }
     }
 }
@@ -142,17 +176,30 @@ mod tests {
 
     #[test]
     fn classes_are_found_in_any_order() {
-        let order = |labels: &[&str]| class_order(&labels.iter().map(|l| l.to_string()).collect::<Vec<_>>());
+        let order = |labels: &[&str]| {
+            class_order(&labels.iter().map(|l| l.to_string()).collect::<Vec<_>>())
+        };
         assert_eq!(order(&EMOTIONS), Some(vec![0, 1, 2, 3, 4, 5, 6]));
-        let competition = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
+        let competition = [
+            "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral",
+        ];
         assert_eq!(order(&competition), Some(vec![0, 1, 2, 3, 6, 4, 5]));
         let others: [&[&str]; 4] = [
             &["angry", "disgust", "fear", "happy", "sad", "surprise"],
-            &["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"],
-            &["angry", "disgust", "fear", "happy", "sad", "surprise", "surprise"],
-            &["anger", "disgust", "fear", "happy", "sad", "surprise", "neutral"],
+            &[
+                "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt",
+            ],
+            &[
+                "angry", "disgust", "fear", "happy", "sad", "surprise", "surprise",
+            ],
+            &[
+                "anger", "disgust", "fear", "happy", "sad", "surprise", "neutral",
+            ],
         ];
-        let taken: Vec<_> = others.iter().filter(|labels| order(labels).is_some()).collect();
+        let taken: Vec<_> = others
+            .iter()
+            .filter(|labels| order(labels).is_some())
+            .collect();
         assert!(taken.is_empty(), "{taken:?}");
     }
 }

@@ -21,8 +21,8 @@ pub struct Agreement {
     pub left_out: LeftOut,
     /// The number of images with a vote for one of the classes.
     pub voted_images: u64,
-    /// Their mean cross-entropy in nats: `−Σ q ln p` with the classes' shares of the votes q, p clipped as in
-    /// [`Evaluation::loss`](super::Evaluation::loss); 0 if there are no such images.
+    /// Their mean cross-entropy in nats: `−Σ q ln p` with the classes' shares of the votes q, p
+    /// clipped as in [`Evaluation::loss`](super::Evaluation::loss); 0 if there are no such images.
     pub cross_entropy: f64,
     /// The lowest that it can be: the mean of `−Σ q ln q`, the people's own disagreement.
     pub entropy: f64,
@@ -74,9 +74,15 @@ impl Agreement {
             Majority::Unknown => self.left_out.unknown += 1,
             Majority::NoFace => self.left_out.no_face += 1,
         }
-        let Some(distribution) = votes.distribution() else { return };
+        let Some(distribution) = votes.distribution() else {
+            return;
+        };
         self.voted_images += 1;
-        for (q, p) in distribution.iter().zip(probabilities).filter(|(q, _)| **q > 0.0) {
+        for (q, p) in distribution
+            .iter()
+            .zip(probabilities)
+            .filter(|(q, _)| **q > 0.0)
+        {
             self.cross_entropy -= q * f64::from(*p).clamp(EPSILON, 1.0 - EPSILON).ln();
             self.entropy -= q * q.ln();
         }
@@ -88,11 +94,20 @@ mod tests {
     use super::*;
 
     fn answer(probabilities: [f32; 7]) -> Answer {
-        Answer { name: "a".into(), label: 0, probabilities: probabilities.to_vec() }
+        Answer {
+            name: "a".into(),
+            label: 0,
+            probabilities: probabilities.to_vec(),
+        }
     }
 
     fn counts(classes: [u8; 7], [contempt, unknown, no_face]: [u8; 3]) -> Option<Counts> {
-        Some(Counts { classes, contempt, unknown, no_face })
+        Some(Counts {
+            classes,
+            contempt,
+            unknown,
+            no_face,
+        })
     }
 
     #[test]
@@ -112,8 +127,17 @@ mod tests {
         let votes: Vec<_> = rows.iter().map(|(_, votes)| *votes).collect();
         let found = Agreement::new(&answers, &votes);
         assert_eq!((found.images, found.correct, found.voted_images), (3, 1, 6));
-        assert_eq!((found.accuracy, found.accuracy_interval), (1.0 / 3.0, wilson(1, 3)));
-        let left_out = LeftOut { ties: 1, contempt: 1, unknown: 1, no_face: 1, without_votes: 1 };
+        assert_eq!(
+            (found.accuracy, found.accuracy_interval),
+            (1.0 / 3.0, wilson(1, 3))
+        );
+        let left_out = LeftOut {
+            ties: 1,
+            contempt: 1,
+            unknown: 1,
+            no_face: 1,
+            without_votes: 1,
+        };
         assert_eq!(found.left_out, left_out);
         // In units of ln 2: −¾·(−1) − ¼·(−2) = 1.25; 1.75; 3; 1.5; −ln 1e-7; 1.
         let sum = (1.25 + 1.75 + 3.0 + 1.5 + 1.0) * 2f64.ln() - 1e-7f64.ln();
@@ -126,7 +150,17 @@ mod tests {
     #[test]
     fn nothing_to_compare_gives_no_figures_that_are_not_finite() {
         let found = Agreement::new(&[answer([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])], &[None]);
-        assert_eq!((found.images, found.accuracy, found.accuracy_interval), (0, 0.0, [0.0, 1.0]));
-        assert_eq!((found.cross_entropy, found.entropy, found.left_out.without_votes), (0.0, 0.0, 1));
+        assert_eq!(
+            (found.images, found.accuracy, found.accuracy_interval),
+            (0, 0.0, [0.0, 1.0])
+        );
+        assert_eq!(
+            (
+                found.cross_entropy,
+                found.entropy,
+                found.left_out.without_votes
+            ),
+            (0.0, 0.0, 1)
+        );
     }
 }

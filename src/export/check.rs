@@ -30,11 +30,11 @@ pub struct Checked {
     pub note: Option<String>,
 }
 
-/// Runs an exported file and the network that it came from on noise, drawn faces and `images` (`[n, 48, 48]` pixels, may
-/// be empty), and compares their probabilities.
+/// Runs an exported file and the network that it came from on noise, drawn faces and `images`
+/// (`[n, 48, 48]` pixels, may be empty), and compares their probabilities.
 ///
-/// The file is run through ONNX Runtime. Where that is not installed, its weights are read back into a fresh network, as
-/// `fer train --init` does.
+/// The file is run through ONNX Runtime. Where that is not installed, its weights are read back
+/// into a fresh network, as `fer train --init` does.
 ///
 /// # Errors
 /// The file can't be run, or a probability differs by more than [`TOLERANCE`].
@@ -61,7 +61,12 @@ pub fn check(
             (found, engine.description().library.clone(), None)
         }
         Err(EngineError::NotFound(reason @ NotFound::Nowhere { .. })) => {
-            let fresh = trained.config.architecture.exported().init(trained.config.dropout, 0, device);
+            let fresh =
+                trained
+                    .config
+                    .architecture
+                    .exported()
+                    .init(trained.config.dropout, 0, device);
             let network = load_onnx(fresh, file).map_err(|e| wrong(e.to_string()))?;
             (
                 probabilities(&network, &input, device).map_err(wrong)?,
@@ -78,21 +83,31 @@ pub fn check(
              file was kept"
         )));
     }
-    Ok(Checked { images: input.len() / (SIDE * SIDE), difference, by, note })
+    Ok(Checked {
+        images: input.len() / (SIDE * SIDE),
+        difference,
+        by,
+        note,
+    })
 }
 
 fn probabilities(network: &Network, input: &[f32], device: &Device) -> Result<Vec<f32>, String> {
-    let mut rows = logits(network, input, 64, device).map_err(|e| format!("the device failed: {e}"))?;
+    let mut rows =
+        logits(network, input, 64, device).map_err(|e| format!("the device failed: {e}"))?;
     rows.chunks_exact_mut(CLASSES).for_each(softmax);
     Ok(rows)
 }
 
-/// The largest difference between the probabilities of a network and of an engine that should be the same, on noise and
-/// drawn faces.
+/// The largest difference between the probabilities of a network and of an engine that should be
+/// the same, on noise and drawn faces.
 ///
 /// # Errors
 /// The engine failed.
-pub fn difference(network: &Network, engine: &mut dyn Classifier, device: &Device) -> Result<f32, EngineError> {
+pub fn difference(
+    network: &Network,
+    engine: &mut dyn Classifier,
+    device: &Device,
+) -> Result<f32, EngineError> {
     let input = inputs();
     let found = engine.classify(&input)?;
     let expected = probabilities(network, &input, device).map_err(EngineError::Unusable)?;
@@ -104,7 +119,11 @@ fn largest_difference(expected: &[f32], found: &[f32]) -> f32 {
     if found.len() != expected.len() || found.iter().chain(expected).any(|p| !p.is_finite()) {
         return f32::INFINITY;
     }
-    expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    expected
+        .iter()
+        .zip(found)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
 /// Noise, black, white, and drawn faces of every class: `[n, 48, 48]`, 0..=1.

@@ -1,6 +1,7 @@
 //! From a file's bytes to 8-bit pixels, upright.
 //!
-//! The same pixels as PIL gives, since Keras reads images through it. What is decided here, once for everything:
+//! The same pixels as PIL gives, since Keras reads images through it. What is decided here, once
+//! for everything:
 //!
 //! - **EXIF orientation** is applied (Keras does not; a face on its side is no use to anyone).
 //! - **Alpha** is dropped, without blending, as PIL's `convert("L")` does.
@@ -8,7 +9,8 @@
 //! - **CMYK** goes to RGB by PIL's formula, inverted as Adobe's files need it.
 //! - **Animations** and multi-page files give their first picture.
 //!
-//! Files are untrusted: sizes are checked before anything is allocated ([`MAX_FILE_BYTES`], [`MAX_PIXELS`]).
+//! Files are untrusted: sizes are checked before anything is allocated ([`MAX_FILE_BYTES`],
+//! [`MAX_PIXELS`]).
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -23,7 +25,8 @@ use crate::panics;
 /// The largest image file that is read: 256 MiB.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// The largest image that is decoded: 100 megapixels. A small file can unpack to far more ("decompression bomb").
+/// The largest image that is decoded: 100 megapixels. A small file can unpack to far more
+/// ("decompression bomb").
 pub const MAX_PIXELS: u64 = 100_000_000;
 
 /// The most memory a decoder may take for one image: 100 megapixels of 8-bit RGBA, 50 of 16 bits.
@@ -85,7 +88,11 @@ impl Pixels {
             let (r, g, b) = (u32::from(p[0]), u32::from(p[1]), u32::from(p[2]));
             ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16) as u8
         };
-        Self { channels: 1, data: self.data.chunks_exact(3).map(luma).collect(), ..self }
+        Self {
+            channels: 1,
+            data: self.data.chunks_exact(3).map(luma).collect(),
+            ..self
+        }
     }
 
     /// The image in RGB; gray is repeated.
@@ -93,7 +100,11 @@ impl Pixels {
         if self.channels == 3 {
             return self;
         }
-        Self { channels: 3, data: self.data.iter().flat_map(|v| [*v; 3]).collect(), ..self }
+        Self {
+            channels: 3,
+            data: self.data.iter().flat_map(|v| [*v; 3]).collect(),
+            ..self
+        }
     }
 }
 
@@ -112,8 +123,8 @@ pub fn read(path: &Path) -> Result<Pixels, DecodeError> {
     decode(&bytes)
 }
 
-/// Decodes an image file's bytes. The format is told from the bytes, never from a name; only TGA, which has no mark of
-/// its own, is tried last.
+/// Decodes an image file's bytes. The format is told from the bytes, never from a name; only TGA,
+/// which has no mark of its own, is tried last.
 ///
 /// # Errors
 /// See [`DecodeError`].
@@ -124,15 +135,20 @@ pub fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(DecodeError::FileTooLarge);
     }
-    // The decoders are other people's code on untrusted bytes: a bug there must cost this image, not the run.
+    // The decoders are other people's code on untrusted bytes: a bug there must cost this image,
+    // not the run.
     let decoded = panics::caught(|| match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => jpeg::decode(bytes),
         Ok(format) => decode_with_image(bytes, format),
         Err(_) if looks_like_tga(bytes) => decode_with_image(bytes, ImageFormat::Tga),
         Err(_) => Err(DecodeError::UnknownFormat),
     });
-    decoded
-        .unwrap_or_else(|_| Err(DecodeError::Damaged { format: "image".into(), reason: "its decoder gave up".into() }))
+    decoded.unwrap_or_else(|_| {
+        Err(DecodeError::Damaged {
+            format: "image".into(),
+            reason: "its decoder gave up".into(),
+        })
+    })
 }
 
 /// Fails if an image of this size is over [`MAX_PIXELS`] or has no pixels.
@@ -146,7 +162,10 @@ pub(super) fn check_size(width: u64, height: u64) -> Result<(), DecodeError> {
 fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Pixels, DecodeError> {
     let damaged = |e: image::ImageError| match e {
         image::ImageError::Unsupported(_) => DecodeError::UnknownFormat,
-        e => DecodeError::Damaged { format: format!("{format:?}"), reason: e.to_string() },
+        e => DecodeError::Damaged {
+            format: format!("{format:?}"),
+            reason: e.to_string(),
+        },
     };
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODE_BYTES);
@@ -168,7 +187,9 @@ fn to_8_bit(image: DynamicImage) -> Pixels {
     let (width, height) = (image.width() as usize, image.height() as usize);
     /// Keeps the first `keep` of every `of` values, as 8 bits.
     fn strip<T: Copy>(data: &[T], keep: usize, of: usize, to_8: fn(T) -> u8) -> Vec<u8> {
-        data.chunks_exact(of).flat_map(|p| p[..keep].iter().map(|v| to_8(*v))).collect()
+        data.chunks_exact(of)
+            .flat_map(|p| p[..keep].iter().map(|v| to_8(*v)))
+            .collect()
     }
     let same: fn(u8) -> u8 = |v| v;
     let high: fn(u16) -> u8 = |v| (v >> 8) as u8;
@@ -183,7 +204,12 @@ fn to_8_bit(image: DynamicImage) -> Pixels {
         DynamicImage::ImageRgba16(i) => (3, strip(&i, 3, 4, high)),
         other => (3, other.into_rgb8().into_raw()),
     };
-    Pixels { width, height, channels, data }
+    Pixels {
+        width,
+        height,
+        channels,
+        data,
+    }
 }
 
 /// TGA has no signature: a header that makes sense throughout is taken for one.

@@ -1,5 +1,5 @@
-//! JPEG by a port of libjpeg-turbo, whose pixels equal PIL's (and so Keras's) bit for bit; other decoders differ by ±1,
-//! which is enough to move a probability by a thousandth.
+//! JPEG by a port of libjpeg-turbo, whose pixels equal PIL's (and so Keras's) bit for bit; other
+//! decoders differ by ±1, which is enough to move a probability by a thousandth.
 
 use image::DynamicImage;
 use image::metadata::Orientation;
@@ -25,23 +25,33 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
         _ => PixelFormat::Rgb,
     };
     decoder.set_output_format(format);
-    // PIL refuses a file that ends early or is damaged inside; half a face in gray is not an answer either.
+    // PIL refuses a file that ends early or is damaged inside; half a face in gray is not an answer
+    // either.
     decoder.set_stop_on_warning(true);
     let image = decoder.decode_image().map_err(|e| explain(bytes, e))?;
     let (width, height) = (image.width, image.height);
     let (channels, data) = match format {
         PixelFormat::Grayscale => (1, image.data),
-        PixelFormat::Cmyk => (3, image.data.chunks_exact(4).flat_map(cmyk_to_rgb).collect()),
+        PixelFormat::Cmyk => (
+            3,
+            image.data.chunks_exact(4).flat_map(cmyk_to_rgb).collect(),
+        ),
         _ => (3, image.data),
     };
-    let pixels = Pixels { width, height, channels, data };
+    let pixels = Pixels {
+        width,
+        height,
+        channels,
+        data,
+    };
     Ok(match orientation {
         None | Some(Orientation::NoTransforms) => pixels,
         Some(orientation) => orient(pixels, orientation),
     })
 }
 
-/// PIL's `CMYK` → `RGB` on values as Adobe stores them (0 is full ink), which PIL inverts when it reads the file.
+/// PIL's `CMYK` → `RGB` on values as Adobe stores them (0 is full ink), which PIL inverts when it
+/// reads the file.
 fn cmyk_to_rgb(p: &[u8]) -> [u8; 3] {
     let ink = |i: usize| 255 - u32::from(p[i]);
     let white = 255 - ink(3);
@@ -53,16 +63,27 @@ fn cmyk_to_rgb(p: &[u8]) -> [u8; 3] {
 }
 
 fn orient(pixels: Pixels, orientation: Orientation) -> Pixels {
-    let Pixels { width, height, channels, data } = pixels;
+    let Pixels {
+        width,
+        height,
+        channels,
+        data,
+    } = pixels;
     let (w, h) = (width as u32, height as u32);
     let image = match channels {
         1 => image::GrayImage::from_raw(w, h, data).map(DynamicImage::ImageLuma8),
         _ => image::RgbImage::from_raw(w, h, data).map(DynamicImage::ImageRgb8),
     };
-    // `from_raw` fails only if the buffer is shorter than width × height × channels, which the decoder filled.
+    // `from_raw` fails only if the buffer is shorter than width × height × channels, which the
+    // decoder filled.
     let mut image = image.unwrap_or_default();
     image.apply_orientation(orientation);
-    Pixels { width: image.width() as usize, height: image.height() as usize, channels, data: image.into_bytes() }
+    Pixels {
+        width: image.width() as usize,
+        height: image.height() as usize,
+        channels,
+        data: image.into_bytes(),
+    }
 }
 
 fn explain(bytes: &[u8], error: JpegError) -> DecodeError {
@@ -72,5 +93,8 @@ fn explain(bytes: &[u8], error: JpegError) -> DecodeError {
     {
         return too_large;
     }
-    DecodeError::Damaged { format: "JPEG".into(), reason: error.to_string() }
+    DecodeError::Damaged {
+        format: "JPEG".into(),
+        reason: error.to_string(),
+    }
 }

@@ -1,4 +1,5 @@
-//! The layers of compiled-in models, whose weights stay as they are: what follows from the weights alone is computed once.
+//! The layers of compiled-in models, whose weights stay as they are: what follows from the weights
+//! alone is computed once.
 //!
 //! `rewrite.rs` puts these in the place of Burn's own calls in the code that `burn-onnx` generates.
 
@@ -35,7 +36,13 @@ struct Convolution {
 
 impl Compiled {
     /// A convolution, a batch normalisation of its output, and a ReLU.
-    pub fn conv2d(&self, conv: &Conv2d, norm: Option<&BatchNorm>, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
+    pub fn conv2d(
+        &self,
+        conv: &Conv2d,
+        norm: Option<&BatchNorm>,
+        x: Tensor<4>,
+        then_relu: bool,
+    ) -> Tensor<4> {
         let Some(padding) = nn::padding(conv).filter(|_| ops::is_plain(&x)) else {
             let y = conv.forward(x);
             let y = norm.iter().fold(y, |y, norm| norm.forward(y));
@@ -48,12 +55,18 @@ impl Compiled {
             [planned_height, planned_width] == [height, width] && batch < LARGER * planned
         });
         if prepared.is_none() {
-            let options = ConvOptions { stride: conv.stride, padding, relu: then_relu };
+            let options = ConvOptions {
+                stride: conv.stride,
+                padding,
+                relu: then_relu,
+            };
             let dims = [batch, channels, height, width];
             convolutions.insert(conv.weight.id, Convolution::new(conv, norm, dims, options));
         }
         match convolutions.get(&conv.weight.id) {
-            Some(Convolution { prepared, bias, .. }) => ops::conv2d_prepared(x, prepared, bias.as_deref(), then_relu),
+            Some(Convolution { prepared, bias, .. }) => {
+                ops::conv2d_prepared(x, prepared, bias.as_deref(), then_relu)
+            }
             None => unreachable!("it was just inserted"),
         }
     }
@@ -61,27 +74,52 @@ impl Compiled {
 
 impl Convolution {
     /// A normalisation becomes part of the kernels and of the bias.
-    fn new(conv: &Conv2d, norm: Option<&BatchNorm>, dims: [usize; 4], options: ConvOptions) -> Self {
+    fn new(
+        conv: &Conv2d,
+        norm: Option<&BatchNorm>,
+        dims: [usize; 4],
+        options: ConvOptions,
+    ) -> Self {
         let [batch, channels, height, width] = dims;
         let bias = conv.bias.as_ref().map(|b| ops::values(b.val()));
         let affine = norm.map(affine);
         let bias = match (bias, &affine) {
             (bias, None) => bias,
             (None, Some(affine)) => Some(affine.shift.clone()),
-            (Some(bias), Some(Affine { scale, shift })) => {
-                Some(bias.iter().zip(scale).zip(shift).map(|((b, scale), shift)| b * scale + shift).collect())
-            }
+            (Some(bias), Some(Affine { scale, shift })) => Some(
+                bias.iter()
+                    .zip(scale)
+                    .zip(shift)
+                    .map(|((b, scale), shift)| b * scale + shift)
+                    .collect(),
+            ),
         };
         let scale = affine.as_ref().map(|a| &a.scale[..]);
-        let prepared = ops::prepare([batch, height, width, channels], conv.weight.val(), scale, options);
-        Self { prepared, bias, dims }
+        let prepared = ops::prepare(
+            [batch, height, width, channels],
+            conv.weight.val(),
+            scale,
+            options,
+        );
+        Self {
+            prepared,
+            bias,
+            dims,
+        }
     }
 }
 
 fn affine(norm: &BatchNorm) -> Affine {
-    let statistics =
-        Statistics { mean: ops::values(norm.running_mean.value()), variance: ops::values(norm.running_var.value()) };
-    Affine::new(&statistics, &ops::values(norm.gamma.val()), &ops::values(norm.beta.val()), norm.epsilon)
+    let statistics = Statistics {
+        mean: ops::values(norm.running_mean.value()),
+        variance: ops::values(norm.running_var.value()),
+    };
+    Affine::new(
+        &statistics,
+        &ops::values(norm.gamma.val()),
+        &ops::values(norm.beta.val()),
+        norm.epsilon,
+    )
 }
 
 /// A batch normalisation of a tensor of any rank, and a ReLU.

@@ -1,14 +1,15 @@
 //! Convolution, forward and backward.
 //!
-//! Images are `[height, width, channels]`, one after another, and kernels `[out, in, height, width]`. A `Method` turns
-//! input, kernel and output into panelled matrices and back; between them there are matrix products only:
+//! Images are `[height, width, channels]`, one after another, and kernels
+//! `[out, in, height, width]`. A `Method` turns input, kernel and output into panelled matrices and
+//! back; between them there are matrix products only:
 //!
 //! - forward: `Y = V U`, with V of the input and U of the kernel;
 //! - the kernel's gradient: `dU = Vᵀ Z`, with Z of the output's gradient;
 //! - the input's gradient: `dV = Z Uᵀ`.
 //!
-//! A few images at a time go through all of it, so that their matrices stay in the cache. Sums are taken in the same order
-//! whatever the number of threads.
+//! A few images at a time go through all of it, so that their matrices stay in the cache. Sums are
+//! taken in the same order whatever the number of threads.
 
 use std::ops::Range;
 
@@ -17,10 +18,12 @@ use super::patches::Patches;
 use super::simd::{Scratch, Shared, buffer, on_pool, panel, parallel};
 use super::winograd::{Tile25, Tile33, Tile43, Winograd};
 
-/// Bytes of expanded matrices that are worked on at a time, unless that is too few rows for the size of the kernels.
+/// Bytes of expanded matrices that are worked on at a time, unless that is too few rows for the
+/// size of the kernels.
 const WORKING_SET: usize = 8 << 20;
 
-/// Rows, at the least, of the matrices that are multiplied by a kernel that does not fit the second cache.
+/// Rows, at the least, of the matrices that are multiplied by a kernel that does not fit the second
+/// cache.
 const MANY_ROWS: usize = 512;
 
 /// How many multiplications the writing of an expanded kernel's value takes the time of.
@@ -73,8 +76,9 @@ pub struct Gradients {
 
 /// How a convolution becomes matrix products.
 ///
-/// All matrices are panelled, `points` of each kind. *expand* is from images or kernels to matrices, *collect* the
-/// other way; each is the other's adjoint where a gradient goes the opposite way.
+/// All matrices are panelled, `points` of each kind. *expand* is from images or kernels to
+/// matrices, *collect* the other way; each is the other's adjoint where a gradient goes the
+/// opposite way.
 pub(super) trait Method: Send + Sync {
     /// Matrices of each kind.
     fn points(&self) -> usize;
@@ -93,11 +97,28 @@ pub(super) trait Method: Send + Sync {
     /// The gradient of `[inner, out]`, these rows of it → of the kernels.
     fn collect_kernel(&self, expanded: &[f32], shape: Panelled, kernel: Shared, rows: Range<usize>);
     /// One slice of an image → `[rows, inner]`, from `row` on.
-    fn expand_input(&self, image: &[f32], expanded: Shared, shape: Panelled, row: usize, slice: usize);
+    fn expand_input(
+        &self,
+        image: &[f32],
+        expanded: Shared,
+        shape: Panelled,
+        row: usize,
+        slice: usize,
+    );
     /// The gradient of `[rows, inner]` from `row` on → is added to the image's, one slice of it.
-    fn collect_input(&self, expanded: &[f32], shape: Panelled, row: usize, slice: usize, image: Shared);
+    fn collect_input(
+        &self,
+        expanded: &[f32],
+        shape: Panelled,
+        row: usize,
+        slice: usize,
+        image: Shared,
+    );
     /// One panel of `[rows, out]` from `row` on → the image, with bias and ReLU.
-    #[allow(clippy::too_many_arguments, reason = "a matrix, a place in it, an image, and what is done on the way")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a matrix, a place in it, an image, and what is done on the way"
+    )]
     fn collect_output(
         &self,
         expanded: &[f32],
@@ -108,9 +129,12 @@ pub(super) trait Method: Send + Sync {
         relu: bool,
         image: Shared,
     );
-    /// The image's gradient, zero where `answer` is not above zero → one panel of `[rows, out]` from `row` on, and its sums
-    /// over the image.
-    #[allow(clippy::too_many_arguments, reason = "an image, what is done on the way, a matrix and a place in it")]
+    /// The image's gradient, zero where `answer` is not above zero → one panel of `[rows, out]`
+    /// from `row` on, and its sums over the image.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "an image, what is done on the way, a matrix and a place in it"
+    )]
     fn expand_output(
         &self,
         gradient: &[f32],
@@ -128,7 +152,9 @@ impl Conv {
     pub fn output(&self) -> [usize; 2] {
         std::array::from_fn(|i| {
             let padded = self.input[i] + self.padding[i] + self.padding[i + 2];
-            padded.checked_sub(self.kernel[i]).map_or(0, |rest| rest / self.stride[i] + 1)
+            padded
+                .checked_sub(self.kernel[i])
+                .map_or(0, |rest| rest / self.stride[i] + 1)
         })
     }
 
@@ -150,7 +176,9 @@ impl Conv {
     /// The method with the fewest multiplications.
     fn method(&self) -> Box<dyn Method> {
         let methods = Way::ALL.into_iter().filter_map(|way| self.by(way));
-        methods.min_by_key(|m| m.work(self.batch)).unwrap_or_else(|| Box::new(Patches::new(*self)))
+        methods
+            .min_by_key(|m| m.work(self.batch))
+            .unwrap_or_else(|| Box::new(Patches::new(*self)))
     }
 
     /// The method of a way, if it can be gone for this convolution.
@@ -163,8 +191,15 @@ impl Conv {
         }
     }
 
-    /// `[batch, out height, out width, out]`: the convolution, plus `bias`, and zero for what is below zero if `relu`.
-    pub fn forward(&self, input: &[f32], kernel: &[f32], bias: Option<&[f32]>, relu: bool) -> Vec<f32> {
+    /// `[batch, out height, out width, out]`: the convolution, plus `bias`, and zero for what is
+    /// below zero if `relu`.
+    pub fn forward(
+        &self,
+        input: &[f32],
+        kernel: &[f32],
+        bias: Option<&[f32]>,
+        relu: bool,
+    ) -> Vec<f32> {
         on_pool(|| self.forward_with(&*self.method(), input, kernel, bias, relu))
     }
 
@@ -177,7 +212,8 @@ impl Conv {
         bias: Option<&[f32]>,
         relu: bool,
     ) -> Option<Vec<f32>> {
-        self.by(way).map(|method| on_pool(|| self.forward_with(&*method, input, kernel, bias, relu)))
+        self.by(way)
+            .map(|method| on_pool(|| self.forward_with(&*method, input, kernel, bias, relu)))
     }
 
     fn forward_with(
@@ -217,8 +253,19 @@ impl Conv {
                 self.expand_inputs(method, input, &mut v, v_shape);
                 multiply(&v, v_shape, kernel, shapes.kernel, &mut y);
                 each(count, y_shape.panels(), |image, panel| {
-                    let output = output.section((chunk * shapes.images + image) * self.output_len(), self.output_len());
-                    method.collect_output(&y, y_shape, image * method.rows(), panel, bias, relu, output);
+                    let output = output.section(
+                        (chunk * shapes.images + image) * self.output_len(),
+                        self.output_len(),
+                    );
+                    method.collect_output(
+                        &y,
+                        y_shape,
+                        image * method.rows(),
+                        panel,
+                        bias,
+                        relu,
+                        output,
+                    );
                 });
             }
         };
@@ -227,7 +274,11 @@ impl Conv {
     }
 
     fn kernel_shape(&self, method: &dyn Method) -> Panelled {
-        Panelled { batch: method.points(), rows: method.inner(), columns: self.channels[1] }
+        Panelled {
+            batch: method.points(),
+            rows: method.inner(),
+            columns: self.channels[1],
+        }
     }
 
     /// The gradients of a function of the output, whose gradient is `gradient`.
@@ -241,7 +292,16 @@ impl Conv {
         answer: Option<&[f32]>,
         wants_input: bool,
     ) -> Gradients {
-        on_pool(|| self.backward_with(&*self.method(), input, kernel, gradient, answer, wants_input))
+        on_pool(|| {
+            self.backward_with(
+                &*self.method(),
+                input,
+                kernel,
+                gradient,
+                answer,
+                wants_input,
+            )
+        })
     }
 
     /// [`Conv::backward`] in a given way; `None` if it can't be gone.
@@ -254,8 +314,9 @@ impl Conv {
         answer: Option<&[f32]>,
         wants_input: bool,
     ) -> Option<Gradients> {
-        self.by(way)
-            .map(|method| on_pool(|| self.backward_with(&*method, input, kernel, gradient, answer, wants_input)))
+        self.by(way).map(|method| {
+            on_pool(|| self.backward_with(&*method, input, kernel, gradient, answer, wants_input))
+        })
     }
 
     fn backward_with(
@@ -296,11 +357,21 @@ impl Conv {
                 self.expand_inputs(method, input, &mut v, v_shape);
                 let (z_target, sums_target) = (Shared::new(&mut z), Shared::new(&mut sums));
                 each(count, panels, |image, column| {
-                    let range = (first + image) * self.output_len()..(first + image + 1) * self.output_len();
+                    let range = (first + image) * self.output_len()
+                        ..(first + image + 1) * self.output_len();
                     // SAFETY: each image's and panel's sums are written once.
-                    let sums = unsafe { sums_target.part((image * panels + column) * panel(), panel()) };
+                    let sums =
+                        unsafe { sums_target.part((image * panels + column) * panel(), panel()) };
                     let (gradient, answer) = (&gradient[range.clone()], answer.map(|a| &a[range]));
-                    method.expand_output(gradient, answer, z_target, z_shape, image * method.rows(), column, sums);
+                    method.expand_output(
+                        gradient,
+                        answer,
+                        z_target,
+                        z_shape,
+                        image * method.rows(),
+                        column,
+                        sums,
+                    );
                 });
                 for sums in sums[..count * panels * panel()].chunks_exact(panels * panel()) {
                     for (total, sum) in bias.iter_mut().zip(sums) {
@@ -325,24 +396,38 @@ impl Conv {
         // SAFETY: every image's part is fresh before it is added to.
         let input = unsafe { buffer(if wants_input { input.len() } else { 0 }, fill) };
         let collect = |kernel: Shared| {
-            blocks(method.inner(), |rows| method.collect_kernel(&du, shapes.kernel, kernel, rows));
+            blocks(method.inner(), |rows| {
+                method.collect_kernel(&du, shapes.kernel, kernel, rows)
+            });
         };
         // SAFETY: all rows are collected, and so all inputs and places of all kernels.
         let kernel = unsafe { buffer(kernel.len(), collect) };
-        Gradients { input: wants_input.then_some(input), kernel, bias }
+        Gradients {
+            input: wants_input.then_some(input),
+            kernel,
+            bias,
+        }
     }
 
     fn check(&self, input: &[f32], kernel: &[f32]) {
-        assert_eq!(input.len(), self.batch * self.input_len(), "input of {self:?}");
+        assert_eq!(
+            input.len(),
+            self.batch * self.input_len(),
+            "input of {self:?}"
+        );
         assert_eq!(kernel.len(), self.kernel_len(), "kernel of {self:?}");
     }
 
     fn expand_inputs(&self, method: &dyn Method, images: &[f32], v: &mut [f32], shape: Panelled) {
         let v = Shared::new(v);
-        each(images.len() / self.input_len(), method.slices(), |image, slice| {
-            let values = &images[image * self.input_len()..(image + 1) * self.input_len()];
-            method.expand_input(values, v, shape, image * method.rows(), slice);
-        });
+        each(
+            images.len() / self.input_len(),
+            method.slices(),
+            |image, slice| {
+                let values = &images[image * self.input_len()..(image + 1) * self.input_len()];
+                method.expand_input(values, v, shape, image * method.rows(), slice);
+            },
+        );
     }
 }
 
@@ -361,7 +446,11 @@ impl Prepared {
         let shape = conv.kernel_shape(&*method);
         let mut expanded = vec![0.0; shape.values()];
         on_pool(|| expand_kernel(&*method, kernel, shape, &mut expanded));
-        Self { conv, method, expanded }
+        Self {
+            conv,
+            method,
+            expanded,
+        }
     }
 
     /// The convolution of so many images.
@@ -370,7 +459,13 @@ impl Prepared {
     }
 
     /// [`Conv::forward`] of so many images.
-    pub fn forward(&self, batch: usize, input: &[f32], bias: Option<&[f32]>, relu: bool) -> Vec<f32> {
+    pub fn forward(
+        &self,
+        batch: usize,
+        input: &[f32],
+        bias: Option<&[f32]>,
+        relu: bool,
+    ) -> Vec<f32> {
         let conv = self.conv(batch);
         assert_eq!(input.len(), batch * conv.input_len(), "input of {conv:?}");
         on_pool(|| conv.multiply(&*self.method, input, &self.expanded, bias, relu))
@@ -388,27 +483,49 @@ impl Shapes {
     fn new(conv: &Conv, method: &dyn Method) -> Self {
         let kernel = conv.kernel_shape(method);
         let bytes = 4 * method.points() * method.rows() * (method.inner() + conv.channels[1]);
-        let few = if kernel.values() * 4 > WORKING_SET / 2 { MANY_ROWS.div_ceil(method.rows()) } else { 1 };
+        let few = if kernel.values() * 4 > WORKING_SET / 2 {
+            MANY_ROWS.div_ceil(method.rows())
+        } else {
+            1
+        };
         let images = (WORKING_SET / bytes).max(few).clamp(1, conv.batch);
-        Self { kernel, rows: method.rows(), images }
+        Self {
+            kernel,
+            rows: method.rows(),
+            images,
+        }
     }
 
     fn input(&self, images: usize) -> Panelled {
-        Panelled { batch: self.kernel.batch, rows: images * self.rows, columns: self.kernel.rows }
+        Panelled {
+            batch: self.kernel.batch,
+            rows: images * self.rows,
+            columns: self.kernel.rows,
+        }
     }
 
     fn output(&self, images: usize) -> Panelled {
-        Panelled { batch: self.kernel.batch, rows: images * self.rows, columns: self.kernel.columns }
+        Panelled {
+            batch: self.kernel.batch,
+            rows: images * self.rows,
+            columns: self.kernel.columns,
+        }
     }
 
     fn transposed(&self) -> Panelled {
-        Panelled { batch: self.kernel.batch, rows: self.kernel.columns, columns: self.kernel.rows }
+        Panelled {
+            batch: self.kernel.batch,
+            rows: self.kernel.columns,
+            columns: self.kernel.rows,
+        }
     }
 }
 
 fn expand_kernel(method: &dyn Method, kernel: &[f32], shape: Panelled, expanded: &mut [f32]) {
     let target = Shared::new(expanded);
-    blocks(method.inner(), |rows| method.expand_kernel(kernel, target, shape, rows));
+    blocks(method.inner(), |rows| {
+        method.expand_kernel(kernel, target, shape, rows)
+    });
 }
 
 /// Every image and every part of it, in parallel.
@@ -419,5 +536,7 @@ fn each(images: usize, parts: usize, body: impl Fn(usize, usize) + Sync + Send) 
 /// 0..`rows` in blocks, in parallel.
 fn blocks(rows: usize, body: impl Fn(Range<usize>) + Sync + Send) {
     const BLOCK: usize = 16;
-    parallel(rows.div_ceil(BLOCK), |block| body(block * BLOCK..rows.min((block + 1) * BLOCK)));
+    parallel(rows.div_ceil(BLOCK), |block| {
+        body(block * BLOCK..rows.min((block + 1) * BLOCK))
+    });
 }

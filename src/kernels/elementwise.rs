@@ -6,18 +6,31 @@ use super::simd::{Shared, buffer, on_pool, parallel, vectorized};
 const BLOCK: usize = 1 << 15;
 
 fn blocks(len: usize, body: impl Fn(std::ops::Range<usize>) + Sync + Send) {
-    on_pool(|| parallel(len.div_ceil(BLOCK), |block| body(block * BLOCK..len.min((block + 1) * BLOCK))));
+    on_pool(|| {
+        parallel(len.div_ceil(BLOCK), |block| {
+            body(block * BLOCK..len.min((block + 1) * BLOCK))
+        })
+    });
 }
 
-/// A buffer made of blocks of its own, each by one task: `body` gets its range and the block, all zeros.
+/// A buffer made of blocks of its own, each by one task: `body` gets its range and the block, all
+/// zeros.
 fn made(len: usize, body: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync + Send) -> Vec<f32> {
     // SAFETY: the blocks, each of them one task's, make up all of the buffer.
-    unsafe { buffer(len, |target| blocks(len, |range| body(range.clone(), target.fresh(range.start, range.len())))) }
+    unsafe {
+        buffer(len, |target| {
+            blocks(len, |range| {
+                body(range.clone(), target.fresh(range.start, range.len()))
+            })
+        })
+    }
 }
 
-/// Dropout (Srivastava et al. 2014): a value stays, divided by the probability of that, or becomes zero.
+/// Dropout (Srivastava et al. 2014): a value stays, divided by the probability of that, or becomes
+/// zero.
 ///
-/// Which ones is a function of the seed and their place, so that the backward pass asks again instead of remembering.
+/// Which ones is a function of the seed and their place, so that the backward pass asks again
+/// instead of remembering.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     /// The probability of becoming zero, 0..1.
@@ -44,8 +57,8 @@ impl Dropout {
     }
 }
 
-/// A bijection of 32 bits in which every bit of the input changes each of the output's with nearly even odds (the
-/// `lowbias32` of C. Wellons, 2018).
+/// A bijection of 32 bits in which every bit of the input changes each of the output's with nearly
+/// even odds (the `lowbias32` of C. Wellons, 2018).
 #[inline(always)]
 fn mix(mut x: u32) -> u32 {
     x ^= x >> 16;
@@ -90,7 +103,11 @@ pub fn relu_gradient(gradient: &[f32], answer: &[f32]) -> Vec<f32> {
     assert_eq!(gradient.len(), answer.len());
     made(gradient.len(), |range, output| {
         vectorized!({
-            for ((y, g), answer) in output.iter_mut().zip(&gradient[range.clone()]).zip(&answer[range]) {
+            for ((y, g), answer) in output
+                .iter_mut()
+                .zip(&gradient[range.clone()])
+                .zip(&answer[range])
+            {
                 *y = if *answer > 0.0 { *g } else { 0.0 };
             }
         });
@@ -116,16 +133,39 @@ pub struct Adam {
 
 impl Adam {
     /// Takes a step in place.
-    pub fn step(&self, weight: &mut [f32], gradient: &[f32], moment_1: &mut [f32], moment_2: &mut [f32]) {
+    pub fn step(
+        &self,
+        weight: &mut [f32],
+        gradient: &[f32],
+        moment_1: &mut [f32],
+        moment_2: &mut [f32],
+    ) {
         let len = weight.len();
         assert!(gradient.len() == len && moment_1.len() == len && moment_2.len() == len);
-        let buffers = [Shared::new(weight), Shared::new(moment_1), Shared::new(moment_2)];
-        let Self { beta_1, beta_2, epsilon, rate, coupled_decay, keep } = *self;
+        let buffers = [
+            Shared::new(weight),
+            Shared::new(moment_1),
+            Shared::new(moment_2),
+        ];
+        let Self {
+            beta_1,
+            beta_2,
+            epsilon,
+            rate,
+            coupled_decay,
+            keep,
+        } = *self;
         blocks(len, |range| {
             // SAFETY: each block is one task's.
-            let [weight, first, second] = buffers.map(|b| unsafe { b.part(range.start, range.len()) });
+            let [weight, first, second] =
+                buffers.map(|b| unsafe { b.part(range.start, range.len()) });
             vectorized!({
-                for (((w, m), v), g) in weight.iter_mut().zip(first).zip(second).zip(&gradient[range]) {
+                for (((w, m), v), g) in weight
+                    .iter_mut()
+                    .zip(first)
+                    .zip(second)
+                    .zip(&gradient[range])
+                {
                     let g = g + *w * coupled_decay;
                     *m = *m * beta_1 + g * (1.0 - beta_1);
                     *v = *v * beta_2 + g * g * (1.0 - beta_2);

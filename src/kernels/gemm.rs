@@ -1,11 +1,13 @@
 //! Matrix products of panels: what convolutions spend their time in.
 //!
-//! A *panelled* matrix of `rows × columns` is a sequence of panels of [`panel()`] columns (the last one padded), each
-//! `rows × panel()` and contiguous. Operands and results are all kept so, which makes packing unnecessary: whatever
-//! writes an operand (the transforms of `winograd.rs` and `patches.rs`) writes it where the product wants it.
+//! A *panelled* matrix of `rows × columns` is a sequence of panels of [`panel()`] columns (the last
+//! one padded), each `rows × panel()` and contiguous. Operands and results are all kept so, which
+//! makes packing unnecessary: whatever writes an operand (the transforms of `winograd.rs` and
+//! `patches.rs`) writes it where the product wants it.
 //!
-//! The kernel keeps `R × 2` vectors of the result in registers, with R = 12 where there are 32 registers and 6 where there
-//! are 16 (Goto & van de Geijn 2008), and in each step multiplies two vectors of B with R single values of A.
+//! The kernel keeps `R × 2` vectors of the result in registers, with R = 12 where there are 32
+//! registers and 6 where there are 16 (Goto & van de Geijn 2008), and in each step multiplies two
+//! vectors of B with R single values of A.
 //!
 //! [`panel()`]: super::simd::panel
 
@@ -13,14 +15,15 @@ use pulp::{Simd, WithSimd};
 
 use super::simd::{Scratch, Shared, VECTORS, dispatch, inlined, panel, parallel};
 
-/// How long a product's sums are before they are put down in the result and taken up again, so that a panel of B stays
-/// in the first cache.
+/// How long a product's sums are before they are put down in the result and taken up again, so that
+/// a panel of B stays in the first cache.
 const DEPTH: usize = 512;
 
 /// Rows of the result that one task computes.
 const ROWS: usize = 96;
 
-/// A panelled operand: `batch` matrices of `rows × columns`, one after another with `pitch` values from start to start.
+/// A panelled operand: `batch` matrices of `rows × columns`, one after another with `pitch` values
+/// from start to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Panelled {
     /// How many matrices.
@@ -32,8 +35,8 @@ pub struct Panelled {
 }
 
 impl Panelled {
-    /// From a matrix to the next. One panel row more than it takes: powers of two would map all matrices to the same few
-    /// lines of a cache.
+    /// From a matrix to the next. One panel row more than it takes: powers of two would map all
+    /// matrices to the same few lines of a cache.
     pub fn pitch(self) -> usize {
         self.panels() * self.panel() + panel()
     }
@@ -56,9 +59,14 @@ impl Panelled {
 
 /// `c = a · b` for each matrix of the batch: `[rows, inner] · [inner, columns]`.
 pub fn multiply(a: &[f32], a_shape: Panelled, b: &[f32], b_shape: Panelled, c: &mut [f32]) {
-    let c_shape = Panelled { columns: b_shape.columns, ..a_shape };
+    let c_shape = Panelled {
+        columns: b_shape.columns,
+        ..a_shape
+    };
     assert!(a_shape.batch == b_shape.batch && a_shape.columns == b_shape.rows);
-    assert!(a.len() >= a_shape.values() && b.len() >= b_shape.values() && c.len() >= c_shape.values());
+    assert!(
+        a.len() >= a_shape.values() && b.len() >= b_shape.values() && c.len() >= c_shape.values()
+    );
     let c = Shared::new(c);
     let blocks = a_shape.rows.div_ceil(ROWS);
     parallel(a_shape.batch * blocks, |task| {
@@ -89,7 +97,14 @@ impl WithSimd for Multiply {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { a, a_shape, b, b_shape, c, rows } = self;
+        let Self {
+            a,
+            a_shape,
+            b,
+            b_shape,
+            c,
+            rows,
+        } = self;
         let width = VECTORS * S::F32_LANES;
         let inner = a_shape.columns;
         // DEPTH is a multiple of every panel width.
@@ -99,8 +114,9 @@ impl WithSimd for Multiply {
                 for_rows::<S>(
                     rows.clone(),
                     inlined!(|row, count| {
-                        // SAFETY: `multiply` has checked the buffers' lengths against the shapes, within which all offsets
-                        // lie; no other task writes these rows of this matrix.
+                        // SAFETY: `multiply` has checked the buffers' lengths against the shapes,
+                        // within which all offsets lie; no other task writes these rows of this
+                        // matrix.
                         unsafe {
                             let product = Product {
                                 a: a.add(depth * a_shape.rows + row * width),
@@ -122,11 +138,25 @@ impl WithSimd for Multiply {
     }
 }
 
-/// `c = aᵀ · b` for each matrix of the batch: `[inner, rows]ᵀ · [inner, columns]`; added to what is there if `add`.
-pub fn multiply_transposed(a: &[f32], a_shape: Panelled, b: &[f32], b_shape: Panelled, c: &mut [f32], add: bool) {
-    let c_shape = Panelled { batch: a_shape.batch, rows: a_shape.columns, columns: b_shape.columns };
+/// `c = aᵀ · b` for each matrix of the batch: `[inner, rows]ᵀ · [inner, columns]`; added to what is
+/// there if `add`.
+pub fn multiply_transposed(
+    a: &[f32],
+    a_shape: Panelled,
+    b: &[f32],
+    b_shape: Panelled,
+    c: &mut [f32],
+    add: bool,
+) {
+    let c_shape = Panelled {
+        batch: a_shape.batch,
+        rows: a_shape.columns,
+        columns: b_shape.columns,
+    };
     assert!(a_shape.batch == b_shape.batch && a_shape.rows == b_shape.rows);
-    assert!(a.len() >= a_shape.values() && b.len() >= b_shape.values() && c.len() >= c_shape.values());
+    assert!(
+        a.len() >= a_shape.values() && b.len() >= b_shape.values() && c.len() >= c_shape.values()
+    );
     let c = Shared::new(c);
     // A task has as many panels of A as make about ROWS rows of the result.
     let span = (ROWS / panel()).max(1);
@@ -160,7 +190,15 @@ impl WithSimd for MultiplyTransposed {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { a, a_shape, b, b_shape, c, panels, add } = self;
+        let Self {
+            a,
+            a_shape,
+            b,
+            b_shape,
+            c,
+            panels,
+            add,
+        } = self;
         let width = VECTORS * S::F32_LANES;
         for depth in (0..a_shape.rows).step_by(DEPTH) {
             let steps = DEPTH.min(a_shape.rows - depth);
@@ -170,7 +208,8 @@ impl WithSimd for MultiplyTransposed {
                     for_rows::<S>(
                         0..rows,
                         inlined!(|row, count| {
-                            // SAFETY: as in `Multiply`; no other task has these panels of this matrix's A.
+                            // SAFETY: as in `Multiply`; no other task has these panels of this
+                            // matrix's A.
                             unsafe {
                                 let product = Product {
                                     a: a.add(panel * a_shape.panel() + depth * width + row),
@@ -180,7 +219,10 @@ impl WithSimd for MultiplyTransposed {
                                     per_panel: steps,
                                     b: b.add(column * b_shape.panel() + depth * width),
                                     steps,
-                                    c: c.add(column * a_shape.columns * width + (panel * width + row) * width),
+                                    c: c.add(
+                                        column * a_shape.columns * width
+                                            + (panel * width + row) * width,
+                                    ),
                                     add: add || depth > 0,
                                 };
                                 product.run(simd, count);
@@ -195,17 +237,27 @@ impl WithSimd for MultiplyTransposed {
 
 /// The transposes of a batch of panelled matrices.
 pub fn transpose(a: &[f32], shape: Panelled) -> Scratch {
-    let transposed_shape = Panelled { batch: shape.batch, rows: shape.columns, columns: shape.rows };
+    let transposed_shape = Panelled {
+        batch: shape.batch,
+        rows: shape.columns,
+        columns: shape.rows,
+    };
     let mut transposed = Scratch::new(transposed_shape.values());
     let target = Shared::new(&mut transposed);
     let width = panel();
     parallel(shape.batch * transposed_shape.panels(), |task| {
-        let (matrix, column) = (task / transposed_shape.panels(), task % transposed_shape.panels());
+        let (matrix, column) = (
+            task / transposed_shape.panels(),
+            task % transposed_shape.panels(),
+        );
         let rows = column * width..shape.rows.min((column + 1) * width);
         for source in 0..shape.panels() {
             let columns = source * width..shape.columns.min((source + 1) * width);
-            let from = &a[matrix * shape.pitch() + source * shape.panel() + rows.start * width..][..rows.len() * width];
-            let to = matrix * transposed_shape.pitch() + column * transposed_shape.panel() + columns.start * width;
+            let from = &a[matrix * shape.pitch() + source * shape.panel() + rows.start * width..]
+                [..rows.len() * width];
+            let to = matrix * transposed_shape.pitch()
+                + column * transposed_shape.panel()
+                + columns.start * width;
             // SAFETY: each panel of the result is written by one task.
             let to = unsafe { target.part(to, columns.len() * width) };
             for (i, to) in to.chunks_exact_mut(width).enumerate() {
@@ -232,7 +284,8 @@ fn for_rows<S: Simd>(rows: std::ops::Range<usize>, mut body: impl FnMut(usize, u
 
 /// One block of a product: a few rows of A times one panel of B.
 ///
-/// The value of A for row `r` and step `k` is at `a + (k / per_panel) * a_panel + (k % per_panel) * a_step + r * a_row`.
+/// The value of A for row `r` and step `k` is at
+/// `a + (k / per_panel) * a_panel + (k % per_panel) * a_step + r * a_row`.
 struct Product {
     a: *const f32,
     a_row: usize,
@@ -269,7 +322,10 @@ impl Product {
     }
 
     #[inline(always)]
-    #[allow(clippy::needless_range_loop, reason = "constant bounds, by which the loops are unrolled")]
+    #[allow(
+        clippy::needless_range_loop,
+        reason = "constant bounds, by which the loops are unrolled"
+    )]
     unsafe fn rows<S: Simd, const R: usize>(self, simd: S) {
         if R > 6 && S::REGISTER_COUNT < 32 {
             return;
@@ -279,13 +335,15 @@ impl Product {
         let mut b = self.b.cast::<S::f32s>();
         let mut panel = self.a;
         let mut left = self.steps;
-        // SAFETY: the caller's promise that all of A, B and C that the shapes span can be read and written.
+        // SAFETY: the caller's promise that all of A, B and C that the shapes span can be read and
+        // written.
         unsafe {
             while left > 0 {
                 let steps = self.per_panel.min(left);
                 let mut a = panel;
                 for _ in 0..steps {
-                    let values: [S::f32s; VECTORS] = [b.read_unaligned(), b.add(1).read_unaligned()];
+                    let values: [S::f32s; VECTORS] =
+                        [b.read_unaligned(), b.add(1).read_unaligned()];
                     for r in 0..R {
                         let factor = simd.splat_f32s(*a.add(r * self.a_row));
                         for v in 0..VECTORS {
@@ -302,7 +360,11 @@ impl Product {
                 let c = self.c.add(r * width).cast::<S::f32s>();
                 for v in 0..VECTORS {
                     let c = c.add(v);
-                    let sum = if self.add { simd.add_f32s(c.read_unaligned(), sums[r][v]) } else { sums[r][v] };
+                    let sum = if self.add {
+                        simd.add_f32s(c.read_unaligned(), sums[r][v])
+                    } else {
+                        sums[r][v]
+                    };
                     c.write_unaligned(sum);
                 }
             }

@@ -1,8 +1,9 @@
 //! An allocator that keeps large blocks for the next one who wants them.
 //!
-//! A training step asks for some hundred blocks of megabytes and gives them back, the same sizes in every step. The
-//! system's allocators return such blocks to the system, which then has to clear and map each page anew: a fifth of the
-//! step. A program that trains has this one as its global allocator; small blocks are the system's, as ever.
+//! A training step asks for some hundred blocks of megabytes and gives them back, the same sizes in
+//! every step. The system's allocators return such blocks to the system, which then has to clear
+//! and map each page anew: a fifth of the step. A program that trains has this one as its global
+//! allocator; small blocks are the system's, as ever.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,8 @@ const BYTES: usize = 768 << 20;
 /// What all blocks that are kept are aligned to: a line of the cache.
 const ALIGNMENT: usize = 64;
 
-/// The system's allocator, but that large blocks are kept instead of given back, 768 MiB of them at the most.
+/// The system's allocator, but that large blocks are kept instead of given back, 768 MiB of them at
+/// the most.
 pub struct Reuse {
     kept: Mutex<Kept>,
 }
@@ -32,7 +34,13 @@ struct Kept {
 impl Reuse {
     /// An allocator that keeps nothing yet.
     pub const fn new() -> Self {
-        Self { kept: Mutex::new(Kept { blocks: [(0, 0); BLOCKS], count: 0, bytes: 0 }) }
+        Self {
+            kept: Mutex::new(Kept {
+                blocks: [(0, 0); BLOCKS],
+                count: 0,
+                bytes: 0,
+            }),
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -49,7 +57,9 @@ impl Default for Reuse {
 impl Kept {
     /// Takes the block that was used last of those of this size.
     fn take(&mut self, size: usize) -> Option<*mut u8> {
-        let found = self.blocks[..self.count].iter().rposition(|block| block.1 == size)?;
+        let found = self.blocks[..self.count]
+            .iter()
+            .rposition(|block| block.1 == size)?;
         Some(self.remove(found) as *mut u8)
     }
 
@@ -64,7 +74,10 @@ impl Kept {
     /// Takes the longest unused block if there is no room for one of `size` beside it.
     fn crowded(&mut self, size: usize) -> Option<(*mut u8, usize)> {
         let full = self.count == BLOCKS || self.bytes + size > BYTES;
-        let oldest = self.blocks[..self.count].first().copied().filter(|_| full)?;
+        let oldest = self.blocks[..self.count]
+            .first()
+            .copied()
+            .filter(|_| full)?;
         Some((self.remove(0) as *mut u8, oldest.1))
     }
 
@@ -75,7 +88,8 @@ impl Kept {
     }
 }
 
-/// The block that serves a large request: its size rounded up by at most an eighth, so that near sizes serve each other.
+/// The block that serves a large request: its size rounded up by at most an eighth, so that near
+/// sizes serve each other.
 fn block(layout: Layout) -> Option<Layout> {
     let size = layout.size();
     if !(LARGE..=BYTES).contains(&size) || layout.align() > ALIGNMENT {
@@ -85,8 +99,9 @@ fn block(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(size.next_multiple_of(step), ALIGNMENT).ok()
 }
 
-// SAFETY: small blocks are the system's; a large one is the system's of the size and alignment that `block` computes from the
-// request's layout, the same on the way back, and is handed out only while it is not in use.
+// SAFETY: small blocks are the system's; a large one is the system's of the size and alignment that
+// `block` computes from the request's layout, the same on the way back, and is handed out only
+// while it is not in use.
 unsafe impl GlobalAlloc for Reuse {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are those of the system's allocator.
@@ -121,10 +136,12 @@ unsafe impl GlobalAlloc for Reuse {
     }
 
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
-        // SAFETY: `block` gives the layout that `alloc` asked the system for; what is crowded out was kept, so it has its own
-        // size and this alignment.
+        // SAFETY: `block` gives the layout that `alloc` asked the system for; what is crowded out
+        // was kept, so it has its own size and this alignment.
         unsafe {
-            let Some(block) = block(layout) else { return System.dealloc(address, layout) };
+            let Some(block) = block(layout) else {
+                return System.dealloc(address, layout);
+            };
             loop {
                 let mut kept = self.kept();
                 let Some((oldest, size)) = kept.crowded(block.size()) else {
@@ -138,7 +155,8 @@ unsafe impl GlobalAlloc for Reuse {
     }
 
     unsafe fn realloc(&self, address: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise that the new size is no overflow; both blocks have room for what is copied.
+        // SAFETY: the caller's promise that the new size is no overflow; both blocks have room for
+        // what is copied.
         unsafe {
             let new_layout = Layout::from_size_align_unchecked(new_size, layout.align());
             match (block(layout), block(new_layout)) {
@@ -178,14 +196,27 @@ mod tests {
             assert_eq!(memory.kept().bytes, 1_048_576);
             let zeroed = memory.alloc_zeroed(layout(990_000));
             assert_eq!(zeroed, first, "of nearly the same size");
-            assert!(std::slice::from_raw_parts(zeroed, 990_000).iter().all(|b| *b == 0));
-            // A block that grows within its room stays where it is, and moves with its contents beyond.
+            assert!(
+                std::slice::from_raw_parts(zeroed, 990_000)
+                    .iter()
+                    .all(|b| *b == 0)
+            );
+            // A block that grows within its room stays where it is, and moves with its contents
+            // beyond.
             zeroed.write_bytes(9, 990_000);
             assert_eq!(memory.realloc(zeroed, layout(990_000), 1_010_000), zeroed);
             let moved = memory.realloc(zeroed, layout(1_010_000), 3_000_000);
-            assert!(std::slice::from_raw_parts(moved, 990_000).iter().all(|b| *b == 9));
+            assert!(
+                std::slice::from_raw_parts(moved, 990_000)
+                    .iter()
+                    .all(|b| *b == 9)
+            );
             let small = memory.realloc(moved, layout(3_000_000), 1_000);
-            assert!(std::slice::from_raw_parts(small, 1_000).iter().all(|b| *b == 9));
+            assert!(
+                std::slice::from_raw_parts(small, 1_000)
+                    .iter()
+                    .all(|b| *b == 9)
+            );
             memory.dealloc(small, layout(1_000));
             memory.dealloc(second, layout(1_000_000));
         }
@@ -202,7 +233,10 @@ mod tests {
                     memory.dealloc(address, layout(size));
                     let kept = memory.kept();
                     assert!(kept.bytes <= BYTES && kept.count <= BLOCKS);
-                    assert_eq!(kept.bytes, kept.blocks[..kept.count].iter().map(|b| b.1).sum::<usize>());
+                    assert_eq!(
+                        kept.bytes,
+                        kept.blocks[..kept.count].iter().map(|b| b.1).sum::<usize>()
+                    );
                 }
             }
             assert!(memory.kept().count == BLOCKS);
@@ -217,7 +251,8 @@ mod tests {
                 let memory = &memory;
                 scope.spawn(move || {
                     for round in 0..200usize {
-                        let sizes = [70_000, 71_000, 200_000, 1_000].map(|s| s + round * 13 % 5_000);
+                        let sizes =
+                            [70_000, 71_000, 200_000, 1_000].map(|s| s + round * 13 % 5_000);
                         // SAFETY: as above.
                         unsafe {
                             let blocks = sizes.map(|size| memory.alloc(layout(size)));

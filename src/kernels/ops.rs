@@ -1,10 +1,10 @@
-//! The kernels as operations on Burn's tensors, with their own backward passes, for the flex backend with and without
-//! autodiff.
+//! The kernels as operations on Burn's tensors, with their own backward passes, for the flex
+//! backend with and without autodiff.
 //!
-//! Tensors are `[batch, channels, height, width]` as everywhere in Burn. Their values lie as `[batch, height, width,
-//! channels]`, which strides express (PyTorch's `channels_last`): whatever comes in another order is brought into this one,
-//! and what goes out is in it, so that between two of these operations nothing is copied, and Burn's own operations may
-//! stand between them.
+//! Tensors are `[batch, channels, height, width]` as everywhere in Burn. Their values lie as
+//! `[batch, height, width, channels]`, which strides express (PyTorch's `channels_last`): whatever
+//! comes in another order is brought into this one, and what goes out is in it, so that between two
+//! of these operations nothing is copied, and Burn's own operations may stand between them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +26,10 @@ type Tracked = FloatTensor<Autodiff<Flex>>;
 
 /// Whether these operations can be used there: on the flex backend, with or without autodiff.
 pub fn runs_on(device: &Device) -> bool {
-    matches!(device.as_dispatch().clone().inner(), DispatchDevice::Flex(_))
+    matches!(
+        device.as_dispatch().clone().inner(),
+        DispatchDevice::Flex(_)
+    )
 }
 
 /// Whether these operations can be used on a tensor: of `f32`, on the flex backend.
@@ -39,8 +42,8 @@ pub fn is_plain<const D: usize>(tensor: &Tensor<D>) -> bool {
     takes(tensor) && !tensor.device().is_autodiff()
 }
 
-/// A tensor of rank `B` as one of the same rank that is called `A`, for code that has to do with any rank; on the flex
-/// backend without autodiff.
+/// A tensor of rank `B` as one of the same rank that is called `A`, for code that has to do with
+/// any rank; on the flex backend without autodiff.
 pub fn as_rank<const A: usize, const B: usize>(tensor: Tensor<B>) -> Tensor<A> {
     assert_eq!(A, B);
     Tensor::from_primitive::<Flex>(plain(tensor))
@@ -54,8 +57,11 @@ impl Image {
         let layout = tensor.layout();
         let (shape, strides) = (layout.shape(), layout.strides());
         let order = [0, 2, 3, 1];
-        let permuted =
-            Layout::new(Shape::from(order.map(|d| shape[d])), order.map(|d| strides[d]).into(), layout.start_offset());
+        let permuted = Layout::new(
+            Shape::from(order.map(|d| shape[d])),
+            order.map(|d| strides[d]).into(),
+            layout.start_offset(),
+        );
         Self(tensor.with_layout(permuted).to_contiguous())
     }
 
@@ -69,7 +75,8 @@ impl Image {
     }
 }
 
-/// A tensor `[batch, channels, height, width]` whose values lie as `[batch, height, width, channels]`.
+/// A tensor `[batch, channels, height, width]` whose values lie as
+/// `[batch, height, width, channels]`.
 pub(super) fn image([n, height, width, channels]: [usize; 4], values: Vec<f32>) -> FlexTensor {
     let strides = [height * width * channels, 1, width * channels, channels].map(|s| s as isize);
     let layout = Layout::new(Shape::from([n, channels, height, width]), strides.into(), 0);
@@ -87,11 +94,15 @@ pub(super) fn slice(tensor: &FlexTensor) -> &[f32] {
 }
 
 pub(super) fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
-    tensor.try_into_primitive::<Flex>().unwrap_or_else(|e| unreachable!("checked by runs_on: {e:?}"))
+    tensor
+        .try_into_primitive::<Flex>()
+        .unwrap_or_else(|e| unreachable!("checked by runs_on: {e:?}"))
 }
 
 pub(super) fn tracked<const D: usize>(tensor: Tensor<D>) -> Tracked {
-    tensor.try_into_primitive::<Autodiff<Flex>>().unwrap_or_else(|e| unreachable!("checked by is_autodiff: {e:?}"))
+    tensor
+        .try_into_primitive::<Autodiff<Flex>>()
+        .unwrap_or_else(|e| unreachable!("checked by is_autodiff: {e:?}"))
 }
 
 /// Stride and padding of a convolution; padding is above, left, below and right.
@@ -144,17 +155,31 @@ impl<P: Pass<N>, const N: usize> Backward<Flex, N> for Recorded<P> {
     }
 }
 
-pub(super) fn record<P: Pass<N>, const N: usize>(inputs: [NodeGuard; N], output: FlexTensor, pass: P) -> Tracked {
-    match Recorded(std::marker::PhantomData::<P>).prepare::<NoCheckpointing>(inputs).compute_bound().stateful() {
+pub(super) fn record<P: Pass<N>, const N: usize>(
+    inputs: [NodeGuard; N],
+    output: FlexTensor,
+    pass: P,
+) -> Tracked {
+    match Recorded(std::marker::PhantomData::<P>)
+        .prepare::<NoCheckpointing>(inputs)
+        .compute_bound()
+        .stateful()
+    {
         OpsKind::Tracked(prepared) => prepared.finish(pass, output),
         OpsKind::UnTracked(prepared) => prepared.finish(output),
     }
 }
 
 /// Convolution of `[n, in, h, w]` with `[out, in, kernel h, kernel w]`, plus `[out]`.
-pub fn conv2d(x: Tensor<4>, kernel: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions) -> Tensor<4> {
+pub fn conv2d(
+    x: Tensor<4>,
+    kernel: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions,
+) -> Tensor<4> {
     if !x.device().is_autodiff() {
-        let (output, _) = ConvPass::forward(plain(x), &plain(kernel), bias.map(plain).as_ref(), options);
+        let (output, _) =
+            ConvPass::forward(plain(x), &plain(kernel), bias.map(plain).as_ref(), options);
         return Tensor::from_primitive::<Flex>(output);
     }
     let (x, x_node) = tracked(x).into_parts();
@@ -167,8 +192,14 @@ pub fn conv2d(x: Tensor<4>, kernel: Tensor<4>, bias: Option<Tensor<1>>, options:
     })
 }
 
-/// Convolution with kernels that were prepared for the height and width of `x`; not on a device with autodiff.
-pub fn conv2d_prepared(x: Tensor<4>, prepared: &Prepared, bias: Option<&[f32]>, relu: bool) -> Tensor<4> {
+/// Convolution with kernels that were prepared for the height and width of `x`; not on a device
+/// with autodiff.
+pub fn conv2d_prepared(
+    x: Tensor<4>,
+    prepared: &Prepared,
+    bias: Option<&[f32]>,
+    relu: bool,
+) -> Tensor<4> {
     let input = Image::new(plain(x));
     let conv = prepared.conv(input.dims()[0]);
     let [height, width] = conv.output();
@@ -176,8 +207,14 @@ pub fn conv2d_prepared(x: Tensor<4>, prepared: &Prepared, bias: Option<&[f32]>, 
     Tensor::from_primitive::<Flex>(image([conv.batch, height, width, conv.channels[1]], output))
 }
 
-/// What a layer convolves images of this height and width with: the kernels times `scale` for each of their outputs.
-pub fn prepare(input: [usize; 4], kernel: Tensor<4>, scale: Option<&[f32]>, options: ConvOptions) -> Prepared {
+/// What a layer convolves images of this height and width with: the kernels times `scale` for each
+/// of their outputs.
+pub fn prepare(
+    input: [usize; 4],
+    kernel: Tensor<4>,
+    scale: Option<&[f32]>,
+    options: ConvOptions,
+) -> Prepared {
     let kernel = plain(kernel).to_contiguous();
     let conv = options.conv(input, &kernel);
     let mut values = slice(&kernel).to_vec();
@@ -213,11 +250,24 @@ impl ConvPass {
     ) -> (FlexTensor, Self) {
         let (input, kernel) = (Image::new(x), kernel.to_contiguous());
         let conv = options.conv(input.dims(), &kernel);
-        let output = conv.forward(input.values(), slice(&kernel), bias.map(slice), options.relu);
+        let output = conv.forward(
+            input.values(),
+            slice(&kernel),
+            bias.map(slice),
+            options.relu,
+        );
         let [height, width] = conv.output();
         let output = image([conv.batch, height, width, conv.channels[1]], output);
         let answer = options.relu.then(|| output.clone());
-        (output, Self { conv, input: input.0, kernel, answer })
+        (
+            output,
+            Self {
+                conv,
+                input: input.0,
+                kernel,
+                answer,
+            },
+        )
     }
 }
 
@@ -225,16 +275,34 @@ impl<const N: usize> Pass<N> for ConvPass {
     fn backward(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N] {
         let (gradient, answer) = (Image::new(gradient), self.answer.map(Image::new));
         let answer = answer.as_ref().map(Image::values);
-        let gradients =
-            self.conv.backward(slice(&self.input), slice(&self.kernel), gradient.values(), answer, wanted[0]);
-        let Conv { batch, input: [height, width], channels, kernel, .. } = self.conv;
+        let gradients = self.conv.backward(
+            slice(&self.input),
+            slice(&self.kernel),
+            gradient.values(),
+            answer,
+            wanted[0],
+        );
+        let Conv {
+            batch,
+            input: [height, width],
+            channels,
+            kernel,
+            ..
+        } = self.conv;
         let by_kernel = FlexTensor::new(
             Bytes::from_elems(gradients.kernel),
-            Layout::contiguous(Shape::from([channels[1], channels[0], kernel[0], kernel[1]])),
+            Layout::contiguous(Shape::from([
+                channels[1],
+                channels[0],
+                kernel[0],
+                kernel[1],
+            ])),
             DType::F32,
         );
         let mut all = [
-            gradients.input.map(|values| image([batch, height, width, channels[0]], values)),
+            gradients
+                .input
+                .map(|values| image([batch, height, width, channels[0]], values)),
             Some(by_kernel),
             Some(vector(gradients.bias)),
         ]
@@ -243,8 +311,8 @@ impl<const N: usize> Pass<N> for ConvPass {
     }
 }
 
-/// Batch normalisation with the statistics of the batch, and what comes after it; with it the batch's means and variances
-/// (biased), `[channels]` each.
+/// Batch normalisation with the statistics of the batch, and what comes after it; with it the
+/// batch's means and variances (biased), `[channels]` each.
 pub fn batch_norm_train(
     x: Tensor<4>,
     gamma: Tensor<1>,
@@ -259,8 +327,19 @@ pub fn batch_norm_train(
     let Normed { output, largest } = pass.norm.forward(slice(&pass.input), &pass.affine);
     pass.largest = largest.into();
     let output = image(pass.norm.output_dims(), output);
-    let (mean, variance) = (untracked(&pass.statistics.mean), untracked(&pass.statistics.variance));
-    (Tensor::from_primitive::<Autodiff<Flex>>(record([x_node, gamma_node, beta_node], output, pass)), mean, variance)
+    let (mean, variance) = (
+        untracked(&pass.statistics.mean),
+        untracked(&pass.statistics.variance),
+    );
+    (
+        Tensor::from_primitive::<Autodiff<Flex>>(record(
+            [x_node, gamma_node, beta_node],
+            output,
+            pass,
+        )),
+        mean,
+        variance,
+    )
 }
 
 /// A vector on the device with autodiff.
@@ -282,13 +361,32 @@ pub(super) struct NormPass {
 
 impl NormPass {
     /// With the statistics of the batch, and before there is an output.
-    pub(super) fn new(x: FlexTensor, gamma: FlexTensor, beta: &FlexTensor, epsilon: f64, then: Then) -> Self {
+    pub(super) fn new(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: &FlexTensor,
+        epsilon: f64,
+        then: Then,
+    ) -> Self {
         let input = Image::new(x);
         let [batch, height, width, channels] = input.dims();
-        let norm = Norm { batch, side: [height, width], channels, then };
+        let norm = Norm {
+            batch,
+            side: [height, width],
+            channels,
+            then,
+        };
         let statistics = norm.statistics(input.values());
         let affine = Affine::new(&statistics, slice(&gamma), slice(beta), epsilon);
-        Self { norm, input: input.0, gamma, statistics, affine, epsilon, largest: Arc::default() }
+        Self {
+            norm,
+            input: input.0,
+            gamma,
+            statistics,
+            affine,
+            epsilon,
+            largest: Arc::default(),
+        }
     }
 }
 
@@ -304,7 +402,12 @@ impl Pass<3> for NormPass {
             &self.largest,
             gradient.values(),
         );
-        let Norm { batch, side: [height, width], channels, .. } = self.norm;
+        let Norm {
+            batch,
+            side: [height, width],
+            channels,
+            ..
+        } = self.norm;
         let by_input = image([batch, height, width, channels], gradients.input);
         let mut all = [by_input, vector(gradients.gamma), vector(gradients.beta)].into_iter();
         wanted.map(|wanted| all.next().filter(|_| wanted))
@@ -315,8 +418,16 @@ impl Pass<3> for NormPass {
 pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
     let input = Image::new(plain(x));
     let [batch, height, width, channels] = input.dims();
-    let norm = Norm { batch, side: [height, width], channels, then: Then::MaxPool };
-    let as_it_is = Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] };
+    let norm = Norm {
+        batch,
+        side: [height, width],
+        channels,
+        then: Then::MaxPool,
+    };
+    let as_it_is = Affine {
+        scale: vec![1.0; channels],
+        shift: vec![0.0; channels],
+    };
     let output = norm.forward(input.values(), &as_it_is).output;
     Tensor::from_primitive::<Flex>(image(norm.output_dims(), output))
 }
@@ -335,7 +446,10 @@ struct DropoutPass(Dropout);
 impl Pass<1> for DropoutPass {
     fn backward(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let gradient = Image::new(gradient);
-        [Some(image(gradient.dims(), self.0.apply(gradient.values())))]
+        [Some(image(
+            gradient.dims(),
+            self.0.apply(gradient.values()),
+        ))]
     }
 }
 
@@ -351,7 +465,9 @@ pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
     let (a, a_node) = tracked(a).into_parts();
     let (b, b_node) = tracked(b).into_parts();
     let output = forward(a, b);
-    let pass = AddReluPass { output: output.clone() };
+    let pass = AddReluPass {
+        output: output.clone(),
+    };
     Tensor::from_primitive::<Autodiff<Flex>>(record([a_node, b_node], output, pass))
 }
 
@@ -363,15 +479,19 @@ struct AddReluPass {
 impl Pass<2> for AddReluPass {
     fn backward(self, gradient: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let (gradient, output) = (Image::new(gradient), Image::new(self.output));
-        let gradient = image(gradient.dims(), elementwise::relu_gradient(gradient.values(), output.values()));
+        let gradient = image(
+            gradient.dims(),
+            elementwise::relu_gradient(gradient.values(), output.values()),
+        );
         wanted.map(|wanted| wanted.then(|| gradient.clone()))
     }
 }
 
 /// The same tensor twice, for two ways that meet again.
 ///
-/// Burn adds up the gradients of a tensor that is used twice on one thread, and in another order of the values. Here the first
-/// gradient waits for the second, so both ways have to lead to what is differentiated.
+/// Burn adds up the gradients of a tensor that is used twice on one thread, and in another order of
+/// the values. Here the first gradient waits for the second, so both ways have to lead to what is
+/// differentiated.
 pub fn branch(x: Tensor<4>) -> [Tensor<4>; 2] {
     if !x.device().is_autodiff() {
         return [x.clone(), x];
@@ -379,7 +499,13 @@ pub fn branch(x: Tensor<4>) -> [Tensor<4>; 2] {
     let waiting = Arc::new(Mutex::new(None));
     [(); 2].map(|()| {
         let (x, node) = tracked(x.clone()).into_parts();
-        Tensor::from_primitive::<Autodiff<Flex>>(record([node], x, BranchPass { waiting: waiting.clone() }))
+        Tensor::from_primitive::<Autodiff<Flex>>(record(
+            [node],
+            x,
+            BranchPass {
+                waiting: waiting.clone(),
+            },
+        ))
     })
 }
 
@@ -399,7 +525,10 @@ impl Pass<1> for BranchPass {
             }
             Some(other) => {
                 let (a, b) = (Image::new(gradient), Image::new(other));
-                [Some(image(a.dims(), elementwise::add(a.values(), b.values())))]
+                [Some(image(
+                    a.dims(),
+                    elementwise::add(a.values(), b.values()),
+                ))]
             }
         }
     }
@@ -417,7 +546,12 @@ pub fn adam<const D: usize>(
     let [first, second] = moments;
     let [mut weight, gradient, mut first, mut second] =
         [weight, gradient, first, second].map(|tensor| plain(tensor).to_contiguous());
-    step.step(weight.storage_mut(), slice(&gradient), first.storage_mut(), second.storage_mut());
+    step.step(
+        weight.storage_mut(),
+        slice(&gradient),
+        first.storage_mut(),
+        second.storage_mut(),
+    );
     let [weight, first, second] = [weight, first, second].map(Tensor::from_primitive::<Flex>);
     (weight, [first, second])
 }

@@ -1,7 +1,8 @@
-//! Convolutions as they are written: each output pixel's patch of the input becomes a row of a matrix (im2col), which is
-//! multiplied by the kernels.
+//! Convolutions as they are written: each output pixel's patch of the input becomes a row of a
+//! matrix (im2col), which is multiplied by the kernels.
 //!
-//! For all that `winograd.rs` does not take: other strides, kernels of one pixel, one or three channels.
+//! For all that `winograd.rs` does not take: other strides, kernels of one pixel, one or three
+//! channels.
 
 use std::ops::Range;
 
@@ -47,27 +48,50 @@ impl Patches {
                 let column = position * channels + channel;
                 let offset = column % panel();
                 let len = (panel() - offset).min(of_slice.end - channel);
-                let at = [position / self.conv.kernel[1], position % self.conv.kernel[1]];
-                runs.push(Run { panel: column / panel(), offset, at, channel, len });
+                let at = [
+                    position / self.conv.kernel[1],
+                    position % self.conv.kernel[1],
+                ];
+                runs.push(Run {
+                    panel: column / panel(),
+                    offset,
+                    at,
+                    channel,
+                    len,
+                });
                 channel += len;
             }
         }
         runs
     }
 
-    /// Calls `body` with the index of the run's values in the image, if they are inside, and in the expanded matrix, for
-    /// each output pixel.
+    /// Calls `body` with the index of the run's values in the image, if they are inside, and in the
+    /// expanded matrix, for each output pixel.
     #[inline(always)]
-    fn for_pixels(&self, run: &Run, shape: Panelled, row: usize, mut body: impl FnMut(Option<usize>, usize)) {
+    fn for_pixels(
+        &self,
+        run: &Run,
+        shape: Panelled,
+        row: usize,
+        mut body: impl FnMut(Option<usize>, usize),
+    ) {
         let conv = &self.conv;
         let [height, width] = conv.output();
         for y in 0..height {
-            let from_y = (y * conv.stride[0] + run.at[0]).checked_sub(conv.padding[0]).filter(|y| *y < conv.input[0]);
+            let from_y = (y * conv.stride[0] + run.at[0])
+                .checked_sub(conv.padding[0])
+                .filter(|y| *y < conv.input[0]);
             for x in 0..width {
-                let from_x =
-                    (x * conv.stride[1] + run.at[1]).checked_sub(conv.padding[1]).filter(|x| *x < conv.input[1]);
-                let image = from_y.zip(from_x).map(|(y, x)| (y * conv.input[1] + x) * conv.channels[0] + run.channel);
-                body(image, run.panel * shape.panel() + (row + y * width + x) * panel() + run.offset);
+                let from_x = (x * conv.stride[1] + run.at[1])
+                    .checked_sub(conv.padding[1])
+                    .filter(|x| *x < conv.input[1]);
+                let image = from_y
+                    .zip(from_x)
+                    .map(|(y, x)| (y * conv.input[1] + x) * conv.channels[0] + run.channel);
+                body(
+                    image,
+                    run.panel * shape.panel() + (row + y * width + x) * panel() + run.offset,
+                );
             }
         }
     }
@@ -88,7 +112,11 @@ impl Method for Patches {
 
     fn slices(&self) -> usize {
         let channels = self.conv.channels[0];
-        if channels.is_multiple_of(panel()) { channels / panel() } else { 1 }
+        if channels.is_multiple_of(panel()) {
+            channels / panel()
+        } else {
+            1
+        }
     }
 
     fn expand_kernel(&self, kernel: &[f32], expanded: Shared, shape: Panelled, rows: Range<usize>) {
@@ -96,8 +124,12 @@ impl Method for Patches {
         let size: usize = self.conv.kernel.iter().product();
         for column in 0..shape.panels() {
             // SAFETY: only this call writes these rows.
-            let expanded =
-                unsafe { expanded.part(column * shape.panel() + rows.start * panel(), rows.len() * panel()) };
+            let expanded = unsafe {
+                expanded.part(
+                    column * shape.panel() + rows.start * panel(),
+                    rows.len() * panel(),
+                )
+            };
             for (row, values) in rows.clone().zip(expanded.chunks_exact_mut(panel())) {
                 let (position, input) = (row / inputs, row % inputs);
                 for (output, value) in (column * panel()..outputs).zip(values) {
@@ -107,7 +139,13 @@ impl Method for Patches {
         }
     }
 
-    fn collect_kernel(&self, expanded: &[f32], shape: Panelled, kernel: Shared, rows: Range<usize>) {
+    fn collect_kernel(
+        &self,
+        expanded: &[f32],
+        shape: Panelled,
+        kernel: Shared,
+        rows: Range<usize>,
+    ) {
         let [inputs, outputs] = self.conv.channels;
         let size: usize = self.conv.kernel.iter().product();
         for column in 0..shape.panels() {
@@ -115,7 +153,9 @@ impl Method for Patches {
             for row in rows.clone() {
                 let (position, input) = (row / inputs, row % inputs);
                 let values = &expanded[start + row * panel()..];
-                for (output, value) in (column * panel()..outputs.min((column + 1) * panel())).zip(values) {
+                for (output, value) in
+                    (column * panel()..outputs.min((column + 1) * panel())).zip(values)
+                {
                     // SAFETY: only this call writes these rows' values of the kernels.
                     unsafe { *kernel.at((output * inputs + input) * size + position) = *value };
                 }
@@ -123,7 +163,14 @@ impl Method for Patches {
         }
     }
 
-    fn expand_input(&self, image: &[f32], expanded: Shared, shape: Panelled, row: usize, slice: usize) {
+    fn expand_input(
+        &self,
+        image: &[f32],
+        expanded: Shared,
+        shape: Panelled,
+        row: usize,
+        slice: usize,
+    ) {
         let runs = self.runs(slice);
         vectorized!({
             for run in &runs {
@@ -153,7 +200,14 @@ impl Method for Patches {
         });
     }
 
-    fn collect_input(&self, expanded: &[f32], shape: Panelled, row: usize, slice: usize, image: Shared) {
+    fn collect_input(
+        &self,
+        expanded: &[f32],
+        shape: Panelled,
+        row: usize,
+        slice: usize,
+        image: Shared,
+    ) {
         let runs = self.runs(slice);
         vectorized!({
             for run in &runs {
@@ -163,7 +217,8 @@ impl Method for Patches {
                     row,
                     inlined!(|to, from| {
                         if let Some(to) = to {
-                            // SAFETY: this slice's channels of the image are written by this call only.
+                            // SAFETY: this slice's channels of the image are written by this call
+                            // only.
                             let to = unsafe { image.part(to, run.len) };
                             for (to, from) in to.iter_mut().zip(&expanded[from..from + run.len]) {
                                 *to += from;
@@ -218,7 +273,8 @@ impl Method for Patches {
         let len = panel().min(channels - first);
         sums.fill(0.0);
         // SAFETY: these rows and this panel are written by this call only.
-        let expanded = unsafe { expanded.part(column * shape.panel() + row * panel(), rows * panel()) };
+        let expanded =
+            unsafe { expanded.part(column * shape.panel() + row * panel(), rows * panel()) };
         vectorized!({
             for (pixel, to) in expanded.chunks_exact_mut(panel()).enumerate() {
                 let from = &gradient[pixel * channels + first..][..len];

@@ -1,4 +1,5 @@
-//! Vector instructions, chosen at run time (AVX-512, AVX2, NEON, or none), and loops over all threads.
+//! Vector instructions, chosen at run time (AVX-512, AVX2, NEON, or none), and loops over all
+//! threads.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
@@ -12,15 +13,17 @@ static ARCH: LazyLock<Arch> = LazyLock::new(arch);
 
 static LIMIT: OnceLock<usize> = OnceLock::new();
 
-/// Bounds the vectors to so many bits, 512, 256 (AVX2) or 0 (none), to test and measure what other processors do. It counts
-/// only the first time in a process, before the kernels are used.
+/// Bounds the vectors to so many bits, 512, 256 (AVX2) or 0 (none), to test and measure what other
+/// processors do. It counts only the first time in a process, before the kernels are used.
 pub fn limit(bits: usize) {
     LIMIT.get_or_init(|| bits);
 }
 
 fn arch() -> Arch {
     let best = Arch::new();
-    let Some(limit) = LIMIT.get() else { return best };
+    let Some(limit) = LIMIT.get() else {
+        return best;
+    };
     match best {
         #[cfg(target_arch = "x86_64")]
         Arch::V4(v4) if *limit < 512 && *limit >= 256 => Arch::V3(*v4),
@@ -58,7 +61,8 @@ pub fn vectorize<R>(operation: impl FnOnce() -> R) -> R {
     ARCH.dispatch(operation)
 }
 
-/// A closure that is always inlined: what is to be compiled for the processor's instructions has to be.
+/// A closure that is always inlined: what is to be compiled for the processor's instructions has to
+/// be.
 macro_rules! inlined {
     ($closure:expr) => {
         #[inline(always)]
@@ -114,7 +118,8 @@ pub fn on_pool<R: Send>(body: impl FnOnce() -> R + Send) -> R {
     rayon::join(body, || ()).0
 }
 
-/// Buffers for what is computed in between, whose old contents nobody reads; they are kept for the next one.
+/// Buffers for what is computed in between, whose old contents nobody reads; they are kept for the
+/// next one.
 static SCRATCH: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
 /// How many of them are kept.
@@ -130,7 +135,16 @@ impl Scratch {
     /// Takes the smallest that is large enough, or makes the largest so.
     pub fn new(len: usize) -> Self {
         let mut kept = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |b: &Vec<f32>| (b.len() < len, if b.len() < len { usize::MAX - b.len() } else { b.len() });
+        let fits = |b: &Vec<f32>| {
+            (
+                b.len() < len,
+                if b.len() < len {
+                    usize::MAX - b.len()
+                } else {
+                    b.len()
+                },
+            )
+        };
         let best = (0..kept.len()).min_by_key(|i| fits(&kept[*i]));
         let mut buffer = best.map_or_else(Vec::new, |i| kept.swap_remove(i));
         drop(kept);
@@ -171,7 +185,10 @@ impl Drop for Scratch {
 /// `fill` writes each of them before it returns.
 pub(super) unsafe fn buffer(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
     let mut values = Vec::with_capacity(len);
-    fill(Shared { start: values.as_mut_ptr(), len });
+    fill(Shared {
+        start: values.as_mut_ptr(),
+        len,
+    });
     // SAFETY: the capacity is there, and the values by the caller's promise.
     unsafe { values.set_len(len) };
     values
@@ -184,21 +201,26 @@ pub(super) struct Shared {
     len: usize,
 }
 
-// SAFETY: a pointer to `f32`, which may be sent; whoever writes through it promises in `part` not to overlap.
+// SAFETY: a pointer to `f32`, which may be sent; whoever writes through it promises in `part` not
+// to overlap.
 unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
     /// All of `buffer`.
     pub fn new(buffer: &mut [f32]) -> Self {
-        Self { start: buffer.as_mut_ptr(), len: buffer.len() }
+        Self {
+            start: buffer.as_mut_ptr(),
+            len: buffer.len(),
+        }
     }
 
     /// A pointer to the value at `offset`.
     #[inline(always)]
     pub fn at(self, offset: usize) -> *mut f32 {
         debug_assert!(offset <= self.len);
-        // Never read or written outside of the buffer; where it is, the caller of the unsafe function is at fault.
+        // Never read or written outside of the buffer; where it is, the caller of the unsafe
+        // function is at fault.
         self.start.wrapping_add(offset)
     }
 
@@ -206,7 +228,10 @@ impl Shared {
     #[inline(always)]
     pub fn section(self, offset: usize, len: usize) -> Self {
         assert!(offset + len <= self.len);
-        Self { start: self.start.wrapping_add(offset), len }
+        Self {
+            start: self.start.wrapping_add(offset),
+            len,
+        }
     }
 
     /// `len` values from `offset`, set to zero.

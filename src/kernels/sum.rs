@@ -32,32 +32,68 @@ pub fn batch_norms_train<const N: usize, const P: usize>(
         nodes.extend([x_node, gamma_node, beta_node]);
         NormPass::new(x, gamma, &beta, epsilon, Then::Nothing)
     });
-    let norm = Norm { then, ..passes[0].norm };
+    let norm = Norm {
+        then,
+        ..passes[0].norm
+    };
     let inputs = passes.each_ref().map(|pass| slice(&pass.input));
-    let Normed { output, largest } = norm.forward_sum(inputs, passes.each_ref().map(|pass| &pass.affine));
+    let Normed { output, largest } =
+        norm.forward_sum(inputs, passes.each_ref().map(|pass| &pass.affine));
     let output = image(norm.output_dims(), output);
     let statistics = passes.each_ref().map(|pass| {
         let Statistics { mean, variance } = &pass.statistics;
         [untracked(mean), untracked(variance)]
     });
     let answer = (then == Then::Relu).then(|| output.clone());
-    let pass = SumPass { norm, passes, answer, largest: largest.into() };
-    let Ok(nodes) = <[NodeGuard; P]>::try_from(nodes) else { unreachable!("three for each term") };
-    (Tensor::from_primitive::<Autodiff<Flex>>(record(nodes, output, pass)), statistics)
+    let pass = SumPass {
+        norm,
+        passes,
+        answer,
+        largest: largest.into(),
+    };
+    let Ok(nodes) = <[NodeGuard; P]>::try_from(nodes) else {
+        unreachable!("three for each term")
+    };
+    (
+        Tensor::from_primitive::<Autodiff<Flex>>(record(nodes, output, pass)),
+        statistics,
+    )
 }
 
 /// The sum of batch normalizations with given statistics, and what comes after it: for each term
 /// the input, and γ, β, mean and variance; not on a device with autodiff.
-pub fn batch_norms<const N: usize>(terms: [(Tensor<4>, [Tensor<1>; 4]); N], epsilon: f64, then: Then) -> Tensor<4> {
+pub fn batch_norms<const N: usize>(
+    terms: [(Tensor<4>, [Tensor<1>; 4]); N],
+    epsilon: f64,
+    then: Then,
+) -> Tensor<4> {
     const { assert!(N > 0) };
     let terms = terms.map(|(x, [gamma, beta, mean, variance])| {
-        let statistics = Statistics { mean: ops::values(mean), variance: ops::values(variance) };
-        (Image::new(plain(x)), Affine::new(&statistics, &ops::values(gamma), &ops::values(beta), epsilon))
+        let statistics = Statistics {
+            mean: ops::values(mean),
+            variance: ops::values(variance),
+        };
+        (
+            Image::new(plain(x)),
+            Affine::new(
+                &statistics,
+                &ops::values(gamma),
+                &ops::values(beta),
+                epsilon,
+            ),
+        )
     });
     let [batch, height, width, channels] = terms[0].0.dims();
-    let norm = Norm { batch, side: [height, width], channels, then };
+    let norm = Norm {
+        batch,
+        side: [height, width],
+        channels,
+        then,
+    };
     let inputs = terms.each_ref().map(|(x, _)| x.values());
-    let output = norm.forward_sum(inputs, terms.each_ref().map(|(_, affine)| affine)).output;
+    let output = norm
+        .forward_sum(inputs, terms.each_ref().map(|(_, affine)| affine))
+        .output;
     Tensor::from_primitive::<Flex>(image(norm.output_dims(), output))
 }
 
@@ -73,12 +109,19 @@ struct SumPass<const N: usize> {
 
 impl<const N: usize, const P: usize> Pass<P> for SumPass<N> {
     fn backward(self, gradient: FlexTensor, wanted: [bool; P]) -> [Option<FlexTensor>; P] {
-        let Norm { batch, side: [height, width], channels, .. } = self.norm;
+        let Norm {
+            batch,
+            side: [height, width],
+            channels,
+            ..
+        } = self.norm;
         let dims = [batch, height, width, channels];
         let gradient = Image::new(gradient);
         let values = match self.answer.map(Image::new) {
             Some(answer) => elementwise::relu_gradient(gradient.values(), answer.values()),
-            None if self.norm.then == Then::MaxPool => self.norm.unpooled(gradient.values(), &self.largest),
+            None if self.norm.then == Then::MaxPool => {
+                self.norm.unpooled(gradient.values(), &self.largest)
+            }
             None => gradient.values().to_vec(),
         };
         let gradient = image(dims, values);
@@ -86,7 +129,9 @@ impl<const N: usize, const P: usize> Pass<P> for SumPass<N> {
             .passes
             .into_iter()
             .zip(wanted.chunks_exact(3))
-            .flat_map(|(pass, wanted)| pass.backward(gradient.clone(), [wanted[0], wanted[1], wanted[2]]));
+            .flat_map(|(pass, wanted)| {
+                pass.backward(gradient.clone(), [wanted[0], wanted[1], wanted[2]])
+            });
         std::array::from_fn(|_| all.next().flatten())
     }
 }

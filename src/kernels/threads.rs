@@ -1,16 +1,18 @@
 //! The compute threads, and their treatment of subnormal numbers.
 //!
-//! Weights that L2 drives towards zero end as subnormal numbers (below 1.2e-38 in `f32`), with which many processors
-//! compute up to a hundred times slower. Compute threads therefore take them for zero and write zero in their place:
-//! flush-to-zero and denormals-are-zero of x86 (MXCSR), FZ of Arm (FPCR); elsewhere nothing is changed.
+//! Weights that L2 drives towards zero end as subnormal numbers (below 1.2e-38 in `f32`), with
+//! which many processors compute up to a hundred times slower. Compute threads therefore take them
+//! for zero and write zero in their place: flush-to-zero and denormals-are-zero of x86 (MXCSR), FZ
+//! of Arm (FPCR); elsewhere nothing is changed.
 
 use std::marker::PhantomData;
 use std::sync::Once;
 
-/// Starts the threads that Burn and the kernels compute on: so many, or one a core. They flush subnormal numbers.
+/// Starts the threads that Burn and the kernels compute on: so many, or one a core. They flush
+/// subnormal numbers.
 ///
-/// It counts only the first time in a process, and not at all if the program has started rayon's global pool itself: then
-/// that pool's threads are as the program made them.
+/// It counts only the first time in a process, and not at all if the program has started rayon's
+/// global pool itself: then that pool's threads are as the program made them.
 pub fn start(threads: Option<usize>) {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -27,8 +29,8 @@ fn pool(threads: Option<usize>) -> rayon::ThreadPoolBuilder {
 
 /// Makes the calling thread flush subnormal numbers until this is dropped.
 ///
-/// What is computed in between may be rounded otherwise by up to 1.2e-38. (Rust and LLVM take the default mode for granted
-/// when they compute constants; none here depends on subnormal numbers.)
+/// What is computed in between may be rounded otherwise by up to 1.2e-38. (Rust and LLVM take the
+/// default mode for granted when they compute constants; none here depends on subnormal numbers.)
 #[must_use = "the mode lasts as long as this"]
 pub struct FlushToZero {
     before: u64,
@@ -41,7 +43,10 @@ impl FlushToZero {
     pub fn new() -> Self {
         let before = mode();
         set_mode(before | FLUSH);
-        Self { before, thread: PhantomData }
+        Self {
+            before,
+            thread: PhantomData,
+        }
     }
 }
 
@@ -65,7 +70,9 @@ const FLUSH: u64 = 1 << 15 | 1 << 6;
 fn mode() -> u64 {
     let mut mxcsr = 0u32;
     // SAFETY: writes four bytes to the variable.
-    unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut mxcsr, options(nostack, preserves_flags)) };
+    unsafe {
+        std::arch::asm!("stmxcsr [{}]", in(reg) &mut mxcsr, options(nostack, preserves_flags))
+    };
     mxcsr.into()
 }
 
@@ -84,14 +91,18 @@ const FLUSH: u64 = 1 << 24;
 fn mode() -> u64 {
     let fpcr;
     // SAFETY: reads a register of this thread.
-    unsafe { std::arch::asm!("mrs {}, fpcr", out(reg) fpcr, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        std::arch::asm!("mrs {}, fpcr", out(reg) fpcr, options(nomem, nostack, preserves_flags))
+    };
     fpcr
 }
 
 #[cfg(target_arch = "aarch64")]
 fn set_mode(mode: u64) {
     // SAFETY: a value that was read from the register, with a bit that every AArch64 processor has.
-    unsafe { std::arch::asm!("msr fpcr, {}", in(reg) mode, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        std::arch::asm!("msr fpcr, {}", in(reg) mode, options(nomem, nostack, preserves_flags))
+    };
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -113,7 +124,10 @@ mod tests {
 
     /// Half of the smallest normal number, and a tenth of a subnormal one.
     fn subnormal() -> [f32; 2] {
-        [black_box(f32::MIN_POSITIVE) * black_box(0.5), black_box(1e-39f32) * black_box(0.1)]
+        [
+            black_box(f32::MIN_POSITIVE) * black_box(0.5),
+            black_box(1e-39f32) * black_box(0.1),
+        ]
     }
 
     #[test]
@@ -126,7 +140,10 @@ mod tests {
             let _flushed = FlushToZero::new();
             assert_eq!(subnormal(), [0.0; 2]);
         }
-        assert!(subnormal().iter().all(|x| *x > 0.0), "the mode before is there again");
+        assert!(
+            subnormal().iter().all(|x| *x > 0.0),
+            "the mode before is there again"
+        );
         for found in pool.broadcast(|_| subnormal()) {
             assert_eq!(found, [0.0; 2]);
         }

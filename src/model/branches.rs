@@ -35,11 +35,16 @@ impl Branches {
         let device = self.wide.conv.weight.device();
         let mut plain = ConvNorm::new([inputs, outputs], 3, 1, &device);
         let zeros = Tensor::zeros([outputs], &device);
-        let mut sum = Sum { beta: zeros.clone(), mean: zeros.clone(), variance: zeros };
+        let mut sum = Sum {
+            beta: zeros.clone(),
+            mean: zeros.clone(),
+            variance: zeros,
+        };
         let wide = self.wide.conv.weight.val() * sum.add(&self.wide.norm);
         let mut center = self.point.conv.weight.val() * sum.add(&self.point.norm);
         if let Some(norm) = &self.identity {
-            center = center + Tensor::<2>::eye(inputs, &device).reshape([inputs, inputs, 1, 1]) * sum.add(norm);
+            center = center
+                + Tensor::<2>::eye(inputs, &device).reshape([inputs, inputs, 1, 1]) * sum.add(norm);
         }
         let kernel = wide + center.pad((1, 1, 1, 1), PadMode::Constant(0.0));
         // What the kernels are multiplied with by the normalization is 1.
@@ -56,7 +61,10 @@ impl Branches {
     /// so that the sum is what that gives.
     pub fn begin_with(mut self, plain: ConvNorm) -> Self {
         self.wide = plain;
-        for norm in [Some(&mut self.point.norm), self.identity.as_mut()].into_iter().flatten() {
+        for norm in [Some(&mut self.point.norm), self.identity.as_mut()]
+            .into_iter()
+            .flatten()
+        {
             norm.gamma = norm.gamma.clone().map(|gamma| gamma.zeros_like());
         }
         self
@@ -89,12 +97,17 @@ impl Layer for Branches {
         Self {
             wide: ConvNorm::new(channels, 3, 1, device),
             point: ConvNorm::new(channels, 1, 1, device),
-            identity: (channels[0] == channels[1]).then(|| BatchNormConfig::new(channels[0]).init(device)),
+            identity: (channels[0] == channels[1])
+                .then(|| BatchNormConfig::new(channels[0]).init(device)),
         }
     }
 
     fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4> {
-        let Self { wide, point, identity } = self;
+        let Self {
+            wide,
+            point,
+            identity,
+        } = self;
         let [x, y] = nn::branch(x);
         let first = nn::conv2d(&wide.conv, x, false);
         match identity {
@@ -105,7 +118,11 @@ impl Layer for Branches {
             Some(identity) => {
                 let [y, third] = nn::branch(y);
                 let second = nn::conv2d(&point.conv, y, false);
-                let terms = [(&wide.norm, first), (&point.norm, second), (identity, third)];
+                let terms = [
+                    (&wide.norm, first),
+                    (&point.norm, second),
+                    (identity, third),
+                ];
                 nn::batch_norm_sum::<3, 9>(terms, then)
             }
         }

@@ -10,10 +10,19 @@ use crate::kernels::nn;
 use crate::kernels::norm::Then;
 
 /// A square convolution, zero-padded by `padding` on every side.
-pub fn conv(channels: [usize; 2], kernel: usize, stride: usize, padding: usize, bias: bool, device: &Device) -> Conv2d {
+pub fn conv(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    bias: bool,
+    device: &Device,
+) -> Conv2d {
     Conv2dConfig::new(channels, [kernel; 2])
         .with_stride([stride; 2])
-        .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
+        .with_padding(PaddingConfig2d::Explicit(
+            padding, padding, padding, padding,
+        ))
         .with_bias(bias)
         .with_initializer(burn::nn::Initializer::Zeros)
         .init(device)
@@ -21,7 +30,9 @@ pub fn conv(channels: [usize; 2], kernel: usize, stride: usize, padding: usize, 
 
 /// A dense layer with a bias.
 pub fn dense(input: usize, output: usize, device: &Device) -> Linear {
-    LinearConfig::new(input, output).with_initializer(burn::nn::Initializer::Zeros).init(device)
+    LinearConfig::new(input, output)
+        .with_initializer(burn::nn::Initializer::Zeros)
+        .init(device)
 }
 
 /// Multiply-accumulate operations of a convolution whose output is `side × side`.

@@ -1,7 +1,8 @@
-//! The networks that can be trained, as Burn modules, one file each, chosen by name ([`Architecture`]).
+//! The networks that can be trained, as Burn modules, one file each, chosen by name
+//! ([`Architecture`]).
 //!
-//! All take `[N, 1, 48, 48]` gray images (float32, 0..1) and answer `[N, 7]` logits; the softmax is the loss's, the
-//! evaluation's, and the exported file's.
+//! All take `[N, 1, 48, 48]` gray images (float32, 0..1) and answer `[N, 7]` logits; the softmax is
+//! the loss's, the evaluation's, and the exported file's.
 
 mod branches;
 mod init;
@@ -40,7 +41,8 @@ const VGG: [usize; 5] = [32, 64, 128, 192, 256];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {
-    /// Ten convolutions in the manner of VGG, of 1.88 M parameters and 115 MMAC: what `models/fer.onnx` is.
+    /// Ten convolutions in the manner of VGG, of 1.88 M parameters and 115 MMAC: what
+    /// `models/fer.onnx` is.
     Vgg,
     /// The same with each convolution in its training form ([`Branches`]); it is exported as
     /// [`Architecture::Vgg`].
@@ -57,7 +59,11 @@ impl Architecture {
 
     /// What its networks are exported as, see [`Network::folded`].
     pub fn exported(self) -> Self {
-        if self == Self::RepVgg { Self::Vgg } else { self }
+        if self == Self::RepVgg {
+            Self::Vgg
+        } else {
+            self
+        }
     }
 
     /// A network with fresh weights, which depend on nothing but `seed`.
@@ -89,10 +95,13 @@ impl Architecture {
 impl FromStr for Architecture {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|a| a.to_string() == s).ok_or_else(|| {
-            let names = Self::ALL.map(|a| a.to_string()).join(", ");
-            format!("'{s}' is no architecture; there are {names}")
-        })
+        Self::ALL
+            .into_iter()
+            .find(|a| a.to_string() == s)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(|a| a.to_string()).join(", ");
+                format!("'{s}' is no architecture; there are {names}")
+            })
     }
 }
 
@@ -109,7 +118,10 @@ impl fmt::Display for Architecture {
 
 /// Any of the networks.
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is one network in a process, or a few")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one network in a process, or a few"
+)]
 pub enum Network {
     /// The Keras notebook's.
     Notebook(Notebook),
@@ -124,8 +136,8 @@ pub enum Network {
 impl Network {
     /// `[N, 1, 48, 48]` images, 0..1 → `[N, 7]` logits.
     ///
-    /// On a device with autodiff this is the training pass: dropout is on, and batch normalisation takes the batch's
-    /// statistics and updates its running ones.
+    /// On a device with autodiff this is the training pass: dropout is on, and batch normalisation
+    /// takes the batch's statistics and updates its running ones.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         match self {
             Self::Notebook(network) => network.forward(images),
@@ -144,7 +156,8 @@ impl Network {
         }
     }
 
-    /// The L2 penalties that belong to the architecture: `factor · Σw²` of each of these is added to the loss.
+    /// The L2 penalties that belong to the architecture: `factor · Σw²` of each of these is added
+    /// to the loss.
     pub fn penalties(&self) -> Vec<(Param<Tensor<4>>, f64)> {
         match self {
             Self::Notebook(network) => network.penalties(),
@@ -190,7 +203,8 @@ impl Network {
         finite.0
     }
 
-    /// Multiply-accumulate operations of the convolutions and dense layers in one forward pass of one image.
+    /// Multiply-accumulate operations of the convolutions and dense layers in one forward pass of
+    /// one image.
     pub fn macs(&self) -> u64 {
         match self {
             Self::Notebook(network) => network.macs(),
@@ -217,7 +231,11 @@ mod tests {
         ];
         for (architecture, parameters, macs) in rows {
             let network = architecture.init(None, 0, &device);
-            assert_eq!((network.num_params(), network.macs()), (parameters, macs), "{architecture}");
+            assert_eq!(
+                (network.num_params(), network.macs()),
+                (parameters, macs),
+                "{architecture}"
+            );
             assert_eq!(architecture.to_string().parse(), Ok(architecture));
         }
     }
@@ -227,7 +245,8 @@ mod tests {
         let device = Device::flex();
         let image = [0.5; SIDE * SIDE];
         for architecture in Architecture::ALL {
-            let answer = |seed| logits(&architecture.init(None, seed, &device), &image, 1, &device).unwrap();
+            let answer =
+                |seed| logits(&architecture.init(None, seed, &device), &image, 1, &device).unwrap();
             assert_eq!(answer(7), answer(7), "{architecture}");
             assert_ne!(answer(7), answer(8), "{architecture}");
             assert!(answer(7).iter().all(|v| v.is_finite()), "{architecture}");

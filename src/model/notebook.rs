@@ -1,8 +1,9 @@
-//! The network of the Keras notebook, layer by layer: 3,841,543 parameters, of which 3,837,575 are trained.
+//! The network of the Keras notebook, layer by layer: 3,841,543 parameters, of which 3,837,575 are
+//! trained.
 //!
-//! ReLU comes before batch normalisation, whose ε is 1e-3 and momentum 0.99, as Keras's. The flatten order is Burn's
-//! (channels, height, width); weights that come from Keras (height, width, channels) are brought into it where they are
-//! read.
+//! ReLU comes before batch normalisation, whose ε is 1e-3 and momentum 0.99, as Keras's. The
+//! flatten order is Burn's (channels, height, width); weights that come from Keras (height, width,
+//! channels) are brought into it where they are read.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
@@ -53,9 +54,15 @@ pub struct Notebook {
 }
 
 impl Notebook {
-    /// The network with its kernels zero; `dropout` is the rate of all six dropout layers, 0.25 in the notebook.
+    /// The network with its kernels zero; `dropout` is the rate of all six dropout layers, 0.25 in
+    /// the notebook.
     pub fn new(dropout: f64, device: &Device) -> Self {
-        let norm = |features| BatchNormConfig::new(features).with_epsilon(1e-3).with_momentum(0.01).init(device);
+        let norm = |features| {
+            BatchNormConfig::new(features)
+                .with_epsilon(1e-3)
+                .with_momentum(0.01)
+                .init(device)
+        };
         Self {
             conv1: conv([1, 32], 3, 1, 0, true, device),
             conv2: conv([32, 64], 3, 1, 1, true, device),
@@ -77,7 +84,10 @@ impl Notebook {
 
     pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let block = |x: Tensor<4>, conv: &Conv2d, norm: &BatchNorm| {
-            nn::dropout(&self.dropout, nn::batch_norm(norm, nn::conv2d(conv, x, true), Then::MaxPool))
+            nn::dropout(
+                &self.dropout,
+                nn::batch_norm(norm, nn::conv2d(conv, x, true), Then::MaxPool),
+            )
         };
         let x = nn::conv2d(&self.conv1, images, true);
         let x = block(x, &self.conv2, &self.norm2);
@@ -86,7 +96,10 @@ impl Notebook {
         let x = block(x, &self.conv5, &self.norm5);
         let x: Tensor<2> = x.flatten(1, 3);
         let block = |x: Tensor<2>, dense: &Linear, norm: &BatchNorm| {
-            self.dropout.forward(nn::in_float32(relu(nn::dense(dense, x)), |x| norm.forward(x)))
+            self.dropout
+                .forward(nn::in_float32(relu(nn::dense(dense, x)), |x| {
+                    norm.forward(x)
+                }))
         };
         let x = block(x, &self.dense1, &self.norm6);
         let x = block(x, &self.dense2, &self.norm7);
@@ -94,12 +107,28 @@ impl Notebook {
     }
 
     pub(super) fn penalties(&self) -> Vec<(Param<Tensor<4>>, f64)> {
-        vec![(self.conv4.weight.clone(), L2), (self.conv5.weight.clone(), L2)]
+        vec![
+            (self.conv4.weight.clone(), L2),
+            (self.conv5.weight.clone(), L2),
+        ]
     }
 
     pub(super) fn macs(&self) -> u64 {
-        let convs = [(&self.conv1, 46), (&self.conv2, 46), (&self.conv3, 23), (&self.conv4, 11), (&self.conv5, 5)];
-        let convs: u64 = convs.iter().map(|(conv, side)| conv_macs(conv, *side)).sum();
-        convs + [&self.dense1, &self.dense2, &self.output].into_iter().map(dense_macs).sum::<u64>()
+        let convs = [
+            (&self.conv1, 46),
+            (&self.conv2, 46),
+            (&self.conv3, 23),
+            (&self.conv4, 11),
+            (&self.conv5, 5),
+        ];
+        let convs: u64 = convs
+            .iter()
+            .map(|(conv, side)| conv_macs(conv, *side))
+            .sum();
+        convs
+            + [&self.dense1, &self.dense2, &self.output]
+                .into_iter()
+                .map(dense_macs)
+                .sum::<u64>()
     }
 }

@@ -1,8 +1,8 @@
-//! A small residual network: two convolutions, then blocks whose input is added to their output (He et al. 2016), then
-//! the mean of each channel and one dense layer.
+//! A small residual network: two convolutions, then blocks whose input is added to their output (He
+//! et al. 2016), then the mean of each channel and one dense layer.
 //!
-//! A block that changes neither size nor channels has an identity shortcut; the others bring their input to the new
-//! shape by a 1×1 convolution.
+//! A block that changes neither size nor channels has an identity shortcut; the others bring their
+//! input to the new shape by a 1×1 convolution.
 
 use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
@@ -43,7 +43,9 @@ impl Block {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [x, shortcut] = nn::branch(x);
-        let residual = self.second.forward(self.first.forward(x, Then::Relu), Then::Nothing);
+        let residual = self
+            .second
+            .forward(self.first.forward(x, Then::Relu), Then::Nothing);
         let shortcut = match &self.shortcut {
             Some(projection) => projection.forward(shortcut, Then::Nothing),
             None => shortcut,
@@ -66,8 +68,8 @@ pub struct Residual {
 impl Residual {
     /// The network with its kernels zero.
     ///
-    /// `stem`: the channels of the two first convolutions, at full and at half size; `dropout`: the rate before the
-    /// dense layer.
+    /// `stem`: the channels of the two first convolutions, at full and at half size; `dropout`: the
+    /// rate before the dense layer.
     pub fn new(stem: [usize; 2], stages: &[Stage], dropout: f64, device: &Device) -> Self {
         let mut width = stem[1];
         let mut blocks = Vec::with_capacity(stages.len());
@@ -104,7 +106,9 @@ impl Residual {
         macs += self.down.macs(side);
         for block in &self.blocks {
             side = side.div_ceil(block.first.conv.stride[0]);
-            let convs = [&block.first, &block.second].into_iter().chain(&block.shortcut);
+            let convs = [&block.first, &block.second]
+                .into_iter()
+                .chain(&block.shortcut);
             macs += convs.map(|c| c.macs(side)).sum::<u64>();
         }
         macs + dense_macs(&self.output)

@@ -1,6 +1,7 @@
-//! A network in the manner of VGG (Simonyan & Zisserman 2015) with batch normalisation, at about the size that Pramerdorfer
-//! & Kampel (2016) found to do well on FER-2013: pairs of 3×3 convolutions, the maximum of each 2×2 pixels between the
-//! pairs, then the mean of each channel and one dense layer.
+//! A network in the manner of VGG (Simonyan & Zisserman 2015) with batch normalisation, at about
+//! the size that Pramerdorfer & Kampel (2016) found to do well on FER-2013: pairs of 3×3
+//! convolutions, the maximum of each 2×2 pixels between the pairs, then the mean of each channel
+//! and one dense layer.
 //!
 //! Each convolution may be in its training form, [`Branches`]; that network is brought to the plain
 //! one by [`Vgg::folded`].
@@ -66,13 +67,16 @@ pub struct Vgg<L> {
 impl<L: Layer> Vgg<L> {
     /// The network with its kernels zero.
     ///
-    /// `widths`: the channels of each pair, the first at full size, each other at half of the one before; `dropout`: the
-    /// rate before the dense layer.
+    /// `widths`: the channels of each pair, the first at full size, each other at half of the one
+    /// before; `dropout`: the rate before the dense layer.
     pub fn new(widths: &[usize], dropout: f64, device: &Device) -> Self {
         let mut input = 1;
         let mut pairs = Vec::with_capacity(widths.len());
         for width in widths {
-            pairs.push(Pair { first: L::new([input, *width], device), second: L::new([*width, *width], device) });
+            pairs.push(Pair {
+                first: L::new([input, *width], device),
+                second: L::new([*width, *width], device),
+            });
             input = *width;
         }
         Self {
@@ -87,7 +91,8 @@ impl<L: Layer> Vgg<L> {
         let mut x = images;
         for (i, pair) in self.pairs.iter().enumerate() {
             x = pair.first.forward(x, Then::Relu);
-            // The largest of four is found before the ReLU, which leaves the ReLU a quarter of the work.
+            // The largest of four is found before the ReLU, which leaves the ReLU a quarter of the
+            // work.
             x = match i + 1 == self.pairs.len() {
                 true => pair.second.forward(x, Then::Relu),
                 false => relu(pair.second.forward(x, Then::MaxPool)),
@@ -115,18 +120,38 @@ impl Vgg<Branches> {
     /// The plain network that gives what this one gives with its running statistics, but for
     /// rounding.
     pub fn folded(&self) -> Vgg<ConvNorm> {
-        let pairs =
-            self.pairs.iter().map(|Pair { first, second }| Pair { first: first.folded(), second: second.folded() });
-        let Self { mean, dropout, output, .. } = self;
-        Vgg { pairs: pairs.collect(), mean: mean.clone(), dropout: dropout.clone(), output: output.clone() }
+        let pairs = self.pairs.iter().map(|Pair { first, second }| Pair {
+            first: first.folded(),
+            second: second.folded(),
+        });
+        let Self {
+            mean,
+            dropout,
+            output,
+            ..
+        } = self;
+        Vgg {
+            pairs: pairs.collect(),
+            mean: mean.clone(),
+            dropout: dropout.clone(),
+            output: output.clone(),
+        }
     }
 
     /// This network with the weights of a plain one of the same widths, and giving what that gives.
     pub fn begin_with(self, plain: Vgg<ConvNorm>) -> Self {
-        let pairs = self.pairs.into_iter().zip(plain.pairs).map(|(own, plain)| Pair {
-            first: own.first.begin_with(plain.first),
-            second: own.second.begin_with(plain.second),
-        });
-        Self { pairs: pairs.collect(), output: plain.output, ..self }
+        let pairs = self
+            .pairs
+            .into_iter()
+            .zip(plain.pairs)
+            .map(|(own, plain)| Pair {
+                first: own.first.begin_with(plain.first),
+                second: own.second.begin_with(plain.second),
+            });
+        Self {
+            pairs: pairs.collect(),
+            output: plain.output,
+            ..self
+        }
     }
 }

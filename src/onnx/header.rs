@@ -1,4 +1,5 @@
-//! What an ONNX file says about itself: inputs, outputs, metadata and the operator that makes its output.
+//! What an ONNX file says about itself: inputs, outputs, metadata and the operator that makes its
+//! output.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,7 +15,8 @@ pub struct Port {
     pub name: String,
     /// The element type, as ONNX numbers them (1 is float32).
     pub elem_type: i32,
-    /// The dimensions, `None` where the file leaves one open; `None` as a whole where it states no shape.
+    /// The dimensions, `None` where the file leaves one open; `None` as a whole where it states no
+    /// shape.
     pub dims: Option<Vec<Option<usize>>>,
 }
 
@@ -27,7 +29,8 @@ pub struct Header {
     pub outputs: Vec<Port>,
     /// The file's `metadata_props`.
     pub metadata: BTreeMap<String, String>,
-    /// The operator that computes the first output, looked at through operators that only pass values on.
+    /// The operator that computes the first output, looked at through operators that only pass
+    /// values on.
     pub final_operator: Option<String>,
     /// The version of the default operator set, 0 if the file states none.
     pub opset: i64,
@@ -40,10 +43,19 @@ impl Header {
         let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
         let outputs: Vec<Port> = graph.output.iter().map(port).collect();
         Self {
-            inputs: graph.input.iter().filter(|v| !weights.contains(v.name.as_str())).map(port).collect(),
+            inputs: graph
+                .input
+                .iter()
+                .filter(|v| !weights.contains(v.name.as_str()))
+                .map(port)
+                .collect(),
             final_operator: outputs.first().and_then(|o| final_operator(model, &o.name)),
             outputs,
-            metadata: model.metadata_props.iter().map(|p| (p.key.clone(), p.value.clone())).collect(),
+            metadata: model
+                .metadata_props
+                .iter()
+                .map(|p| (p.key.clone(), p.value.clone()))
+                .collect(),
             opset: model
                 .opset_import
                 .iter()
@@ -60,18 +72,35 @@ fn port(info: &ValueInfoProto) -> Port {
         elem_type = tensor.elem_type;
         dims = tensor.shape.as_ref().map(|shape| {
             let known = |d: i64| usize::try_from(d).ok().filter(|d| *d > 0);
-            shape.dim.iter().map(|d| known(if d.has_dim_value() { d.dim_value() } else { 0 })).collect()
+            shape
+                .dim
+                .iter()
+                .map(|d| known(if d.has_dim_value() { d.dim_value() } else { 0 }))
+                .collect()
         });
     }
-    Port { name: info.name.clone(), elem_type, dims }
+    Port {
+        name: info.name.clone(),
+        elem_type,
+        dims,
+    }
 }
 
 /// Follows `output` back through operators that keep the values as they are.
 fn final_operator(model: &ModelProto, output: &str) -> Option<String> {
-    const PASS_ON: [&str; 6] = ["Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze"];
+    const PASS_ON: [&str; 6] = [
+        "Identity",
+        "Cast",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+    ];
     let nodes = &model.graph.node;
-    let makers: HashMap<&str, &NodeProto> =
-        nodes.iter().flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n))).collect();
+    let makers: HashMap<&str, &NodeProto> = nodes
+        .iter()
+        .flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n)))
+        .collect();
     let mut name = output;
     // A hostile graph may hold a cycle: no chain is longer than the graph.
     for _ in 0..=nodes.len() {

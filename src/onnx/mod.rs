@@ -1,5 +1,5 @@
-//! ONNX files as bytes: what the file says about itself ([`Header`]), and the weights that must not stay subnormal
-//! ([`flush`]).
+//! ONNX files as bytes: what the file says about itself ([`Header`]), and the weights that must not
+//! stay subnormal ([`flush`]).
 //!
 //! Running a file is the engines' work; what its header means for images is [`crate::spec`]'s.
 
@@ -55,7 +55,8 @@ pub struct OnnxModel {
     pub header: Header,
     /// How many weights were set to zero because they were too small.
     pub flushed: usize,
-    /// True if weights lie in other files beside this one, so that it can only be loaded from its path.
+    /// True if weights lie in other files beside this one, so that it can only be loaded from its
+    /// path.
     pub external_data: bool,
 }
 
@@ -66,10 +67,16 @@ impl OnnxModel {
     /// The file can't be read, is too large, or is not an ONNX model.
     pub fn read(path: &Path) -> Result<Self, OnnxError> {
         let name = path.display().to_string();
-        let read = |source| OnnxError::Read { path: name.clone(), source };
+        let read = |source| OnnxError::Read {
+            path: name.clone(),
+            source,
+        };
         let metadata = std::fs::metadata(path).map_err(read)?;
         if !metadata.is_file() {
-            return Err(OnnxError::Malformed { path: name, reason: "it is no plain file".into() });
+            return Err(OnnxError::Malformed {
+                path: name,
+                reason: "it is no plain file".into(),
+            });
         }
         let bytes = metadata.len();
         if bytes > MAX_FILE_BYTES {
@@ -85,14 +92,26 @@ impl OnnxModel {
     pub fn parse(bytes: Bytes, name: &str) -> Result<Self, OnnxError> {
         let mut proto = parse_proto(&bytes, name)?;
         let header = Header::of(&proto);
-        let external_data = proto.graph.initializer.iter().any(|t| !t.external_data.is_empty());
+        let external_data = proto
+            .graph
+            .initializer
+            .iter()
+            .any(|t| !t.external_data.is_empty());
         let flushed = flush::flush_tiny_weights(&mut proto);
         let bytes = if flushed == 0 {
             bytes
         } else {
-            proto.write_to_bytes().map_err(|e| malformed(name, &e.to_string()))?.into()
+            proto
+                .write_to_bytes()
+                .map_err(|e| malformed(name, &e.to_string()))?
+                .into()
         };
-        Ok(Self { bytes, header, flushed, external_data })
+        Ok(Self {
+            bytes,
+            header,
+            flushed,
+            external_data,
+        })
     }
 }
 
@@ -106,8 +125,10 @@ pub fn read_header(bytes: &Bytes, name: &str) -> Result<Header, OnnxError> {
 
 /// The weights of the parsed model are slices of `bytes`, not copies.
 pub(crate) fn parse_proto(bytes: &Bytes, name: &str) -> Result<ModelProto, OnnxError> {
-    let proto = ModelProto::parse_from_tokio_bytes(bytes).map_err(|e| malformed(name, &e.to_string()))?;
-    // Protobuf takes nearly any short text for a message of unknown fields: a graph with nodes is what makes a model.
+    let proto =
+        ModelProto::parse_from_tokio_bytes(bytes).map_err(|e| malformed(name, &e.to_string()))?;
+    // Protobuf takes nearly any short text for a message of unknown fields: a graph with nodes is
+    // what makes a model.
     if proto.graph.node.is_empty() {
         return Err(malformed(name, "it holds no graph"));
     }
@@ -115,5 +136,8 @@ pub(crate) fn parse_proto(bytes: &Bytes, name: &str) -> Result<ModelProto, OnnxE
 }
 
 fn malformed(name: &str, reason: &str) -> OnnxError {
-    OnnxError::Malformed { path: name.to_string(), reason: reason.to_string() }
+    OnnxError::Malformed {
+        path: name.to_string(),
+        reason: reason.to_string(),
+    }
 }

@@ -1,10 +1,15 @@
-//! The smallest image classifier there is, to see whether a provider really starts: one convolution, two classes.
+//! The smallest image classifier there is, to see whether a provider really starts: one
+//! convolution, two classes.
 
 use onnx_ir::{Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// An ONNX file: `input [1, 1, 2, 2]` → Conv → `output [1, 2, 1, 1]`, NCHW.
 pub fn tiny_classifier() -> Vec<u8> {
-    let mut model = ModelProto { ir_version: 8, producer_name: "fer".into(), ..Default::default() };
+    let mut model = ModelProto {
+        ir_version: 8,
+        producer_name: "fer".into(),
+        ..Default::default()
+    };
     model.opset_import.push(Default::default());
     model.opset_import[0].version = 17;
     let graph = model.graph.mut_or_insert_default();
@@ -30,7 +35,10 @@ pub fn tiny_classifier() -> Vec<u8> {
 }
 
 fn tensor_info(name: &str, dims: &[i64]) -> ValueInfoProto {
-    let mut info = ValueInfoProto { name: name.into(), ..Default::default() };
+    let mut info = ValueInfoProto {
+        name: name.into(),
+        ..Default::default()
+    };
     let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
     tensor.elem_type = super::ELEM_FLOAT;
     let shape = tensor.shape.mut_or_insert_default();
@@ -52,7 +60,13 @@ mod tests {
     fn its_header_is_an_image_classifier() {
         let header = super::super::read_header(&tiny_classifier().into(), "tiny").unwrap();
         let spec = ModelSpec::resolve(&header, &Default::default(), "tiny").unwrap();
-        assert_eq!((spec.layout, spec.width, spec.height, spec.channels), (Layout::Nchw, 2, 2, 1));
-        assert_eq!((spec.labels.len(), spec.output, spec.fixed_batch), (2, OutputKind::Logits, Some(1)));
+        assert_eq!(
+            (spec.layout, spec.width, spec.height, spec.channels),
+            (Layout::Nchw, 2, 2, 1)
+        );
+        assert_eq!(
+            (spec.labels.len(), spec.output, spec.fixed_batch),
+            (2, OutputKind::Logits, Some(1))
+        );
     }
 }

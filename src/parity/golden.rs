@@ -33,5 +33,9 @@ pub fn read() -> Result<Golden, String> {
         Ok((tensor.data().chunks_exact(4).map(value).collect(), images))
     };
     let ((input, images), (probabilities, _)) = (values("input")?, values("probabilities")?);
-    Ok(Golden { input, probabilities, images })
+    Ok(Golden {
+        input,
+        probabilities,
+        images,
+    })
 }

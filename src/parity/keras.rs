@@ -1,7 +1,9 @@
-//! Keras itself as the reference: runs `scripts/keras/predict.py`, which reads the images with PIL and asks the model.
+//! Keras itself as the reference: runs `scripts/keras/predict.py`, which reads the images with PIL
+//! and asks the model.
 //!
-//! The script and its environment are compiled in, so that a `fer` without its repository can be checked too. It runs with
-//! `FER_PYTHON` if that is set, else with `python3`, and then makes itself an environment with pinned packages.
+//! The script and its environment are compiled in, so that a `fer` without its repository can be
+//! checked too. It runs with `FER_PYTHON` if that is set, else with `python3`, and then makes
+//! itself an environment with pinned packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,10 @@ const FILES: [(&str, &str); 6] = [
     ("files.py", include_str!("../../scripts/keras/files.py")),
     ("images.py", include_str!("../../scripts/keras/images.py")),
     ("load.py", include_str!("../../scripts/keras/load.py")),
-    ("requirements.txt", include_str!("../../scripts/keras/requirements.txt")),
+    (
+        "requirements.txt",
+        include_str!("../../scripts/keras/requirements.txt"),
+    ),
 ];
 
 /// How Keras's side makes its input of the pixels: as the candidate's side does.
@@ -30,7 +35,8 @@ pub struct Preprocessing {
     pub antialias: bool,
 }
 
-/// Asks a Keras model for its probabilities on image files. `python` is the interpreter; Keras's own messages go to stderr.
+/// Asks a Keras model for its probabilities on image files. `python` is the interpreter; Keras's
+/// own messages go to stderr.
 ///
 /// # Errors
 /// Python or Keras can't be started, or the script failed; the text says which.
@@ -43,8 +49,9 @@ pub fn predict(
     Ok(run(model, images, preprocessing, python, false)?.0)
 }
 
-/// Asks a Keras model for what each of its layers answers on image files, at most 64: a safetensors file with float32 `[n, …]` by
-/// the names of the layers and of the models that they lie in, of the `n` images that could be read.
+/// Asks a Keras model for what each of its layers answers on image files, at most 64: a safetensors
+/// file with float32 `[n, …]` by the names of the layers and of the models that they lie in, of the
+/// `n` images that could be read.
 ///
 /// # Errors
 /// As [`predict`].
@@ -69,7 +76,10 @@ fn run(
     for (name, text) in FILES {
         fs::write(folder.path().join(name), text).map_err(|e| io("write the Keras script", &e))?;
     }
-    let (list, output) = (folder.path().join("images.json"), folder.path().join("answers.jsonl"));
+    let (list, output) = (
+        folder.path().join("images.json"),
+        folder.path().join("answers.jsonl"),
+    );
     let json = serde_json::to_string(images).map_err(|e| io("list the images", &e))?;
     fs::write(&list, json).map_err(|e| io("list the images", &e))?;
     let layers = folder.path().join("layers.safetensors");
@@ -87,20 +97,39 @@ fn run(
         .arg("--scale")
         .arg(preprocessing.scale.to_string())
         .arg("--resize")
-        .arg(if preprocessing.antialias { "antialias" } else { "nearest" })
+        .arg(if preprocessing.antialias {
+            "antialias"
+        } else {
+            "nearest"
+        })
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
-        .map_err(|e| format!("can't start {}: {e}; name a Python with FER_PYTHON", python.display()))?;
+        .map_err(|e| {
+            format!(
+                "can't start {}: {e}; name a Python with FER_PYTHON",
+                python.display()
+            )
+        })?;
     if !status.success() {
-        return Err(format!("Keras could not answer ({status}); its own message stands above"));
+        return Err(format!(
+            "Keras could not answer ({status}); its own message stands above"
+        ));
     }
     let text = fs::read_to_string(&output).map_err(|e| io("read Keras's answers", &e))?;
     let answers: Vec<Answer> = text.lines().map(answer).collect::<Result<_, _>>()?;
     if answers.len() != images.len() {
-        return Err(format!("Keras answered {} of {} images", answers.len(), images.len()));
+        return Err(format!(
+            "Keras answered {} of {} images",
+            answers.len(),
+            images.len()
+        ));
     }
-    let layers = if with_layers { fs::read(&layers).map_err(|e| io("read Keras's layers", &e))? } else { Vec::new() };
+    let layers = if with_layers {
+        fs::read(&layers).map_err(|e| io("read Keras's layers", &e))?
+    } else {
+        Vec::new()
+    };
     Ok((answers, layers))
 }
 
@@ -110,6 +139,10 @@ fn answer(line: &str) -> Result<Answer, String> {
         path: String,
         probabilities: Option<Vec<f32>>,
     }
-    let line: Line = serde_json::from_str(line).map_err(|e| format!("Keras's answer can't be understood: {e}"))?;
-    Ok(Answer { path: line.path, probabilities: line.probabilities })
+    let line: Line = serde_json::from_str(line)
+        .map_err(|e| format!("Keras's answer can't be understood: {e}"))?;
+    Ok(Answer {
+        path: line.path,
+        probabilities: line.probabilities,
+    })
 }

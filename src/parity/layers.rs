@@ -1,7 +1,7 @@
 //! Layer by layer: where the answers of a converted model begin to depart from Keras's.
 //!
-//! `fer convert` writes into its files which tensor holds which layer's answer, in which order; Keras's answers come from
-//! `scripts/keras/predict.py`.
+//! `fer convert` writes into its files which tensor holds which layer's answer, in which order;
+//! Keras's answers come from `scripts/keras/predict.py`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::engine::ort::inspect::Tensor;
 
-/// How far a layer's answer may be off, in proportion to its largest value: rounding adds up over the layers.
+/// How far a layer's answer may be off, in proportion to its largest value: rounding adds up over
+/// the layers.
 pub const TOLERANCE: f64 = 1e-4;
 
 /// Where a layer's answer is.
@@ -40,8 +41,8 @@ impl LayerDifference {
     }
 }
 
-/// The layers whose answers are in an ONNX file with this metadata, in the order of computation. A layer that is called more
-/// than once is left out.
+/// The layers whose answers are in an ONNX file with this metadata, in the order of computation. A
+/// layer that is called more than once is left out.
 ///
 /// # Errors
 /// `fer convert` did not write the file.
@@ -49,24 +50,43 @@ pub fn places(metadata: &BTreeMap<String, String>) -> Result<Vec<Place>, String>
     let text = metadata
         .get(crate::convert::LAYERS)
         .ok_or("it does not say where its layers are; `fer convert` writes files that do")?;
-    let rows: Vec<(String, String, String)> = serde_json::from_str(text)
-        .map_err(|e| format!("its metadata '{}' can't be understood: {e}", crate::convert::LAYERS))?;
+    let rows: Vec<(String, String, String)> = serde_json::from_str(text).map_err(|e| {
+        format!(
+            "its metadata '{}' can't be understood: {e}",
+            crate::convert::LAYERS
+        )
+    })?;
     let once = |layer: &String| rows.iter().filter(|(l, ..)| l == layer).count() == 1;
     let kept = rows.iter().filter(|(layer, ..)| once(layer)).cloned();
-    Ok(kept.map(|(layer, tensor, order)| Place { layer, tensor, order }).collect())
+    Ok(kept
+        .map(|(layer, tensor, order)| Place {
+            layer,
+            tensor,
+            order,
+        })
+        .collect())
 }
 
-/// Compares the tensors of `places`, in their order, with Keras's answers by the names of the layers; layers that Keras does
-/// not have are left out.
+/// Compares the tensors of `places`, in their order, with Keras's answers by the names of the
+/// layers; layers that Keras does not have are left out.
 ///
 /// # Errors
 /// A tensor has another number of values than Keras's, or there is nothing to compare.
-pub fn compare(places: &[Place], found: &[Tensor], keras: &SafeTensors<'_>) -> Result<Vec<LayerDifference>, String> {
+pub fn compare(
+    places: &[Place],
+    found: &[Tensor],
+    keras: &SafeTensors<'_>,
+) -> Result<Vec<LayerDifference>, String> {
     let mut differences = Vec::new();
     for (place, tensor) in places.iter().zip(found) {
-        let Ok(expected) = keras.tensor(&place.layer) else { continue };
-        let expected: Vec<f32> =
-            expected.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let Ok(expected) = keras.tensor(&place.layer) else {
+            continue;
+        };
+        let expected: Vec<f32> = expected
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
         let values = in_keras_order(tensor, &place.order);
         if values.len() != expected.len() {
             return Err(format!(
@@ -76,17 +96,33 @@ pub fn compare(places: &[Place], found: &[Tensor], keras: &SafeTensors<'_>) -> R
                 expected.len()
             ));
         }
-        let largest = expected.iter().fold(1.0f64, |m, v| m.max(f64::from(v.abs())));
-        let off = values.iter().zip(&expected).map(|(a, b)| f64::from(*a) - f64::from(*b));
+        let largest = expected
+            .iter()
+            .fold(1.0f64, |m, v| m.max(f64::from(v.abs())));
+        let off = values
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| f64::from(*a) - f64::from(*b));
         // What is no number is as far off as can be.
-        let off = off.map(|d| if d.is_nan() { f64::INFINITY } else { d.abs() }).fold(0.0, f64::max);
-        differences.push(LayerDifference { layer: place.layer.clone(), difference: off / largest });
+        let off = off
+            .map(|d| if d.is_nan() { f64::INFINITY } else { d.abs() })
+            .fold(0.0, f64::max);
+        differences.push(LayerDifference {
+            layer: place.layer.clone(),
+            difference: off / largest,
+        });
     }
-    if differences.is_empty() { Err("it shares no layer with the Keras model".into()) } else { Ok(differences) }
+    if differences.is_empty() {
+        Err("it shares no layer with the Keras model".into())
+    } else {
+        Ok(differences)
+    }
 }
 
 fn in_keras_order(tensor: &Tensor, order: &str) -> Vec<f32> {
-    let flat = order.split_once('x').and_then(|(c, a)| Some((c.parse().ok()?, a.parse().ok()?)));
+    let flat = order
+        .split_once('x')
+        .and_then(|(c, a)| Some((c.parse().ok()?, a.parse().ok()?)));
     let (channels, area) = match (&tensor.dims[..], flat) {
         ([_, c, h, w], _) if order == "NCHW" => (*c, h * w),
         (_, Some((channels, area))) => (channels, area),
@@ -97,9 +133,16 @@ fn in_keras_order(tensor: &Tensor, order: &str) -> Vec<f32> {
     }
     let image = |image: &[f32]| -> Vec<f32> {
         let pixel = |p: usize| (0..channels).map(move |c| c * area + p);
-        (0..area).flat_map(pixel).filter_map(|i| image.get(i).copied()).collect()
+        (0..area)
+            .flat_map(pixel)
+            .filter_map(|i| image.get(i).copied())
+            .collect()
     };
-    tensor.values.chunks(channels * area).flat_map(image).collect()
+    tensor
+        .values
+        .chunks(channels * area)
+        .flat_map(image)
+        .collect()
 }
 
 #[cfg(test)]
@@ -108,10 +151,16 @@ mod tests {
 
     #[test]
     fn tensors_are_brought_into_keras_order() {
-        let tensor = |dims: &[usize]| Tensor { dims: dims.to_vec(), values: (0..8).map(|v| v as f32).collect() };
+        let tensor = |dims: &[usize]| Tensor {
+            dims: dims.to_vec(),
+            values: (0..8).map(|v| v as f32).collect(),
+        };
         let moved = [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0];
         assert_eq!(in_keras_order(&tensor(&[2, 2, 1, 2]), "NCHW"), moved);
         assert_eq!(in_keras_order(&tensor(&[2, 4]), "2x2"), moved);
-        assert_eq!(in_keras_order(&tensor(&[2, 2, 1, 2]), ""), tensor(&[]).values);
+        assert_eq!(
+            in_keras_order(&tensor(&[2, 2, 1, 2]), ""),
+            tensor(&[]).values
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Whether two models, engines or providers answer the same ([`Comparison`]), what Keras answered ([`golden`]) and what it
-//! answers now ([`keras`]), in the end or layer by layer ([`layers`]).
+//! Whether two models, engines or providers answer the same ([`Comparison`]), what Keras answered
+//! ([`golden`]) and what it answers now ([`keras`]), in the end or layer by layer ([`layers`]).
 
 pub mod golden;
 pub mod keras;
@@ -18,7 +18,10 @@ pub struct Tolerance {
 
 impl Default for Tolerance {
     fn default() -> Self {
-        Self { absolute: 1e-5, relative: 1e-4 }
+        Self {
+            absolute: 1e-5,
+            relative: 1e-4,
+        }
     }
 }
 
@@ -35,8 +38,8 @@ pub struct Comparison {
     pub max_difference: f64,
     /// The mean difference of a probability.
     pub mean_difference: f64,
-    /// The mean over the images of the Kullback–Leibler divergence of the candidate from the reference, in nats:
-    /// Σ p ln(p / q).
+    /// The mean over the images of the Kullback–Leibler divergence of the candidate from the
+    /// reference, in nats: Σ p ln(p / q).
     pub kl_divergence: f64,
     /// Images on which both have the same label.
     pub equal_labels: usize,
@@ -103,7 +106,11 @@ impl Comparison {
         for (r, c) in reference.iter().zip(candidate) {
             match (&r.probabilities, &c.probabilities) {
                 (Some(p), Some(q)) if p.len() != q.len() || p.len() != labels.len() => {
-                    return Err(format!("the reference has {} classes, the candidate {}", p.len(), q.len()));
+                    return Err(format!(
+                        "the reference has {} classes, the candidate {}",
+                        p.len(),
+                        q.len()
+                    ));
                 }
                 (Some(p), Some(q)) => result.add(&r.path, p, q, labels),
                 (None, None) => result.unanswered += 1,
@@ -122,13 +129,18 @@ impl Comparison {
     fn add(&mut self, path: &str, reference: &[f32], candidate: &[f32], labels: &[String]) {
         self.images += 1;
         let mut largest = 0.0f64;
-        // Rows sum to 1 only to within rounding, which is more than the divergence of equal answers.
+        // Rows sum to 1 only to within rounding, which is more than the divergence of equal
+        // answers.
         let sum = |row: &[f32]| row.iter().map(|v| f64::from(*v)).sum::<f64>();
         let (p_sum, q_sum) = (sum(reference), sum(candidate));
         for (p, q) in reference.iter().zip(candidate) {
             let (p, q) = (f64::from(*p), f64::from(*q));
             // A value that is not finite is the largest difference there is.
-            let difference = if p.is_finite() && q.is_finite() { (p - q).abs() } else { f64::INFINITY };
+            let difference = if p.is_finite() && q.is_finite() {
+                (p - q).abs()
+            } else {
+                f64::INFINITY
+            };
             largest = largest.max(difference);
             self.mean_difference += difference;
             if difference > self.tolerance.absolute + self.tolerance.relative * p.abs() {
@@ -139,7 +151,9 @@ impl Comparison {
                 self.kl_divergence += p * (p / q).ln();
             }
         }
-        let label = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+        let label = |row: &[f32]| {
+            (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+        };
         let (r, c) = (label(reference), label(candidate));
         self.equal_labels += usize::from(r == c);
         if self.worst.is_none() || largest > self.max_difference {
@@ -164,7 +178,10 @@ mod tests {
     use super::*;
 
     fn answers(rows: &[&[f32]]) -> Vec<Answer> {
-        let row = |(i, p): (usize, &&[f32])| Answer { path: format!("{i}.png"), probabilities: Some(p.to_vec()) };
+        let row = |(i, p): (usize, &&[f32])| Answer {
+            path: format!("{i}.png"),
+            probabilities: Some(p.to_vec()),
+        };
         rows.iter().enumerate().map(row).collect()
     }
 
@@ -183,7 +200,10 @@ mod tests {
     #[test]
     fn what_does_not_hold() {
         let reference = answers(&[&[0.4, 0.6]]);
-        let unread = vec![Answer { path: "0.png".into(), probabilities: None }];
+        let unread = vec![Answer {
+            path: "0.png".into(),
+            probabilities: None,
+        }];
         let rows = [
             ("within", answers(&[&[0.400_01, 0.599_99]]), true),
             ("off", answers(&[&[0.4001, 0.5999]]), false),
@@ -191,17 +211,29 @@ mod tests {
             ("NaN", answers(&[&[f32::NAN, 0.6]]), false),
         ];
         let compare = |c: &[Answer]| Comparison::of(&reference, c, &labels(), Tolerance::default());
-        let wrong: Vec<_> = rows.iter().filter(|(_, c, holds)| compare(c).unwrap().holds() != *holds).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(_, c, holds)| compare(c).unwrap().holds() != *holds)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(compare(&unread).is_err());
         let mixed = [answers(&[&[0.4, 0.6]]), unread].concat();
         let read = answers(&[&[0.4, 0.6], &[0.4, 0.6]]);
-        assert!(!Comparison::of(&mixed, &read, &labels(), Tolerance::default()).unwrap().holds());
+        assert!(
+            !Comparison::of(&mixed, &read, &labels(), Tolerance::default())
+                .unwrap()
+                .holds()
+        );
     }
 
     #[test]
     fn divergence_is_that_of_the_formula() {
-        let c = Comparison::of(&answers(&[&[0.5, 0.5]]), &answers(&[&[0.25, 0.75]]), &labels(), Tolerance::default());
+        let c = Comparison::of(
+            &answers(&[&[0.5, 0.5]]),
+            &answers(&[&[0.25, 0.75]]),
+            &labels(),
+            Tolerance::default(),
+        );
         let expected = 0.5 * (2.0f64).ln() + 0.5 * (0.5f64 / 0.75).ln();
         assert!((c.unwrap().kl_divergence - expected).abs() < 1e-12);
     }

@@ -1,4 +1,5 @@
-//! How many images a batch has: a number that was asked for, or the one from which on larger batches bring little.
+//! How many images a batch has: a number that was asked for, or the one from which on larger
+//! batches bring little.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,8 +13,8 @@ pub const MOST: usize = 4096;
 pub enum BatchSize {
     /// So many.
     Fixed(usize),
-    /// 64, then twice as many as long as that makes it a tenth faster, up to 1,024 or to 32 MiB of images: what a GPU needs to
-    /// be busy depends on the GPU and on the model.
+    /// 64, then twice as many as long as that makes it a tenth faster, up to 1,024 or to 32 MiB of
+    /// images: what a GPU needs to be busy depends on the GPU and on the model.
     Growing,
 }
 
@@ -41,7 +42,9 @@ impl FromStr for BatchSize {
         match s.parse() {
             Ok(n) if (1..=MOST).contains(&n) => Ok(Self::Fixed(n)),
             _ if s == "auto" => Ok(Self::Growing),
-            _ => Err(format!("'{s}' is no batch size; it is 1 to {MOST}, or auto")),
+            _ => Err(format!(
+                "'{s}' is no batch size; it is 1 to {MOST}, or auto"
+            )),
         }
     }
 }
@@ -60,7 +63,8 @@ impl fmt::Display for BatchSize {
 pub(super) struct Sizes {
     size: usize,
     most: usize,
-    /// Batches of this size so far; the first one is not counted, as it is when memory is taken and kernels are chosen.
+    /// Batches of this size so far; the first one is not counted, as it is when memory is taken and
+    /// kernels are chosen.
     seen: usize,
     /// The size before this, and its images a second.
     before: Option<(usize, f64)>,
@@ -72,9 +76,17 @@ impl Sizes {
         let most = (most_bytes / image_bytes.max(1)).max(1);
         let (size, grown) = match asked {
             BatchSize::Fixed(n) => (n, n),
-            BatchSize::Growing => (USUAL, (GROWN_BYTES / image_bytes.max(1)).clamp(USUAL, GROWN)),
+            BatchSize::Growing => (
+                USUAL,
+                (GROWN_BYTES / image_bytes.max(1)).clamp(USUAL, GROWN),
+            ),
         };
-        Self { size: size.clamp(1, most), most: grown.clamp(1, most), seen: 0, before: None }
+        Self {
+            size: size.clamp(1, most),
+            most: grown.clamp(1, most),
+            seen: 0,
+            before: None,
+        }
     }
 
     /// Images of the next batch.
@@ -87,7 +99,8 @@ impl Sizes {
         self.most
     }
 
-    /// A batch failed. If it was larger than one that did not: the size of that, which is kept to from now on.
+    /// A batch failed. If it was larger than one that did not: the size of that, which is kept to
+    /// from now on.
     pub fn failed(&mut self) -> Option<usize> {
         let (size, _) = self.before.take()?;
         (self.size, self.most) = (size, size);
@@ -123,7 +136,8 @@ impl Sizes {
 mod tests {
     use super::*;
 
-    /// The sizes of `batches` batches on a machine that takes a second and the more the larger they are, in seconds an image.
+    /// The sizes of `batches` batches on a machine that takes a second and the more the larger they
+    /// are, in seconds an image.
     fn sizes(asked: BatchSize, most: usize, batches: usize, an_image: f64) -> Vec<usize> {
         let mut sizes = Sizes::new(asked, 1 << 10, most << 10);
         (0..batches)
@@ -140,17 +154,34 @@ mod tests {
     fn batches_grow_while_that_is_faster() {
         let rows = [
             // All that counts is the number of batches: to the largest.
-            (BatchSize::Growing, 4096, 0.0, vec![64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 1024, 1024]),
-            (BatchSize::Growing, 300, 0.0, vec![64, 64, 128, 128, 256, 256, 300, 300, 300, 300]),
+            (
+                BatchSize::Growing,
+                4096,
+                0.0,
+                vec![64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 1024, 1024],
+            ),
+            (
+                BatchSize::Growing,
+                300,
+                0.0,
+                vec![64, 64, 128, 128, 256, 256, 300, 300, 300, 300],
+            ),
             // An image more takes as long as all else: a larger batch brings nothing.
-            (BatchSize::Growing, 4096, 1.0, vec![64, 64, 128, 128, 64, 64, 64]),
+            (
+                BatchSize::Growing,
+                4096,
+                1.0,
+                vec![64, 64, 128, 128, 64, 64, 64],
+            ),
             (BatchSize::Fixed(7), 4096, 0.0, vec![7, 7, 7, 7]),
             (BatchSize::Fixed(700), 20, 0.0, vec![20, 20, 20, 20]),
             (BatchSize::Growing, 1, 0.0, vec![1, 1, 1]),
         ];
         let wrong: Vec<_> = rows
             .into_iter()
-            .map(|(asked, most, an_image, expected)| (sizes(asked, most, expected.len(), an_image), expected))
+            .map(|(asked, most, an_image, expected)| {
+                (sizes(asked, most, expected.len(), an_image), expected)
+            })
             .filter(|(found, expected)| found != expected)
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
@@ -161,7 +192,11 @@ mod tests {
         let large = Sizes::new(BatchSize::Growing, 1 << 20, 256 << 20);
         assert_eq!((large.next(), large.most()), (64, 64));
         let mut sizes = Sizes::new(BatchSize::Growing, 1, 1 << 20);
-        assert_eq!(sizes.failed(), None, "the first size has nothing to go back to");
+        assert_eq!(
+            sizes.failed(),
+            None,
+            "the first size has nothing to go back to"
+        );
         for _ in 0..4 {
             sizes.took(sizes.next(), Duration::from_secs(1));
         }
@@ -174,8 +209,11 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_written() {
-        for (text, size) in [("1", BatchSize::Fixed(1)), ("4096", BatchSize::Fixed(4096)), ("auto", BatchSize::Growing)]
-        {
+        for (text, size) in [
+            ("1", BatchSize::Fixed(1)),
+            ("4096", BatchSize::Fixed(4096)),
+            ("auto", BatchSize::Growing),
+        ] {
             assert_eq!(text.parse(), Ok(size));
             assert_eq!(size.to_string(), text);
         }

@@ -1,5 +1,5 @@
-//! Many images through one model: decoding and preprocessing on all cores beside inference, answers in input order, and
-//! never more than a few batches in memory.
+//! Many images through one model: decoding and preprocessing on all cores beside inference, answers
+//! in input order, and never more than a few batches in memory.
 
 mod batch_size;
 
@@ -29,7 +29,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch_size: BatchSize::default(), workers: crate::cores() }
+        Self {
+            batch_size: BatchSize::default(),
+            workers: crate::cores(),
+        }
     }
 }
 
@@ -44,14 +47,15 @@ pub enum RunError {
     Output(#[from] std::io::Error),
 }
 
-/// The most that the tensors of one batch take: 256 MiB. A model of large images gets smaller batches.
+/// The most that the tensors of one batch take: 256 MiB. A model of large images gets smaller
+/// batches.
 const MAX_BATCH_BYTES: usize = 256 << 20;
 
 /// An image's tensor, or why there is none.
 type Loaded = Result<Vec<f32>, String>;
 
-/// Classifies all images and hands each record to `emit`, in the order of `sources`. An image that can't be read gives a
-/// record with an error.
+/// Classifies all images and hands each record to `emit`, in the order of `sources`. An image that
+/// can't be read gives a record with an error.
 ///
 /// # Errors
 /// The engine failed, or `emit` did.
@@ -81,7 +85,12 @@ pub fn run(
 }
 
 /// Decodes images until there are no more.
-fn work(sources: &[Source], window: &Window, preprocessor: &Preprocessor, sender: &SyncSender<(usize, Loaded)>) {
+fn work(
+    sources: &[Source],
+    window: &Window,
+    preprocessor: &Preprocessor,
+    sender: &SyncSender<(usize, Loaded)>,
+) {
     // A worker that panics takes the image in its hand with it.
     let close = CloseOnDrop(window);
     while let Some(index) = window.claim() {
@@ -94,7 +103,8 @@ fn work(sources: &[Source], window: &Window, preprocessor: &Preprocessor, sender
     std::mem::forget(close);
 }
 
-/// Ends the whole work when it goes out of scope, a panic included: nobody then waits for what will never come.
+/// Ends the whole work when it goes out of scope, a panic included: nobody then waits for what will
+/// never come.
 struct CloseOnDrop<'a>(&'a Window);
 
 impl Drop for CloseOnDrop<'_> {
@@ -109,8 +119,12 @@ pub fn read(source: &Source) -> Result<Pixels, String> {
         Source::File(path) => image::read(path).map_err(|e| e.to_string()),
         Source::Stdin => {
             let mut bytes = Vec::new();
-            let read = std::io::stdin().lock().take(image::MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
-            read.map_err(|e| e.to_string()).and_then(|_| image::decode(&bytes).map_err(|e| e.to_string()))
+            let read = std::io::stdin()
+                .lock()
+                .take(image::MAX_FILE_BYTES + 1)
+                .read_to_end(&mut bytes);
+            read.map_err(|e| e.to_string())
+                .and_then(|_| image::decode(&bytes).map_err(|e| e.to_string()))
         }
         Source::Unusable { reason, .. } => Err(reason.clone()),
     }
@@ -166,8 +180,12 @@ fn collect(
             };
             let mut answers = probabilities.chunks_exact(classes);
             for (index, outcome) in waiting.drain(..) {
-                let outcome = outcome.and_then(|()| Prediction::new(answers.next().unwrap_or_default()));
-                emit(Record { path: sources[index].name(), outcome })?;
+                let outcome =
+                    outcome.and_then(|()| Prediction::new(answers.next().unwrap_or_default()));
+                emit(Record {
+                    path: sources[index].name(),
+                    outcome,
+                })?;
             }
             batch.clear();
             rows = 0;
@@ -178,11 +196,19 @@ fn collect(
 
 /// The answers to a batch, which may be empty.
 fn classified(classifier: &mut dyn Classifier, batch: &[f32]) -> Result<Vec<f32>, EngineError> {
-    if batch.is_empty() { Ok(Vec::new()) } else { classifier.classify(batch) }
+    if batch.is_empty() {
+        Ok(Vec::new())
+    } else {
+        classifier.classify(batch)
+    }
 }
 
 /// The answers to a batch by batches of at most `size` images.
-fn in_parts(classifier: &mut dyn Classifier, batch: &[f32], size: usize) -> Result<Vec<f32>, EngineError> {
+fn in_parts(
+    classifier: &mut dyn Classifier,
+    batch: &[f32],
+    size: usize,
+) -> Result<Vec<f32>, EngineError> {
     let mut answers = Vec::new();
     for part in batch.chunks(size * classifier.spec().image_len()) {
         answers.extend(classifier.classify(part)?);
@@ -205,7 +231,12 @@ struct State {
 
 impl Window {
     fn new(len: usize, ahead: usize) -> Self {
-        Self { len, ahead, state: Mutex::new(State { next: 0, taken: 0 }), room: Condvar::new() }
+        Self {
+            len,
+            ahead,
+            state: Mutex::new(State { next: 0, taken: 0 }),
+            room: Condvar::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -215,7 +246,10 @@ impl Window {
     /// The next image to decode, when there is room for it.
     fn claim(&self) -> Option<usize> {
         let full = |s: &mut State| s.next < self.len && s.next >= s.taken + self.ahead;
-        let mut state = self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self
+            .room
+            .wait_while(self.lock(), full)
+            .unwrap_or_else(PoisonError::into_inner);
         let index = state.next;
         state.next += 1;
         (index < self.len).then_some(index)
@@ -273,7 +307,12 @@ mod tests {
                 library: String::new(),
                 notes: Vec::new(),
             };
-            Self { spec, description, batches: Vec::new(), fails_on }
+            Self {
+                spec,
+                description,
+                batches: Vec::new(),
+                fails_on,
+            }
         }
     }
 
@@ -290,7 +329,11 @@ mod tests {
             }
             self.batches.push(n);
             let mean = |image: &[f32]| image.iter().sum::<f32>() / image.len() as f32;
-            Ok(input.chunks_exact(4).map(mean).flat_map(|m| [1.0 - m, m]).collect())
+            Ok(input
+                .chunks_exact(4)
+                .map(mean)
+                .flat_map(|m| [1.0 - m, m])
+                .collect())
         }
     }
 
@@ -298,16 +341,27 @@ mod tests {
     fn images(folder: &std::path::Path, count: usize) -> Vec<Source> {
         let image = |i: usize| {
             let path: PathBuf = folder.join(format!("{i}.pgm"));
-            let bytes = if i % 7 == 3 { b"no image".to_vec() } else { [b"P5 2 2 255\n", &[i as u8; 4][..]].concat() };
+            let bytes = if i % 7 == 3 {
+                b"no image".to_vec()
+            } else {
+                [b"P5 2 2 255\n", &[i as u8; 4][..]].concat()
+            };
             std::fs::write(&path, bytes).unwrap();
             Source::File(path)
         };
         (0..count).map(image).collect()
     }
 
-    fn run_fake(fake: &mut Fake, sources: &[Source], batch_size: usize) -> (Vec<Record>, Result<(), RunError>) {
+    fn run_fake(
+        fake: &mut Fake,
+        sources: &[Source],
+        batch_size: usize,
+    ) -> (Vec<Record>, Result<(), RunError>) {
         let mut records = Vec::new();
-        let options = Options { batch_size: BatchSize::Fixed(batch_size), workers: 4 };
+        let options = Options {
+            batch_size: BatchSize::Fixed(batch_size),
+            workers: 4,
+        };
         let result = run(sources, fake, options, &mut |record| {
             records.push(record);
             Ok(())
@@ -327,11 +381,20 @@ mod tests {
             for (i, record) in records.iter().enumerate() {
                 assert_eq!(record.path, sources[i].name());
                 match &record.outcome {
-                    Ok(p) => assert!((p.probabilities[1] - i as f32 / 255.0).abs() < 1e-6, "image {i}: {p:?}"),
+                    Ok(p) => assert!(
+                        (p.probabilities[1] - i as f32 / 255.0).abs() < 1e-6,
+                        "image {i}: {p:?}"
+                    ),
                     Err(_) => assert_eq!(i % 7, 3),
                 }
             }
-            assert!(fake.batches.iter().all(|n| fixed.map_or(*n <= batch_size, |f| *n == f)), "{:?}", fake.batches);
+            assert!(
+                fake.batches
+                    .iter()
+                    .all(|n| fixed.map_or(*n <= batch_size, |f| *n == f)),
+                "{:?}",
+                fake.batches
+            );
         }
     }
 
@@ -341,7 +404,11 @@ mod tests {
         let sources = images(folder.path(), 50);
         let (records, result) = run_fake(&mut Fake::new(None, Some(2)), &sources, 8);
         assert!(matches!(result, Err(RunError::Engine(_))));
-        assert!((16..40).contains(&records.len()), "two batches and their errors: {}", records.len());
+        assert!(
+            (16..40).contains(&records.len()),
+            "two batches and their errors: {}",
+            records.len()
+        );
     }
 
     #[test]
@@ -361,9 +428,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sources = images(folder.path(), 200);
         let mut engine = Panics(Fake::new(None, None));
-        let options = Options { batch_size: BatchSize::Fixed(2), workers: 2 };
-        let run = std::panic::AssertUnwindSafe(|| run(&sources, &mut engine, options, &mut |_| Ok(())));
-        assert!(std::panic::catch_unwind(run).is_err(), "and it ends, rather than hang");
+        let options = Options {
+            batch_size: BatchSize::Fixed(2),
+            workers: 2,
+        };
+        let run =
+            std::panic::AssertUnwindSafe(|| run(&sources, &mut engine, options, &mut |_| Ok(())));
+        assert!(
+            std::panic::catch_unwind(run).is_err(),
+            "and it ends, rather than hang"
+        );
     }
 
     #[test]
@@ -374,10 +448,17 @@ mod tests {
         let result = run(
             &sources,
             &mut Fake::new(None, None),
-            Options { batch_size: BatchSize::Fixed(4), workers: 3 },
+            Options {
+                batch_size: BatchSize::Fixed(4),
+                workers: 3,
+            },
             &mut |_| {
                 seen += 1;
-                if seen == 5 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+                if seen == 5 {
+                    Err(std::io::ErrorKind::BrokenPipe.into())
+                } else {
+                    Ok(())
+                }
             },
         );
         assert!(matches!(result, Err(RunError::Output(_))));
@@ -388,7 +469,13 @@ mod tests {
     fn no_images_no_batches() {
         let mut fake = Fake::new(None, None);
         assert!(run_fake(&mut fake, &[], 8).0.is_empty());
-        let bad = vec![Source::Unusable { path: "x".into(), reason: "y".into() }; 40];
+        let bad = vec![
+            Source::Unusable {
+                path: "x".into(),
+                reason: "y".into()
+            };
+            40
+        ];
         assert_eq!(run_fake(&mut fake, &bad, 8).0.len(), 40);
         assert!(fake.batches.is_empty());
     }

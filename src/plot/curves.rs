@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use super::{Align, BLUE, Canvas, GRID, INK, MUTED, ORANGE, PlotError, SMALL, TEXT, TITLE, WHITE, fitted, text_width};
+use super::{
+    Align, BLUE, Canvas, GRID, INK, MUTED, ORANGE, PlotError, SMALL, TEXT, TITLE, WHITE, fitted,
+    text_width,
+};
 
-/// The figures of one epoch. Values that are not finite, and those beyond ±1e30, are left out of the picture.
+/// The figures of one epoch. Values that are not finite, and those beyond ±1e30, are left out of
+/// the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochPoint {
     /// The epoch's number, from 1.
@@ -31,26 +35,64 @@ const BOTTOM: f64 = 510.0;
 
 /// Draws the curves of `points`, which are in the order of their epochs, and marks `best_epoch`.
 ///
-/// A loss that falls to less than a third is drawn on a logarithmic scale: with an L2 penalty it starts so high that the
-/// rest would be a flat line.
+/// A loss that falls to less than a third is drawn on a logarithmic scale: with an L2 penalty it
+/// starts so high that the rest would be a flat line.
 ///
 /// # Errors
 /// There are no points, or the file can't be written.
-pub fn curves(path: &Path, points: &[EpochPoint], best_epoch: Option<u32>, title: &str) -> Result<(), PlotError> {
+pub fn curves(
+    path: &Path,
+    points: &[EpochPoint],
+    best_epoch: Option<u32>,
+    title: &str,
+) -> Result<(), PlotError> {
     let best = best_epoch.and_then(|epoch| points.iter().find(|p| p.epoch == epoch));
-    let epochs = epoch_scale(points).ok_or_else(|| PlotError::unfit(path, "there are no epochs"))?;
+    let epochs =
+        epoch_scale(points).ok_or_else(|| PlotError::unfit(path, "there are no epochs"))?;
     let mut canvas = Canvas::new(path, WIDTH, HEIGHT)?;
     let room = f64::from(WIDTH) - 2.0 * MARGIN;
-    canvas.text(&fitted(title, TITLE, room), (MARGIN, 38.0), Align::Left, TITLE, INK);
-    canvas.text(&fitted(&subtitle(points, best), TEXT, room), (MARGIN, 66.0), Align::Left, TEXT, MUTED);
+    canvas.text(
+        &fitted(title, TITLE, room),
+        (MARGIN, 38.0),
+        Align::Left,
+        TITLE,
+        INK,
+    );
+    canvas.text(
+        &fitted(&subtitle(points, best), TEXT, room),
+        (MARGIN, 66.0),
+        Align::Left,
+        TEXT,
+        MUTED,
+    );
 
-    let panel =
-        |canvas: &mut Canvas, ends: (f64, f64), name: &str, values: [fn(&EpochPoint) -> f64; 2], percent: bool| {
-            let scale = Scale::of(points.iter().flat_map(|p| values.map(|v| v(p))), percent);
-            Panel { ends, epochs: &epochs, scale }.draw(canvas, name, points, best, values);
-        };
-    panel(&mut canvas, PANELS[0], "Loss", [|p| p.train_loss, |p| p.validation_loss], false);
-    panel(&mut canvas, PANELS[1], "Accuracy", [|p| p.train_accuracy, |p| p.validation_accuracy], true);
+    let panel = |canvas: &mut Canvas,
+                 ends: (f64, f64),
+                 name: &str,
+                 values: [fn(&EpochPoint) -> f64; 2],
+                 percent: bool| {
+        let scale = Scale::of(points.iter().flat_map(|p| values.map(|v| v(p))), percent);
+        Panel {
+            ends,
+            epochs: &epochs,
+            scale,
+        }
+        .draw(canvas, name, points, best, values);
+    };
+    panel(
+        &mut canvas,
+        PANELS[0],
+        "Loss",
+        [|p| p.train_loss, |p| p.validation_loss],
+        false,
+    );
+    panel(
+        &mut canvas,
+        PANELS[1],
+        "Accuracy",
+        [|p| p.train_accuracy, |p| p.validation_accuracy],
+        true,
+    );
     legend(&mut canvas, best.is_some());
     canvas.save()
 }
@@ -60,13 +102,30 @@ fn subtitle(points: &[EpochPoint], best: Option<&EpochPoint>) -> String {
     let mut text = format!("{last} epoch{}", if last == 1 { "" } else { "s" });
     if let Some(best) = best {
         let (loss, accuracy) = (best.validation_loss, 100.0 * best.validation_accuracy);
-        text += &format!(" · best: epoch {} with validation loss {loss:.3}, accuracy {accuracy:.2} %", best.epoch);
+        text += &format!(
+            " · best: epoch {} with validation loss {loss:.3}, accuracy {accuracy:.2} %",
+            best.epoch
+        );
     }
-    let rates = || points.iter().map(|p| p.learning_rate).filter(|r| r.is_finite());
-    let (low, high) = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
+    let rates = || {
+        points
+            .iter()
+            .map(|p| p.learning_rate)
+            .filter(|r| r.is_finite())
+    };
+    let (low, high) = (
+        rates().fold(f64::INFINITY, f64::min),
+        rates().fold(0.0, f64::max),
+    );
     match (low == high, low <= high) {
         (true, _) => text += &format!(" · learning rate {}", short_exponent(low)),
-        (_, true) => text += &format!(" · learning rate {} to {}", short_exponent(high), short_exponent(low)),
+        (_, true) => {
+            text += &format!(
+                " · learning rate {} to {}",
+                short_exponent(high),
+                short_exponent(low)
+            )
+        }
         _ => {}
     }
     text
@@ -83,10 +142,16 @@ fn legend(canvas: &mut Canvas, best: bool) {
         x -= 26.0;
     };
     if best {
-        entry("best epoch", &|canvas, x| canvas.dashes((x, y - 6.0), (x + 34.0, y - 6.0), MUTED, 1.5));
+        entry("best epoch", &|canvas, x| {
+            canvas.dashes((x, y - 6.0), (x + 34.0, y - 6.0), MUTED, 1.5)
+        });
     }
-    entry("validation", &|canvas, x| canvas.line(&[(x, y - 6.0), (x + 34.0, y - 6.0)], ORANGE, 2.5));
-    entry("training", &|canvas, x| canvas.line(&[(x, y - 6.0), (x + 34.0, y - 6.0)], BLUE, 2.5));
+    entry("validation", &|canvas, x| {
+        canvas.line(&[(x, y - 6.0), (x + 34.0, y - 6.0)], ORANGE, 2.5)
+    });
+    entry("training", &|canvas, x| {
+        canvas.line(&[(x, y - 6.0), (x + 34.0, y - 6.0)], BLUE, 2.5)
+    });
 }
 
 /// From values to 0..=1, and where its marks stand.
@@ -103,7 +168,9 @@ impl Scale {
     fn of(values: impl Iterator<Item = f64>, percent: bool) -> Self {
         let (low, high) = values
             .filter(|v| drawable(*v))
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+                (low.min(v), high.max(v))
+            });
         let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
         if percent {
             Self::linear(low, high, 0.01, |v| format!("{:.0} %", 100.0 * v))
@@ -119,7 +186,13 @@ impl Scale {
         let step = step(high - low, 6.0).max(least).max(high.abs() * 1e-3);
         let first = (low / step).floor();
         let last = (high / step).ceil().max(first + 1.0);
-        Self { low: first * step, high: last * step, logarithmic: false, marks: marks(first, last, step), label }
+        Self {
+            low: first * step,
+            high: last * step,
+            logarithmic: false,
+            marks: marks(first, last, step),
+            label,
+        }
     }
 
     /// Round numbers, fewer of each power of ten the more powers there are; the ends are marks.
@@ -131,12 +204,21 @@ impl Scale {
             _ => &[1.0],
         };
         let every = (powers / 8.0).ceil().max(1.0) as i32;
-        let exponents = (low.log10().floor() as i32..=high.log10().ceil() as i32 + every).step_by(every as usize);
-        let all: Vec<f64> = exponents.flat_map(|e| digits.iter().map(move |d| d * 10f64.powi(e))).collect();
+        let exponents = (low.log10().floor() as i32..=high.log10().ceil() as i32 + every)
+            .step_by(every as usize);
+        let all: Vec<f64> = exponents
+            .flat_map(|e| digits.iter().map(move |d| d * 10f64.powi(e)))
+            .collect();
         let first = all.iter().rposition(|v| *v <= low).unwrap_or(0);
         let last = all.iter().position(|v| *v >= high).unwrap_or(all.len() - 1);
         let marks = all[first..=last].to_vec();
-        Self { low: all[first], high: all[last], logarithmic: true, marks, label: plain }
+        Self {
+            low: all[first],
+            high: all[last],
+            logarithmic: true,
+            marks,
+            label: plain,
+        }
     }
 
     /// Where a value stands, 0..=1.
@@ -149,7 +231,8 @@ impl Scale {
     }
 }
 
-/// Whether a value has a place in the picture: a loss that is off by so much is no better than none.
+/// Whether a value has a place in the picture: a loss that is off by so much is no better than
+/// none.
 fn drawable(value: f64) -> bool {
     value.abs() < 1e30
 }
@@ -168,24 +251,36 @@ fn plain(value: f64) -> String {
 fn short_exponent(value: f64) -> String {
     let text = format!("{value:.2e}");
     let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
-    format!("{}e{power}", digits.trim_end_matches('0').trim_end_matches('.'))
+    format!(
+        "{}e{power}",
+        digits.trim_end_matches('0').trim_end_matches('.')
+    )
 }
 
 /// A step of 1, 2 or 5 times a power of ten, with about `count` steps in `range`.
 fn step(range: f64, count: f64) -> f64 {
     let rough = (range / count).max(f64::MIN_POSITIVE);
     let power = 10f64.powf(rough.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.999).unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|m| m * power)
+        .find(|s| *s >= rough * 0.999)
+        .unwrap_or(10.0 * power)
 }
 
 /// The multiples `first..=last` of a step.
 fn marks(first: f64, last: f64, step: f64) -> Vec<f64> {
-    (0..=(last - first).min(50.0) as u32).map(|i| (first + f64::from(i)) * step).collect()
+    (0..=(last - first).min(50.0) as u32)
+        .map(|i| (first + f64::from(i)) * step)
+        .collect()
 }
 
 /// The epochs' axis; none without points.
 fn epoch_scale(points: &[EpochPoint]) -> Option<Scale> {
-    let (low, high) = (points.iter().map(|p| p.epoch).min()?, points.iter().map(|p| p.epoch).max()?);
+    let (low, high) = (
+        points.iter().map(|p| p.epoch).min()?,
+        points.iter().map(|p| p.epoch).max()?,
+    );
     let (low, high) = (f64::from(low), f64::from(high));
     let step = step(high - low, 10.0).max(1.0);
     let mut marks = marks((low / step).ceil(), (high / step).floor(), step);
@@ -193,8 +288,18 @@ fn epoch_scale(points: &[EpochPoint]) -> Option<Scale> {
     if marks.first().is_none_or(|first| first - low > 0.6 * step) {
         marks.insert(0, low);
     }
-    let padding = if low == high { 1.0 } else { (high - low) * 0.015 };
-    Some(Scale { low: low - padding, high: high + padding, logarithmic: false, marks, label: |v| format!("{v:.0}") })
+    let padding = if low == high {
+        1.0
+    } else {
+        (high - low) * 0.015
+    };
+    Some(Scale {
+        low: low - padding,
+        high: high + padding,
+        logarithmic: false,
+        marks,
+        label: |v| format!("{v:.0}"),
+    })
 }
 
 /// One pair of axes.
@@ -223,22 +328,50 @@ impl Panel<'_> {
         values: [fn(&EpochPoint) -> f64; 2],
     ) {
         let (left, right) = self.ends;
-        let name = if self.scale.logarithmic { format!("{name} (logarithmic scale)") } else { name.to_string() };
+        let name = if self.scale.logarithmic {
+            format!("{name} (logarithmic scale)")
+        } else {
+            name.to_string()
+        };
         canvas.text(&name, (left, TOP - 18.0), Align::Left, TEXT, INK);
         for mark in &self.scale.marks {
             let y = self.y(*mark);
             canvas.line(&[(left, y), (right, y)], GRID, 1.0);
-            canvas.text(&(self.scale.label)(*mark), (left - 10.0, y + 5.0), Align::Right, SMALL, INK);
+            canvas.text(
+                &(self.scale.label)(*mark),
+                (left - 10.0, y + 5.0),
+                Align::Right,
+                SMALL,
+                INK,
+            );
         }
         for mark in &self.epochs.marks {
             let x = self.x(*mark);
             canvas.line(&[(x, BOTTOM), (x, BOTTOM + 5.0)], MUTED, 1.0);
-            canvas.text(&(self.epochs.label)(*mark), (x, BOTTOM + 24.0), Align::Middle, SMALL, INK);
+            canvas.text(
+                &(self.epochs.label)(*mark),
+                (x, BOTTOM + 24.0),
+                Align::Middle,
+                SMALL,
+                INK,
+            );
         }
-        canvas.text("epoch", ((left + right) / 2.0, BOTTOM + 50.0), Align::Middle, TEXT, INK);
+        canvas.text(
+            "epoch",
+            ((left + right) / 2.0, BOTTOM + 50.0),
+            Align::Middle,
+            TEXT,
+            INK,
+        );
         canvas.line(&[(left, TOP), (left, BOTTOM), (right, BOTTOM)], MUTED, 1.0);
         if !points.iter().any(|p| values.iter().any(|v| drawable(v(p)))) {
-            canvas.text("no values", ((left + right) / 2.0, (TOP + BOTTOM) / 2.0), Align::Middle, TEXT, MUTED);
+            canvas.text(
+                "no values",
+                ((left + right) / 2.0, (TOP + BOTTOM) / 2.0),
+                Align::Middle,
+                TEXT,
+                MUTED,
+            );
         }
         if let Some(best) = best {
             let x = self.x(f64::from(best.epoch));
@@ -247,7 +380,10 @@ impl Panel<'_> {
         for (value, colour) in values.into_iter().zip([BLUE, ORANGE]) {
             // A value that is missing leaves a gap.
             for run in points.split(|p| !drawable(value(p))) {
-                let line: Vec<_> = run.iter().map(|p| (self.x(f64::from(p.epoch)), self.y(value(p)))).collect();
+                let line: Vec<_> = run
+                    .iter()
+                    .map(|p| (self.x(f64::from(p.epoch)), self.y(value(p))))
+                    .collect();
                 canvas.line(&line, colour, 2.5);
                 if points.len() <= 20 || line.len() == 1 {
                     line.iter().for_each(|at| canvas.dot(*at, 4.0, colour));
@@ -292,8 +428,13 @@ mod tests {
                 let scale = Scale::of([a, b].into_iter(), percent);
                 let inside = |v: f64| (-1e-9..=1.0 + 1e-9).contains(&scale.at(v));
                 let values = [a, b].into_iter().filter(|v| drawable(*v)).all(inside);
-                let ends = scale.marks.first() == Some(&scale.low) && scale.marks.last() == Some(&scale.high);
-                if !values || !ends || !(2..=14).contains(&scale.marks.len()) || !scale.marks.is_sorted() {
+                let ends = scale.marks.first() == Some(&scale.low)
+                    && scale.marks.last() == Some(&scale.high);
+                if !values
+                    || !ends
+                    || !(2..=14).contains(&scale.marks.len())
+                    || !scale.marks.is_sorted()
+                {
                     wrong.push((a, b, percent, scale.low, scale.high, scale.marks.clone()));
                 }
             }
@@ -305,9 +446,15 @@ mod tests {
     fn a_loss_that_falls_far_is_logarithmic() {
         let notebook = Scale::of([9.61, 1.29].into_iter(), false);
         assert!(notebook.logarithmic);
-        assert_eq!(notebook.marks, [1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]);
+        assert_eq!(
+            notebook.marks,
+            [1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+        );
         assert!(!Scale::of([1.9, 0.9].into_iter(), false).logarithmic);
-        assert!(!Scale::of([3.0, 0.0].into_iter(), false).logarithmic, "zero has no logarithm");
+        assert!(
+            !Scale::of([3.0, 0.0].into_iter(), false).logarithmic,
+            "zero has no logarithm"
+        );
     }
 
     #[test]
@@ -320,12 +467,19 @@ mod tests {
             validation_accuracy: 0.5,
             learning_rate: 1e-4,
         };
-        let marks = |last: u32| epoch_scale(&(1..=last).map(point).collect::<Vec<_>>()).map(|s| s.marks);
+        let marks =
+            |last: u32| epoch_scale(&(1..=last).map(point).collect::<Vec<_>>()).map(|s| s.marks);
         assert_eq!(marks(0), None);
         assert_eq!(marks(1), Some(vec![1.0]));
         assert_eq!(marks(3), Some(vec![1.0, 2.0, 3.0]));
-        assert_eq!(marks(100).map(|m| (m[0], m[1], m.len())), Some((1.0, 10.0, 11)));
-        assert_eq!(marks(300).map(|m| (m[0], m[1], m.len())), Some((1.0, 50.0, 7)));
+        assert_eq!(
+            marks(100).map(|m| (m[0], m[1], m.len())),
+            Some((1.0, 10.0, 11))
+        );
+        assert_eq!(
+            marks(300).map(|m| (m[0], m[1], m.len())),
+            Some((1.0, 50.0, 7))
+        );
     }
 
     #[test]
@@ -339,7 +493,11 @@ mod tests {
             (1e14, "1e14"),
             (-2.0, "-2"),
         ];
-        let wrong: Vec<_> = rows.iter().filter(|(v, t)| plain(*v) != *t).map(|(v, t)| (plain(*v), t)).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(v, t)| plain(*v) != *t)
+            .map(|(v, t)| (plain(*v), t))
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

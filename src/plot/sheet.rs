@@ -1,4 +1,5 @@
-//! A contact sheet: many small images with captions, to look at augmentation or at a model's mistakes.
+//! A contact sheet: many small images with captions, to look at augmentation or at a model's
+//! mistakes.
 
 use std::path::Path;
 
@@ -43,36 +44,54 @@ const MIN_WIDTH: f64 = 96.0;
 /// Draws images in rows of `columns`, each enlarged `scale` times.
 ///
 /// # Errors
-/// There are no images, more than [`MAX_CELLS`] or one that is not whole, the picture would be too large, or the file
-/// can't be written.
-pub fn sheet(path: &Path, cells: &[Cell], columns: usize, scale: u32, title: &str) -> Result<(), PlotError> {
+/// There are no images, more than [`MAX_CELLS`] or one that is not whole, the picture would be too
+/// large, or the file can't be written.
+pub fn sheet(
+    path: &Path,
+    cells: &[Cell],
+    columns: usize,
+    scale: u32,
+    title: &str,
+) -> Result<(), PlotError> {
     if !(1..=MAX_CELLS).contains(&cells.len()) {
         let reason = format!("{} images are not between 1 and {MAX_CELLS}", cells.len());
         return Err(PlotError::unfit(path, reason));
     }
     if columns == 0 || !(1..=MAX_SCALE).contains(&scale) {
-        let reason =
-            format!("{columns} columns at scale {scale}: take at least 1 column and a scale of 1 to {MAX_SCALE}");
+        let reason = format!(
+            "{columns} columns at scale {scale}: take at least 1 column and a scale of 1 to {MAX_SCALE}"
+        );
         return Err(PlotError::unfit(path, reason));
     }
     let columns = columns.min(cells.len());
     let rows = cells.len().div_ceil(columns);
     let scaled = |side: usize| side as f64 * f64::from(scale);
     let most = |of: fn(&Cell) -> usize| cells.iter().map(of).max().unwrap_or(0);
-    let (image_width, image_height) = (scaled(most(|c| c.pixels.width)), scaled(most(|c| c.pixels.height)));
+    let (image_width, image_height) = (
+        scaled(most(|c| c.pixels.width)),
+        scaled(most(|c| c.pixels.height)),
+    );
     let lines = most(|c| c.caption.lines().count().min(2)) as f64;
     let cell_width = (image_width + 2.0 * FRAME).max(MIN_WIDTH);
-    let cell_height = image_height + 2.0 * FRAME + lines * LINE + if lines > 0.0 { 4.0 } else { 0.0 };
+    let cell_height =
+        image_height + 2.0 * FRAME + lines * LINE + if lines > 0.0 { 4.0 } else { 0.0 };
     let top = if title.is_empty() { MARGIN } else { 62.0 };
     let along = |cells: usize, side: f64| cells as f64 * (side + GAP) - GAP;
     let width = along(columns, cell_width) + 2.0 * MARGIN;
     let height = top + along(rows, cell_height) + MARGIN;
 
     let mut canvas = Canvas::new(path, width as u32, height as u32)?;
-    canvas.text(&fitted(title, TITLE, width - 2.0 * MARGIN), (MARGIN, 38.0), Align::Left, TITLE, INK);
+    canvas.text(
+        &fitted(title, TITLE, width - 2.0 * MARGIN),
+        (MARGIN, 38.0),
+        Align::Left,
+        TITLE,
+        INK,
+    );
     for (i, cell) in cells.iter().enumerate() {
-        let image = enlarged(&cell.pixels, scale)
-            .ok_or_else(|| PlotError::unfit(path, format!("image {} of the sheet is not whole", i + 1)))?;
+        let image = enlarged(&cell.pixels, scale).ok_or_else(|| {
+            PlotError::unfit(path, format!("image {} of the sheet is not whole", i + 1))
+        })?;
         let x = MARGIN + (i % columns) as f64 * (cell_width + GAP);
         let y = top + (i / columns) as f64 * (cell_height + GAP);
         let (w, h) = (f64::from(image.width()), f64::from(image.height()));
@@ -81,13 +100,28 @@ pub fn sheet(path: &Path, cells: &[Cell], columns: usize, scale: u32, title: &st
         canvas.image(&image, (left as u32, upper as u32));
         if let Some(mark) = cell.mark {
             let colour = if mark == Mark::Good { GREEN } else { ORANGE };
-            canvas.frame([left - FRAME, upper - FRAME, left + w + FRAME, upper + h + FRAME], colour, FRAME);
+            canvas.frame(
+                [
+                    left - FRAME,
+                    upper - FRAME,
+                    left + w + FRAME,
+                    upper + h + FRAME,
+                ],
+                colour,
+                FRAME,
+            );
         }
         for (line, text) in cell.caption.lines().take(2).enumerate() {
             let base = y + image_height + 2.0 * FRAME + (line + 1) as f64 * LINE - 2.0;
             let colour = if line == 0 { INK } else { MUTED };
             let text = fitted(text, SMALL, cell_width + GAP - 6.0);
-            canvas.text(&text, (x + cell_width / 2.0, base), Align::Middle, SMALL, colour);
+            canvas.text(
+                &text,
+                (x + cell_width / 2.0, base),
+                Align::Middle,
+                SMALL,
+                colour,
+            );
         }
     }
     canvas.save()
@@ -95,13 +129,22 @@ pub fn sheet(path: &Path, cells: &[Cell], columns: usize, scale: u32, title: &st
 
 /// The image in RGB, smoothly enlarged; none if its data does not fit its size.
 fn enlarged(pixels: &Pixels, scale: u32) -> Option<RgbImage> {
-    let (width, height) = (u32::try_from(pixels.width).ok()?, u32::try_from(pixels.height).ok()?);
+    let (width, height) = (
+        u32::try_from(pixels.width).ok()?,
+        u32::try_from(pixels.height).ok()?,
+    );
     if !matches!(pixels.channels, 1 | 3) {
         return None;
     }
-    if pixels.data.len() != pixels.width * pixels.height * pixels.channels || pixels.data.is_empty() {
+    if pixels.data.len() != pixels.width * pixels.height * pixels.channels || pixels.data.is_empty()
+    {
         return None;
     }
     let image = RgbImage::from_raw(width, height, pixels.clone().into_rgb().data)?;
-    Some(imageops::resize(&image, width * scale, height * scale, FilterType::CatmullRom))
+    Some(imageops::resize(
+        &image,
+        width * scale,
+        height * scale,
+        FilterType::CatmullRom,
+    ))
 }

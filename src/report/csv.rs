@@ -11,14 +11,19 @@ pub(super) struct Csv<'a> {
 
 impl<'a> Csv<'a> {
     pub(super) fn new(labels: &'a [String], out: Box<dyn Write + 'a>) -> Self {
-        Self { labels, out: csv::Writer::from_writer(out) }
+        Self {
+            labels,
+            out: csv::Writer::from_writer(out),
+        }
     }
 }
 
 impl Report for Csv<'_> {
     fn begin(&mut self) -> io::Result<()> {
         let columns = ["path", "label", "confidence"].into_iter();
-        let columns = columns.chain(self.labels.iter().map(String::as_str)).chain(["error"]);
+        let columns = columns
+            .chain(self.labels.iter().map(String::as_str))
+            .chain(["error"]);
         Ok(self.out.write_record(columns)?)
     }
 

@@ -12,7 +12,11 @@ pub(super) struct Json<'a> {
 
 impl<'a> Json<'a> {
     pub(super) fn new(labels: &'a [String], out: Box<dyn Write + 'a>) -> Self {
-        Self { labels, out, any: false }
+        Self {
+            labels,
+            out,
+            any: false,
+        }
     }
 }
 
@@ -22,13 +26,16 @@ impl Report for Json<'_> {
     }
 
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        self.out.write_all(if self.any { b",\n " } else { b"\n " })?;
+        self.out
+            .write_all(if self.any { b",\n " } else { b"\n " })?;
         self.any = true;
-        serde_json::to_writer(&mut self.out, &jsonl::object(record, self.labels)).map_err(io::Error::from)
+        serde_json::to_writer(&mut self.out, &jsonl::object(record, self.labels))
+            .map_err(io::Error::from)
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.out.write_all(if self.any { b"\n]\n" } else { b"]\n" })?;
+        self.out
+            .write_all(if self.any { b"\n]\n" } else { b"]\n" })?;
         self.out.flush()
     }
 }

@@ -1,4 +1,5 @@
-//! One JSON object a line: `{"path", "label", "confidence", "probabilities"}` or `{"path", "error"}`.
+//! One JSON object a line: `{"path", "label", "confidence", "probabilities"}` or
+//! `{"path", "error"}`.
 
 use std::io::{self, Write};
 
@@ -10,8 +11,11 @@ use super::{Record, Report};
 pub(super) fn object(record: &Record, labels: &[String]) -> Value {
     match &record.outcome {
         Ok(prediction) => {
-            let probabilities: Map<String, Value> =
-                labels.iter().zip(&prediction.probabilities).map(|(l, p)| (l.clone(), number(*p))).collect();
+            let probabilities: Map<String, Value> = labels
+                .iter()
+                .zip(&prediction.probabilities)
+                .map(|(l, p)| (l.clone(), number(*p)))
+                .collect();
             json!({
                 "path": record.path,
                 "label": labels[prediction.class],
@@ -25,7 +29,10 @@ pub(super) fn object(record: &Record, labels: &[String]) -> Value {
 
 /// A float32 in its own shortest digits, not in those of the float64 next to it.
 fn number(value: f32) -> Value {
-    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+    value
+        .to_string()
+        .parse::<f64>()
+        .map_or(Value::Null, Value::from)
 }
 
 pub(super) struct Jsonl<'a> {

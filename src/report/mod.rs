@@ -36,9 +36,17 @@ impl Prediction {
         if probabilities.is_empty() || probabilities.iter().any(|p| !p.is_finite()) {
             return Err("the model's answer is not finite; check its weights and its scale".into());
         }
-        let class =
-            (0..probabilities.len()).fold(0, |best, i| if probabilities[i] > probabilities[best] { i } else { best });
-        Ok(Self { probabilities: probabilities.to_vec(), class })
+        let class = (0..probabilities.len()).fold(0, |best, i| {
+            if probabilities[i] > probabilities[best] {
+                i
+            } else {
+                best
+            }
+        });
+        Ok(Self {
+            probabilities: probabilities.to_vec(),
+            class,
+        })
     }
 
     /// The probability of the predicted class, 0..=1.
@@ -83,7 +91,11 @@ pub enum Format {
 
 impl Format {
     /// A report of this format on `out`, for a model with these classes.
-    pub fn report<'a>(self, labels: &'a [String], out: Box<dyn Write + 'a>) -> Box<dyn Report + 'a> {
+    pub fn report<'a>(
+        self,
+        labels: &'a [String],
+        out: Box<dyn Write + 'a>,
+    ) -> Box<dyn Report + 'a> {
         match self {
             Self::Table => Box::new(table::Table::new(labels, out)),
             Self::Json => Box::new(json::Json::new(labels, out)),
@@ -101,7 +113,9 @@ impl FromStr for Format {
             "json" => Ok(Self::Json),
             "jsonl" => Ok(Self::Jsonl),
             "csv" => Ok(Self::Csv),
-            _ => Err(format!("'{s}' is no format; there are table, json, jsonl and csv")),
+            _ => Err(format!(
+                "'{s}' is no format; there are table, json, jsonl and csv"
+            )),
         }
     }
 }

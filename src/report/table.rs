@@ -1,4 +1,5 @@
-//! Aligned columns for people: label, confidence, every class in percent, and the path last, as it has no fixed width.
+//! Aligned columns for people: label, confidence, every class in percent, and the path last, as it
+//! has no fixed width.
 
 use std::io::{self, Write};
 
@@ -13,7 +14,11 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     pub(super) fn new(labels: &'a [String], out: Box<dyn Write + 'a>) -> Self {
         let widest = labels.iter().map(|l| l.chars().count()).max().unwrap_or(0);
-        Self { labels, out, label_width: widest.max("label".len()) }
+        Self {
+            labels,
+            out,
+            label_width: widest.max("label".len()),
+        }
     }
 
     /// The width of a class's column: its name or "100.0".
@@ -24,7 +29,12 @@ impl<'a> Table<'a> {
 
 impl Report for Table<'_> {
     fn begin(&mut self) -> io::Result<()> {
-        write!(self.out, "{:<w$}  confidence", "label", w = self.label_width)?;
+        write!(
+            self.out,
+            "{:<w$}  confidence",
+            "label",
+            w = self.label_width
+        )?;
         for label in self.labels {
             write!(self.out, "  {label:>w$}", w = Self::width(label))?;
         }
@@ -36,13 +46,23 @@ impl Report for Table<'_> {
             Ok(prediction) => {
                 let label = &self.labels[prediction.class];
                 let confidence = format!("{:.1} %", 100.0 * prediction.confidence());
-                write!(self.out, "{label:<w$}  {confidence:>10}", w = self.label_width)?;
+                write!(
+                    self.out,
+                    "{label:<w$}  {confidence:>10}",
+                    w = self.label_width
+                )?;
                 for (label, p) in self.labels.iter().zip(&prediction.probabilities) {
                     write!(self.out, "  {:>w$.1}", 100.0 * p, w = Self::width(label))?;
                 }
                 writeln!(self.out, "  {}", record.path)
             }
-            Err(reason) => writeln!(self.out, "{:<w$}  {}: {reason}", "error", record.path, w = self.label_width),
+            Err(reason) => writeln!(
+                self.out,
+                "{:<w$}  {}: {reason}",
+                "error",
+                record.path,
+                w = self.label_width
+            ),
         }
     }
 

@@ -9,7 +9,9 @@ use super::host::Os;
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// No wheel is published for this machine.
-    #[error("there is no ONNX Runtime package for {os} on {arch}; build the library and name it with --ort-lib")]
+    #[error(
+        "there is no ONNX Runtime package for {os} on {arch}; build the library and name it with --ort-lib"
+    )]
     NoPlatform {
         /// The operating system.
         os: Os,
@@ -28,7 +30,9 @@ pub enum InstallError {
     #[error("CUDA's libraries are of no use to the CPU build; ask for --cuda too")]
     CudaLibsWithoutCuda,
     /// Not a version.
-    #[error("{version:?} is no version; give numbers joined by dots (at most 20 characters), for example 1.32.0")]
+    #[error(
+        "{version:?} is no version; give numbers joined by dots (at most 20 characters), for example 1.32.0"
+    )]
     BadVersion {
         /// What was given.
         version: String,
@@ -53,13 +57,17 @@ pub enum InstallError {
         source: io::Error,
     },
     /// No interpreter.
-    #[error("pip is needed to fetch ONNX Runtime, but {reason}; install Python 3 or name it in FER_PYTHON")]
+    #[error(
+        "pip is needed to fetch ONNX Runtime, but {reason}; install Python 3 or name it in FER_PYTHON"
+    )]
     NoPython {
         /// Where it was looked for.
         reason: String,
     },
     /// No interpreter that has pip.
-    #[error("pip is needed to fetch ONNX Runtime, but {reason}; install pip or name another Python in FER_PYTHON")]
+    #[error(
+        "pip is needed to fetch ONNX Runtime, but {reason}; install pip or name another Python in FER_PYTHON"
+    )]
     NoPip {
         /// What the interpreters answered.
         reason: String,
@@ -91,7 +99,9 @@ pub enum InstallError {
         advice: String,
     },
     /// pip ended well, but its answer is not what was asked for.
-    #[error("pip's answer for {wanted} is not usable ({reason}); check pip's settings (`pip config list`)")]
+    #[error(
+        "pip's answer for {wanted} is not usable ({reason}); check pip's settings (`pip config list`)"
+    )]
     OddAnswer {
         /// The package.
         wanted: String,
@@ -123,7 +133,9 @@ pub enum InstallError {
         source: WheelError,
     },
     /// A version from before the wheels carried the library.
-    #[error("{file} holds no ONNX Runtime library to load (versions before 1.19 have none); choose a newer --version")]
+    #[error(
+        "{file} holds no ONNX Runtime library to load (versions before 1.19 have none); choose a newer --version"
+    )]
     NoLibrary {
         /// The wheel's name.
         file: String,
@@ -187,7 +199,11 @@ pub enum WheelError {
 /// Turns a failed file operation into an error that says what was tried on which file.
 pub(super) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> InstallError {
     let path = path.to_owned();
-    move |source| InstallError::Io { action, path: path.clone(), source }
+    move |source| InstallError::Io {
+        action,
+        path: path.clone(),
+        source,
+    }
 }
 
 fn io_advice(error: &io::Error) -> &'static str {
@@ -222,15 +238,28 @@ mod tests {
     fn advice_fits_the_failure() {
         let told = |kind: io::ErrorKind| {
             let path = PathBuf::from("/data/x.so");
-            let source = WheelError::Write { path, source: kind.into() };
-            InstallError::Wheel { file: "a.whl".to_owned(), source }.to_string()
+            let source = WheelError::Write {
+                path,
+                source: kind.into(),
+            };
+            InstallError::Wheel {
+                file: "a.whl".to_owned(),
+                source,
+            }
+            .to_string()
         };
         let rows = [
             (told(io::ErrorKind::StorageFull), "free some space"),
-            (told(io::ErrorKind::PermissionDenied), "a folder that you may write to"),
+            (
+                told(io::ErrorKind::PermissionDenied),
+                "a folder that you may write to",
+            ),
             (told(io::ErrorKind::NotADirectory), "another folder"),
         ];
-        let wrong: Vec<_> = rows.iter().filter(|(text, part)| !text.contains(part) || text.contains('\n')).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(text, part)| !text.contains(part) || text.contains('\n'))
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

@@ -1,7 +1,8 @@
-//! The machine as this module sees it: operating system, environment, own executable, system folders.
+//! The machine as this module sees it: operating system, environment, own executable, system
+//! folders.
 //!
-//! [`Host::from_env`] is the one place that reads the process environment; everything else takes a [`Host`],
-//! so that a test can describe another machine.
+//! [`Host::from_env`] is the one place that reads the process environment; everything else takes a
+//! [`Host`], so that a test can describe another machine.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -50,7 +51,9 @@ impl Os {
             Os::Windows => return name.eq_ignore_ascii_case(self.library_file_name()),
             _ if name == self.library_file_name() => return true,
             Os::Linux => name.strip_prefix("libonnxruntime.so."),
-            Os::MacOs => name.strip_prefix("libonnxruntime.").and_then(|rest| rest.strip_suffix(".dylib")),
+            Os::MacOs => name
+                .strip_prefix("libonnxruntime.")
+                .and_then(|rest| rest.strip_suffix(".dylib")),
         };
         version.is_some_and(is_version)
     }
@@ -68,7 +71,8 @@ impl fmt::Display for Os {
 
 /// Whether a text is numbers joined by single dots: `1`, `1.32.0`.
 pub(super) fn is_version(text: &str) -> bool {
-    text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    text.split('.')
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What finding and installing the library needs to know of a machine.
@@ -92,11 +96,15 @@ impl Host {
     /// The machine and the environment that this program runs in.
     pub fn from_env() -> Host {
         let os = Os::current();
-        // On Windows a canonical path has the form `\\?\C:\…`, which some loaders refuse; links to programs are
-        // rare there, so the path is left as it is.
-        let executable = std::env::current_exe()
-            .ok()
-            .map(|file| if cfg!(windows) { file } else { file.canonicalize().unwrap_or(file) });
+        // On Windows a canonical path has the form `\\?\C:\…`, which some loaders refuse; links to
+        // programs are rare there, so the path is left as it is.
+        let executable = std::env::current_exe().ok().map(|file| {
+            if cfg!(windows) {
+                file
+            } else {
+                file.canonicalize().unwrap_or(file)
+            }
+        });
         Host {
             os,
             arch: std::env::consts::ARCH.to_owned(),
@@ -111,19 +119,28 @@ impl Host {
     pub fn var(&self, name: &str) -> Option<&OsStr> {
         let value = match self.os {
             Os::Windows => {
-                let is_it = |key: &OsStr| key.to_str().is_some_and(|key| key.eq_ignore_ascii_case(name));
-                self.vars.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
+                let is_it = |key: &OsStr| {
+                    key.to_str()
+                        .is_some_and(|key| key.eq_ignore_ascii_case(name))
+                };
+                self.vars
+                    .iter()
+                    .find(|(key, _)| is_it(key))
+                    .map(|(_, value)| value)
             }
             _ => self.vars.get(OsStr::new(name)),
         };
-        value.map(OsString::as_os_str).filter(|value| !value.is_empty())
+        value
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
     }
 
-    /// The folder that fer keeps its data in: `FER_DATA_DIR`, else the operating system's place for a user's
-    /// data. `None` when the variables that name that place are missing.
+    /// The folder that fer keeps its data in: `FER_DATA_DIR`, else the operating system's place for
+    /// a user's data. `None` when the variables that name that place are missing.
     pub fn data_folder(&self) -> Option<PathBuf> {
         if let Some(folder) = self.var("FER_DATA_DIR") {
-            // A relative path means the folder that the user is in; if even that cannot be told, keep it relative.
+            // A relative path means the folder that the user is in; if even that cannot be told,
+            // keep it relative.
             return Some(std::path::absolute(folder).unwrap_or_else(|_| PathBuf::from(folder)));
         }
         let below = |name: &str, rest: &str| self.var(name).map(|base| Path::new(base).join(rest));
@@ -137,26 +154,38 @@ impl Host {
         }
     }
 
-    /// The absolute folders in a list variable such as `PATH`, in order. Relative ones are left out: a library
-    /// or a program must not be picked up from whatever folder the user happens to be in.
+    /// The absolute folders in a list variable such as `PATH`, in order. Relative ones are left
+    /// out: a library or a program must not be picked up from whatever folder the user happens to
+    /// be in.
     pub(super) fn folders_in(&self, name: &str) -> Vec<PathBuf> {
         let list = self.var(name).unwrap_or_default();
-        std::env::split_paths(list).filter(|folder| folder.is_absolute()).collect()
+        std::env::split_paths(list)
+            .filter(|folder| folder.is_absolute())
+            .collect()
     }
 
     /// A program on `PATH`.
     pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
-        let name = if self.os == Os::Windows { format!("{name}.exe") } else { name.to_owned() };
-        // On Windows the store's Python is a kind of link that cannot be followed, but can be started.
+        let name = if self.os == Os::Windows {
+            format!("{name}.exe")
+        } else {
+            name.to_owned()
+        };
+        // On Windows the store's Python is a kind of link that cannot be followed, but can be
+        // started.
         let is_there = |file: &PathBuf| match self.os {
             Os::Windows => file.symlink_metadata().is_ok_and(|meta| !meta.is_dir()),
             _ => file.is_file(),
         };
-        self.folders_in("PATH").into_iter().map(|folder| folder.join(&name)).find(is_there)
+        self.folders_in("PATH")
+            .into_iter()
+            .map(|folder| folder.join(&name))
+            .find(is_there)
     }
 }
 
-/// The folders that the system's loader or a package manager uses for libraries, most specific first.
+/// The folders that the system's loader or a package manager uses for libraries, most specific
+/// first.
 fn system_folders(os: Os, arch: &str) -> Vec<PathBuf> {
     let folders = match os {
         Os::Linux => vec![
@@ -167,7 +196,9 @@ fn system_folders(os: Os, arch: &str) -> Vec<PathBuf> {
             "/usr/lib".to_owned(),
             "/opt/onnxruntime/lib".to_owned(),
         ],
-        Os::MacOs => ["/opt/homebrew/lib", "/usr/local/lib", "/opt/local/lib"].map(str::to_owned).to_vec(),
+        Os::MacOs => ["/opt/homebrew/lib", "/usr/local/lib", "/opt/local/lib"]
+            .map(str::to_owned)
+            .to_vec(),
         Os::Windows => Vec::new(),
     };
     folders.into_iter().map(PathBuf::from).collect()
@@ -182,13 +213,37 @@ mod tests {
     fn data_folder_on_every_system() {
         type Vars = &'static [(&'static str, &'static str)];
         let rows: [(Os, Vars, Option<&str>); 10] = [
-            (Os::Linux, &[("FER_DATA_DIR", "/d"), ("HOME", "/h")], Some("/d")),
-            (Os::Windows, &[("FER_DATA_DIR", "/d"), ("LOCALAPPDATA", "/l")], Some("/d")),
-            (Os::Linux, &[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], Some("/x/fer")),
-            (Os::Linux, &[("XDG_DATA_HOME", "x"), ("HOME", "/h")], Some("/h/.local/share/fer")),
-            (Os::Linux, &[("XDG_DATA_HOME", ""), ("HOME", "/h")], Some("/h/.local/share/fer")),
+            (
+                Os::Linux,
+                &[("FER_DATA_DIR", "/d"), ("HOME", "/h")],
+                Some("/d"),
+            ),
+            (
+                Os::Windows,
+                &[("FER_DATA_DIR", "/d"), ("LOCALAPPDATA", "/l")],
+                Some("/d"),
+            ),
+            (
+                Os::Linux,
+                &[("XDG_DATA_HOME", "/x"), ("HOME", "/h")],
+                Some("/x/fer"),
+            ),
+            (
+                Os::Linux,
+                &[("XDG_DATA_HOME", "x"), ("HOME", "/h")],
+                Some("/h/.local/share/fer"),
+            ),
+            (
+                Os::Linux,
+                &[("XDG_DATA_HOME", ""), ("HOME", "/h")],
+                Some("/h/.local/share/fer"),
+            ),
             (Os::Linux, &[("FER_DATA_DIR", "")], None),
-            (Os::MacOs, &[("HOME", "/h")], Some("/h/Library/Application Support/fer")),
+            (
+                Os::MacOs,
+                &[("HOME", "/h")],
+                Some("/h/Library/Application Support/fer"),
+            ),
             (Os::MacOs, &[("XDG_DATA_HOME", "/x")], None),
             (Os::Windows, &[("LocalAppData", "/l")], Some("/l/fer")),
             (Os::Windows, &[("HOME", "/h")], None),
@@ -196,7 +251,10 @@ mod tests {
         let wrong: Vec<_> = rows
             .iter()
             .filter(|(os, vars, expected)| {
-                let host = Host { os: *os, ..crate::runtime::testing::host_with(vars) };
+                let host = Host {
+                    os: *os,
+                    ..crate::runtime::testing::host_with(vars)
+                };
                 host.data_folder() != expected.map(PathBuf::from)
             })
             .collect();
@@ -207,7 +265,10 @@ mod tests {
     #[test]
     fn relative_folders_of_a_list_are_left_out() {
         let host = crate::runtime::testing::host_with(&[("PATH", ":/a:b:./c::/d")]);
-        assert_eq!(host.folders_in("PATH"), [PathBuf::from("/a"), PathBuf::from("/d")]);
+        assert_eq!(
+            host.folders_in("PATH"),
+            [PathBuf::from("/a"), PathBuf::from("/d")]
+        );
     }
 
     #[test]

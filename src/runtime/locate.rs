@@ -1,8 +1,9 @@
 //! Where the ONNX Runtime library is: a fixed order of places, the first hit wins.
 //!
-//! 1. `--ort-lib`, and 2. `ORT_DYLIB_PATH`: when given, the only place; a wrong path there is an error.
-//! 3. fer's data folder, where `fer runtime install` puts it; 4. beside the program; 5. Python's `onnxruntime`
-//!    package; 6. the system's library folders.
+//! 1. `--ort-lib`, and 2. `ORT_DYLIB_PATH`: when given, the only place; a wrong path there is an
+//!    error.
+//! 3. fer's data folder, where `fer runtime install` puts it; 4. beside the program; 5. Python's
+//!    `onnxruntime` package; 6. the system's library folders.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,14 +13,16 @@ use super::search::{Found, NotFound, Origin, Outcome, Search, Step};
 use super::store::Store;
 use super::{library_in, python};
 
-/// Finds the library and stops at the first hit. Python is started only if every place before it held nothing.
+/// Finds the library and stops at the first hit. Python is started only if every place before it
+/// held nothing.
 ///
 /// `explicit` is the value of `--ort-lib`: the library, or the folder that holds it.
 pub fn locate(explicit: Option<&Path>, host: &Host) -> Result<Found, NotFound> {
     walk(explicit, host, false).result()
 }
 
-/// Looks at every place, also past the first hit; [`Search::used`] tells which one [`locate`] would give.
+/// Looks at every place, also past the first hit; [`Search::used`] tells which one [`locate`] would
+/// give.
 pub fn search_all(explicit: Option<&Path>, host: &Host) -> Search {
     walk(explicit, host, true)
 }
@@ -40,10 +43,15 @@ fn walk(explicit: Option<&Path>, host: &Host, to_the_end: bool) -> Search {
             Origin::System => folders(system_folders(host), host.os),
         };
         let outcome = outcome.map_or_else(Outcome::Missing, Outcome::Found);
-        if search.decided_by.is_none() && (given.is_some() || matches!(outcome, Outcome::Found(_))) {
+        if search.decided_by.is_none() && (given.is_some() || matches!(outcome, Outcome::Found(_)))
+        {
             search.decided_by = Some(search.steps.len());
         }
-        search.steps.push(Step { origin, looked_at, outcome });
+        search.steps.push(Step {
+            origin,
+            looked_at,
+            outcome,
+        });
         if search.decided_by.is_some() && !to_the_end {
             break;
         }
@@ -60,12 +68,13 @@ fn named(path: Option<&Path>, os: Os) -> Look {
     };
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let library = match path.metadata() {
-        Ok(meta) if meta.is_dir() => {
-            library_in(&path, os).ok_or_else(|| format!("a folder without {}", os.library_file_name()))
-        }
+        Ok(meta) if meta.is_dir() => library_in(&path, os)
+            .ok_or_else(|| format!("a folder without {}", os.library_file_name())),
         Ok(meta) if meta.len() == 0 => Err("an empty file".to_owned()),
         Ok(_) => Ok(path.clone()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("which does not exist".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err("which does not exist".to_owned())
+        }
         Err(error) => Err(format!("which cannot be opened ({error})")),
     };
     (vec![path], library)
@@ -77,14 +86,20 @@ fn data_folder(host: &Host) -> Look {
             let library = store.active_library();
             (vec![store.root], library)
         }
-        None => (Vec::new(), Err("no data folder is known; set FER_DATA_DIR".to_owned())),
+        None => (
+            Vec::new(),
+            Err("no data folder is known; set FER_DATA_DIR".to_owned()),
+        ),
     }
 }
 
 fn beside_executable(host: &Host) -> Look {
     match host.executable.as_deref().and_then(Path::parent) {
         Some(folder) => folders(vec![folder.to_owned(), folder.join("lib")], host.os),
-        None => (Vec::new(), Err("the program's own path is not known".to_owned())),
+        None => (
+            Vec::new(),
+            Err("the program's own path is not known".to_owned()),
+        ),
     }
 }
 
@@ -122,11 +137,23 @@ fn system_folders(host: &Host) -> Vec<PathBuf> {
         Os::MacOs => &["DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"],
         Os::Windows => &["PATH"],
     };
-    let mut all: Vec<PathBuf> = variables.iter().flat_map(|name| host.folders_in(name)).collect();
-    // Windows carries an old ONNX Runtime of its own in its system folder, which is not for programs like this.
-    if let (Os::Windows, Some(windows)) = (host.os, host.var("SystemRoot").and_then(|root| root.to_str())) {
+    let mut all: Vec<PathBuf> = variables
+        .iter()
+        .flat_map(|name| host.folders_in(name))
+        .collect();
+    // Windows carries an old ONNX Runtime of its own in its system folder, which is not for
+    // programs like this.
+    if let (Os::Windows, Some(windows)) = (
+        host.os,
+        host.var("SystemRoot").and_then(|root| root.to_str()),
+    ) {
         let windows = windows.to_lowercase();
-        all.retain(|folder| !folder.to_string_lossy().to_lowercase().starts_with(&windows));
+        all.retain(|folder| {
+            !folder
+                .to_string_lossy()
+                .to_lowercase()
+                .starts_with(&windows)
+        });
     }
     all.extend(host.system_folders.iter().cloned());
     let mut unique: Vec<PathBuf> = Vec::new();
@@ -140,7 +167,10 @@ fn system_folders(host: &Host) -> Vec<PathBuf> {
 
 fn folders(folders: Vec<PathBuf>, os: Os) -> Look {
     let library = folders.iter().find_map(|folder| library_in(folder, os));
-    (folders, library.ok_or_else(|| format!("no {} there", os.library_file_name())))
+    (
+        folders,
+        library.ok_or_else(|| format!("no {} there", os.library_file_name())),
+    )
 }
 
 #[cfg(all(test, unix))]
@@ -150,7 +180,8 @@ mod tests {
 
     const LIBRARY: &str = "libonnxruntime.so.1.2.3";
 
-    /// A host with the library in every place; Python is a script that leaves a mark when it is started.
+    /// A host with the library in every place; Python is a script that leaves a mark when it is
+    /// started.
     fn full_machine(root: &Path) -> Host {
         let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
         put(&root.join("env").join(LIBRARY), b"x");
@@ -160,12 +191,20 @@ mod tests {
         put(&root.join("site/onnxruntime/capi").join(LIBRARY), b"x");
         put(&root.join("system").join(LIBRARY), b"x");
         put(&root.join("path/empty"), b"x");
-        let body = format!("echo x >> {}; printf '\\nfer:%s\\n' {}", at("started"), at("site/onnxruntime"));
+        let body = format!(
+            "echo x >> {}; printf '\\nfer:%s\\n' {}",
+            at("started"),
+            at("site/onnxruntime")
+        );
         crate::runtime::testing::script(&root.join("path"), "python3", &body);
         Host {
             executable: Some(root.join("exe/fer")),
             system_folders: vec![root.join("absent"), root.join("system")],
-            ..host_with(&[("ORT_DYLIB_PATH", &at("env")), ("FER_DATA_DIR", &at("data")), ("PATH", &at("path"))])
+            ..host_with(&[
+                ("ORT_DYLIB_PATH", &at("env")),
+                ("FER_DATA_DIR", &at("data")),
+                ("PATH", &at("path")),
+            ])
         }
     }
 
@@ -178,29 +217,69 @@ mod tests {
         let remove = |name: &str| std::fs::remove_file(root.join(name).join(LIBRARY)).unwrap();
 
         let found = locate(Some(&option), &host).unwrap();
-        assert_eq!(found, Found { path: option.clone(), origin: Origin::Option });
+        assert_eq!(
+            found,
+            Found {
+                path: option.clone(),
+                origin: Origin::Option
+            }
+        );
         let found = locate(None, &host).unwrap();
-        assert_eq!(found, Found { path: root.join("env").join(LIBRARY), origin: Origin::Environment });
+        assert_eq!(
+            found,
+            Found {
+                path: root.join("env").join(LIBRARY),
+                origin: Origin::Environment
+            }
+        );
         host.vars.remove(std::ffi::OsStr::new("ORT_DYLIB_PATH"));
         let found = locate(None, &host).unwrap();
         assert_eq!(found.origin, Origin::DataFolder);
-        assert_eq!(found.path, root.join("data/onnxruntime/cpu-1.2.3").join(LIBRARY));
+        assert_eq!(
+            found.path,
+            root.join("data/onnxruntime/cpu-1.2.3").join(LIBRARY)
+        );
         remove("data/onnxruntime/cpu-1.2.3");
         let found = locate(None, &host).unwrap();
-        assert_eq!(found, Found { path: root.join("exe/lib").join(LIBRARY), origin: Origin::BesideExecutable });
+        assert_eq!(
+            found,
+            Found {
+                path: root.join("exe/lib").join(LIBRARY),
+                origin: Origin::BesideExecutable
+            }
+        );
 
-        assert!(!root.join("started").exists(), "Python is not started while an earlier place has the library");
+        assert!(
+            !root.join("started").exists(),
+            "Python is not started while an earlier place has the library"
+        );
         remove("exe/lib");
         let found = locate(None, &host).unwrap();
         let path = root.join("site/onnxruntime/capi").join(LIBRARY);
-        assert_eq!(found, Found { path, origin: Origin::Python });
+        assert_eq!(
+            found,
+            Found {
+                path,
+                origin: Origin::Python
+            }
+        );
         assert!(root.join("started").exists());
 
         remove("site/onnxruntime/capi");
         let found = locate(None, &host).unwrap();
-        assert_eq!(found, Found { path: root.join("system").join(LIBRARY), origin: Origin::System });
-        host.vars.insert("LD_LIBRARY_PATH".into(), root.join("env").into());
-        assert_eq!(locate(None, &host).unwrap().path, root.join("env").join(LIBRARY));
+        assert_eq!(
+            found,
+            Found {
+                path: root.join("system").join(LIBRARY),
+                origin: Origin::System
+            }
+        );
+        host.vars
+            .insert("LD_LIBRARY_PATH".into(), root.join("env").into());
+        assert_eq!(
+            locate(None, &host).unwrap().path,
+            root.join("env").join(LIBRARY)
+        );
 
         host.vars.remove(std::ffi::OsStr::new("LD_LIBRARY_PATH"));
         remove("system");
@@ -220,21 +299,41 @@ mod tests {
         let search = search_all(None, &host);
         let origins: Vec<_> = search.steps.iter().map(|step| step.origin).collect();
         assert_eq!(origins, Origin::ORDER);
-        assert_eq!(search.steps[0].outcome, Outcome::Missing("not given".to_owned()));
-        assert!(search.steps[1..].iter().all(|step| matches!(step.outcome, Outcome::Found(_))), "{search:?}");
+        assert_eq!(
+            search.steps[0].outcome,
+            Outcome::Missing("not given".to_owned())
+        );
+        assert!(
+            search.steps[1..]
+                .iter()
+                .all(|step| matches!(step.outcome, Outcome::Found(_))),
+            "{search:?}"
+        );
         assert_eq!(search.decided_by, Some(1));
         assert_eq!(search.used(), locate(None, &host).ok());
 
         let search = search_all(Some(Path::new("/no/such")), &host);
-        assert_eq!((search.decided_by, search.used(), search.steps.len()), (Some(0), None, 6));
-        assert!(search.result().unwrap_err().to_string().starts_with("--ort-lib names /no/such"));
+        assert_eq!(
+            (search.decided_by, search.used(), search.steps.len()),
+            (Some(0), None, 6)
+        );
+        assert!(
+            search
+                .result()
+                .unwrap_err()
+                .to_string()
+                .starts_with("--ort-lib names /no/such")
+        );
     }
 
     #[test]
     fn a_wrong_name_is_an_error_and_nothing_else_is_looked_at() {
         let folder = tempfile::tempdir().unwrap();
         let mut host = full_machine(folder.path());
-        put(&folder.path().join("wrong/libonnxruntime_providers_cuda.so"), b"x");
+        put(
+            &folder.path().join("wrong/libonnxruntime_providers_cuda.so"),
+            b"x",
+        );
         put(&folder.path().join("zero.so"), b"");
         let rows = [
             ("absent.so", "which does not exist"),
@@ -248,10 +347,17 @@ mod tests {
                 format!("{flag} names {}, {reason}; {next}", path.display())
             };
             let error = locate(Some(&path), &host).unwrap_err();
-            assert_eq!((error.to_string(), error.search().steps.len()), (expect("--ort-lib"), 1));
-            host.vars.insert("ORT_DYLIB_PATH".into(), path.clone().into());
+            assert_eq!(
+                (error.to_string(), error.search().steps.len()),
+                (expect("--ort-lib"), 1)
+            );
+            host.vars
+                .insert("ORT_DYLIB_PATH".into(), path.clone().into());
             let error = locate(None, &host).unwrap_err();
-            assert_eq!((error.to_string(), error.search().steps.len()), (expect("ORT_DYLIB_PATH"), 2));
+            assert_eq!(
+                (error.to_string(), error.search().steps.len()),
+                (expect("ORT_DYLIB_PATH"), 2)
+            );
         }
         assert!(!folder.path().join("started").exists());
     }
@@ -261,7 +367,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut host = full_machine(folder.path());
         host.vars.remove(std::ffi::OsStr::new("ORT_DYLIB_PATH"));
-        put(&folder.path().join("data/onnxruntime/active"), b"cuda-9.9\n");
+        put(
+            &folder.path().join("data/onnxruntime/active"),
+            b"cuda-9.9\n",
+        );
         let search = search_all(None, &host);
         let reason = "`active` names cuda-9.9, which holds no library; cpu-1.2.3 is there";
         assert_eq!(search.steps[2].outcome, Outcome::Missing(reason.to_owned()));
@@ -286,7 +395,10 @@ mod tests {
         crate::runtime::testing::script(folder.path(), "python3", "printf '\\nfer:\\n'");
         host.python_time_limit = Duration::from_secs(5);
         let outcome = &search_all(None, &host).steps[4].outcome;
-        assert_eq!(*outcome, Outcome::Missing("it has no package onnxruntime".to_owned()));
+        assert_eq!(
+            *outcome,
+            Outcome::Missing("it has no package onnxruntime".to_owned())
+        );
     }
 
     #[test]

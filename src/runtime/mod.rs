@@ -1,8 +1,9 @@
 //! Finding and installing the ONNX Runtime shared library.
 //!
-//! fer opens ONNX Runtime when it starts instead of linking it in, so the library must be somewhere on the
-//! machine. [`locate()`] looks for it in a fixed order of places; [`install()`] fetches it with the machine's own
-//! pip and puts it where [`locate()`] looks. Both see the machine only through a [`Host`].
+//! fer opens ONNX Runtime when it starts instead of linking it in, so the library must be somewhere
+//! on the machine. [`locate()`] looks for it in a fixed order of places; [`install()`] fetches it
+//! with the machine's own pip and puts it where [`locate()`] looks. Both see the machine only
+//! through a [`Host`].
 //!
 //! This file owns the names of the library; one file below it owns each step.
 
@@ -42,26 +43,36 @@ pub fn library_file_name() -> &'static str {
     Os::current().library_file_name()
 }
 
-/// Whether a file name is that of the ONNX Runtime library itself on any operating system, with or without a
-/// version. The execution providers beside it (`libonnxruntime_providers_cuda.so`) are not.
+/// Whether a file name is that of the ONNX Runtime library itself on any operating system, with or
+/// without a version. The execution providers beside it (`libonnxruntime_providers_cuda.so`) are
+/// not.
 pub fn is_library_name(name: &str) -> bool {
     Os::ALL.iter().any(|os| os.is_library_name(name))
 }
 
-/// The library in a folder: the name without a version if it is there, else the one of the highest version.
+/// The library in a folder: the name without a version if it is there, else the one of the highest
+/// version.
 fn library_in(folder: &Path, os: Os) -> Option<PathBuf> {
     std::fs::read_dir(folder)
         .ok()?
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| os.is_library_name(name) && folder.join(name).is_file())
-        .max_by_key(|name| (name.len() == os.library_file_name().len(), version_key(name)))
+        .max_by_key(|name| {
+            (
+                name.len() == os.library_file_name().len(),
+                version_key(name),
+            )
+        })
         .map(|name| folder.join(name))
 }
 
-/// The numbers in a name, for ordering: `libonnxruntime.so.1.9.0` comes before `libonnxruntime.so.1.32.0`.
+/// The numbers in a name, for ordering: `libonnxruntime.so.1.9.0` comes before
+/// `libonnxruntime.so.1.32.0`.
 fn version_key(name: &str) -> Vec<u64> {
-    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+    name.split(|c: char| !c.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -91,7 +102,10 @@ mod tests {
             ("onnxruntime.so", false),
             ("", false),
         ];
-        let wrong: Vec<_> = rows.iter().filter(|(name, is)| is_library_name(name) != *is).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(name, is)| is_library_name(name) != *is)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(is_library_name(library_file_name()));
     }
@@ -106,9 +120,18 @@ mod tests {
         assert_eq!(library_in(folder.path(), Os::Linux), None);
         put("libonnxruntime.so.1.9.0");
         put("libonnxruntime.so.1.32.0");
-        assert_eq!(library_in(folder.path(), Os::Linux), Some(folder.path().join("libonnxruntime.so.1.32.0")));
+        assert_eq!(
+            library_in(folder.path(), Os::Linux),
+            Some(folder.path().join("libonnxruntime.so.1.32.0"))
+        );
         put("libonnxruntime.so");
-        assert_eq!(library_in(folder.path(), Os::Linux), Some(folder.path().join("libonnxruntime.so")));
-        assert_eq!(library_in(folder.path(), Os::Windows), Some(folder.path().join("onnxruntime.dll")));
+        assert_eq!(
+            library_in(folder.path(), Os::Linux),
+            Some(folder.path().join("libonnxruntime.so"))
+        );
+        assert_eq!(
+            library_in(folder.path(), Os::Windows),
+            Some(folder.path().join("onnxruntime.dll"))
+        );
     }
 }

@@ -21,22 +21,36 @@ pub(super) struct Pip<'a> {
 impl<'a> Pip<'a> {
     /// The first interpreter whose pip answers.
     pub fn find(host: &'a Host) -> Result<Self, InstallError> {
-        let pythons = python::interpreters(host).map_err(|reason| InstallError::NoPython { reason })?;
+        let pythons =
+            python::interpreters(host).map_err(|reason| InstallError::NoPython { reason })?;
         let mut reasons = Vec::new();
         for python in pythons {
-            let output = python::command(&python, host).args(["-m", "pip", "--version"]).output();
+            let output = python::command(&python, host)
+                .args(["-m", "pip", "--version"])
+                .output();
             match output {
-                Ok(output) if output.status.success() => match version_of(&String::from_utf8_lossy(&output.stdout)) {
-                    Some(version) => {
-                        return Ok(Pip { python, version, host });
+                Ok(output) if output.status.success() => {
+                    match version_of(&String::from_utf8_lossy(&output.stdout)) {
+                        Some(version) => {
+                            return Ok(Pip {
+                                python,
+                                version,
+                                host,
+                            });
+                        }
+                        None => reasons
+                            .push(format!("{} does not tell pip's version", python.display())),
                     }
-                    None => reasons.push(format!("{} does not tell pip's version", python.display())),
-                },
+                }
                 Ok(output) => reasons.push(last_word(&String::from_utf8_lossy(&output.stderr))),
-                Err(error) => reasons.push(format!("{} cannot be started ({error})", python.display())),
+                Err(error) => {
+                    reasons.push(format!("{} cannot be started ({error})", python.display()))
+                }
             }
         }
-        Err(InstallError::NoPip { reason: reasons.join(", and ") })
+        Err(InstallError::NoPip {
+            reason: reasons.join(", and "),
+        })
     }
 
     /// Fetches one wheel into a new folder `dest` and returns its file.
@@ -52,7 +66,10 @@ impl<'a> Pip<'a> {
         let mut args = words(&["download", "--no-deps", "--dest"]);
         args.push(dest.into());
         self.run(args, platform, std::slice::from_ref(&wanted))?;
-        let odd = |reason: String| InstallError::OddAnswer { wanted: wanted.clone(), reason };
+        let odd = |reason: String| InstallError::OddAnswer {
+            wanted: wanted.clone(),
+            reason,
+        };
         let entries = std::fs::read_dir(dest).map_err(|error| odd(error.to_string()))?;
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         match (files.pop(), files.len()) {
@@ -63,7 +80,8 @@ impl<'a> Pip<'a> {
         }
     }
 
-    /// What pip would install for these requirements, without installing it. `scratch` is a folder for its answer.
+    /// What pip would install for these requirements, without installing it. `scratch` is a folder
+    /// for its answer.
     pub fn list(
         &self,
         requirements: &[String],
@@ -73,14 +91,28 @@ impl<'a> Pip<'a> {
     ) -> Result<Vec<Listed>, InstallError> {
         self.needs((22, 2), "asking the package index for hashes")?;
         let answer = scratch.join("report.json");
-        // pip compares the wheel's wanted Python with the one that runs it, whatever --python-version says.
-        let mut args = words(&["install", "--dry-run", "--ignore-installed", "--ignore-requires-python"]);
+        // pip compares the wheel's wanted Python with the one that runs it, whatever
+        // --python-version says.
+        let mut args = words(&[
+            "install",
+            "--dry-run",
+            "--ignore-installed",
+            "--ignore-requires-python",
+        ]);
         if !with_dependencies {
             args.push("--no-deps".into());
         }
-        args.extend(["--target".into(), scratch.join("target").into(), "--report".into(), answer.clone().into()]);
+        args.extend([
+            "--target".into(),
+            scratch.join("target").into(),
+            "--report".into(),
+            answer.clone().into(),
+        ]);
         self.run(args, platform, requirements)?;
-        let odd = |reason: String| InstallError::OddAnswer { wanted: requirements.join(" "), reason };
+        let odd = |reason: String| InstallError::OddAnswer {
+            wanted: requirements.join(" "),
+            reason,
+        };
         let text = std::fs::read(&answer).map_err(|error| odd(error.to_string()))?;
         parse_report(&text).map_err(odd)
     }
@@ -104,8 +136,20 @@ impl<'a> Pip<'a> {
         platform: Platform,
         requirements: &[String],
     ) -> Result<Output, InstallError> {
-        args.extend(words(&["--quiet", "--no-input", "--disable-pip-version-check", "--only-binary=:all:"]));
-        args.extend(words(&["--python-version", "3.12", "--implementation", "cp", "--abi", "cp312"]));
+        args.extend(words(&[
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--only-binary=:all:",
+        ]));
+        args.extend(words(&[
+            "--python-version",
+            "3.12",
+            "--implementation",
+            "cp",
+            "--abi",
+            "cp312",
+        ]));
         for tag in platform.tags() {
             args.extend(words(&["--platform", tag]));
         }
@@ -123,7 +167,11 @@ impl<'a> Pip<'a> {
             return Ok(output);
         }
         let errors = String::from_utf8_lossy(&output.stderr);
-        Err(InstallError::Pip { wanted: requirements.join(" "), line: last_word(&errors), advice: advice_for(&errors) })
+        Err(InstallError::Pip {
+            wanted: requirements.join(" "),
+            line: last_word(&errors),
+            advice: advice_for(&errors),
+        })
     }
 }
 
@@ -132,5 +180,8 @@ fn words(words: &[&str]) -> Vec<OsString> {
 }
 
 fn file_name(file: &Path) -> String {
-    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    file.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }

@@ -32,12 +32,22 @@ impl Plan {
     /// Checks a request; nothing on the machine is touched.
     pub fn new(request: &Request, host: &Host) -> Result<Plan, InstallError> {
         let (os, arch) = (host.os, host.arch.clone());
-        let flavour = if request.cuda { Flavour::Cuda } else { Flavour::Cpu };
+        let flavour = if request.cuda {
+            Flavour::Cuda
+        } else {
+            Flavour::Cpu
+        };
         if request.with_cuda_libs && !request.cuda {
             return Err(InstallError::CudaLibsWithoutCuda);
         }
-        if let Some(version) = request.version.as_ref().filter(|text| text.len() > 20 || !is_version(text)) {
-            return Err(InstallError::BadVersion { version: version.clone() });
+        if let Some(version) = request
+            .version
+            .as_ref()
+            .filter(|text| text.len() > 20 || !is_version(text))
+        {
+            return Err(InstallError::BadVersion {
+                version: version.clone(),
+            });
         }
         let Some(platform) = Platform::of(host) else {
             return Err(InstallError::NoPlatform { os, arch });
@@ -45,10 +55,20 @@ impl Plan {
         let Some(default) = default_version(flavour, platform) else {
             return Err(InstallError::NoCudaBuild { os, arch });
         };
-        let version = request.version.as_deref().map_or_else(|| default.to_owned(), in_full);
+        let version = request
+            .version
+            .as_deref()
+            .map_or_else(|| default.to_owned(), in_full);
         let pin = pinned(flavour, platform, &version);
         let (force, with_cuda_libs) = (request.force, request.with_cuda_libs);
-        Ok(Plan { flavour, platform, version, pin, force, with_cuda_libs })
+        Ok(Plan {
+            flavour,
+            platform,
+            version,
+            pin,
+            force,
+            with_cuda_libs,
+        })
     }
 }
 
@@ -69,14 +89,25 @@ mod tests {
     use crate::runtime::testing::host_with;
 
     fn request(version: &str) -> Request {
-        Request { version: Some(version.to_owned()), ..Request::default() }
+        Request {
+            version: Some(version.to_owned()),
+            ..Request::default()
+        }
     }
 
     #[test]
     fn one_version_has_one_name() {
-        let rows =
-            [("1.19", "1.19.0"), ("1.32.0", "1.32.0"), ("01.020.00", "1.20.0"), ("2", "2.0.0"), ("1.2.3.4", "1.2.3.4")];
-        let wrong: Vec<_> = rows.iter().filter(|(text, full)| in_full(text) != *full).collect();
+        let rows = [
+            ("1.19", "1.19.0"),
+            ("1.32.0", "1.32.0"),
+            ("01.020.00", "1.20.0"),
+            ("2", "2.0.0"),
+            ("1.2.3.4", "1.2.3.4"),
+        ];
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(text, full)| in_full(text) != *full)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         // So that a short spelling does not get around the built-in hash.
         assert!(Plan::new(&request("1.32"), &host_with(&[])).is_ok_and(|plan| plan.pin.is_some()));
@@ -91,10 +122,24 @@ mod tests {
                 wrong.push(version.to_owned());
             }
         }
-        let bad =
-            ["", ".", "1.", ".1", "1..2", "1.32.0rc1", "../x", "1.32.0 --index-url=x", "-1", "1,2", "1.٣", "v1.2"];
-        for version in
-            bad.map(str::to_owned).into_iter().chain(["1.2\n".to_owned(), "123456789012345678.12".to_owned()])
+        let bad = [
+            "",
+            ".",
+            "1.",
+            ".1",
+            "1..2",
+            "1.32.0rc1",
+            "../x",
+            "1.32.0 --index-url=x",
+            "-1",
+            "1,2",
+            "1.٣",
+            "v1.2",
+        ];
+        for version in bad
+            .map(str::to_owned)
+            .into_iter()
+            .chain(["1.2\n".to_owned(), "123456789012345678.12".to_owned()])
         {
             match Plan::new(&request(&version), &host_with(&[])) {
                 Err(InstallError::BadVersion { .. }) => {}

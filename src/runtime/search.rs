@@ -1,4 +1,5 @@
-//! What a search for the library gives: the places, what each held, which one decides, and the error if none does.
+//! What a search for the library gives: the places, what each held, which one decides, and the
+//! error if none does.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -79,8 +80,8 @@ pub struct Step {
 pub struct Search {
     /// The places.
     pub steps: Vec<Step>,
-    /// The index of the step that decides: the first hit, or `--ort-lib` or `ORT_DYLIB_PATH` if given, be it
-    /// right or wrong. `None` when nothing was found.
+    /// The index of the step that decides: the first hit, or `--ort-lib` or `ORT_DYLIB_PATH` if
+    /// given, be it right or wrong. `None` when nothing was found.
     pub decided_by: Option<usize>,
 }
 
@@ -89,7 +90,10 @@ impl Search {
     pub fn used(&self) -> Option<Found> {
         let step = self.steps.get(self.decided_by?)?;
         match &step.outcome {
-            Outcome::Found(path) => Some(Found { path: path.clone(), origin: step.origin }),
+            Outcome::Found(path) => Some(Found {
+                path: path.clone(),
+                origin: step.origin,
+            }),
             Outcome::Missing(_) => None,
         }
     }
@@ -100,7 +104,11 @@ impl Search {
             return Ok(found);
         }
         match self.decided_by.and_then(|index| self.steps.get(index)) {
-            Some(Step { origin, looked_at, outcome: Outcome::Missing(reason) }) => Err(NotFound::WrongPath {
+            Some(Step {
+                origin,
+                looked_at,
+                outcome: Outcome::Missing(reason),
+            }) => Err(NotFound::WrongPath {
                 origin: *origin,
                 path: looked_at.first().cloned().unwrap_or_default(),
                 reason: reason.clone(),
@@ -112,8 +120,14 @@ impl Search {
 
     fn places(&self) -> String {
         let implied = [Origin::Option, Origin::Environment];
-        let names = self.steps.iter().filter(|step| !implied.contains(&step.origin));
-        names.map(|step| step.origin.to_string()).collect::<Vec<_>>().join(", ")
+        let names = self
+            .steps
+            .iter()
+            .filter(|step| !implied.contains(&step.origin));
+        names
+            .map(|step| step.origin.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

@@ -1,5 +1,5 @@
-//! The folder of installed libraries: `<data>/onnxruntime/<flavour>-<version>/`, and the small file `active`
-//! in it that names the one in use.
+//! The folder of installed libraries: `<data>/onnxruntime/<flavour>-<version>/`, and the small file
+//! `active` in it that names the one in use.
 
 use std::fmt;
 use std::fs;
@@ -37,7 +37,8 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// Names of unfinished work begin with this; whatever is left of it by a run that died may be deleted.
+/// Names of unfinished work begin with this; whatever is left of it by a run that died may be
+/// deleted.
 pub(super) const TEMPORARY_PREFIX: &str = ".tmp-";
 
 /// `<data>/onnxruntime`.
@@ -51,7 +52,10 @@ pub(super) struct Store {
 impl Store {
     /// The store of a machine; `None` when its data folder is not known.
     pub fn of(host: &Host) -> Option<Store> {
-        Some(Store { root: host.data_folder()?.join("onnxruntime"), os: host.os })
+        Some(Store {
+            root: host.data_folder()?.join("onnxruntime"),
+            os: host.os,
+        })
     }
 
     /// The folder of one flavour and version.
@@ -59,8 +63,8 @@ impl Store {
         self.root.join(format!("{flavour}-{version}"))
     }
 
-    /// The library that `active` names, or in one line why there is none. Another installed version is never
-    /// chosen instead, only mentioned.
+    /// The library that `active` names, or in one line why there is none. Another installed version
+    /// is never chosen instead, only mentioned.
     pub fn active_library(&self) -> Result<PathBuf, String> {
         let file = self.root.join("active");
         let name = match fs::read_to_string(&file) {
@@ -74,7 +78,10 @@ impl Store {
             Err(error) => return Err(format!("cannot read {}: {error}", file.display())),
         };
         if !is_folder_name(&name) {
-            return Err(format!("{} does not hold a folder name such as cpu-1.32.0", file.display()));
+            return Err(format!(
+                "{} does not hold a folder name such as cpu-1.32.0",
+                file.display()
+            ));
         }
         library_in(&self.root.join(&name), self.os).ok_or_else(|| {
             let others = match self.installed().as_slice() {
@@ -92,11 +99,16 @@ impl Store {
         fs::rename(&new, self.root.join("active"))
     }
 
-    /// Deletes what runs that died have left behind. Only to be called by the one run that holds the lock.
+    /// Deletes what runs that died have left behind. Only to be called by the one run that holds
+    /// the lock.
     pub fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
-            if !entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            if !entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(TEMPORARY_PREFIX)
+            {
                 continue;
             }
             if entry.file_type()?.is_dir() {
@@ -113,7 +125,9 @@ impl Store {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| is_folder_name(name) && library_in(&self.root.join(name), self.os).is_some())
+            .filter(|name| {
+                is_folder_name(name) && library_in(&self.root.join(name), self.os).is_some()
+            })
             .collect();
         names.sort();
         names
@@ -137,7 +151,9 @@ fn listed(names: &[String]) -> String {
 }
 
 fn is_folder_name(name: &str) -> bool {
-    name.strip_prefix("cpu-").or_else(|| name.strip_prefix("cuda-")).is_some_and(is_version)
+    name.strip_prefix("cpu-")
+        .or_else(|| name.strip_prefix("cuda-"))
+        .is_some_and(is_version)
 }
 
 #[cfg(test)]
@@ -147,17 +163,32 @@ mod tests {
     #[test]
     fn active_is_followed_and_never_guessed() {
         let data = tempfile::tempdir().unwrap();
-        let store = Store { root: data.path().join("onnxruntime"), os: Os::Linux };
-        assert_eq!(store.active_library().unwrap_err(), "nothing is installed there");
+        let store = Store {
+            root: data.path().join("onnxruntime"),
+            os: Os::Linux,
+        };
+        assert_eq!(
+            store.active_library().unwrap_err(),
+            "nothing is installed there"
+        );
 
         let folder = store.folder(Flavour::Cpu, "1.2.3");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("libonnxruntime.so.1.2.3"), "x").unwrap();
-        assert_eq!(store.active_library().unwrap_err(), "cpu-1.2.3 is there but `active` is missing");
+        assert_eq!(
+            store.active_library().unwrap_err(),
+            "cpu-1.2.3 is there but `active` is missing"
+        );
 
         store.activate(Flavour::Cpu, "1.2.3").unwrap();
-        assert_eq!(fs::read_to_string(store.root.join("active")).unwrap(), "cpu-1.2.3\n");
-        assert_eq!(store.active_library().unwrap(), folder.join("libonnxruntime.so.1.2.3"));
+        assert_eq!(
+            fs::read_to_string(store.root.join("active")).unwrap(),
+            "cpu-1.2.3\n"
+        );
+        assert_eq!(
+            store.active_library().unwrap(),
+            folder.join("libonnxruntime.so.1.2.3")
+        );
 
         store.activate(Flavour::Cuda, "9.9").unwrap();
         assert_eq!(
@@ -167,20 +198,32 @@ mod tests {
 
         for hostile in ["../../tmp", "/etc", "", "cpu-", "cpu-1/../2"] {
             fs::write(store.root.join("active"), hostile).unwrap();
-            assert!(store.active_library().unwrap_err().contains("does not hold a folder name"), "{hostile}");
+            assert!(
+                store
+                    .active_library()
+                    .unwrap_err()
+                    .contains("does not hold a folder name"),
+                "{hostile}"
+            );
         }
     }
 
     #[test]
     fn only_temporary_names_are_swept() {
         let data = tempfile::tempdir().unwrap();
-        let store = Store { root: data.path().to_owned(), os: Os::Linux };
+        let store = Store {
+            root: data.path().to_owned(),
+            os: Os::Linux,
+        };
         fs::create_dir_all(data.path().join(".tmp-1234/deep")).unwrap();
         fs::write(data.path().join(".tmp-active"), "x").unwrap();
         fs::create_dir(data.path().join("cpu-1.0")).unwrap();
         fs::write(data.path().join("active"), "x").unwrap();
         store.sweep().unwrap();
-        let mut left: Vec<_> = fs::read_dir(data.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut left: Vec<_> = fs::read_dir(data.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         left.sort();
         assert_eq!(left, ["active", "cpu-1.0"]);
     }

@@ -11,7 +11,10 @@ pub(super) fn host_with(vars: &[(&str, &str)]) -> Host {
     Host {
         os: Os::Linux,
         arch: "x86_64".to_owned(),
-        vars: vars.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        vars: vars
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect(),
         executable: None,
         system_folders: Vec::new(),
         python_time_limit: Duration::from_secs(5),
@@ -25,15 +28,22 @@ pub(super) fn put(file: &Path, content: &[u8]) -> PathBuf {
     file.to_owned()
 }
 
-/// A shell script that can be run as a program. It finds the system's tools whatever `PATH` it is given.
+/// A shell script that can be run as a program. It finds the system's tools whatever `PATH` it is
+/// given.
 ///
-/// It is written by another process: if this one held the file open for writing while another test's thread
-/// starts a child, that child would inherit it and running the script would fail with "text file busy".
+/// It is written by another process: if this one held the file open for writing while another
+/// test's thread starts a child, that child would inherit it and running the script would fail with
+/// "text file busy".
 #[cfg(unix)]
 pub(super) fn script(folder: &Path, name: &str, body: &str) -> PathBuf {
     let file = folder.join(name);
     let done = std::process::Command::new("/bin/sh")
-        .args(["-c", r#"printf '#!/bin/sh\nPATH=/usr/bin:/bin\n%s\n' "$1" > "$2" && chmod 755 "$2""#, "sh", body])
+        .args([
+            "-c",
+            r#"printf '#!/bin/sh\nPATH=/usr/bin:/bin\n%s\n' "$1" > "$2" && chmod 755 "$2""#,
+            "sh",
+            body,
+        ])
         .arg(&file)
         .status()
         .unwrap();
@@ -46,7 +56,9 @@ pub(super) fn zip_file(file: &Path, members: &[(&str, &[u8])]) -> PathBuf {
     use std::io::Write;
     let mut writer = zip::ZipWriter::new(fs::File::create(file).unwrap());
     for (name, content) in members {
-        writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        writer
+            .start_file(*name, zip::write::SimpleFileOptions::default())
+            .unwrap();
         writer.write_all(content).unwrap();
     }
     writer.finish().unwrap();
@@ -71,8 +83,8 @@ pub(super) fn wheel(file: &Path, members: &[(&str, &[u8])]) -> PathBuf {
     zip_file(file, &all)
 }
 
-/// A machine with a data folder and a `python3` whose pip is a script that hands out wheels: for a package `p`
-/// the file `wheel-p` in its folder, else the file `wheel`.
+/// A machine with a data folder and a `python3` whose pip is a script that hands out wheels: for a
+/// package `p` the file `wheel-p` in its folder, else the file `wheel`.
 ///
 /// Small files in its folder `say` change what the script does, see [`FakeMachine::set`].
 #[cfg(unix)]
@@ -92,15 +104,26 @@ impl FakeMachine {
         fs::create_dir(at("bin")).unwrap();
         fs::create_dir(at("say")).unwrap();
         let data = at("data");
-        let (path, home) = (at("bin").display().to_string(), folder.path().display().to_string());
+        let (path, home) = (
+            at("bin").display().to_string(),
+            folder.path().display().to_string(),
+        );
         script(&at("bin"), "python3", PYTHON);
-        let vars = [("PATH", path.as_str()), ("HOME", &home), ("FER_DATA_DIR", data.to_str().unwrap())];
+        let vars = [
+            ("PATH", path.as_str()),
+            ("HOME", &home),
+            ("FER_DATA_DIR", data.to_str().unwrap()),
+        ];
         let host = host_with(&vars);
-        FakeMachine { host, wheel: at("wheel"), folder }
+        FakeMachine {
+            host,
+            wheel: at("wheel"),
+            folder,
+        }
     }
 
-    /// Changes the script: `fail` is pip's error, `no-pip` makes it lack pip, `version` is what pip says of
-    /// itself, `hash` is the index's hash, `name` is the wheel's file name.
+    /// Changes the script: `fail` is pip's error, `no-pip` makes it lack pip, `version` is what pip
+    /// says of itself, `hash` is the index's hash, `name` is the wheel's file name.
     pub fn set(&self, what: &str, value: &str) {
         put(&self.folder.path().join("say").join(what), value.as_bytes());
     }
@@ -113,7 +136,9 @@ impl FakeMachine {
     /// The names in a folder of the store, sorted.
     pub fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.store().join(folder)).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

@@ -1,8 +1,9 @@
-//! Adam (Kingma & Ba 2015) with Keras's place for ε, and AdamW's decoupled weight decay (Loshchilov & Hutter 2019).
+//! Adam (Kingma & Ba 2015) with Keras's place for ε, and AdamW's decoupled weight decay (Loshchilov
+//! & Hutter 2019).
 //!
-//! Keras adds ε to the root of the second moment as it is; PyTorch and Burn's own Adam first correct that moment's bias,
-//! which makes their ε smaller by √(1 − β₂ᵗ) (a factor of 32 in the first step). It is the form before section 2.1 of the
-//! paper, where it is called ε̂.
+//! Keras adds ε to the root of the second moment as it is; PyTorch and Burn's own Adam first
+//! correct that moment's bias, which makes their ε smaller by √(1 − β₂ᵗ) (a factor of 32 in the
+//! first step). It is the form before section 2.1 of the paper, where it is called ε̂.
 
 use burn::optim::{AdamState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::{Device, Tensor};
@@ -46,7 +47,12 @@ impl Adam {
             keep: (1.0 - lr * self.decoupled_decay) as f32,
         };
         let (tensor, [first, second]) = ops::adam(step, tensor, grad, moments);
-        (tensor, Some(AdamState::new(AdaptiveMomentumState::new(time, first, second))))
+        (
+            tensor,
+            Some(AdamState::new(AdaptiveMomentumState::new(
+                time, first, second,
+            ))),
+        )
     }
 
     /// The learning rate with the biases of both moments corrected.
@@ -72,7 +78,10 @@ impl Optimizer for Adam {
         if self.coupled_decay > 0.0 {
             grad = grad + tensor.clone().mul_scalar(self.coupled_decay);
         }
-        let (first, second) = (grad.clone().mul_scalar(1.0 - self.beta_1), grad.square().mul_scalar(1.0 - self.beta_2));
+        let (first, second) = (
+            grad.clone().mul_scalar(1.0 - self.beta_1),
+            grad.square().mul_scalar(1.0 - self.beta_2),
+        );
         let momentum = match state.map(|s| s.momentum) {
             None => AdaptiveMomentumState::new(1, first, second),
             Some(old) => AdaptiveMomentumState::new(
@@ -82,12 +91,16 @@ impl Optimizer for Adam {
             ),
         };
         let rate = self.rate(lr, momentum.time);
-        let update = momentum.moment_1.clone() / momentum.moment_2.clone().sqrt().add_scalar(self.epsilon);
+        let update =
+            momentum.moment_1.clone() / momentum.moment_2.clone().sqrt().add_scalar(self.epsilon);
         let tensor = match self.decoupled_decay {
             0.0 => tensor,
             decay => tensor.mul_scalar(1.0 - lr * decay),
         };
-        (tensor - update.mul_scalar(rate), Some(AdamState::new(momentum)))
+        (
+            tensor - update.mul_scalar(rate),
+            Some(AdamState::new(momentum)),
+        )
     }
 
     fn to_device<const D: usize>(mut state: Self::State<D>, device: &Device) -> Self::State<D> {

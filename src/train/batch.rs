@@ -1,4 +1,5 @@
-//! Images → batches: in which order, varied how, with what targets; pure functions of (seed, epoch, step).
+//! Images → batches: in which order, varied how, with what targets; pure functions of (seed, epoch,
+//! step).
 //!
 //! A batch is made on the CPU ([`Batches::batch`]), or of images that lie on a GPU ([`Resident`]).
 
@@ -54,7 +55,11 @@ impl Batch {
     pub fn tensors(self, device: &Device) -> Tensors {
         let n = self.labels.len();
         let images = Tensor::from_data(TensorData::new(self.images, [n, 1, SIDE, SIDE]), device);
-        Tensors { images, targets: targets(self.targets, n, device), labels: labels(&self.labels, device) }
+        Tensors {
+            images,
+            targets: targets(self.targets, n, device),
+            labels: labels(&self.labels, device),
+        }
     }
 }
 
@@ -107,17 +112,29 @@ impl Batches<'_> {
         let (width, height) = (self.dataset.width, self.dataset.height);
         let pixels = width * height;
         let mut images = vec![0.0; chosen.len() * pixels];
-        images.par_chunks_mut(pixels).zip(chosen).for_each(|(out, index)| {
-            let draw = Draw { seed: self.seed, epoch, index: *index as u64 };
-            self.augment.apply(self.dataset.image(*index), width, height, draw, out);
-            out.iter_mut().for_each(|level| *level *= SCALE);
-        });
+        images
+            .par_chunks_mut(pixels)
+            .zip(chosen)
+            .for_each(|(out, index)| {
+                let draw = Draw {
+                    seed: self.seed,
+                    epoch,
+                    index: *index as u64,
+                };
+                self.augment
+                    .apply(self.dataset.image(*index), width, height, draw, out);
+                out.iter_mut().for_each(|level| *level *= SCALE);
+            });
         let mix = self.augment.mixup(self.seed, epoch, step, chosen.len());
         if let Some(mix) = &mix {
             images = mixed(&images, mix);
         }
         let (labels, targets) = self.answers(chosen, mix.as_ref());
-        Batch { images, targets, labels }
+        Batch {
+            images,
+            targets,
+            labels,
+        }
     }
 
     /// The images of batch number `step`.
@@ -130,7 +147,9 @@ impl Batches<'_> {
     fn answers(&self, chosen: &[usize], mix: Option<&Mixup>) -> (Vec<u8>, Vec<f32>) {
         let labels: Vec<u8> = chosen.iter().map(|i| self.dataset.labels[*i]).collect();
         let targets: Vec<f32> = chosen.iter().flat_map(|i| self.target(*i)).collect();
-        let Some(mix) = mix else { return (labels, targets) };
+        let Some(mix) = mix else {
+            return (labels, targets);
+        };
         let targets = mixed(&targets, mix);
         match mix.lambda < 0.5 {
             true => (mix.partner.iter().map(|p| labels[*p]).collect(), targets),
@@ -138,15 +157,22 @@ impl Batches<'_> {
         }
     }
 
-    /// The target of one image: its label, smoothed, and its votes, mixed; times the weight of the label's class.
+    /// The target of one image: its label, smoothed, and its votes, mixed; times the weight of the
+    /// label's class.
     fn target(&self, image: usize) -> [f32; CLASSES] {
         let label = usize::from(self.dataset.labels[image]);
         let votes = self.votes.get(image).copied().flatten();
         let spread = self.label_smoothing / CLASSES as f64;
         std::array::from_fn(|class| {
-            let own = if class == label { 1.0 - self.label_smoothing } else { 0.0 };
+            let own = if class == label {
+                1.0 - self.label_smoothing
+            } else {
+                0.0
+            };
             let own = own + spread;
-            let mixed = votes.map_or(own, |votes| own + self.votes_share * (f64::from(votes[class]) - own));
+            let mixed = votes.map_or(own, |votes| {
+                own + self.votes_share * (f64::from(votes[class]) - own)
+            });
             mixed as f32 * self.class_weights[label]
         })
     }
@@ -158,12 +184,17 @@ fn mixed(rows: &[f32], mix: &Mixup) -> Vec<f32> {
     let len = rows.len() / partner.len().max(1);
     let row = |i: usize| &rows[i * len..][..len];
     (0..partner.len())
-        .flat_map(|i| row(i).iter().zip(row(partner[i])).map(|(own, other)| own * lambda + other * (1.0 - lambda)))
+        .flat_map(|i| {
+            row(i)
+                .iter()
+                .zip(row(partner[i]))
+                .map(|(own, other)| own * lambda + other * (1.0 - lambda))
+        })
         .collect()
 }
 
-/// The training images on a device, a byte a pixel, which batches are made of there: what is drawn for a batch goes to the
-/// device, and nothing comes back.
+/// The training images on a device, a byte a pixel, which batches are made of there: what is drawn
+/// for a batch goes to the device, and nothing comes back.
 ///
 /// Not every GPU computes with bytes, so four of them lie in a 32-bit number.
 #[derive(Debug, Clone)]
@@ -176,7 +207,8 @@ pub struct Resident {
 const PACKED: usize = 4;
 
 impl Resident {
-    /// Brings the images to a device, where the batches will be: one with autodiff, to train on them.
+    /// Brings the images to a device, where the batches will be: one with autodiff, to train on
+    /// them.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
         let words = (dataset.width * dataset.height).div_ceil(PACKED);
         let word = |pixels: &[u8]| {
@@ -184,16 +216,33 @@ impl Resident {
             bytes[..pixels.len()].copy_from_slice(pixels);
             i32::from_le_bytes(bytes)
         };
-        let all: Vec<i32> =
-            (0..dataset.len()).flat_map(|i| dataset.image(i).chunks(PACKED).map(word).collect::<Vec<_>>()).collect();
-        Self { words: Tensor::from_data(TensorData::new(all, [dataset.len(), words]), device) }
+        let all: Vec<i32> = (0..dataset.len())
+            .flat_map(|i| {
+                dataset
+                    .image(i)
+                    .chunks(PACKED)
+                    .map(word)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        Self {
+            words: Tensor::from_data(TensorData::new(all, [dataset.len(), words]), device),
+        }
     }
 
     /// The levels of some images, `[n, pixels]`, 0..=255.
     fn levels(&self, chosen: &[usize], pixels: usize) -> Tensor<2> {
-        let words = self.words.clone().select(0, indices(chosen, &self.words.device()));
-        let byte =
-            |n: i32| words.clone().bitwise_right_shift_scalar(8 * n).bitwise_and_scalar(255).unsqueeze_dim::<3>(2);
+        let words = self
+            .words
+            .clone()
+            .select(0, indices(chosen, &self.words.device()));
+        let byte = |n: i32| {
+            words
+                .clone()
+                .bitwise_right_shift_scalar(8 * n)
+                .bitwise_and_scalar(255)
+                .unsqueeze_dim::<3>(2)
+        };
         let bytes = Tensor::cat((0..PACKED as i32).map(byte).collect(), 2);
         bytes.flatten::<2>(1, 2).narrow(1, 0, pixels).float()
     }
@@ -203,13 +252,27 @@ impl Resident {
         let chosen = batches.chosen(order, step);
         let Dataset { width, height, .. } = *batches.dataset;
         let variation = |index: &usize| {
-            let draw = Draw { seed: batches.seed, epoch, index: *index as u64 };
-            batches.augment.variation(batches.dataset.image(*index), width, height, draw)
+            let draw = Draw {
+                seed: batches.seed,
+                epoch,
+                index: *index as u64,
+            };
+            batches
+                .augment
+                .variation(batches.dataset.image(*index), width, height, draw)
         };
         let variations: Vec<_> = chosen.par_iter().map(variation).collect();
-        let mut images = render(self.levels(chosen, width * height), &variations, width, height).mul_scalar(SCALE);
+        let mut images = render(
+            self.levels(chosen, width * height),
+            &variations,
+            width,
+            height,
+        )
+        .mul_scalar(SCALE);
         let device = images.device();
-        let mix = batches.augment.mixup(batches.seed, epoch, step, chosen.len());
+        let mix = batches
+            .augment
+            .mixup(batches.seed, epoch, step, chosen.len());
         if let Some(Mixup { lambda, partner }) = &mix {
             let other = images.clone().select(0, indices(partner, &device));
             images = images.mul_scalar(*lambda) + other.mul_scalar(1.0 - lambda);
@@ -243,9 +306,22 @@ mod tests {
         }
     }
 
-    fn batches<'a>(dataset: &'a Dataset, augment: &'a Augmentation, weights: &'a [f32]) -> Batches<'a> {
+    fn batches<'a>(
+        dataset: &'a Dataset,
+        augment: &'a Augmentation,
+        weights: &'a [f32],
+    ) -> Batches<'a> {
         let (votes, votes_share) = (&[][..], 1.0);
-        Batches { dataset, augment, label_smoothing: 0.1, class_weights: weights, votes, votes_share, size: 4, seed: 5 }
+        Batches {
+            dataset,
+            augment,
+            label_smoothing: 0.1,
+            class_weights: weights,
+            votes,
+            votes_share,
+            size: 4,
+            seed: 5,
+        }
     }
 
     #[test]
@@ -254,13 +330,18 @@ mod tests {
         let batches = batches(&data, &none, &ones);
         let (first, second) = (batches.order(0), batches.order(1));
         assert_ne!(first, second);
-        let sizes: Vec<usize> = (0..batches.count()).map(|s| batches.batch(&first, 0, s).labels.len()).collect();
+        let sizes: Vec<usize> = (0..batches.count())
+            .map(|s| batches.batch(&first, 0, s).labels.len())
+            .collect();
         assert_eq!(sizes, [4, 4, 2]);
         let mut sorted = first.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, (0..10).collect::<Vec<_>>());
         let batch = batches.batch(&first, 0, 2);
-        assert_eq!(batch.images[0], f32::from(data.pixels[first[8] * 4]) * SCALE);
+        assert_eq!(
+            batch.images[0],
+            f32::from(data.pixels[first[8] * 4]) * SCALE
+        );
     }
 
     #[test]
@@ -271,8 +352,16 @@ mod tests {
         let batches = batches(&data, &none, &weights);
         let order: Vec<usize> = (0..7).collect();
         let targets = batches.batch(&order, 0, 0).targets;
-        let sums: Vec<f32> = targets.chunks(CLASSES).map(|row| row.iter().sum()).collect();
-        assert!(sums.iter().zip([1.0, 1.0, 1.0, 2.0]).all(|(s, expected)| (s - expected).abs() < 1e-6), "{sums:?}");
+        let sums: Vec<f32> = targets
+            .chunks(CLASSES)
+            .map(|row| row.iter().sum())
+            .collect();
+        assert!(
+            sums.iter()
+                .zip([1.0, 1.0, 1.0, 2.0])
+                .all(|(s, expected)| (s - expected).abs() < 1e-6),
+            "{sums:?}"
+        );
         assert!((targets[0] - (0.9 + 0.1 / 7.0)).abs() < 1e-6, "{targets:?}");
     }
 
@@ -280,27 +369,57 @@ mod tests {
     fn targets_are_mixed_with_votes_by_their_share() {
         let (data, none) = (dataset(7), Augmentation::default());
         let weights = [1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-        let votes = [Some([0.25, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0]), Some([0.5, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0]), None];
+        let votes = [
+            Some([0.25, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0]),
+            Some([0.5, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0]),
+            None,
+        ];
         let order: Vec<usize> = (0..7).collect();
         // Label smoothing of 0.1 leaves a label 0.9 and spreads 0.1 / 7.
         let s = 0.1 / 7.0;
         let label = |class: usize, weight: f64| -> Vec<f64> {
-            (0..CLASSES).map(|c| weight * (s + if c == class { 0.9 } else { 0.0 })).collect()
+            (0..CLASSES)
+                .map(|c| weight * (s + if c == class { 0.9 } else { 0.0 }))
+                .collect()
         };
         let rows: [(f64, Vec<f64>, Vec<f64>); 3] = [
             (0.0, label(0, 1.0), label(1, 2.0)),
-            (1.0, vec![0.25, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0], vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
+            (
+                1.0,
+                vec![0.25, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0],
+                vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0],
+            ),
             (
                 0.4,
-                vec![0.6 * (0.9 + s) + 0.1, 0.6 * s, 0.6 * s + 0.3, 0.6 * s, 0.6 * s, 0.6 * s, 0.6 * s],
-                [0.6 * s + 0.2, 0.6 * (0.9 + s), 0.6 * s, 0.6 * s, 0.6 * s + 0.2, 0.6 * s, 0.6 * s]
-                    .map(|t| 2.0 * t)
-                    .into(),
+                vec![
+                    0.6 * (0.9 + s) + 0.1,
+                    0.6 * s,
+                    0.6 * s + 0.3,
+                    0.6 * s,
+                    0.6 * s,
+                    0.6 * s,
+                    0.6 * s,
+                ],
+                [
+                    0.6 * s + 0.2,
+                    0.6 * (0.9 + s),
+                    0.6 * s,
+                    0.6 * s,
+                    0.6 * s + 0.2,
+                    0.6 * s,
+                    0.6 * s,
+                ]
+                .map(|t| 2.0 * t)
+                .into(),
             ),
         ];
         let mut wrong = Vec::new();
         for (votes_share, first, second) in rows {
-            let batches = Batches { votes: &votes, votes_share, ..batches(&data, &none, &weights) };
+            let batches = Batches {
+                votes: &votes,
+                votes_share,
+                ..batches(&data, &none, &weights)
+            };
             // The third image has no votes, and the fourth none are known of.
             let wanted = [first, second, label(2, 1.0), label(3, 1.0)].concat();
             let found = batches.batch(&order, 0, 0);
@@ -310,7 +429,11 @@ mod tests {
             }
             let resident = Resident::new(&data, &Device::flex()).batch(&batches, &order, 0, 0);
             let on_device: Vec<f32> = resident.targets.into_data().try_into_vec().unwrap();
-            assert_eq!(on_device, batches.batch(&order, 0, 0).targets, "{votes_share}");
+            assert_eq!(
+                on_device,
+                batches.batch(&order, 0, 0).targets,
+                "{votes_share}"
+            );
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
@@ -318,11 +441,27 @@ mod tests {
     #[test]
     fn images_on_a_device_make_the_same_batches() {
         // Three columns: a row of words is not full.
-        let data =
-            Dataset { width: 3, height: 3, pixels: (0..90).map(|p| (p * 29 % 256) as u8).collect(), ..dataset(10) };
+        let data = Dataset {
+            width: 3,
+            height: 3,
+            pixels: (0..90).map(|p| (p * 29 % 256) as u8).collect(),
+            ..dataset(10)
+        };
         let ones = [1.0; CLASSES];
-        let quality = Augmentation { equalize: 0.5, blur: 0.5, jpeg: 0.5, ..Default::default() };
-        let augment = Augmentation { shift: 0.2, flip: 0.5, erase: 0.5, contrast: 0.3, mixup: 0.5, ..quality };
+        let quality = Augmentation {
+            equalize: 0.5,
+            blur: 0.5,
+            jpeg: 0.5,
+            ..Default::default()
+        };
+        let augment = Augmentation {
+            shift: 0.2,
+            flip: 0.5,
+            erase: 0.5,
+            contrast: 0.3,
+            mixup: 0.5,
+            ..quality
+        };
         let batches = batches(&data, &augment, &ones);
         let resident = Resident::new(&data, &Device::flex());
         let order = batches.order(1);
@@ -332,11 +471,32 @@ mod tests {
             let n = expected.labels.len();
             assert_eq!(found.images.dims(), [n, 1, 3, 3]);
             let near = |found: Vec<f32>, expected: &[f32]| {
-                found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5)
+                found.len() == expected.len()
+                    && found
+                        .iter()
+                        .zip(expected)
+                        .all(|(a, b)| (a - b).abs() < 1e-5)
             };
-            assert!(near(found.images.into_data().try_into_vec().unwrap(), &expected.images), "step {step}");
-            assert!(near(found.targets.into_data().try_into_vec().unwrap(), &expected.targets), "step {step}");
-            let labels: Vec<u8> = found.labels.into_data().iter::<i64>().map(|label| label as u8).collect();
+            assert!(
+                near(
+                    found.images.into_data().try_into_vec().unwrap(),
+                    &expected.images
+                ),
+                "step {step}"
+            );
+            assert!(
+                near(
+                    found.targets.into_data().try_into_vec().unwrap(),
+                    &expected.targets
+                ),
+                "step {step}"
+            );
+            let labels: Vec<u8> = found
+                .labels
+                .into_data()
+                .iter::<i64>()
+                .map(|label| label as u8)
+                .collect();
             assert_eq!(labels, expected.labels);
         }
     }
@@ -344,11 +504,19 @@ mod tests {
     #[test]
     fn mixed_images_and_targets_keep_their_sums() {
         let (data, ones) = (dataset(8), [1.0; CLASSES]);
-        let mixup = Augmentation { mixup: 0.5, ..Default::default() };
+        let mixup = Augmentation {
+            mixup: 0.5,
+            ..Default::default()
+        };
         let batches = batches(&data, &mixup, &ones);
         let order = batches.order(3);
         let (plain, twice) = (batches.batch(&order, 3, 1), batches.batch(&order, 3, 1));
         assert_eq!(plain, twice);
-        assert!(plain.targets.chunks(CLASSES).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5));
+        assert!(
+            plain
+                .targets
+                .chunks(CLASSES)
+                .all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5)
+        );
     }
 }

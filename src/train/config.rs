@@ -52,8 +52,8 @@ pub struct Config {
     /// What makes an epoch the best.
     #[serde(default)]
     pub best: Best,
-    /// Share that the moving average of the weights keeps at each step, 0..1; 0 for none. Where there is an average, it is
-    /// what is evaluated and kept.
+    /// Share that the moving average of the weights keeps at each step, 0..1; 0 for none. Where
+    /// there is an average, it is what is evaluated and kept.
     #[serde(default)]
     pub ema: f64,
     /// Which images.
@@ -105,12 +105,14 @@ pub struct Loss {
     pub label_smoothing: f64,
     /// A factor for each image by its class.
     pub class_weights: ClassWeights,
-    /// Models whose answers to the varied image are learnt beside its label, batch by batch in turns.
+    /// Models whose answers to the varied image are learnt beside its label, batch by batch in
+    /// turns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teachers: Vec<String>,
     /// The teachers' share of the target, 0..=1.
     pub teachers_share: f64,
-    /// A file of people's votes ([`Votes`](crate::data::Votes)), which are learnt beside the labels.
+    /// A file of people's votes ([`Votes`](crate::data::Votes)), which are learnt beside the
+    /// labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub votes: Option<PathBuf>,
     /// The votes' share of the target, 0..=1, of images that have some.
@@ -132,7 +134,10 @@ impl Default for Loss {
 
 /// Factors of the loss by class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "class_weights can be 'none', 'balanced' or seven numbers")]
+#[serde(
+    untagged,
+    expecting = "class_weights can be 'none', 'balanced' or seven numbers"
+)]
 pub enum ClassWeights {
     /// By name: `none` or `balanced`.
     Named(Named),
@@ -198,7 +203,8 @@ pub struct Optimizer {
     /// Decay of the squared gradients' mean (Adam), 0..1.
     #[serde(default = "default_beta_2")]
     pub beta_2: f64,
-    /// What Adam adds to the root of the squared gradients' mean, as Keras does (see [`super::adam`]).
+    /// What Adam adds to the root of the squared gradients' mean, as Keras does (see
+    /// [`super::adam`]).
     #[serde(default = "default_epsilon")]
     pub epsilon: f64,
     /// Weight decay of the kernels; biases and normalisations have none.
@@ -245,7 +251,12 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut text = String::new();
         let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-        read.map_err(|e| ConfigError(format!("can't read the configuration {}: {e}", path.display())))?;
+        read.map_err(|e| {
+            ConfigError(format!(
+                "can't read the configuration {}: {e}",
+                path.display()
+            ))
+        })?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -255,10 +266,17 @@ impl Config {
     /// It is no TOML, has an unknown key, lacks one, or a value is out of its range.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|e| {
-            let line = e.span().map_or(String::new(), |s| format!(":{}", text[..s.start].matches('\n').count() + 1));
-            ConfigError(format!("{origin}{line}: {}", e.message().replace('\n', " ")))
+            let line = e.span().map_or(String::new(), |s| {
+                format!(":{}", text[..s.start].matches('\n').count() + 1)
+            });
+            ConfigError(format!(
+                "{origin}{line}: {}",
+                e.message().replace('\n', " ")
+            ))
         })?;
-        config.validate().map_err(|e| ConfigError(format!("{origin}: {e}")))?;
+        config
+            .validate()
+            .map_err(|e| ConfigError(format!("{origin}: {e}")))?;
         Ok(config)
     }
 
@@ -267,7 +285,8 @@ impl Config {
     /// # Errors
     /// A path in it is no UTF-8.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string(self).map_err(|e| ConfigError(format!("the configuration can't be written as TOML: {e}")))
+        toml::to_string(self)
+            .map_err(|e| ConfigError(format!("the configuration can't be written as TOML: {e}")))
     }
 
     /// Checks every range.
@@ -282,24 +301,88 @@ impl Config {
             _ => &[1.0; EMOTIONS.len()],
         };
         let rows: [(&str, bool, &str); 18] = [
-            ("epochs", (1..=100_000).contains(&self.epochs), "1 to 100000"),
-            ("batch_size", (1..=65_536).contains(&self.batch_size), "1 to 65536"),
+            (
+                "epochs",
+                (1..=100_000).contains(&self.epochs),
+                "1 to 100000",
+            ),
+            (
+                "batch_size",
+                (1..=65_536).contains(&self.batch_size),
+                "1 to 65536",
+            ),
             // TOML's integers are signed.
-            ("seed", i64::try_from(self.seed).is_ok(), "0 to 9223372036854775807"),
-            ("dropout", self.dropout.is_none_or(share), "at least 0 and below 1"),
+            (
+                "seed",
+                i64::try_from(self.seed).is_ok(),
+                "0 to 9223372036854775807",
+            ),
+            (
+                "dropout",
+                self.dropout.is_none_or(share),
+                "at least 0 and below 1",
+            ),
             ("ema", share(self.ema), "at least 0 and below 1"),
-            ("loss.label_smoothing", share(self.loss.label_smoothing), "at least 0 and below 1"),
-            ("loss.teachers_share", (0.0..=1.0).contains(&self.loss.teachers_share), "0 to 1"),
-            ("loss.votes_share", (0.0..=1.0).contains(&self.loss.votes_share), "0 to 1"),
-            ("loss.class_weights", factors.len() == EMOTIONS.len(), "'none', 'balanced' or seven numbers"),
-            ("loss.class_weights", factors.iter().all(|f| f.is_finite() && *f >= 0.0), "numbers from 0 on"),
-            ("loss.class_weights", factors.iter().any(|f| *f > 0.0), "above 0 for one class at least"),
-            ("optimizer.learning_rate", o.learning_rate.is_finite() && o.learning_rate > 0.0, "above 0"),
-            ("optimizer.momentum", share(o.momentum), "at least 0 and below 1"),
-            ("optimizer.beta_2", share(o.beta_2), "at least 0 and below 1"),
-            ("optimizer.epsilon", o.epsilon.is_finite() && o.epsilon > 0.0, "above 0"),
-            ("optimizer.weight_decay", (0.0..10.0).contains(&o.weight_decay), "at least 0 and below 10"),
-            ("optimizer.clip_norm", o.clip_norm.is_finite() && o.clip_norm >= 0.0, "0 or above"),
+            (
+                "loss.label_smoothing",
+                share(self.loss.label_smoothing),
+                "at least 0 and below 1",
+            ),
+            (
+                "loss.teachers_share",
+                (0.0..=1.0).contains(&self.loss.teachers_share),
+                "0 to 1",
+            ),
+            (
+                "loss.votes_share",
+                (0.0..=1.0).contains(&self.loss.votes_share),
+                "0 to 1",
+            ),
+            (
+                "loss.class_weights",
+                factors.len() == EMOTIONS.len(),
+                "'none', 'balanced' or seven numbers",
+            ),
+            (
+                "loss.class_weights",
+                factors.iter().all(|f| f.is_finite() && *f >= 0.0),
+                "numbers from 0 on",
+            ),
+            (
+                "loss.class_weights",
+                factors.iter().any(|f| *f > 0.0),
+                "above 0 for one class at least",
+            ),
+            (
+                "optimizer.learning_rate",
+                o.learning_rate.is_finite() && o.learning_rate > 0.0,
+                "above 0",
+            ),
+            (
+                "optimizer.momentum",
+                share(o.momentum),
+                "at least 0 and below 1",
+            ),
+            (
+                "optimizer.beta_2",
+                share(o.beta_2),
+                "at least 0 and below 1",
+            ),
+            (
+                "optimizer.epsilon",
+                o.epsilon.is_finite() && o.epsilon > 0.0,
+                "above 0",
+            ),
+            (
+                "optimizer.weight_decay",
+                (0.0..10.0).contains(&o.weight_decay),
+                "at least 0 and below 10",
+            ),
+            (
+                "optimizer.clip_norm",
+                o.clip_norm.is_finite() && o.clip_norm >= 0.0,
+                "0 or above",
+            ),
             ("optimizer.sam", (0.0..=10.0).contains(&o.sam), "0 to 10"),
         ];
         if let Some((key, _, range)) = rows.iter().find(|(_, right, _)| !right) {
@@ -339,14 +422,20 @@ mod tests {
             ("loss.votes_share = -0.1", "loss.votes_share must be"),
             ("loss.votes = 1", "expected path"),
             ("loss.class_weights = 'equal'", "class_weights"),
-            ("optimizer.learning_rate = 0.0", "optimizer.learning_rate must be"),
+            (
+                "optimizer.learning_rate = 0.0",
+                "optimizer.learning_rate must be",
+            ),
             ("optimizer.sam = -0.05", "optimizer.sam must be"),
             ("optimizer.sam = 10.5", "optimizer.sam must be"),
             ("optimizer.sam = nan", "optimizer.sam must be"),
             ("optimizer.sam = true", "invalid type: boolean"),
             ("augment.flip = 2.0", "augment.flip"),
             ("augment.jpeg = 75", "augment.jpeg is 75"),
-            ("augment.scale = [1.25, 0.9]", "augment.scale is [1.25, 0.9]"),
+            (
+                "augment.scale = [1.25, 0.9]",
+                "augment.scale is [1.25, 0.9]",
+            ),
             ("augment.scale = 1.25", "array of length 2"),
             ("epochs = ", ":"),
         ];
@@ -362,7 +451,8 @@ mod tests {
             };
             match Config::parse(&text, "it") {
                 Ok(_) => wrong.push(format!("{change}: taken")),
-                Err(e) if e.0.contains(expected) && e.0.starts_with("it") && !e.0.contains('\n') => {}
+                Err(e)
+                    if e.0.contains(expected) && e.0.starts_with("it") && !e.0.contains('\n') => {}
                 Err(e) => wrong.push(format!("{change}: {e}")),
             }
         }

@@ -1,4 +1,5 @@
-//! Training: a [`Config`] and a [`Dataset`](crate::data::Dataset) → a run folder with the best weights.
+//! Training: a [`Config`] and a [`Dataset`](crate::data::Dataset) → a run folder with the best
+//! weights.
 //!
 //! | step | module |
 //! |---|---|
@@ -12,8 +13,8 @@
 //! | the files of a run | [`run`] |
 //! | the loop over all of these | [`trainer`] |
 //!
-//! A run is a function of its configuration and data: every random number is drawn from (seed, epoch, image) or (seed,
-//! step), so that a run that was killed ends as one that was not.
+//! A run is a function of its configuration and data: every random number is drawn from (seed,
+//! epoch, image) or (seed, step), so that a run that was killed ends as one that was not.
 
 pub mod adam;
 pub mod batch;

@@ -1,5 +1,5 @@
-//! How the weights follow the gradients: [`Adam`] or Burn's SGD, with weight decay on kernels only, the global norm of the
-//! gradients bounded, and the architecture's L2 penalties.
+//! How the weights follow the gradients: [`Adam`] or Burn's SGD, with weight decay on kernels only,
+//! the global norm of the gradients bounded, and the architecture's L2 penalties.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
 use burn::optim::decay::WeightDecayConfig;
@@ -13,7 +13,8 @@ use crate::model::Network;
 
 /// The optimizer for a network's parameters.
 ///
-/// Weight decay of `adam` and `sgd` is added to the gradient; that of `adamw` is taken off the weights.
+/// Weight decay of `adam` and `sgd` is added to the gradient; that of `adamw` is taken off the
+/// weights.
 pub fn build(config: &Optimizer, network: &Network) -> ModuleOptimizer {
     let decay = config.weight_decay;
     let kernels = ParamGroup::from_ids(network.kernels());
@@ -25,24 +26,38 @@ pub fn build(config: &Optimizer, network: &Network) -> ModuleOptimizer {
         decoupled_decay,
     };
     match config.name {
-        Method::Adam => ModuleOptimizer::from(adam(0.0, 0.0)).with_group(kernels, adam(decay, 0.0), None),
-        Method::AdamW => ModuleOptimizer::from(adam(0.0, 0.0)).with_group(kernels, adam(0.0, decay), None),
+        Method::Adam => {
+            ModuleOptimizer::from(adam(0.0, 0.0)).with_group(kernels, adam(decay, 0.0), None)
+        }
+        Method::AdamW => {
+            ModuleOptimizer::from(adam(0.0, 0.0)).with_group(kernels, adam(0.0, decay), None)
+        }
         Method::Sgd => {
-            let momentum = (config.momentum > 0.0)
-                .then(|| MomentumConfig::new().with_momentum(config.momentum).with_dampening(0.0).with_nesterov(true));
+            let momentum = (config.momentum > 0.0).then(|| {
+                MomentumConfig::new()
+                    .with_momentum(config.momentum)
+                    .with_dampening(0.0)
+                    .with_nesterov(true)
+            });
             let sgd = SgdConfig::new().with_momentum(momentum);
-            let decayed = sgd.clone().with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32)));
+            let decayed = sgd
+                .clone()
+                .with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32)));
             ModuleOptimizer::from(sgd.build()).with_group(kernels, decayed.build(), None)
         }
     }
 }
 
-/// Adds the gradient of `factor · Σw²` of each penalised kernel and returns the sum of the penalties, `[1]`, if there are any.
+/// Adds the gradient of `factor · Σw²` of each penalised kernel and returns the sum of the
+/// penalties, `[1]`, if there are any.
 pub fn penalise(network: &Network, gradients: &mut GradientsParams) -> Option<Tensor<1>> {
     let penalties = network.penalties().into_iter().map(|(kernel, factor)| {
         let weights = kernel.val().inner();
         if let Some(gradient) = gradients.remove::<4>(kernel.id) {
-            gradients.register(kernel.id, gradient + weights.clone().mul_scalar(2.0 * factor));
+            gradients.register(
+                kernel.id,
+                gradient + weights.clone().mul_scalar(2.0 * factor),
+            );
         }
         squared_norm(weights).mul_scalar(factor)
     });
@@ -51,12 +66,14 @@ pub fn penalise(network: &Network, gradients: &mut GradientsParams) -> Option<Te
 
 /// The architecture's penalties of these weights, as [`penalise`] returns them.
 pub fn penalty(network: &Network) -> f64 {
-    let penalty =
-        |(kernel, factor): (Param<Tensor<4>>, f64)| factor * f64::from(squared_norm(kernel.val()).into_scalar::<f32>());
+    let penalty = |(kernel, factor): (Param<Tensor<4>>, f64)| {
+        factor * f64::from(squared_norm(kernel.val()).into_scalar::<f32>())
+    };
     network.penalties().into_iter().map(penalty).sum()
 }
 
-/// Scales all gradients so that their global L2 norm is at most `limit` (Pascanu et al. 2013); 0 for no limit.
+/// Scales all gradients so that their global L2 norm is at most `limit` (Pascanu et al. 2013); 0
+/// for no limit.
 pub fn clip(network: &Network, gradients: &mut GradientsParams, limit: f64) {
     if limit == 0.0 {
         return;
@@ -101,7 +118,10 @@ pub fn add(network: &Network, gradients: &mut GradientsParams, others: &mut Grad
 
 /// The global L2 norm of the gradients, `[1]`; none of no gradients.
 pub fn norm(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
-    let mut squares = Squares { gradients, sum: None };
+    let mut squares = Squares {
+        gradients,
+        sum: None,
+    };
     network.visit(&mut squares);
     squares.sum.map(Tensor::sqrt)
 }
@@ -155,7 +175,10 @@ mod tests {
         struct Uniform(GradientsParams, f32);
         impl ModuleVisitor for Uniform {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.0.register(param.id, Tensor::<D>::full(param.shape(), self.1, &Device::flex()));
+                self.0.register(
+                    param.id,
+                    Tensor::<D>::full(param.shape(), self.1, &Device::flex()),
+                );
             }
         }
         let network = Architecture::Tiny.init(None, 1, &Device::flex()).train();
@@ -168,7 +191,8 @@ mod tests {
         struct Values(Vec<(usize, Vec<f32>)>);
         impl ModuleVisitor for Values {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.0.push((D, param.val().into_data().try_into_vec().unwrap()));
+                self.0
+                    .push((D, param.val().into_data().try_into_vec().unwrap()));
             }
         }
         let mut values = Values(Vec::new());
@@ -181,7 +205,11 @@ mod tests {
         for name in [Method::Adam, Method::AdamW, Method::Sgd] {
             let (network, gradients) = network_and_gradients(0.0);
             let base = Config::preset("tiny").unwrap().optimizer;
-            let config = Optimizer { name, weight_decay: 0.1, ..base };
+            let config = Optimizer {
+                name,
+                weight_decay: 0.1,
+                ..base
+            };
             let before = values(&network);
             let after = values(&build(&config, &network).step(0.001, network, gradients));
             for ((rank, before), (_, after)) in before.iter().zip(&after) {
@@ -196,20 +224,31 @@ mod tests {
 
     #[test]
     fn adam_is_keras_adam() {
-        // Two steps on one weight, by the formula of Keras with a large epsilon, computed by hand in float64.
-        let adam = Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 0.1, coupled_decay: 0.0, decoupled_decay: 0.0 };
+        // Two steps on one weight, by the formula of Keras with a large epsilon, computed by hand
+        // in float64.
+        let adam = Adam {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 0.1,
+            coupled_decay: 0.0,
+            decoupled_decay: 0.0,
+        };
         let tensor = |v: f32| Tensor::<1>::from_data(TensorData::from([v]), &Device::flex());
         let (mut weight, mut state) = (tensor(1.0), None);
         let (mut w, mut m, mut v) = (1.0f64, 0.0f64, 0.0f64);
         for (t, g) in [(1, 0.5), (2, -0.25)] {
-            let (next, next_state) = burn::optim::Optimizer::step(&adam, 0.01, weight, tensor(g as f32), state);
+            let (next, next_state) =
+                burn::optim::Optimizer::step(&adam, 0.01, weight, tensor(g as f32), state);
             (weight, state) = (next, next_state);
             m += (g - m) * 0.1;
             v += (g * g - v) * 0.001;
             let alpha = 0.01 * (1.0 - 0.999f64.powi(t)).sqrt() / (1.0 - 0.9f64.powi(t));
             w -= m * alpha / (v.sqrt() + 0.1);
             let found: f32 = weight.clone().into_scalar();
-            assert!((f64::from(found) - w).abs() < 1e-7, "step {t}: {found} is not {w}");
+            assert!(
+                (f64::from(found) - w).abs() < 1e-7,
+                "step {t}: {found} is not {w}"
+            );
         }
     }
 
@@ -224,7 +263,11 @@ mod tests {
         clip(&network, &mut gradients, whole * 2.0);
         assert!((norm(&gradients) / whole - 1.0).abs() < 1e-6);
         clip(&network, &mut gradients, 3.0);
-        assert!((norm(&gradients) - 3.0).abs() < 1e-4, "{}", norm(&gradients));
+        assert!(
+            (norm(&gradients) - 3.0).abs() < 1e-4,
+            "{}",
+            norm(&gradients)
+        );
     }
 
     #[test]
@@ -235,6 +278,10 @@ mod tests {
             .map(|(i, o): (f64, f64)| 0.01 * (9.0 * i * o) * (6.0 / (9.0 * (i + o))) / 3.0)
             .iter()
             .sum();
-        assert!((penalty(&network) / expected - 1.0).abs() < 0.01, "{} {expected}", penalty(&network));
+        assert!(
+            (penalty(&network) / expected - 1.0).abs() < 0.01,
+            "{} {expected}",
+            penalty(&network)
+        );
     }
 }

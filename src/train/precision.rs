@@ -1,8 +1,10 @@
-//! Mixed precision: what a training step computes in (Micikevicius et al. 2018, <https://arxiv.org/abs/1710.03740>).
+//! Mixed precision: what a training step computes in (Micikevicius et al. 2018,
+//! <https://arxiv.org/abs/1710.03740>).
 //!
-//! Weights, running statistics, gradients and losses are float32 always. With a narrower type, convolutions, dense layers and
-//! what passes between layers are of that type, and normalisations are float32. Networks are evaluated in what the device computes
-//! float32 in, which on CUDA is TF32.
+//! Weights, running statistics, gradients and losses are float32 always. With a narrower type,
+//! convolutions, dense layers and what passes between layers are of that type, and normalisations
+//! are float32. Networks are evaluated in what the device computes float32 in, which on CUDA is
+//! TF32.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,8 +19,8 @@ pub enum Precision {
     /// float32.
     #[default]
     F32,
-    /// float32, but that matrix products and convolutions may round what they multiply to 10 bits of mantissa: what Burn does on
-    /// CUDA with float32.
+    /// float32, but that matrix products and convolutions may round what they multiply to 10 bits
+    /// of mantissa: what Burn does on CUDA with float32.
     Tf32,
     /// bfloat16: the range of float32, 7 bits of mantissa.
     Bf16,
@@ -26,9 +28,10 @@ pub enum Precision {
     F16,
 }
 
-/// What a loss in float16 is multiplied with before the backward pass, and gradients divided by after it: small gradients would be
-/// zero otherwise. The first gradients, those of the logits, are then below this times an image's weight by its class, over the
-/// images of the batch. Where they get out of range, the weights and the next loss are no numbers, and the run ends.
+/// What a loss in float16 is multiplied with before the backward pass, and gradients divided by
+/// after it: small gradients would be zero otherwise. The first gradients, those of the logits, are
+/// then below this times an image's weight by its class, over the images of the batch. Where they
+/// get out of range, the weights and the next loss are no numbers, and the run ends.
 const F16_SCALE: f64 = 1024.0;
 
 impl Precision {
@@ -49,14 +52,17 @@ impl Precision {
         if self == Self::F16 { F16_SCALE } else { 1.0 }
     }
 
-    /// The precision that was asked for on a device, or the one that Burn computes float32 in there.
+    /// The precision that was asked for on a device, or the one that Burn computes float32 in
+    /// there.
     ///
     /// # Errors
     /// The device does not have it; one line that says what to do.
     pub fn on(asked: Option<Self>, opened: &Opened) -> Result<Self, String> {
         let is_cuda = opened.choice.backend == Backend::Cuda;
         let usual = if is_cuda { Self::Tf32 } else { Self::F32 };
-        let Some(precision) = asked else { return Ok(usual) };
+        let Some(precision) = asked else {
+            return Ok(usual);
+        };
         let problem = match precision {
             Self::F32 if is_cuda => {
                 "Burn multiplies float32 as TF32 there where that is faster, and can't be kept from it; take tf32, which says so, or \
@@ -68,7 +74,10 @@ impl Precision {
             }
             _ => return Ok(precision),
         };
-        Err(format!("--precision {precision} on {}: {problem}", opened.name))
+        Err(format!(
+            "--precision {precision} on {}: {problem}",
+            opened.name
+        ))
     }
 }
 
@@ -89,6 +98,11 @@ impl FromStr for Precision {
         Self::ALL
             .into_iter()
             .find(|p| p.to_string() == s)
-            .ok_or_else(|| format!("'{s}' is no precision; there are {}", Self::ALL.map(|p| p.to_string()).join(", ")))
+            .ok_or_else(|| {
+                format!(
+                    "'{s}' is no precision; there are {}",
+                    Self::ALL.map(|p| p.to_string()).join(", ")
+                )
+            })
     }
 }

@@ -59,11 +59,16 @@ impl RunFolder {
     pub fn create(path: &Path, config: &Config) -> Result<Self, TrainError> {
         let toml = config.to_toml()?;
         let unusable = |e| {
-            TrainError::Folder(format!("can't make the run folder {} ({e}); name another with --out", path.display()))
+            TrainError::Folder(format!(
+                "can't make the run folder {} ({e}); name another with --out",
+                path.display()
+            ))
         };
         fs::create_dir_all(path).map_err(unusable)?;
         // A lock or half a file is what a run leaves that could not begin.
-        let own = |name: std::ffi::OsString| name == ".lock" || name.to_string_lossy().starts_with(".fer-");
+        let own = |name: std::ffi::OsString| {
+            name == ".lock" || name.to_string_lossy().starts_with(".fer-")
+        };
         let mut entries = fs::read_dir(path).map_err(unusable)?;
         if entries.any(|entry| entry.is_ok_and(|e| !own(e.file_name()))) {
             return Err(TrainError::Folder(format!(
@@ -103,7 +108,10 @@ impl RunFolder {
             // Some network file systems have no locks; a run there is in the user's care.
             Err(TryLockError::Error(_)) => {}
         }
-        Ok(Self { path: path.into(), _lock: lock })
+        Ok(Self {
+            path: path.into(),
+            _lock: lock,
+        })
     }
 
     /// Writes `config.toml` anew, when the run's data is in another place than before.
@@ -128,7 +136,8 @@ impl RunFolder {
         &self.path
     }
 
-    /// What the run goes on from: its last checkpoint, or where that is lost its best; `None` before the first.
+    /// What the run goes on from: its last checkpoint, or where that is lost its best; `None`
+    /// before the first.
     pub fn resume_point(&self) -> Option<PathBuf> {
         let files = ["last.ckpt", "best.ckpt"].map(|name| self.path.join("checkpoints").join(name));
         files.into_iter().find(|file| file.is_file())
@@ -142,8 +151,16 @@ impl RunFolder {
         let path = self.path.join("history.csv");
         let mut csv = csv::Writer::from_writer(Vec::new());
         // Writing to memory fails on nothing that a record can hold.
-        csv.write_record(["epoch", "split", "loss", "accuracy", "lr", "seconds", "images_per_second"])
-            .map_err(|e| TrainError::write(&path, io::Error::other(e)))?;
+        csv.write_record([
+            "epoch",
+            "split",
+            "loss",
+            "accuracy",
+            "lr",
+            "seconds",
+            "images_per_second",
+        ])
+        .map_err(|e| TrainError::write(&path, io::Error::other(e)))?;
         for r in &state.history {
             let row = [
                 r.epoch.to_string(),
@@ -154,14 +171,22 @@ impl RunFolder {
                 format!("{:.1}", r.seconds),
                 format!("{:.1}", r.images_per_second),
             ];
-            csv.write_record(row).map_err(|e| TrainError::write(&path, io::Error::other(e)))?;
+            csv.write_record(row)
+                .map_err(|e| TrainError::write(&path, io::Error::other(e)))?;
         }
-        let bytes = csv.into_inner().map_err(|e| TrainError::write(&path, io::Error::other(e.to_string())))?;
+        let bytes = csv
+            .into_inner()
+            .map_err(|e| TrainError::write(&path, io::Error::other(e.to_string())))?;
         self.write("history.csv", &bytes)?;
         let path = self.path.join("curves.png");
         let title = self.path.file_name().unwrap_or_default().to_string_lossy();
-        plot::curves(&path, &points(&state.history), state.best.map(|b| b.epoch), &title)
-            .map_err(|e| TrainError::Picture(e.to_string()))
+        plot::curves(
+            &path,
+            &points(&state.history),
+            state.best.map(|b| b.epoch),
+            &title,
+        )
+        .map_err(|e| TrainError::Picture(e.to_string()))
     }
 
     /// Writes a checkpoint as the last one, and if it is the `best` so far, as that too.
@@ -172,19 +197,30 @@ impl RunFolder {
         let paths = ["best.ckpt", "last.ckpt"].map(|name| self.path.join("checkpoints").join(name));
         if best {
             let path = self.path.join("best.bpk");
-            let bytes = record(checkpoint.evaluated()).map_err(|e| TrainError::write(&path, io::Error::other(e)))?;
+            let bytes = record(checkpoint.evaluated())
+                .map_err(|e| TrainError::write(&path, io::Error::other(e)))?;
             self.write("best.bpk", &bytes)?;
         }
         // The best before the last: a run killed between them writes the same best again.
-        let paths: Vec<&Path> = paths.iter().skip(usize::from(!best)).map(PathBuf::as_path).collect();
+        let paths: Vec<&Path> = paths
+            .iter()
+            .skip(usize::from(!best))
+            .map(PathBuf::as_path)
+            .collect();
         Ok(checkpoint.write(&paths)?)
     }
 
-    /// Writes what is to be said of the best epoch: `metrics.json`, `confusion.png` and `summary.md`.
+    /// Writes what is to be said of the best epoch: `metrics.json`, `confusion.png` and
+    /// `summary.md`.
     ///
     /// # Errors
     /// They can't be written.
-    pub fn write_results(&self, config: &Config, state: &State, evaluation: &Evaluation) -> Result<(), TrainError> {
+    pub fn write_results(
+        &self,
+        config: &Config,
+        state: &State,
+        evaluation: &Evaluation,
+    ) -> Result<(), TrainError> {
         #[derive(Serialize)]
         struct Metrics<'a> {
             architecture: String,
@@ -201,11 +237,20 @@ impl RunFolder {
             validation: evaluation,
         };
         let path = self.path.join("metrics.json");
-        let json = serde_json::to_vec_pretty(&metrics).map_err(|e| TrainError::write(&path, e.into()))?;
+        let json =
+            serde_json::to_vec_pretty(&metrics).map_err(|e| TrainError::write(&path, e.into()))?;
         self.write("metrics.json", &json)?;
-        let title = format!("validation images, epoch {}", state.best.map_or(0, |b| b.epoch));
-        plot::confusion(&self.path.join("confusion.png"), &evaluation.labels(), &evaluation.confusion, &title)
-            .map_err(|e| TrainError::Picture(e.to_string()))?;
+        let title = format!(
+            "validation images, epoch {}",
+            state.best.map_or(0, |b| b.epoch)
+        );
+        plot::confusion(
+            &self.path.join("confusion.png"),
+            &evaluation.labels(),
+            &evaluation.confusion,
+            &title,
+        )
+        .map_err(|e| TrainError::Picture(e.to_string()))?;
         self.write("summary.md", summary(config, state, evaluation).as_bytes())
     }
 
@@ -222,17 +267,29 @@ impl RunFolder {
 pub fn read_config(path: &Path) -> Result<Config, TrainError> {
     let file = path.join("config.toml");
     if !file.is_file() {
-        return Err(TrainError::Folder(format!("{} is no run folder: there is no {}", path.display(), file.display())));
+        return Err(TrainError::Folder(format!(
+            "{} is no run folder: there is no {}",
+            path.display(),
+            file.display()
+        )));
     }
     Ok(Config::read(&file)?)
 }
 
-/// How a run's data is divided. A list that the run was given may be gone: it has its own in its folder.
+/// How a run's data is divided. A list that the run was given may be gone: it has its own in its
+/// folder.
 ///
 /// `run`: the run folder, or a checkpoint in it.
 pub fn split(config: &Config, run: &Path) -> Split {
-    let folder = if run.is_dir() { Some(run) } else { run.parent().and_then(Path::parent) };
-    match (&config.data.split, folder.map(|folder| folder.join("validation.txt"))) {
+    let folder = if run.is_dir() {
+        Some(run)
+    } else {
+        run.parent().and_then(Path::parent)
+    };
+    match (
+        &config.data.split,
+        folder.map(|folder| folder.join("validation.txt")),
+    ) {
         (Split::List(_), Some(own)) if own.is_file() => Split::List(own),
         (split, _) => split.clone(),
     }
@@ -244,19 +301,30 @@ pub fn split(config: &Config, run: &Path) -> Split {
 /// It is no run folder, or nothing was saved in it yet.
 pub fn chosen(path: &Path) -> Result<PathBuf, TrainError> {
     if !path.join("config.toml").is_file() {
-        return Err(TrainError::Folder(format!("{0} is no run folder: there is no {0}/config.toml", path.display())));
+        return Err(TrainError::Folder(format!(
+            "{0} is no run folder: there is no {0}/config.toml",
+            path.display()
+        )));
     }
     let files = ["best.ckpt", "last.ckpt"].map(|name| path.join("checkpoints").join(name));
-    files.into_iter().find(|file| file.is_file()).ok_or_else(|| {
-        TrainError::Folder(format!(
-            "the run in {0} has saved nothing yet; go on with `fer train --resume {0}`",
-            path.display()
-        ))
-    })
+    files
+        .into_iter()
+        .find(|file| file.is_file())
+        .ok_or_else(|| {
+            TrainError::Folder(format!(
+                "the run in {0} has saved nothing yet; go on with `fer train --resume {0}`",
+                path.display()
+            ))
+        })
 }
 
 fn points(history: &[EpochRecord]) -> Vec<EpochPoint> {
-    let of = |split: &str| history.iter().filter(move |r| r.split == split).collect::<Vec<_>>();
+    let of = |split: &str| {
+        history
+            .iter()
+            .filter(move |r| r.split == split)
+            .collect::<Vec<_>>()
+    };
     of("training")
         .iter()
         .zip(of("validation"))

@@ -4,8 +4,8 @@
 //! and every parameter is moved, biases and normalizations too.
 //!
 //! As in the authors' code, the loss of both passes has the architecture's penalties in it, both
-//! have the same dropout masks (on one device; several draw theirs in turns), and the running statistics are those of the first. Weight decay is
-//! the optimizer's, at `w`.
+//! have the same dropout masks (on one device; several draw theirs in turns), and the running
+//! statistics are those of the first. Weight decay is the optimizer's, at `w`.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
@@ -52,7 +52,9 @@ fn moved(network: &Network, gradients: &GradientsParams, rho: f64) -> Network {
     // Norm and factor stay on the device: nothing waits for it.
     let norm = optimizer::norm(network, gradients);
     let factor = norm.map(|norm| norm.add_scalar(TINY).recip().mul_scalar(rho));
-    step::frozen(network).map(&mut Move { gradients, factor }).train()
+    step::frozen(network)
+        .map(&mut Move { gradients, factor })
+        .train()
 }
 
 struct Move<'a> {

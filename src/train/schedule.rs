@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 pub struct Schedule {
     /// The course after the warm-up.
     pub name: Course,
-    /// Epochs, or a part of one, in which the rate rises in a line from 0 to its highest. `one-cycle` counts its rise from
-    /// this, or takes 30 % of the run if it is 0.
+    /// Epochs, or a part of one, in which the rate rises in a line from 0 to its highest.
+    /// `one-cycle` counts its rise from this, or takes 30 % of the run if it is 0.
     pub warmup: f64,
-    /// `cosine` and `one-cycle`: the last rate as a share of the highest. `plateau`: the lowest rate, as that share.
+    /// `cosine` and `one-cycle`: the last rate as a share of the highest. `plateau`: the lowest
+    /// rate, as that share.
     pub floor: f64,
-    /// `step`: the epochs between two cuts. `plateau`: epochs without a better validation loss before a cut.
+    /// `step`: the epochs between two cuts. `plateau`: epochs without a better validation loss
+    /// before a cut.
     pub every: u32,
     /// `step`: the epochs that do not count; the first cut is `every` epochs after them.
     pub after: u32,
@@ -34,7 +36,8 @@ pub enum Course {
     Step,
     /// Half a cosine down to the floor (Loshchilov & Hutter 2017, without restarts).
     Cosine,
-    /// Half a cosine up from 1/25 of the highest rate, half a cosine down to the floor (Smith & Topin 2018).
+    /// Half a cosine up from 1/25 of the highest rate, half a cosine down to the floor (Smith &
+    /// Topin 2018).
     OneCycle,
     /// Times `factor` whenever the validation loss was not better for `every` epochs.
     Plateau,
@@ -51,9 +54,17 @@ impl Schedule {
     pub fn validate(&self) -> Result<(), String> {
         let cuts = matches!(self.name, Course::Step | Course::Plateau);
         let rows = [
-            ("warmup", self.warmup.is_finite() && self.warmup >= 0.0, "0 or above"),
+            (
+                "warmup",
+                self.warmup.is_finite() && self.warmup >= 0.0,
+                "0 or above",
+            ),
             ("floor", (0.0..=1.0).contains(&self.floor), "0 to 1"),
-            ("every", !cuts || self.every > 0, "above 0 for the courses step and plateau"),
+            (
+                "every",
+                !cuts || self.every > 0,
+                "above 0 for the courses step and plateau",
+            ),
             (
                 "factor",
                 !cuts || self.factor > 0.0 && self.factor < 1.0,
@@ -68,15 +79,23 @@ impl Schedule {
 
     /// The learning rate of a step as a share of the highest, 0..=1.
     ///
-    /// `done` epochs lie behind this step, e.g. 1.5 in the middle of the second; `epochs` is the whole run; `cuts` counts
-    /// how often the plateau was reached ([`Plateau::cuts`]).
+    /// `done` epochs lie behind this step, e.g. 1.5 in the middle of the second; `epochs` is the
+    /// whole run; `cuts` counts how often the plateau was reached ([`Plateau::cuts`]).
     pub fn share(&self, done: f64, epochs: f64, cuts: u32) -> f64 {
         let cosine = |from: f64, to: f64, at: f64, end: f64| {
-            let way = if end > 0.0 { (at / end).clamp(0.0, 1.0) } else { 1.0 };
+            let way = if end > 0.0 {
+                (at / end).clamp(0.0, 1.0)
+            } else {
+                1.0
+            };
             to + (from - to) * (1.0 + (PI * way).cos()) / 2.0
         };
         if self.name == Course::OneCycle {
-            let rise = if self.warmup > 0.0 { self.warmup.min(epochs) } else { 0.3 * epochs };
+            let rise = if self.warmup > 0.0 {
+                self.warmup.min(epochs)
+            } else {
+                0.3 * epochs
+            };
             return if done < rise {
                 cosine(ONE_CYCLE_START, 1.0, done, rise)
             } else {
@@ -90,7 +109,8 @@ impl Schedule {
             Course::Constant | Course::OneCycle => 1.0,
             Course::Step => {
                 let past = (done.floor() as u32).checked_sub(self.after);
-                self.factor.powf(past.map_or(0, |p| p / self.every.max(1)).into())
+                self.factor
+                    .powf(past.map_or(0, |p| p / self.every.max(1)).into())
             }
             Course::Cosine => cosine(1.0, self.floor, done - self.warmup, epochs - self.warmup),
             Course::Plateau => self.factor.powf(cuts.into()).max(self.floor),
@@ -129,7 +149,14 @@ mod tests {
 
     #[test]
     fn courses() {
-        let s = |name| Schedule { name, warmup: 2.0, floor: 0.1, every: 3, after: 4, factor: 0.5 };
+        let s = |name| Schedule {
+            name,
+            warmup: 2.0,
+            floor: 0.1,
+            every: 3,
+            after: 4,
+            factor: 0.5,
+        };
         let rows = [
             (Course::Constant, 0.0, 0, 0.0),
             (Course::Constant, 1.0, 0, 0.5),
@@ -152,7 +179,9 @@ mod tests {
         ];
         let wrong: Vec<_> = rows
             .iter()
-            .map(|(name, done, cuts, expected)| (name, done, s(*name).share(*done, 10.0, *cuts), expected))
+            .map(|(name, done, cuts, expected)| {
+                (name, done, s(*name).share(*done, 10.0, *cuts), expected)
+            })
             .filter(|(_, _, found, expected)| (found - *expected).abs() > 1e-12)
             .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
@@ -160,12 +189,28 @@ mod tests {
 
     #[test]
     fn no_share_leaves_its_range() {
-        for name in [Course::Constant, Course::Step, Course::Cosine, Course::OneCycle, Course::Plateau] {
+        for name in [
+            Course::Constant,
+            Course::Step,
+            Course::Cosine,
+            Course::OneCycle,
+            Course::Plateau,
+        ] {
             for warmup in [0.0, 0.5, 3.0, 10.0, 20.0] {
-                let s = Schedule { name, warmup, floor: 0.0, every: 1, after: 0, factor: 0.1 };
+                let s = Schedule {
+                    name,
+                    warmup,
+                    floor: 0.0,
+                    every: 1,
+                    after: 0,
+                    factor: 0.1,
+                };
                 for step in 0..=100 {
                     let share = s.share(f64::from(step) / 10.0, 10.0, 3);
-                    assert!((0.0..=1.0).contains(&share), "{name:?} {warmup} {step}: {share}");
+                    assert!(
+                        (0.0..=1.0).contains(&share),
+                        "{name:?} {warmup} {step}: {share}"
+                    );
                 }
             }
         }

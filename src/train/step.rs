@@ -39,7 +39,11 @@ impl Score {
     pub fn read(score: Tensor<1>) -> Result<Self, String> {
         let data = score.try_into_data().map_err(|e| e.to_string())?;
         match data.iter::<f64>().collect::<Vec<_>>()[..] {
-            [cross_entropy, penalties, correct] => Ok(Self { cross_entropy, penalties, correct }),
+            [cross_entropy, penalties, correct] => Ok(Self {
+                cross_entropy,
+                penalties,
+                correct,
+            }),
             _ => Err("the device answers with other numbers than were asked for".into()),
         }
     }
@@ -50,27 +54,54 @@ impl Score {
     }
 }
 
-/// Runs a batch forward and backward; the loss is the mean cross-entropy of the batch plus the architecture's penalties.
+/// Runs a batch forward and backward; the loss is the mean cross-entropy of the batch plus the
+/// architecture's penalties.
 ///
-/// The network, whose running statistics are updated, and the batch are on a device with autodiff. Nothing waits for the
-/// device.
+/// The network, whose running statistics are updated, and the batch are on a device with autodiff.
+/// Nothing waits for the device.
 pub fn gradients(network: &Network, batch: Tensors, precision: Precision) -> Pass {
-    let Tensors { images, targets, labels } = batch;
+    let Tensors {
+        images,
+        targets,
+        labels,
+    } = batch;
     let n = images.dims()[0] as f64;
-    let logits = network.forward(images.cast(precision.dtype())).cast(FloatDType::F32);
-    let loss = log_softmax(logits.clone(), 1).mul(targets).sum().div_scalar(-n);
+    let logits = network
+        .forward(images.cast(precision.dtype()))
+        .cast(FloatDType::F32);
+    let loss = log_softmax(logits.clone(), 1)
+        .mul(targets)
+        .sum()
+        .div_scalar(-n);
     let scale = precision.loss_scale();
-    let scaled = if scale == 1.0 { loss.clone() } else { loss.clone().mul_scalar(scale) };
+    let scaled = if scale == 1.0 {
+        loss.clone()
+    } else {
+        loss.clone().mul_scalar(scale)
+    };
     let mut gradients = GradientsParams::from_grads(scaled.backward(), network);
     if scale != 1.0 {
         optimizer::scale(network, &mut gradients, 1.0 / scale);
     }
     let cross_entropy = loss.inner().mul_scalar(n);
     let penalty = optimizer::penalise(network, &mut gradients);
-    let penalties = penalty.map_or_else(|| cross_entropy.zeros_like(), |penalty| penalty.mul_scalar(n));
+    let penalties = penalty.map_or_else(
+        || cross_entropy.zeros_like(),
+        |penalty| penalty.mul_scalar(n),
+    );
     let logits = logits.inner();
-    let right = logits.clone().argmax(1).equal(labels.inner()).int().sum().float();
-    Pass { gradients, logits, score: Tensor::cat(vec![cross_entropy, penalties, right], 0) }
+    let right = logits
+        .clone()
+        .argmax(1)
+        .equal(labels.inner())
+        .int()
+        .sum()
+        .float();
+    Pass {
+        gradients,
+        logits,
+        score: Tensor::cat(vec![cross_entropy, penalties, right], 0),
+    }
 }
 
 /// Takes a step down the gradients.
@@ -91,7 +122,12 @@ pub fn apply(
 ///
 /// # Errors
 /// The device failed.
-pub fn logits(network: &Network, images: &[f32], batch_size: usize, device: &Device) -> Result<Vec<f32>, String> {
+pub fn logits(
+    network: &Network,
+    images: &[f32],
+    batch_size: usize,
+    device: &Device,
+) -> Result<Vec<f32>, String> {
     let pixels = SIDE * SIDE;
     let mut logits = Vec::with_capacity(images.len() / pixels * CLASSES);
     for chunk in images.chunks(batch_size * pixels) {
@@ -101,7 +137,8 @@ pub fn logits(network: &Network, images: &[f32], batch_size: usize, device: &Dev
     Ok(logits)
 }
 
-/// The network for evaluation: a copy without autodiff whose running statistics are up to date and its own.
+/// The network for evaluation: a copy without autodiff whose running statistics are up to date and
+/// its own.
 pub fn frozen(network: &Network) -> Network {
     network.valid()
 }

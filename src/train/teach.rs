@@ -1,7 +1,8 @@
-//! Distillation: a teacher, a model that was trained before, says of each training image, as it is varied, what it takes it
-//! for, and the targets move towards that; several teachers take turns, batch by batch, which costs no more than one (Hinton,
-//! Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015; the same variation for both as Beyer et al.,
-//! "Knowledge distillation: A good teacher is patient and consistent", 2022).
+//! Distillation: a teacher, a model that was trained before, says of each training image, as it is
+//! varied, what it takes it for, and the targets move towards that; several teachers take turns,
+//! batch by batch, which costs no more than one (Hinton, Vinyals & Dean, "Distilling the Knowledge
+//! in a Neural Network", 2015; the same variation for both as Beyer et al., "Knowledge
+//! distillation: A good teacher is patient and consistent", 2022).
 
 use super::batch::Batch;
 use crate::engine::{Classifier, EngineError, LoadOptions, load, trained};
@@ -16,13 +17,20 @@ pub struct Teachers {
 }
 
 impl Teachers {
-    /// Loads models (see [`LoadOptions::model`]); their answer has `share`, 0..=1, of a target, the label the rest.
+    /// Loads models (see [`LoadOptions::model`]); their answer has `share`, 0..=1, of a target, the
+    /// label the rest.
     ///
     /// # Errors
     /// A model can't be loaded, or takes other images or has other classes than the networks here.
     pub fn load(models: &[String], share: f64, host: &Host) -> Result<Self, EngineError> {
         let teacher = |name: &String| {
-            let model = load(&LoadOptions { model: Some(name.clone()), ..LoadOptions::default() }, host)?;
+            let model = load(
+                &LoadOptions {
+                    model: Some(name.clone()),
+                    ..LoadOptions::default()
+                },
+                host,
+            )?;
             if fits(model.spec()) {
                 Ok(model)
             } else {
@@ -33,7 +41,10 @@ impl Teachers {
                 )))
             }
         };
-        Ok(Self { models: models.iter().map(teacher).collect::<Result<_, _>>()?, share: share as f32 })
+        Ok(Self {
+            models: models.iter().map(teacher).collect::<Result<_, _>>()?,
+            share: share as f32,
+        })
     }
 
     /// Whether there are none.
@@ -41,18 +52,26 @@ impl Teachers {
         self.models.is_empty()
     }
 
-    /// Moves the targets of batch number `turn` of a run towards a teacher's answers to its images. The sum of an image's
-    /// targets, its class's weight, stays.
+    /// Moves the targets of batch number `turn` of a run towards a teacher's answers to its images.
+    /// The sum of an image's targets, its class's weight, stays.
     ///
     /// # Errors
     /// The teacher failed.
     pub fn teach(&mut self, batch: &mut Batch, turn: u64) -> Result<(), EngineError> {
         let count = self.models.len().max(1) as u64;
-        let Some(model) = self.models.get_mut((turn % count) as usize) else { return Ok(()) };
+        let Some(model) = self.models.get_mut((turn % count) as usize) else {
+            return Ok(());
+        };
         let answers = model.classify(&batch.images)?;
-        for (row, answer) in batch.targets.chunks_exact_mut(CLASSES).zip(answers.chunks_exact(CLASSES)) {
+        for (row, answer) in batch
+            .targets
+            .chunks_exact_mut(CLASSES)
+            .zip(answers.chunks_exact(CLASSES))
+        {
             let weight: f32 = row.iter().sum();
-            row.iter_mut().zip(answer).for_each(|(target, p)| *target += self.share * (weight * p - *target));
+            row.iter_mut()
+                .zip(answer)
+                .for_each(|(target, p)| *target += self.share * (weight * p - *target));
         }
         Ok(())
     }
@@ -85,12 +104,17 @@ mod tests {
             &self.1
         }
         fn forward(&mut self, _: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
-            Ok((0..n * CLASSES).map(|i| f32::from(u8::from(i % CLASSES == self.2))).collect())
+            Ok((0..n * CLASSES)
+                .map(|i| f32::from(u8::from(i % CLASSES == self.2)))
+                .collect())
         }
     }
 
     fn spec() -> ModelSpec {
-        ModelSpec { output: OutputKind::Probabilities, ..trained::spec() }
+        ModelSpec {
+            output: OutputKind::Probabilities,
+            ..trained::spec()
+        }
     }
 
     fn sure(class: usize) -> Box<dyn Classifier> {
@@ -107,37 +131,99 @@ mod tests {
     #[test]
     fn targets_move_towards_the_teacher_whose_turn_it_is_and_keep_their_weight() {
         // The second image's class counts double.
-        let targets = [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]].concat();
-        let given = Batch { images: vec![0.5; 2 * SIDE * SIDE], targets, labels: vec![0, 2] };
-        let mut teachers = Teachers { models: vec![sure(1), sure(2)], share: 0.4 };
+        let targets = [
+            [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            [0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0],
+        ]
+        .concat();
+        let given = Batch {
+            images: vec![0.5; 2 * SIDE * SIDE],
+            targets,
+            labels: vec![0, 2],
+        };
+        let mut teachers = Teachers {
+            models: vec![sure(1), sure(2)],
+            share: 0.4,
+        };
         for (turn, wanted) in [
-            (0, [[0.6, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.8, 1.2, 0.0, 0.0, 0.0, 0.0]].concat()),
-            (1, [[0.6, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]].concat()),
-            (2, [[0.6, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.8, 1.2, 0.0, 0.0, 0.0, 0.0]].concat()),
+            (
+                0,
+                [
+                    [0.6, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0],
+                    [0.0, 0.8, 1.2, 0.0, 0.0, 0.0, 0.0],
+                ]
+                .concat(),
+            ),
+            (
+                1,
+                [
+                    [0.6, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0],
+                    [0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0],
+                ]
+                .concat(),
+            ),
+            (
+                2,
+                [
+                    [0.6, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0],
+                    [0.0, 0.8, 1.2, 0.0, 0.0, 0.0, 0.0],
+                ]
+                .concat(),
+            ),
         ] {
             let mut batch = given.clone();
             teachers.teach(&mut batch, turn).unwrap();
             assert!(
-                batch.targets.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-6),
+                batch
+                    .targets
+                    .iter()
+                    .zip(&wanted)
+                    .all(|(a, b)| (a - b).abs() < 1e-6),
                 "{turn}: {:?}",
                 batch.targets
             );
-            assert_eq!((&batch.images, &batch.labels), (&given.images, &given.labels));
+            assert_eq!(
+                (&batch.images, &batch.labels),
+                (&given.images, &given.labels)
+            );
         }
         let mut alone = given.clone();
-        Teachers { models: Vec::new(), share: 0.4 }.teach(&mut alone, 0).unwrap();
+        Teachers {
+            models: Vec::new(),
+            share: 0.4,
+        }
+        .teach(&mut alone, 0)
+        .unwrap();
         assert_eq!(alone, given);
     }
 
     #[test]
     fn a_teacher_sees_what_the_network_sees() {
         let other = [
-            ModelSpec { width: 64, ..spec() },
-            ModelSpec { channels: 3, ..spec() },
-            ModelSpec { scale: 1.0, ..spec() },
-            ModelSpec { mean: vec![0.5], ..spec() },
-            ModelSpec { std: vec![0.5], ..spec() },
-            ModelSpec { labels: vec!["a".into(), "b".into()], ..spec() },
+            ModelSpec {
+                width: 64,
+                ..spec()
+            },
+            ModelSpec {
+                channels: 3,
+                ..spec()
+            },
+            ModelSpec {
+                scale: 1.0,
+                ..spec()
+            },
+            ModelSpec {
+                mean: vec![0.5],
+                ..spec()
+            },
+            ModelSpec {
+                std: vec![0.5],
+                ..spec()
+            },
+            ModelSpec {
+                labels: vec!["a".into(), "b".into()],
+                ..spec()
+            },
         ];
         assert!(fits(&spec()));
         let taken: Vec<_> = other.iter().filter(|spec| fits(spec)).collect();

@@ -84,7 +84,10 @@ pub enum TrainError {
 impl TrainError {
     /// `path` can't be written.
     pub fn write(path: &Path, source: io::Error) -> Self {
-        Self::Write { path: path.into(), source }
+        Self::Write {
+            path: path.into(),
+            source,
+        }
     }
 }
 
@@ -136,7 +139,8 @@ pub struct Material<'a> {
     pub validation: &'a Dataset,
     /// The models that are learnt from beside the labels; none, mostly.
     pub teachers: Teachers,
-    /// The classes' shares of people's votes for each training image, if it has any; empty without votes.
+    /// The classes' shares of people's votes for each training image, if it has any; empty without
+    /// votes.
     pub votes: Vec<Option<[f32; CLASSES]>>,
 }
 
@@ -151,10 +155,11 @@ pub struct Compute {
     pub precision: Precision,
 }
 
-/// Trains from a checkpoint on, or from a fresh one, to the end of the run, and writes everything into the run folder.
+/// Trains from a checkpoint on, or from a fresh one, to the end of the run, and writes everything
+/// into the run folder.
 ///
-/// The checkpoint's tensors are on `compute.device`, without autodiff. When `stop` becomes true, the run finishes its step, saves
-/// and returns.
+/// The checkpoint's tensors are on `compute.device`, without autodiff. When `stop` becomes true,
+/// the run finishes its step, saves and returns.
 ///
 /// # Errors
 /// A file can't be written or the loss is no number any more; the last checkpoint stays.
@@ -179,8 +184,17 @@ fn epochs(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Ended, TrainError> {
-    let Compute { device, others, precision } = compute;
-    let Material { training, validation, mut teachers, votes } = material;
+    let Compute {
+        device,
+        others,
+        precision,
+    } = compute;
+    let Material {
+        training,
+        validation,
+        mut teachers,
+        votes,
+    } = material;
     let _flushed = FlushToZero::new();
     let config = run.config.clone();
     let class_weights = config.loss.class_weights.factors(&training.labels);
@@ -196,13 +210,20 @@ fn epochs(
     };
     let steps = batches.count();
     let learner = device.clone().autodiff();
-    let other_learners: Vec<Device> = others.iter().map(|device| device.clone().autodiff()).collect();
+    let other_learners: Vec<Device> = others
+        .iter()
+        .map(|device| device.clone().autodiff())
+        .collect();
     let team = Team::new(device, others.len(), *precision);
-    // A GPU makes its own batches, and is asked for its losses now and then only: it works while the CPU prepares what comes next.
+    // A GPU makes its own batches, and is asked for its losses now and then only: it works while
+    // the CPU prepares what comes next.
     let on_cpu = crate::device::is_cpu(device);
     let resident = (!on_cpu && teachers.is_empty()).then(|| {
         let on = |learner: &Device| Resident::new(training, learner);
-        (on(&learner), other_learners.iter().map(on).collect::<Vec<_>>())
+        (
+            on(&learner),
+            other_learners.iter().map(on).collect::<Vec<_>>(),
+        )
     });
     let steps_between = if on_cpu { 1 } else { STEPS_BETWEEN };
     let mut network = run.network.clone().train();
@@ -216,10 +237,16 @@ fn epochs(
         let mut unread: Option<Tensor<1>> = None;
         let mut new_steps = 0;
         while run.state.step < steps {
-            if new_steps == 0 && (stop.load(Ordering::Relaxed) || saved.elapsed() > CHECKPOINT_EVERY) {
+            if new_steps == 0
+                && (stop.load(Ordering::Relaxed) || saved.elapsed() > CHECKPOINT_EVERY)
+            {
                 run.network = step::frozen(&network);
                 if !run.network.is_finite() || !run.evaluated().is_finite() {
-                    return Err(TrainError::Diverged { loss: f64::NAN, epoch: epoch + 1, step: run.state.step });
+                    return Err(TrainError::Diverged {
+                        loss: f64::NAN,
+                        epoch: epoch + 1,
+                        step: run.state.step,
+                    });
                 }
                 folder.write_checkpoint(&run, false)?;
                 saved = Instant::now();
@@ -229,10 +256,16 @@ fn epochs(
                 began = Instant::now();
             }
             let state = &mut run.state;
-            // Dropout's random numbers: a function of the seed and the step, but where several GPUs draw from them in turns.
-            let seed = config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(state.total_steps);
+            // Dropout's random numbers: a function of the seed and the step, but where several GPUs
+            // draw from them in turns.
+            let seed = config
+                .seed
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .wrapping_add(state.total_steps);
             let done = f64::from(epoch) + f64::from(state.step) / f64::from(steps);
-            let share = config.schedule.share(done, config.epochs.into(), state.plateau.cuts);
+            let share = config
+                .schedule
+                .share(done, config.epochs.into(), state.plateau.cuts);
             learning_rate = config.optimizer.learning_rate * share;
             let batch: (Tensors, Vec<Tensors>) = match &resident {
                 Some((first, rest)) => {
@@ -242,34 +275,56 @@ fn epochs(
                 None => {
                     let mut batch = batches.batch(&order, epoch, state.step);
                     teachers.teach(&mut batch, state.total_steps)?;
-                    let rest = other_learners.iter().map(|learner| batch.clone().tensors(learner)).collect();
+                    let rest = other_learners
+                        .iter()
+                        .map(|learner| batch.clone().tensors(learner))
+                        .collect();
                     (batch.tensors(&learner), rest)
                 }
             };
-            let passed = sam::gradients(&team, &network, batch, config.optimizer.sam, || device.seed(seed));
+            let passed = sam::gradients(&team, &network, batch, config.optimizer.sam, || {
+                device.seed(seed)
+            });
             let (gradients, score) = passed.map_err(TrainError::Device)?;
             let score = match unread.take() {
                 Some(sum) => sum + score,
                 None => score,
             };
             new_steps += 1;
-            network = step::apply(network, &mut run.optimizer, gradients, learning_rate, config.optimizer.clip_norm);
+            network = step::apply(
+                network,
+                &mut run.optimizer,
+                gradients,
+                learning_rate,
+                config.optimizer.clip_norm,
+            );
             if let Some(average) = run.average.take() {
-                run.average = Some(ema::update(average, &step::frozen(&network), config.ema, state.total_steps));
+                run.average = Some(ema::update(
+                    average,
+                    &step::frozen(&network),
+                    config.ema,
+                    state.total_steps,
+                ));
             }
             state.step += 1;
             state.total_steps += 1;
-            let goes_on = state.step < steps && !stop.load(Ordering::Relaxed) && began.elapsed() < BETWEEN;
+            let goes_on =
+                state.step < steps && !stop.load(Ordering::Relaxed) && began.elapsed() < BETWEEN;
             if goes_on && new_steps < steps_between {
                 unread = Some(score);
                 continue;
             }
             let score = Score::read(score).map_err(TrainError::Device)?;
-            let seen = (u64::from(state.step) * config.batch_size as u64).min(training.len() as u64);
+            let seen =
+                (u64::from(state.step) * config.batch_size as u64).min(training.len() as u64);
             let images = (seen - state.seen) as usize;
             if !score.loss().is_finite() {
                 let loss = score.loss() / images as f64;
-                return Err(TrainError::Diverged { loss, epoch: epoch + 1, step: state.step + 1 - new_steps });
+                return Err(TrainError::Diverged {
+                    loss,
+                    epoch: epoch + 1,
+                    step: state.step + 1 - new_steps,
+                });
             }
             state.loss_sum += score.loss();
             state.correct += score.correct.round() as u64;
@@ -300,7 +355,11 @@ fn epochs(
     let evaluation = evaluate(&best.network, validation, config.batch_size, device)?;
     folder.write_history(&run.state)?;
     folder.write_results(&config, &run.state, &evaluation)?;
-    Ok(if run.state.epoch < config.epochs { Ended::Stopped } else { Ended::Finished })
+    Ok(if run.state.epoch < config.epochs {
+        Ended::Stopped
+    } else {
+        Ended::Finished
+    })
 }
 
 /// A run that has not yet begun; `device` names what Burn computes on.
@@ -309,7 +368,11 @@ pub fn fresh(config: Config, network: Network, data: DataFacts, device: String) 
     Checkpoint {
         average: (config.ema > 0.0).then(|| step::frozen(&network)),
         optimizer: optimizer::build(&config.optimizer, &network),
-        state: State { data, device, ..State::default() },
+        state: State {
+            data,
+            device,
+            ..State::default()
+        },
         network,
         config,
     }
@@ -320,7 +383,8 @@ fn stands_still(config: &Config, run: &Checkpoint) -> bool {
     config.early_stopping > 0 && since >= config.early_stopping
 }
 
-/// Validates, and brings the state to the beginning of the next epoch; true if this was the best epoch so far.
+/// Validates, and brings the state to the beginning of the next epoch; true if this was the best
+/// epoch so far.
 fn end_epoch(
     run: &mut Checkpoint,
     config: &Config,
@@ -341,7 +405,11 @@ fn end_epoch(
     let seconds = began.elapsed().as_secs_f64();
     let state = &mut run.state;
     let epoch = state.epoch + 1;
-    let found = BestEpoch { epoch, accuracy: evaluation.accuracy, loss };
+    let found = BestEpoch {
+        epoch,
+        accuracy: evaluation.accuracy,
+        loss,
+    };
     let best = state.best.is_none_or(|old| match config.best {
         Best::Accuracy => (found.accuracy, -found.loss) > (old.accuracy, -old.loss),
         Best::Loss => found.loss < old.loss,
@@ -363,11 +431,30 @@ fn end_epoch(
     };
     let seen = state.seen as f64;
     let lines = [
-        line("training", state.loss_sum / seen, state.correct as f64 / seen, state.seconds, state.seen as usize),
-        line("validation", loss, evaluation.accuracy, seconds, validation.len()),
+        line(
+            "training",
+            state.loss_sum / seen,
+            state.correct as f64 / seen,
+            state.seconds,
+            state.seen as usize,
+        ),
+        line(
+            "validation",
+            loss,
+            evaluation.accuracy,
+            seconds,
+            validation.len(),
+        ),
     ];
     state.history.extend(lines);
-    (state.epoch, state.step, state.loss_sum, state.correct, state.seen, state.seconds) = (epoch, 0, 0.0, 0, 0, 0.0);
+    (
+        state.epoch,
+        state.step,
+        state.loss_sum,
+        state.correct,
+        state.seen,
+        state.seconds,
+    ) = (epoch, 0, 0.0, 0, 0, 0.0);
     Ok(best)
 }
 
@@ -382,8 +469,13 @@ pub fn evaluate(
     batch_size: usize,
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
-    let images: Vec<f32> = dataset.pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
-    let mut probabilities = step::logits(&network.folded(), &images, batch_size, device).map_err(TrainError::Device)?;
+    let images: Vec<f32> = dataset
+        .pixels
+        .iter()
+        .map(|p| f32::from(*p) * SCALE)
+        .collect();
+    let mut probabilities =
+        step::logits(&network.folded(), &images, batch_size, device).map_err(TrainError::Device)?;
     probabilities.chunks_exact_mut(CLASSES).for_each(softmax);
     let answers: Vec<Answer> = probabilities
         .chunks_exact(CLASSES)

@@ -1,4 +1,5 @@
-//! What the integration tests share: the binary, things that may be absent, and small ONNX files made on the spot.
+//! What the integration tests share: the binary, things that may be absent, and small ONNX files
+//! made on the spot.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -7,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use onnx_ir::{
+    AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
 
 /// The repository.
 pub fn root() -> &'static Path {
@@ -39,7 +42,11 @@ impl Run {
     /// Fails unless the command ended with `code`.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
         self
     }
 
@@ -70,8 +77,12 @@ pub fn run(args: &[&str]) -> Run {
 pub fn run_without_ort(args: &[&str]) -> Run {
     let nowhere = tempfile::tempdir().unwrap();
     let mut command = fer();
-    command.env_remove("ORT_DYLIB_PATH").env_remove("LD_LIBRARY_PATH");
-    command.env("FER_DATA_DIR", nowhere.path()).env("FER_PYTHON", nowhere.path().join("no-python"));
+    command
+        .env_remove("ORT_DYLIB_PATH")
+        .env_remove("LD_LIBRARY_PATH");
+    command
+        .env("FER_DATA_DIR", nowhere.path())
+        .env("FER_PYTHON", nowhere.path().join("no-python"));
     Run::of(command.args(args).output().unwrap())
 }
 
@@ -99,7 +110,10 @@ pub fn ort() -> Option<PathBuf> {
 pub fn keras() -> Option<PathBuf> {
     match std::env::var_os("FER_PYTHON") {
         Some(python) => Some(python.into()),
-        None => skip("keras", "FER_PYTHON names no Python (scripts/keras/env.py makes one)"),
+        None => skip(
+            "keras",
+            "FER_PYTHON names no Python (scripts/keras/env.py makes one)",
+        ),
     }
 }
 
@@ -112,9 +126,11 @@ pub fn data() -> Option<PathBuf> {
     }
 }
 
-/// A Keras file of the notebook model, `notebook.keras` or `notebook.h5`, or `None` and a word about it.
+/// A Keras file of the notebook model, `notebook.keras` or `notebook.h5`, or `None` and a word
+/// about it.
 ///
-/// Keras's files are not tracked: scripts/keras/notebook.py makes them of models/notebook.onnx, once.
+/// Keras's files are not tracked: scripts/keras/notebook.py makes them of models/notebook.onnx,
+/// once.
 pub fn keras_file(name: &str) -> Option<PathBuf> {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     let python = keras()?;
@@ -123,10 +139,16 @@ pub fn keras_file(name: &str) -> Option<PathBuf> {
         for source in ["models/notebook.onnx", "scripts/keras/notebook.py"] {
             std::fs::read(root().join(source)).unwrap().hash(&mut hash);
         }
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("keras-{:016x}", hash.finish()));
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("keras-{:016x}", hash.finish()));
         // Written last.
         if !folder.join("notebook.h5").is_file() {
-            script(&python, "notebook.py", &root().join("models/notebook.onnx"), &folder);
+            script(
+                &python,
+                "notebook.py",
+                &root().join("models/notebook.onnx"),
+                &folder,
+            );
         }
         folder
     });
@@ -137,9 +159,17 @@ pub fn keras_file(name: &str) -> Option<PathBuf> {
 #[track_caller]
 pub fn script(python: &Path, name: &str, model: &Path, output: &Path) {
     let mut command = Command::new(python);
-    command.arg(root().join("scripts/keras").join(name)).arg(model).arg("-o").arg(output);
+    command
+        .arg(root().join("scripts/keras").join(name))
+        .arg(model)
+        .arg("-o")
+        .arg(output);
     let done = command.output().unwrap();
-    assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 /// An NVIDIA GPU, or `None` and a word about it.
@@ -153,7 +183,12 @@ pub fn gpu() -> Option<()> {
 /// The rows of a table test that went wrong; fails if there are any.
 #[track_caller]
 pub fn all_right(wrong: Vec<String>) {
-    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} rows are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// A dimension of a made-up model.
@@ -170,7 +205,11 @@ pub struct ModelBuilder {
 
 impl ModelBuilder {
     pub fn new() -> Self {
-        let mut proto = ModelProto { ir_version: 8, producer_name: "test".into(), ..Default::default() };
+        let mut proto = ModelProto {
+            ir_version: 8,
+            producer_name: "test".into(),
+            ..Default::default()
+        };
         proto.opset_import.push(Default::default());
         proto.opset_import[0].version = 17;
         proto.graph.mut_or_insert_default().name = "test".into();
@@ -178,29 +217,45 @@ impl ModelBuilder {
     }
 
     pub fn input(mut self, name: &str, dims: &[Dim]) -> Self {
-        self.proto.graph.mut_or_insert_default().input.push(info(name, dims, 1));
+        self.proto
+            .graph
+            .mut_or_insert_default()
+            .input
+            .push(info(name, dims, 1));
         self
     }
 
     pub fn input_of_type(mut self, name: &str, dims: &[Dim], elem_type: i32) -> Self {
-        self.proto.graph.mut_or_insert_default().input.push(info(name, dims, elem_type));
+        self.proto
+            .graph
+            .mut_or_insert_default()
+            .input
+            .push(info(name, dims, elem_type));
         self
     }
 
     pub fn output(mut self, name: &str, dims: &[Dim]) -> Self {
-        self.proto.graph.mut_or_insert_default().output.push(info(name, dims, 1));
+        self.proto
+            .graph
+            .mut_or_insert_default()
+            .output
+            .push(info(name, dims, 1));
         self
     }
 
     pub fn weights(mut self, name: &str, dims: &[i64], values: &[f32]) -> Self {
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.proto.graph.mut_or_insert_default().initializer.push(TensorProto {
-            name: name.into(),
-            dims: dims.to_vec(),
-            data_type: 1,
-            raw_data: raw.into(),
-            ..Default::default()
-        });
+        self.proto
+            .graph
+            .mut_or_insert_default()
+            .initializer
+            .push(TensorProto {
+                name: name.into(),
+                dims: dims.to_vec(),
+                data_type: 1,
+                raw_data: raw.into(),
+                ..Default::default()
+            });
         self
     }
 
@@ -211,14 +266,18 @@ impl ModelBuilder {
             type_: AttributeType::INT.into(),
             ..Default::default()
         };
-        self.proto.graph.mut_or_insert_default().node.push(NodeProto {
-            op_type: op.into(),
-            name: format!("{op}_{output}"),
-            input: inputs.iter().map(|s| s.to_string()).collect(),
-            output: vec![output.into()],
-            attribute: ints.iter().map(attribute).collect(),
-            ..Default::default()
-        });
+        self.proto
+            .graph
+            .mut_or_insert_default()
+            .node
+            .push(NodeProto {
+                op_type: op.into(),
+                name: format!("{op}_{output}"),
+                input: inputs.iter().map(|s| s.to_string()).collect(),
+                output: vec![output.into()],
+                attribute: ints.iter().map(attribute).collect(),
+                ..Default::default()
+            });
         self
     }
 
@@ -242,7 +301,10 @@ impl ModelBuilder {
 }
 
 fn info(name: &str, dims: &[Dim], elem_type: i32) -> ValueInfoProto {
-    let mut info = ValueInfoProto { name: name.into(), ..Default::default() };
+    let mut info = ValueInfoProto {
+        name: name.into(),
+        ..Default::default()
+    };
     let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
     tensor.elem_type = elem_type;
     let shape = tensor.shape.mut_or_insert_default();
@@ -257,8 +319,8 @@ fn info(name: &str, dims: &[Dim], elem_type: i32) -> ValueInfoProto {
     info
 }
 
-/// A linear classifier over 2×2 images with `classes` classes: Flatten → MatMul (→ Softmax). Class `c`'s logit is the sum
-/// over the pixels `p` (in the model's layout) of `x[p] × weight(p, c)`.
+/// A linear classifier over 2×2 images with `classes` classes: Flatten → MatMul (→ Softmax). Class
+/// `c`'s logit is the sum over the pixels `p` (in the model's layout) of `x[p] × weight(p, c)`.
 pub fn linear(
     dims: &[Dim],
     pixels: i64,
@@ -266,14 +328,21 @@ pub fn linear(
     softmax: bool,
     weight: impl Fn(i64, i64) -> f32,
 ) -> ModelBuilder {
-    let weights: Vec<f32> = (0..pixels * classes).map(|i| weight(i / classes, i % classes)).collect();
+    let weights: Vec<f32> = (0..pixels * classes)
+        .map(|i| weight(i / classes, i % classes))
+        .collect();
     let model = ModelBuilder::new()
         .input("input", dims)
         .output("output", &[dims[0], Dim::N(classes)])
         .weights("w", &[pixels, classes], &weights)
         .node("Flatten", &["input"], "flat", &[("axis", 1)]);
     if softmax {
-        model.node("MatMul", &["flat", "w"], "logits", &[]).node("Softmax", &["logits"], "output", &[("axis", 1)])
+        model.node("MatMul", &["flat", "w"], "logits", &[]).node(
+            "Softmax",
+            &["logits"],
+            "output",
+            &[("axis", 1)],
+        )
     } else {
         model.node("MatMul", &["flat", "w"], "output", &[])
     }

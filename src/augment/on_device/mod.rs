@@ -1,5 +1,6 @@
-//! The same augmentation as tensor operations, for images that lie on a GPU: what is drawn is drawn on the CPU, what happens
-//! to the pixels happens there. Equal to [`Augmentation::apply`](super::Augmentation::apply) within rounding.
+//! The same augmentation as tensor operations, for images that lie on a GPU: what is drawn is drawn
+//! on the CPU, what happens to the pixels happens there. Equal to
+//! [`Augmentation::apply`](super::Augmentation::apply) within rounding.
 
 mod quality;
 
@@ -12,7 +13,12 @@ use super::levels::LEVELS;
 ///
 /// # Panics
 /// If there are not as many variations as images, or the images are not of `width × height` pixels.
-pub fn render(levels: Tensor<2>, variations: &[Variation], width: usize, height: usize) -> Tensor<2> {
+pub fn render(
+    levels: Tensor<2>,
+    variations: &[Variation],
+    width: usize,
+    height: usize,
+) -> Tensor<2> {
     let device = levels.device();
     assert_eq!(
         levels.dims(),
@@ -28,24 +34,39 @@ pub fn render(levels: Tensor<2>, variations: &[Variation], width: usize, height:
 }
 
 /// One number of each variation, as a column.
-fn column(variations: &[Variation], device: &Device, number: impl Fn(&Variation) -> f32) -> Tensor<2> {
+fn column(
+    variations: &[Variation],
+    device: &Device,
+    number: impl Fn(&Variation) -> f32,
+) -> Tensor<2> {
     let numbers: Vec<f32> = variations.iter().map(number).collect();
     Tensor::from_data(TensorData::new(numbers, [variations.len(), 1]), device)
 }
 
-/// Equalization and gamma: each level of the source, which is a whole one, is looked up in its image's table.
+/// Equalization and gamma: each level of the source, which is a whole one, is looked up in its
+/// image's table.
 fn bent(levels: Tensor<2>, variations: &[Variation], device: &Device) -> Tensor<2> {
     if variations.iter().all(|v| v.levels.is_none()) {
         return levels;
     }
     let same: Vec<f32> = (0..LEVELS).map(|level| level as f32).collect();
-    let tables: Vec<f32> = variations.iter().flat_map(|v| v.levels.as_ref().unwrap_or(&same)).copied().collect();
-    let tables = Tensor::<2>::from_data(TensorData::new(tables, [variations.len(), LEVELS]), device);
+    let tables: Vec<f32> = variations
+        .iter()
+        .flat_map(|v| v.levels.as_ref().unwrap_or(&same))
+        .copied()
+        .collect();
+    let tables =
+        Tensor::<2>::from_data(TensorData::new(tables, [variations.len(), LEVELS]), device);
     tables.gather(1, levels.int())
 }
 
 /// Geometry: each pixel of the result looks up its place in the source.
-fn resampled(levels: Tensor<2>, variations: &[Variation], width: usize, height: usize) -> Tensor<2> {
+fn resampled(
+    levels: Tensor<2>,
+    variations: &[Variation],
+    width: usize,
+    height: usize,
+) -> Tensor<2> {
     let device = levels.device();
     let pixels = width * height;
     let line = |of: fn(usize, usize) -> usize| {
@@ -53,7 +74,10 @@ fn resampled(levels: Tensor<2>, variations: &[Variation], width: usize, height: 
         Tensor::<2>::from_data(TensorData::new(numbers, [1, pixels]), &device)
     };
     let (x, y) = (line(|i, width| i % width), line(|i, width| i / width));
-    let maps: Vec<[[f64; 3]; 2]> = variations.iter().map(|v| v.geometry.map(width as f64, height as f64)).collect();
+    let maps: Vec<[[f64; 3]; 2]> = variations
+        .iter()
+        .map(|v| v.geometry.map(width as f64, height as f64))
+        .collect();
     // Along x or y: the whole pixel before the place, and the share of the one after it.
     let along = |axis: usize, last: usize| {
         let part = |term: usize| {
@@ -80,7 +104,10 @@ fn resampled(levels: Tensor<2>, variations: &[Variation], width: usize, height: 
 
 /// Brightness and contrast.
 fn toned(levels: Tensor<2>, variations: &[Variation], device: &Device) -> Tensor<2> {
-    if variations.iter().all(|v| (v.brightness, v.contrast) == (1.0, 1.0)) {
+    if variations
+        .iter()
+        .all(|v| (v.brightness, v.contrast) == (1.0, 1.0))
+    {
         return levels;
     }
     let brightness = column(variations, device, |v| v.brightness);
@@ -90,7 +117,13 @@ fn toned(levels: Tensor<2>, variations: &[Variation], device: &Device) -> Tensor
 }
 
 /// Rectangles of noise.
-fn erased(levels: Tensor<2>, variations: &[Variation], width: usize, height: usize, device: &Device) -> Tensor<2> {
+fn erased(
+    levels: Tensor<2>,
+    variations: &[Variation],
+    width: usize,
+    height: usize,
+    device: &Device,
+) -> Tensor<2> {
     if variations.iter().all(|v| v.erased.is_none()) {
         return levels;
     }
@@ -98,7 +131,10 @@ fn erased(levels: Tensor<2>, variations: &[Variation], width: usize, height: usi
     // Where there is no noise: a number that is no level.
     let mut noise = vec![-1.0; variations.len() * pixels];
     for (variation, image) in variations.iter().zip(noise.chunks_exact_mut(pixels)) {
-        variation.erased.iter().for_each(|erased| erased.fill(image, width));
+        variation
+            .erased
+            .iter()
+            .for_each(|erased| erased.fill(image, width));
     }
     let noise = Tensor::<2>::from_data(TensorData::new(noise, [variations.len(), pixels]), device);
     levels.mask_where(noise.clone().greater_equal_elem(0.0), noise)
@@ -109,8 +145,9 @@ mod tests {
     use super::*;
     use crate::augment::{Augmentation, Draw};
 
-    /// Levels apart, and the share of pixels that may be farther: where rounding errors decide to which side JPEG rounds an
-    /// amplitude, its block is another by a step. All other errors are of float32.
+    /// Levels apart, and the share of pixels that may be farther: where rounding errors decide to
+    /// which side JPEG rounds an amplitude, its block is another by a step. All other errors are of
+    /// float32.
     const NEAR: f32 = 0.01;
     const FARTHER: f64 = 0.002;
 
@@ -118,24 +155,79 @@ mod tests {
     #[test]
     fn images_are_varied_as_on_the_cpu() {
         let off = Augmentation::default();
-        let each = Augmentation { shift: 0.2, rotation: 20.0, zoom: 0.2, flip: 0.5, crop: 0.1, ..off };
-        let tone = Augmentation { brightness: 0.3, contrast: 0.4, ..off };
-        let quality =
-            Augmentation { scale: [0.9, 1.25], gamma: 0.3, equalize: 0.5, downscale: 0.5, blur: 0.5, jpeg: 0.5, ..off };
-        let all = Augmentation { shift: 0.2, rotation: 20.0, zoom: 0.2, flip: 0.5, crop: 0.1, erase: 0.5, ..quality };
+        let each = Augmentation {
+            shift: 0.2,
+            rotation: 20.0,
+            zoom: 0.2,
+            flip: 0.5,
+            crop: 0.1,
+            ..off
+        };
+        let tone = Augmentation {
+            brightness: 0.3,
+            contrast: 0.4,
+            ..off
+        };
+        let quality = Augmentation {
+            scale: [0.9, 1.25],
+            gamma: 0.3,
+            equalize: 0.5,
+            downscale: 0.5,
+            blur: 0.5,
+            jpeg: 0.5,
+            ..off
+        };
+        let all = Augmentation {
+            shift: 0.2,
+            rotation: 20.0,
+            zoom: 0.2,
+            flip: 0.5,
+            crop: 0.1,
+            erase: 0.5,
+            ..quality
+        };
         let rows = [
             ("nothing", off, 0.0),
             ("geometry", each, 0.0),
-            ("scale", Augmentation { scale: [0.9, 1.25], ..off }, 0.0),
+            (
+                "scale",
+                Augmentation {
+                    scale: [0.9, 1.25],
+                    ..off
+                },
+                0.0,
+            ),
             ("tone", tone, 0.0),
             ("gamma", Augmentation { gamma: 0.3, ..off }, 0.0),
-            ("equalize", Augmentation { equalize: 0.5, ..off }, 0.0),
-            ("downscale", Augmentation { downscale: 0.5, ..off }, 0.0),
+            (
+                "equalize",
+                Augmentation {
+                    equalize: 0.5,
+                    ..off
+                },
+                0.0,
+            ),
+            (
+                "downscale",
+                Augmentation {
+                    downscale: 0.5,
+                    ..off
+                },
+                0.0,
+            ),
             ("blur", Augmentation { blur: 0.5, ..off }, 0.0),
             ("jpeg", Augmentation { jpeg: 0.5, ..off }, 0.0),
             ("noise", Augmentation { erase: 0.5, ..off }, 0.0),
             ("quality", quality, FARTHER),
-            ("all", Augmentation { brightness: 0.3, contrast: 0.4, ..all }, FARTHER),
+            (
+                "all",
+                Augmentation {
+                    brightness: 0.3,
+                    contrast: 0.4,
+                    ..all
+                },
+                FARTHER,
+            ),
         ];
         let mut wrong = Vec::new();
         for (width, height, n) in [(12, 9, 64), (48, 48, 64)] {
@@ -146,7 +238,9 @@ mod tests {
                 let most = apart.iter().copied().fold(0.0, f32::max);
                 println!("{width}x{height}, {name}: {share} of the levels apart, by up to {most}");
                 if share > farther || most > 51.0 || apart.iter().any(|d| d.is_nan()) {
-                    wrong.push(format!("{width}x{height}, {name}: {share} of the levels apart, by up to {most}"));
+                    wrong.push(format!(
+                        "{width}x{height}, {name}: {share} of the levels apart, by up to {most}"
+                    ));
                 }
             }
         }
@@ -157,16 +251,31 @@ mod tests {
     fn apart(augmentation: &Augmentation, width: usize, height: usize, n: usize) -> Vec<f32> {
         let size = width * height;
         let pixels: Vec<u8> = (0..n * size).map(|i| (i * 37 % 251) as u8).collect();
-        let draw = |i: usize| Draw { seed: 5, epoch: 2, index: i as u64 };
+        let draw = |i: usize| Draw {
+            seed: 5,
+            epoch: 2,
+            index: i as u64,
+        };
         let mut expected = vec![0.0; pixels.len()];
         let mut variations = Vec::new();
-        for (i, (out, image)) in expected.chunks_exact_mut(size).zip(pixels.chunks_exact(size)).enumerate() {
+        for (i, (out, image)) in expected
+            .chunks_exact_mut(size)
+            .zip(pixels.chunks_exact(size))
+            .enumerate()
+        {
             augmentation.apply(image, width, height, draw(i), out);
             variations.push(augmentation.variation(image, width, height, draw(i)));
         }
         let levels: Vec<f32> = pixels.iter().map(|p| f32::from(*p)).collect();
         let levels = Tensor::from_data(TensorData::new(levels, [n, size]), &Device::flex());
-        let found: Vec<f32> = render(levels, &variations, width, height).into_data().try_into_vec().unwrap();
-        found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).collect()
+        let found: Vec<f32> = render(levels, &variations, width, height)
+            .into_data()
+            .try_into_vec()
+            .unwrap();
+        found
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| (a - b).abs())
+            .collect()
     }
 }

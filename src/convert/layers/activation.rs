@@ -39,7 +39,11 @@ pub(crate) enum Activation {
     Operator(&'static str),
 }
 
-const RELU: Activation = Activation::Relu { slope: 0.0, threshold: 0.0, max: None };
+const RELU: Activation = Activation::Relu {
+    slope: 0.0,
+    threshold: 0.0,
+    max: None,
+};
 
 impl Activation {
     /// A layer's option `activation`: a name, or a layer or function written as an object.
@@ -51,7 +55,10 @@ impl Activation {
             None => Ok(Self::Linear),
             Some(Json::String(name)) => Self::named(name, fields.keras),
             Some(Json::Object(object)) => {
-                let class = object.get("class_name").and_then(Json::as_str).unwrap_or("");
+                let class = object
+                    .get("class_name")
+                    .and_then(Json::as_str)
+                    .unwrap_or("");
                 match object.get("config") {
                     Some(Json::String(name)) => Self::named(name, fields.keras),
                     Some(Json::Object(config)) => layer(class, &Fields::new(config, fields.keras))?
@@ -67,8 +74,16 @@ impl Activation {
         Ok(match name {
             "linear" => Self::Linear,
             "relu" => RELU,
-            "relu6" => Self::Relu { slope: 0.0, threshold: 0.0, max: Some(6.0) },
-            "leaky_relu" => Self::Relu { slope: 0.2, threshold: 0.0, max: None },
+            "relu6" => Self::Relu {
+                slope: 0.0,
+                threshold: 0.0,
+                max: Some(6.0),
+            },
+            "leaky_relu" => Self::Relu {
+                slope: 0.2,
+                threshold: 0.0,
+                max: None,
+            },
             "elu" => Self::Elu { alpha: 1.0 },
             "selu" => Self::Operator("Selu"),
             "sigmoid" => Self::Operator("Sigmoid"),
@@ -79,10 +94,18 @@ impl Activation {
             "mish" => Self::Operator("Mish"),
             "swish" | "silu" => Self::Swish,
             "hard_swish" | "hard_silu" => Self::HardSwish,
-            "hard_sigmoid" => Self::HardSigmoid { slope: if keras >= 3 { 1.0 / 6.0 } else { 0.2 } },
+            "hard_sigmoid" => Self::HardSigmoid {
+                slope: if keras >= 3 { 1.0 / 6.0 } else { 0.2 },
+            },
             "gelu" => Self::Gelu { approximate: false },
-            "softmax" => Self::Softmax { axis: -1, log: false },
-            "log_softmax" => Self::Softmax { axis: -1, log: true },
+            "softmax" => Self::Softmax {
+                axis: -1,
+                log: false,
+            },
+            "log_softmax" => Self::Softmax {
+                axis: -1,
+                log: true,
+            },
             _ => return Err(format!("its activation {name} can't be converted")),
         })
     }
@@ -95,11 +118,18 @@ impl Activation {
         Ok(match self {
             Self::Linear => value.clone(),
             Self::Operator(name) => graph.map(name, value, &[], Vec::new()),
-            Self::Relu { slope, threshold, max } => relu(graph, value, slope, threshold, max),
+            Self::Relu {
+                slope,
+                threshold,
+                max,
+            } => relu(graph, value, slope, threshold, max),
             Self::Elu { alpha } => graph.map("Elu", value, &[], vec![float("alpha", alpha)]),
-            Self::HardSigmoid { slope } => {
-                graph.map("HardSigmoid", value, &[], vec![float("alpha", slope), float("beta", 0.5)])
-            }
+            Self::HardSigmoid { slope } => graph.map(
+                "HardSigmoid",
+                value,
+                &[],
+                vec![float("alpha", slope), float("beta", 0.5)],
+            ),
             Self::HardSwish => graph.map("HardSwish", value, &[], Vec::new()),
             Self::Swish => {
                 let gate = graph.map("Sigmoid", value, &[], Vec::new());
@@ -124,9 +154,19 @@ fn relu(graph: &mut Graph, value: &Value, slope: f32, threshold: f32, max: Optio
         (0.0, 0.0) if max.is_some() => value.clone(),
         (0.0, 0.0) => graph.map("Relu", value, &[], Vec::new()),
         (_, 0.0) => graph.map("LeakyRelu", value, &[], vec![float("alpha", slope)]),
-        (0.0, _) => graph.map("ThresholdedRelu", value, &[], vec![float("alpha", threshold)]),
+        (0.0, _) => graph.map(
+            "ThresholdedRelu",
+            value,
+            &[],
+            vec![float("alpha", threshold)],
+        ),
         (..) => {
-            let above = graph.map("ThresholdedRelu", value, &[], vec![float("alpha", threshold)]);
+            let above = graph.map(
+                "ThresholdedRelu",
+                value,
+                &[],
+                vec![float("alpha", threshold)],
+            );
             let at = graph.weight("threshold", &Tensor::scalar(threshold));
             let under = graph.node("Sub", &[&at, &value.name], Vec::new());
             let under = graph.node("Relu", &[&under], Vec::new());
@@ -160,7 +200,12 @@ fn gelu(graph: &mut Graph, value: &Value, approximate: bool) -> Value {
         let sum = scaled(graph, "sqrt_2_over_pi", &sum, 0.797_884_6);
         graph.node("Tanh", &[&sum], Vec::new())
     } else {
-        let x = scaled(graph, "sqrt_half", &value.name, std::f32::consts::FRAC_1_SQRT_2);
+        let x = scaled(
+            graph,
+            "sqrt_half",
+            &value.name,
+            std::f32::consts::FRAC_1_SQRT_2,
+        );
         graph.node("Erf", &[&x], Vec::new())
     };
     let one = graph.weight("one", &Tensor::scalar(1.0));
@@ -174,7 +219,11 @@ fn gelu(graph: &mut Graph, value: &Value, approximate: bool) -> Value {
 /// # Errors
 /// One of its options can't be converted.
 pub(crate) fn layer(class: &str, fields: &Fields<'_>) -> Result<Option<Activation>, String> {
-    let relu = |slope, threshold, max| Activation::Relu { slope, threshold, max };
+    let relu = |slope, threshold, max| Activation::Relu {
+        slope,
+        threshold,
+        max,
+    };
     Ok(Some(match class {
         "Activation" => Activation::option(fields)?,
         "ReLU" => relu(
@@ -185,17 +234,30 @@ pub(crate) fn layer(class: &str, fields: &Fields<'_>) -> Result<Option<Activatio
         "ThresholdedReLU" => relu(0.0, fields.number("theta", 1.0)?, None),
         "LeakyReLU" => {
             let old = fields.optional_number("alpha")?;
-            relu(fields.optional_number("negative_slope")?.or(old).unwrap_or(0.3), 0.0, None)
+            relu(
+                fields
+                    .optional_number("negative_slope")?
+                    .or(old)
+                    .unwrap_or(0.3),
+                0.0,
+                None,
+            )
         }
-        "ELU" => Activation::Elu { alpha: fields.number("alpha", 1.0)? },
+        "ELU" => Activation::Elu {
+            alpha: fields.number("alpha", 1.0)?,
+        },
         "Softmax" => {
             let axis = fields.integers("axis")?.unwrap_or_else(|| vec![-1]);
-            let [axis] = axis[..] else { return Err("its softmax over several axes can't be converted".into()) };
+            let [axis] = axis[..] else {
+                return Err("its softmax over several axes can't be converted".into());
+            };
             Activation::Softmax { axis, log: false }
         }
         // Keras has these as functions; some projects made layers of them.
         "Swish" | "SiLU" => Activation::Swish,
-        "GELU" => Activation::Gelu { approximate: fields.flag("approximate", false)? },
+        "GELU" => Activation::Gelu {
+            approximate: fields.flag("approximate", false)?,
+        },
         _ => return Ok(None),
     }))
 }
@@ -213,7 +275,9 @@ pub(crate) struct PRelu {
 
 impl PRelu {
     pub(crate) fn parse(fields: &Fields<'_>) -> Result<Self, String> {
-        Ok(Self { shared: fields.integers("shared_axes")?.unwrap_or_default() })
+        Ok(Self {
+            shared: fields.integers("shared_axes")?.unwrap_or_default(),
+        })
     }
 }
 
@@ -222,14 +286,23 @@ impl Layer for PRelu {
         vec!["alpha"]
     }
 
-    fn lower(&self, graph: &mut Graph, inputs: &[Value], weights: &[Tensor]) -> Result<Value, String> {
+    fn lower(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        weights: &[Tensor],
+    ) -> Result<Value, String> {
         let mut value = only(inputs)?.clone();
         if matches!(value.order, Order::FlatChannelsFirst { .. }) {
             value = graph.keras_order(&value);
         }
         let mut dims = value.shape.clone();
         for axis in &self.shared {
-            let axis = if *axis < 0 { axis + dims.len() as i64 + 1 } else { *axis };
+            let axis = if *axis < 0 {
+                axis + dims.len() as i64 + 1
+            } else {
+                *axis
+            };
             let dim = usize::try_from(axis - 1).ok().and_then(|i| dims.get_mut(i));
             *dim.ok_or_else(|| format!("its shared axis {axis} is none of its input's"))? = 1;
         }

@@ -25,10 +25,19 @@ impl Dense {
 
 impl Layer for Dense {
     fn weights(&self) -> Vec<&'static str> {
-        if self.bias { vec!["kernel", "bias"] } else { vec!["kernel"] }
+        if self.bias {
+            vec!["kernel", "bias"]
+        } else {
+            vec!["kernel"]
+        }
     }
 
-    fn lower(&self, graph: &mut Graph, inputs: &[Value], weights: &[Tensor]) -> Result<Value, String> {
+    fn lower(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        weights: &[Tensor],
+    ) -> Result<Value, String> {
         let input = only(inputs)?;
         let width = *input.shape.last().ok_or("its input has no axis")?;
         weights[0].must_be("kernel", &[width, self.units])?;
@@ -66,6 +75,7 @@ impl Layer for Dense {
         let mut shape = input.shape.clone();
         shape.pop();
         shape.push(self.units);
-        self.activation.apply(graph, &Value::new(sums, shape, Order::Keras))
+        self.activation
+            .apply(graph, &Value::new(sums, shape, Order::Keras))
     }
 }

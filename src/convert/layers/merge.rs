@@ -20,7 +20,10 @@ impl Merge {
             "Maximum" => "Max",
             _ => "Min",
         };
-        Ok(Self { operator, average: class == "Average" })
+        Ok(Self {
+            operator,
+            average: class == "Average",
+        })
     }
 }
 
@@ -30,9 +33,16 @@ impl Layer for Merge {
         let (first, others) = inputs.split_first().ok_or("it is called with nothing")?;
         let mut result = first.clone();
         for other in others {
-            let shape = broadcast(&result.shape, &other.shape)
-                .ok_or_else(|| format!("its inputs of {:?} and {:?} do not fit", result.shape, other.shape))?;
-            result = Value { shape, ..graph.map(self.operator, &result, &[&other.name], Vec::new()) };
+            let shape = broadcast(&result.shape, &other.shape).ok_or_else(|| {
+                format!(
+                    "its inputs of {:?} and {:?} do not fit",
+                    result.shape, other.shape
+                )
+            })?;
+            result = Value {
+                shape,
+                ..graph.map(self.operator, &result, &[&other.name], Vec::new())
+            };
         }
         if self.average {
             let share = graph.weight("share", &Tensor::scalar(1.0 / inputs.len() as f32));
@@ -48,7 +58,13 @@ fn aligned(graph: &mut Graph, inputs: &[Value]) -> Vec<Value> {
     let mut values: Vec<Value> = inputs.iter().map(|v| expanded(graph, v, rank)).collect();
     if values.iter().any(|v| v.order != values[0].order) {
         let planes = rank == 3 && values.iter().any(|v| v.order == Order::ChannelsFirst);
-        let same = |v: &Value| if planes { graph.channels_first(v) } else { graph.keras_order(v) };
+        let same = |v: &Value| {
+            if planes {
+                graph.channels_first(v)
+            } else {
+                graph.keras_order(v)
+            }
+        };
         values = values.iter().map(same).collect();
     }
     values
@@ -90,20 +106,43 @@ impl Concatenate {
 
 impl Layer for Concatenate {
     fn lower(&self, graph: &mut Graph, inputs: &[Value], _: &[Tensor]) -> Result<Value, String> {
-        let plain: Vec<Value> =
-            inputs.iter().map(|v| if v.shape.len() == 1 { graph.keras_order(v) } else { v.clone() }).collect();
+        let plain: Vec<Value> = inputs
+            .iter()
+            .map(|v| {
+                if v.shape.len() == 1 {
+                    graph.keras_order(v)
+                } else {
+                    v.clone()
+                }
+            })
+            .collect();
         let values = aligned(graph, &plain);
         let first = values.first().ok_or("it is called with nothing")?;
         let axis = first.axis(self.axis)?;
-        let keras = Value { order: Order::Keras, ..first.clone() }.axis(self.axis)? - 1;
+        let keras = Value {
+            order: Order::Keras,
+            ..first.clone()
+        }
+        .axis(self.axis)?
+            - 1;
         let mut shape = first.shape.clone();
         shape[keras] = 0;
         for value in &values {
-            let fits = value.shape.iter().zip(&first.shape).enumerate().all(|(i, (a, b))| i == keras || a == b);
+            let fits = value
+                .shape
+                .iter()
+                .zip(&first.shape)
+                .enumerate()
+                .all(|(i, (a, b))| i == keras || a == b);
             if !fits || inputs.iter().any(|v| v.shape.len() != first.shape.len()) {
-                return Err(format!("its inputs of {:?} and {:?} do not fit", first.shape, value.shape));
+                return Err(format!(
+                    "its inputs of {:?} and {:?} do not fit",
+                    first.shape, value.shape
+                ));
             }
-            shape[keras] = value.shape[keras].checked_add(shape[keras]).ok_or("its inputs are too large")?;
+            shape[keras] = value.shape[keras]
+                .checked_add(shape[keras])
+                .ok_or("its inputs are too large")?;
         }
         let names: Vec<&str> = values.iter().map(|v| v.name.as_str()).collect();
         let name = graph.node("Concat", &names, vec![int("axis", axis as i64)]);

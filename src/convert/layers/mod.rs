@@ -1,7 +1,7 @@
 //! One Keras layer → ONNX nodes.
 //!
-//! A layer's configuration is read first ([`parse`]), for all layers of a model, so that all that can't be converted is told at
-//! once; only then nodes are made.
+//! A layer's configuration is read first ([`parse`]), for all layers of a model, so that all that
+//! can't be converted is told at once; only then nodes are made.
 
 mod activation;
 mod conv;
@@ -27,7 +27,12 @@ pub(crate) trait Layer {
     ///
     /// # Errors
     /// The inputs or weights have not the shapes that the configuration makes.
-    fn lower(&self, graph: &mut Graph, inputs: &[Value], weights: &[Tensor]) -> Result<Value, String>;
+    fn lower(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        weights: &[Tensor],
+    ) -> Result<Value, String>;
 }
 
 /// Layers that pass their input on when a model answers: they act in training alone.
@@ -54,7 +59,14 @@ pub(crate) fn passes_on(class: &str) -> bool {
 
 /// Whether layers of a class move values, and pad them with zeros, without changing them.
 pub(crate) fn moves(class: &str) -> bool {
-    ["ZeroPadding2D", "Cropping2D", "Reshape", "Permute", "Flatten"].contains(&class)
+    [
+        "ZeroPadding2D",
+        "Cropping2D",
+        "Reshape",
+        "Permute",
+        "Flatten",
+    ]
+    .contains(&class)
 }
 
 /// Reads the configuration of a layer of a class.
@@ -75,16 +87,24 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
         "Normalization" => Box::new(norm::Normalization::parse(fields)?),
         "Rescaling" => Box::new(norm::Rescaling::parse(fields)?),
         "MaxPooling2D" | "MaxPool2D" => Box::new(pool::Pool::parse(fields, pool::Kind::Max)?),
-        "AveragePooling2D" | "AvgPool2D" => Box::new(pool::Pool::parse(fields, pool::Kind::Average)?),
-        "GlobalMaxPooling2D" | "GlobalMaxPool2D" => Box::new(pool::GlobalPool::parse(fields, pool::Kind::Max)?),
-        "GlobalAveragePooling2D" | "GlobalAvgPool2D" => Box::new(pool::GlobalPool::parse(fields, pool::Kind::Average)?),
+        "AveragePooling2D" | "AvgPool2D" => {
+            Box::new(pool::Pool::parse(fields, pool::Kind::Average)?)
+        }
+        "GlobalMaxPooling2D" | "GlobalMaxPool2D" => {
+            Box::new(pool::GlobalPool::parse(fields, pool::Kind::Max)?)
+        }
+        "GlobalAveragePooling2D" | "GlobalAvgPool2D" => {
+            Box::new(pool::GlobalPool::parse(fields, pool::Kind::Average)?)
+        }
         "ZeroPadding2D" => Box::new(shape::ZeroPadding::parse(fields)?),
         "Cropping2D" => Box::new(shape::Cropping::parse(fields)?),
         "UpSampling2D" => Box::new(shape::UpSampling::parse(fields)?),
         "Flatten" => Box::new(shape::Flatten::parse(fields)?),
         "Reshape" => Box::new(shape::Reshape::parse(fields)?),
         "Permute" => Box::new(shape::Permute::parse(fields)?),
-        "Add" | "Subtract" | "Multiply" | "Average" | "Maximum" | "Minimum" => Box::new(merge::Merge::parse(class)?),
+        "Add" | "Subtract" | "Multiply" | "Average" | "Maximum" | "Minimum" => {
+            Box::new(merge::Merge::parse(class)?)
+        }
         "Concatenate" => Box::new(merge::Concatenate::parse(fields)?),
         "PReLU" => Box::new(activation::PRelu::parse(fields)?),
         _ => match activation::layer(class, fields)? {
@@ -107,6 +127,9 @@ impl Layer for PassOn {
 fn only(inputs: &[Value]) -> Result<&Value, String> {
     match inputs {
         [input] => Ok(input),
-        _ => Err(format!("it is called with {} tensors; it takes one", inputs.len())),
+        _ => Err(format!(
+            "it is called with {} tensors; it takes one",
+            inputs.len()
+        )),
     }
 }

@@ -41,7 +41,12 @@ impl Layer for BatchNorm {
         names
     }
 
-    fn lower(&self, graph: &mut Graph, inputs: &[Value], weights: &[Tensor]) -> Result<Value, String> {
+    fn lower(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        weights: &[Tensor],
+    ) -> Result<Value, String> {
         let input = only(inputs)?;
         let value = match (input.shape.len(), input.axis(self.axis)?, input.order) {
             (1, ..) => input.clone(),
@@ -49,9 +54,19 @@ impl Layer for BatchNorm {
             (_, 1, _) => input.clone(),
             (3, 3, Order::Keras) => graph.channels_first(input),
             (_, _, Order::ChannelsFirst) if self.axis == 1 => graph.keras_order(input),
-            _ => return Err(format!("its axis {} of {:?} can't be converted", self.axis, input.shape)),
+            _ => {
+                return Err(format!(
+                    "its axis {} of {:?} can't be converted",
+                    self.axis, input.shape
+                ));
+            }
         };
-        let keras = Value { order: Order::Keras, ..value.clone() }.axis(self.axis)? - 1;
+        let keras = Value {
+            order: Order::Keras,
+            ..value.clone()
+        }
+        .axis(self.axis)?
+            - 1;
         let channels = value.shape[keras];
         let constant = |fill: f32| Tensor::vector(vec![fill; channels]);
         let mut stored = weights.iter();
@@ -70,7 +85,12 @@ impl Layer for BatchNorm {
             names.push(graph.weight(name, &flat(tensor, value.order)?));
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        Ok(graph.map("BatchNormalization", &value, &names, vec![float("epsilon", self.epsilon)]))
+        Ok(graph.map(
+            "BatchNormalization",
+            &value,
+            &names,
+            vec![float("epsilon", self.epsilon)],
+        ))
     }
 }
 
@@ -90,7 +110,10 @@ fn flat(vector: Tensor, order: Order) -> Result<Tensor, String> {
     match order {
         Order::FlatChannelsFirst { channels, area } => {
             let length = vector.values.len();
-            vector.reshaped(&[area, channels])?.transposed(&[1, 0]).reshaped(&[length])
+            vector
+                .reshaped(&[area, channels])?
+                .transposed(&[1, 0])
+                .reshaped(&[length])
         }
         _ => Ok(vector),
     }
@@ -126,9 +149,18 @@ impl Layer for LayerNorm {
         names
     }
 
-    fn lower(&self, graph: &mut Graph, inputs: &[Value], weights: &[Tensor]) -> Result<Value, String> {
+    fn lower(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        weights: &[Tensor],
+    ) -> Result<Value, String> {
         let value = graph.keras_order(only(inputs)?);
-        let mut axes = self.axes.iter().map(|a| value.axis(*a)).collect::<Result<Vec<_>, _>>()?;
+        let mut axes = self
+            .axes
+            .iter()
+            .map(|a| value.axis(*a))
+            .collect::<Result<Vec<_>, _>>()?;
         axes.sort_unstable();
         axes.dedup();
         let (rank, first) = (value.shape.len(), *axes.first().ok_or("it names no axis")?);
@@ -141,11 +173,17 @@ impl Layer for LayerNorm {
         }
         if axes.iter().copied().eq(first..=rank) {
             let count = product(&dims).ok_or("its input is too large")?;
-            let ones = || Tensor { dims: dims.clone(), values: vec![1.0; count] };
+            let ones = || Tensor {
+                dims: dims.clone(),
+                values: vec![1.0; count],
+            };
             let mut names = vec![graph.weight("gamma", &gamma.unwrap_or_else(ones))];
             names.extend(beta.map(|beta| graph.weight("beta", &beta)));
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let attributes = vec![int("axis", first as i64 - rank as i64 - 1), float("epsilon", self.epsilon)];
+            let attributes = vec![
+                int("axis", first as i64 - rank as i64 - 1),
+                float("epsilon", self.epsilon),
+            ];
             return Ok(graph.map("LayerNormalization", &value, &names, attributes));
         }
         // Over other axes than the last ones, ONNX has no operator.
@@ -156,7 +194,11 @@ impl Layer for LayerNorm {
         }
         let over: Vec<i64> = axes.iter().map(|a| *a as i64).collect();
         let over = graph.integers("axes", &over);
-        let mean = graph.node("ReduceMean", &[&value.name, &over], vec![int("keepdims", 1)]);
+        let mean = graph.node(
+            "ReduceMean",
+            &[&value.name, &over],
+            vec![int("keepdims", 1)],
+        );
         let centred = graph.map("Sub", &value, &[&mean], Vec::new());
         let square = graph.node("Mul", &[&centred.name, &centred.name], Vec::new());
         let variance = graph.node("ReduceMean", &[&square, &over], vec![int("keepdims", 1)]);
@@ -191,15 +233,30 @@ impl Normalization {
             _ => None,
         };
         // An axis of null is none at all: one mean for everything.
-        let axes = if fields.get("axis").is_some() { fields.integers("axis")? } else { None };
-        Ok(Self { axes: axes.unwrap_or_default(), given, invert: fields.flag("invert", false)? })
+        let axes = if fields.get("axis").is_some() {
+            fields.integers("axis")?
+        } else {
+            None
+        };
+        Ok(Self {
+            axes: axes.unwrap_or_default(),
+            given,
+            invert: fields.flag("invert", false)?,
+        })
     }
 
     /// A value for all, or for each place along the axes, as a tensor that broadcasts over `value`.
     fn spread(&self, tensor: &Tensor, value: &Value) -> Result<Tensor, String> {
-        let keras = Value { order: Order::Keras, ..value.clone() };
+        let keras = Value {
+            order: Order::Keras,
+            ..value.clone()
+        };
         let mut dims = vec![1; value.shape.len()];
-        let mut axes = self.axes.iter().map(|a| keras.axis(*a)).collect::<Result<Vec<_>, _>>()?;
+        let mut axes = self
+            .axes
+            .iter()
+            .map(|a| keras.axis(*a))
+            .collect::<Result<Vec<_>, _>>()?;
         axes.sort_unstable();
         axes.iter().for_each(|a| dims[a - 1] = value.shape[a - 1]);
         match tensor.values[..] {
@@ -211,22 +268,43 @@ impl Normalization {
 
 impl Layer for Normalization {
     fn weights(&self) -> Vec<&'static str> {
-        if self.given.is_some() { Vec::new() } else { vec!["mean", "variance"] }
+        if self.given.is_some() {
+            Vec::new()
+        } else {
+            vec!["mean", "variance"]
+        }
     }
 
-    fn lower(&self, graph: &mut Graph, inputs: &[Value], weights: &[Tensor]) -> Result<Value, String> {
+    fn lower(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        weights: &[Tensor],
+    ) -> Result<Value, String> {
         let value = graph.keras_order(only(inputs)?);
         let (mean, variance) = match &self.given {
-            Some((mean, variance)) => (Tensor::vector(mean.clone()), Tensor::vector(variance.clone())),
+            Some((mean, variance)) => (
+                Tensor::vector(mean.clone()),
+                Tensor::vector(variance.clone()),
+            ),
             None => (weights[0].clone(), weights[1].clone()),
         };
         let mean = self.spread(&mean, &value)?;
         let mut deviation = self.spread(&variance, &value)?;
-        deviation.values.iter_mut().for_each(|v| *v = v.sqrt().max(SMALLEST));
+        deviation
+            .values
+            .iter_mut()
+            .for_each(|v| *v = v.sqrt().max(SMALLEST));
         let mean = graph.weight("mean", &mean);
         let deviation = graph.weight("deviation", &deviation);
-        let steps = if self.invert { [("Mul", deviation), ("Add", mean)] } else { [("Sub", mean), ("Div", deviation)] };
-        Ok(steps.iter().fold(value, |value, (operator, weight)| graph.map(operator, &value, &[weight], Vec::new())))
+        let steps = if self.invert {
+            [("Mul", deviation), ("Add", mean)]
+        } else {
+            [("Sub", mean), ("Div", deviation)]
+        };
+        Ok(steps.iter().fold(value, |value, (operator, weight)| {
+            graph.map(operator, &value, &[weight], Vec::new())
+        }))
     }
 }
 
@@ -239,7 +317,9 @@ pub(crate) struct Rescaling {
 impl Rescaling {
     pub(crate) fn parse(fields: &Fields<'_>) -> Result<Self, String> {
         Ok(Self {
-            scale: fields.numbers("scale")?.ok_or("its configuration lacks scale")?,
+            scale: fields
+                .numbers("scale")?
+                .ok_or("its configuration lacks scale")?,
             offset: fields.numbers("offset")?.unwrap_or_else(|| vec![0.0]),
         })
     }
@@ -249,14 +329,20 @@ impl Layer for Rescaling {
     fn lower(&self, graph: &mut Graph, inputs: &[Value], _: &[Tensor]) -> Result<Value, String> {
         let mut value = graph.keras_order(only(inputs)?);
         let width = value.shape.last().copied().unwrap_or(1);
-        for (name, operator, numbers, nothing) in
-            [("scale", "Mul", &self.scale, 1.0), ("offset", "Add", &self.offset, 0.0)]
-        {
+        for (name, operator, numbers, nothing) in [
+            ("scale", "Mul", &self.scale, 1.0),
+            ("offset", "Add", &self.offset, 0.0),
+        ] {
             let tensor = match numbers[..] {
                 [one] if one == nothing => continue,
                 [one] => Tensor::scalar(one),
                 _ if numbers.len() == width => Tensor::vector(numbers.clone()),
-                _ => return Err(format!("its {name} has {} numbers for {width} channels", numbers.len())),
+                _ => {
+                    return Err(format!(
+                        "its {name} has {} numbers for {width} channels",
+                        numbers.len()
+                    ));
+                }
             };
             let weight = graph.weight(name, &tensor);
             value = graph.map(operator, &value, &[&weight], Vec::new());

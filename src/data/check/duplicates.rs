@@ -16,7 +16,8 @@ const ROWS: usize = 256;
 pub struct Duplicates {
     /// Images that equal an earlier one in every pixel.
     pub exact: usize,
-    /// Other images that nearly equal an earlier one, in brightness, contrast, crop or a watermark different.
+    /// Other images that nearly equal an earlier one, in brightness, contrast, crop or a watermark
+    /// different.
     pub near: usize,
     /// Other images that nearly equal an earlier one when they are mirrored.
     pub mirrored: usize,
@@ -46,8 +47,8 @@ pub struct Member {
     pub usage: Option<Usage>,
     /// How it relates to the first of its group.
     pub relation: Relation,
-    /// The mean absolute difference from the first, at 16×16 values of deviation 1: 0 for exact copies, about 1 between
-    /// images that have nothing in common.
+    /// The mean absolute difference from the first, at 16×16 values of deviation 1: 0 for exact
+    /// copies, about 1 between images that have nothing in common.
     pub difference: f32,
 }
 
@@ -69,8 +70,11 @@ pub enum Relation {
 pub(super) fn find(images: &[(&Item, &Facts)]) -> Duplicates {
     // The first of each set of exact copies stands for all in the search for near ones.
     let mut firsts: HashMap<&[u8; 32], usize> = HashMap::new();
-    let stands_for: Vec<usize> =
-        images.iter().enumerate().map(|(i, (_, facts))| *firsts.entry(&facts.digest).or_insert(i)).collect();
+    let stands_for: Vec<usize> = images
+        .iter()
+        .enumerate()
+        .map(|(i, (_, facts))| *firsts.entry(&facts.digest).or_insert(i))
+        .collect();
     let unique: Vec<usize> = (0..images.len()).filter(|i| stands_for[*i] == *i).collect();
     let roots = join_near(images, &unique);
 
@@ -78,11 +82,20 @@ pub(super) fn find(images: &[(&Item, &Facts)]) -> Duplicates {
     for (i, first) in stands_for.iter().enumerate() {
         groups.entry(roots[*first]).or_default().push(i);
     }
-    let mut found = Duplicates { exact: images.len() - unique.len(), ..Duplicates::default() };
+    let mut found = Duplicates {
+        exact: images.len() - unique.len(),
+        ..Duplicates::default()
+    };
     for indices in groups.into_values().filter(|indices| indices.len() > 1) {
-        let members: Vec<Member> = indices.iter().map(|i| member(images, indices[0], *i)).collect();
+        let members: Vec<Member> = indices
+            .iter()
+            .map(|i| member(images, indices[0], *i))
+            .collect();
         let of = |relation| {
-            let copies = indices.iter().zip(&members).filter(|(i, _)| stands_for[**i] == **i);
+            let copies = indices
+                .iter()
+                .zip(&members)
+                .filter(|(i, _)| stands_for[**i] == **i);
             copies.filter(|(_, m)| m.relation == relation).count()
         };
         found.near += of(Relation::Near);
@@ -106,7 +119,13 @@ fn member(images: &[(&Item, &Facts)], first: usize, i: usize) -> Member {
         () => Relation::Near,
     };
     let name = item.relative.clone();
-    Member { name, class: item.class(), usage: item.usage, relation, difference: difference.value }
+    Member {
+        name,
+        class: item.class(),
+        usage: item.usage,
+        relation,
+        difference: difference.value,
+    }
 }
 
 /// Joins the near copies among the images `unique`. Returns for every image the first of its group.
@@ -114,12 +133,17 @@ fn join_near(images: &[(&Item, &Facts)], unique: &[usize]) -> Vec<usize> {
     let look = |i: usize| &images[i].1.look;
     // Side by side, as every pair of them is compared.
     let hashes: Vec<Hashes> = unique.iter().map(|i| look(*i).hashes).collect();
-    let is_same = |x: usize, y: usize| hashes[x].may_be_same(&hashes[y]) && look(unique[x]).is_same(look(unique[y]));
+    let is_same = |x: usize, y: usize| {
+        hashes[x].may_be_same(&hashes[y]) && look(unique[x]).is_same(look(unique[y]))
+    };
     let mut parents: Vec<usize> = (0..images.len()).collect();
     for start in (0..unique.len()).step_by(ROWS) {
         let rows = start..unique.len().min(start + ROWS);
-        let copies =
-            |x: usize| (x + 1..unique.len()).filter(move |y| is_same(x, *y)).map(move |y| (unique[x], unique[y]));
+        let copies = |x: usize| {
+            (x + 1..unique.len())
+                .filter(move |y| is_same(x, *y))
+                .map(move |y| (unique[x], unique[y]))
+        };
         let pairs: Vec<(usize, usize)> = rows.into_par_iter().flat_map_iter(copies).collect();
         for (a, b) in pairs {
             let (a, b) = (root(&parents, a), root(&parents, b));

@@ -1,5 +1,5 @@
-//! What an image looks like in 16×16 values ([`Look`]), to find copies of one picture that differ in brightness, contrast,
-//! a watermark or a few pixels of crop.
+//! What an image looks like in 16×16 values ([`Look`]), to find copies of one picture that differ
+//! in brightness, contrast, a watermark or a few pixels of crop.
 
 use crate::image::Pixels;
 
@@ -7,18 +7,20 @@ use crate::image::Pixels;
 const GRID: usize = 16;
 const CELLS: usize = GRID * GRID;
 
-/// Images whose hashes differ in more bits than this (of 256) are not compared further: a quarter, where unlike images
-/// differ in about half. Hardly any copy has more.
+/// Images whose hashes differ in more bits than this (of 256) are not compared further: a quarter,
+/// where unlike images differ in about half. Hardly any copy has more.
 const MAX_BITS: u32 = 64;
 
 /// Images that differ by less than this are copies of one picture.
 ///
-/// Measured on FER-2013, 60 pairs a range looked at: those of 0.20 to 0.24 all show the same photograph, of those of 0.24
-/// to 0.26 a fifth show two people, of those of 0.26 to 0.30 half. Two images taken at random differ by about 1.
+/// Measured on FER-2013, 60 pairs a range looked at: those of 0.20 to 0.24 all show the same
+/// photograph, of those of 0.24 to 0.26 a fifth show two people, of those of 0.26 to 0.30 half. Two
+/// images taken at random differ by about 1.
 const SAME: f32 = 0.24;
 
-/// A group of copies can lead from picture to picture in small steps, as the frames of a video do. Its parts are joined
-/// only while their first images differ by less than this. FER-2013's groups, all of one photograph, hardly reach it.
+/// A group of copies can lead from picture to picture in small steps, as the frames of a video do.
+/// Its parts are joined only while their first images differ by less than this. FER-2013's groups,
+/// all of one photograph, hardly reach it.
 const SAME_GROUP: f32 = 0.48;
 
 /// A small gray picture of an image, brought to mean 0 and deviation 1.
@@ -41,8 +43,14 @@ pub(super) struct Hashes {
 impl Hashes {
     /// Whether the two can be copies of one picture.
     pub(super) fn may_be_same(&self, other: &Self) -> bool {
-        let near =
-            |other: &Hash| self.plain.iter().zip(other).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() <= MAX_BITS;
+        let near = |other: &Hash| {
+            self.plain
+                .iter()
+                .zip(other)
+                .map(|(a, b)| (a ^ b).count_ones())
+                .sum::<u32>()
+                <= MAX_BITS
+        };
         near(&other.plain) || near(&other.mirrored)
     }
 }
@@ -77,14 +85,23 @@ impl Look {
         let deviation = variance.sqrt().max(1.0);
         values.iter_mut().for_each(|v| *v = (*v - mean) / deviation);
         let mirrored = std::array::from_fn(|i| values[mirror(i)]);
-        Self { hashes: Hashes { plain: hash(&values), mirrored: hash(&mirrored) }, values }
+        Self {
+            hashes: Hashes {
+                plain: hash(&values),
+                mirrored: hash(&mirrored),
+            },
+            values,
+        }
     }
 
     /// How this and another image differ, the other mirrored if it is more alike then.
     pub(super) fn difference(&self, other: &Self) -> Difference {
         let plain = self.distance(other, |i| i);
         let mirrored = self.distance(other, mirror);
-        Difference { value: plain.min(mirrored), mirrored: mirrored < plain }
+        Difference {
+            value: plain.min(mirrored),
+            mirrored: mirrored < plain,
+        }
     }
 
     /// Whether the two are copies of one picture.
@@ -98,7 +115,12 @@ impl Look {
     }
 
     fn distance(&self, other: &Self, cell: impl Fn(usize) -> usize) -> f32 {
-        let sum: f32 = self.values.iter().enumerate().map(|(i, v)| (v - other.values[cell(i)]).abs()).sum();
+        let sum: f32 = self
+            .values
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (v - other.values[cell(i)]).abs())
+            .sum();
         sum / CELLS as f32
     }
 }
@@ -123,13 +145,24 @@ mod tests {
 
     fn picture(side: usize, value: impl Fn(f64, f64) -> f64) -> Pixels {
         let at = |i: usize| (i as f64 + 0.5) / side as f64;
-        let data = (0..side * side).map(|i| value(at(i % side), at(i / side)).clamp(0.0, 255.0) as u8).collect();
-        Pixels { width: side, height: side, channels: 1, data }
+        let data = (0..side * side)
+            .map(|i| value(at(i % side), at(i / side)).clamp(0.0, 255.0) as u8)
+            .collect();
+        Pixels {
+            width: side,
+            height: side,
+            channels: 1,
+            data,
+        }
     }
 
     /// Something uneven in both directions, different for each `seed`.
     fn scene(seed: f64) -> impl Fn(f64, f64) -> f64 {
-        move |x, y| 128.0 + 60.0 * ((5.0 + seed) * x + seed).sin() + 60.0 * ((7.0 - seed) * y + 3.0 * x * seed).cos()
+        move |x, y| {
+            128.0
+                + 60.0 * ((5.0 + seed) * x + seed).sin()
+                + 60.0 * ((7.0 - seed) * y + 3.0 * x * seed).cos()
+        }
     }
 
     #[test]
@@ -137,19 +170,41 @@ mod tests {
         let original = Look::of(&picture(48, scene(1.0)));
         let cases = [
             ("itself", picture(48, scene(1.0)), true),
-            ("darker, less contrast", picture(48, |x, y| 0.6 * scene(1.0)(x, y) + 10.0), true),
+            (
+                "darker, less contrast",
+                picture(48, |x, y| 0.6 * scene(1.0)(x, y) + 10.0),
+                true,
+            ),
             ("another size", picture(100, scene(1.0)), true),
-            ("smaller than the grid's double", picture(20, scene(1.0)), true),
-            ("a pixel aside", picture(48, |x, y| scene(1.0)(x + 1.0 / 48.0, y)), true),
+            (
+                "smaller than the grid's double",
+                picture(20, scene(1.0)),
+                true,
+            ),
+            (
+                "a pixel aside",
+                picture(48, |x, y| scene(1.0)(x + 1.0 / 48.0, y)),
+                true,
+            ),
             ("mirrored", picture(48, |x, y| scene(1.0)(1.0 - x, y)), true),
-            ("upside down", picture(48, |x, y| scene(1.0)(x, 1.0 - y)), false),
+            (
+                "upside down",
+                picture(48, |x, y| scene(1.0)(x, 1.0 - y)),
+                false,
+            ),
             ("another picture", picture(48, scene(2.3)), false),
-            ("the negative", picture(48, |x, y| 255.0 - scene(1.0)(x, y)), false),
+            (
+                "the negative",
+                picture(48, |x, y| 255.0 - scene(1.0)(x, y)),
+                false,
+            ),
         ];
         let wrong: Vec<_> = cases
             .iter()
             .map(|(what, image, same)| (what, Look::of(image), same))
-            .filter(|(_, look, same)| original.is_same(look) != **same || look.is_same(&original) != **same)
+            .filter(|(_, look, same)| {
+                original.is_same(look) != **same || look.is_same(&original) != **same
+            })
             .map(|(what, look, _)| (what, original.difference(&look)))
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
@@ -159,8 +214,16 @@ mod tests {
     fn an_image_of_any_size_has_a_look() {
         for (width, height) in [(1, 1), (1, 50), (15, 17), (16, 16), (640, 3)] {
             let data = (0..width * height).map(|i| (i * 37) as u8).collect();
-            let look = Look::of(&Pixels { width, height, channels: 1, data });
-            assert!(look.values.iter().all(|v| v.is_finite()), "{width}x{height}");
+            let look = Look::of(&Pixels {
+                width,
+                height,
+                channels: 1,
+                data,
+            });
+            assert!(
+                look.values.iter().all(|v| v.is_finite()),
+                "{width}x{height}"
+            );
         }
     }
 }

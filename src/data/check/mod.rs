@@ -1,5 +1,6 @@
-//! What is wrong with a data set ([`check`]): images that can't be read, are of another size or blank, copies of one
-//! picture in training and test or under several labels, and how unequal the classes are.
+//! What is wrong with a data set ([`check`]): images that can't be read, are of another size or
+//! blank, copies of one picture in training and test or under several labels, and how unequal the
+//! classes are.
 
 mod duplicates;
 mod look;
@@ -20,8 +21,9 @@ use crate::image::Pixels;
 use crate::spec::EMOTIONS;
 use look::Look;
 
-/// An image whose gray values have a standard deviation below this (of 0..255) is blank: one tone, give or take the noise
-/// of JPEG. FER-2013's blank images have 0, and none of its other images is below 9.
+/// An image whose gray values have a standard deviation below this (of 0..255) is blank: one tone,
+/// give or take the noise of JPEG. FER-2013's blank images have 0, and none of its other images is
+/// below 9.
 pub const BLANK_DEVIATION: f64 = 4.0;
 
 /// What [`check`] found. Images are named as in lists ([`Item::relative`]).
@@ -54,7 +56,10 @@ pub struct CheckReport {
 impl CheckReport {
     /// True if no image was found fault with.
     pub fn is_clean(&self) -> bool {
-        let faults = self.unreadable.len() + self.odd_sized.len() + self.blank.len() + self.duplicates.groups.len();
+        let faults = self.unreadable.len()
+            + self.odd_sized.len()
+            + self.blank.len()
+            + self.duplicates.groups.len();
         faults == 0
     }
 }
@@ -136,7 +141,10 @@ impl Facts {
     fn of(pixels: Pixels) -> Self {
         let gray = pixels.into_gray();
         Self {
-            size: Size { width: gray.width, height: gray.height },
+            size: Size {
+                width: gray.width,
+                height: gray.height,
+            },
             deviation: deviation(&gray.data),
             digest: Sha256::digest(&gray.data).into(),
             look: Look::of(&gray),
@@ -144,10 +152,11 @@ impl Facts {
     }
 }
 
-/// Decodes every image, on all cores, and looks for faults. `progress` is called after each image, on any thread.
+/// Decodes every image, on all cores, and looks for faults. `progress` is called after each image,
+/// on any thread.
 ///
-/// The search for copies compares every image with every other: seconds for the 35,887 images of FER-2013, minutes for ten
-/// times as many.
+/// The search for copies compares every image with every other: seconds for the 35,887 images of
+/// FER-2013, minutes for ten times as many.
 pub fn check(catalog: &Catalog, progress: &(dyn Fn() + Sync)) -> CheckReport {
     let facts: Vec<Result<Facts, String>> = catalog
         .items
@@ -164,10 +173,20 @@ pub fn check(catalog: &Catalog, progress: &(dyn Fn() + Sync)) -> CheckReport {
     for (item, facts) in catalog.items.iter().zip(&facts) {
         let name = item.relative.clone();
         match facts {
-            Err(reason) => unreadable.push(Unreadable { name, reason: reason.clone() }),
-            Ok(facts) if Some(facts.size) != size => odd_sized.push(OddSized { name, size: facts.size }),
+            Err(reason) => unreadable.push(Unreadable {
+                name,
+                reason: reason.clone(),
+            }),
+            Ok(facts) if Some(facts.size) != size => odd_sized.push(OddSized {
+                name,
+                size: facts.size,
+            }),
             Ok(facts) if facts.deviation < BLANK_DEVIATION => {
-                blank.push(Blank { name, usage: item.usage, deviation: facts.deviation });
+                blank.push(Blank {
+                    name,
+                    usage: item.usage,
+                    deviation: facts.deviation,
+                });
             }
             Ok(facts) => usable.push((item, facts)),
         }
@@ -196,13 +215,23 @@ fn common_size(facts: &[Result<Facts, String>]) -> Option<Size> {
             counts.entry(facts.size).or_insert((0, usize::MAX - i)).0 += 1;
         }
     }
-    counts.into_iter().max_by_key(|(_, rank)| *rank).map(|(size, _)| size)
+    counts
+        .into_iter()
+        .max_by_key(|(_, rank)| *rank)
+        .map(|(size, _)| size)
 }
 
 fn count(items: &[Item]) -> Vec<ClassCount> {
     let of = |label: usize| {
-        let items = items.iter().filter(move |item| usize::from(item.label) == label);
-        let with = |usage| items.clone().filter(|item| item.usage == Some(usage)).count();
+        let items = items
+            .iter()
+            .filter(move |item| usize::from(item.label) == label);
+        let with = |usage| {
+            items
+                .clone()
+                .filter(|item| item.usage == Some(usage))
+                .count()
+        };
         ClassCount {
             class: EMOTIONS[label],
             images: items.clone().count(),
@@ -215,16 +244,30 @@ fn count(items: &[Item]) -> Vec<ClassCount> {
 }
 
 fn balance(classes: &[ClassCount]) -> Option<Balance> {
-    let has_usage = classes.iter().any(|c| c.training + c.public_test + c.private_test > 0);
+    let has_usage = classes
+        .iter()
+        .any(|c| c.training + c.public_test + c.private_test > 0);
     let images = |c: &&ClassCount| if has_usage { c.training } else { c.images };
-    let (largest, smallest) = (classes.iter().max_by_key(images)?, classes.iter().min_by_key(images)?);
+    let (largest, smallest) = (
+        classes.iter().max_by_key(images)?,
+        classes.iter().min_by_key(images)?,
+    );
     let ratio = images(&largest) as f64 / images(&smallest) as f64;
-    ratio.is_finite().then_some(Balance { largest: largest.class, smallest: smallest.class, ratio })
+    ratio.is_finite().then_some(Balance {
+        largest: largest.class,
+        smallest: smallest.class,
+        ratio,
+    })
 }
 
 /// The standard deviation of some values, at least one.
 fn deviation(values: &[u8]) -> f64 {
     let n = values.len() as f64;
     let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-    (values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt()
+    (values
+        .iter()
+        .map(|v| (f64::from(*v) - mean).powi(2))
+        .sum::<f64>()
+        / n)
+        .sqrt()
 }

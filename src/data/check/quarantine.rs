@@ -7,7 +7,8 @@ use super::{CheckReport, Group, Member, Usage};
 /// Which images stay where copies of one picture are training and test images both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// The test images: training sees no copies of them, and figures on them are of the images that others measure on.
+    /// The test images: training sees no copies of them, and figures on them are of the images that
+    /// others measure on.
     #[default]
     Test,
     /// The training images, for figures on test images that training has not seen.
@@ -15,28 +16,43 @@ pub enum Keep {
 }
 
 impl CheckReport {
-    /// The images to leave out, by their relative names, each with the reason, which is the same text for all that are left
-    /// out for it:
+    /// The images to leave out, by their relative names, each with the reason, which is the same
+    /// text for all that are left out for it:
     ///
     /// - images that can't be read, or are not of the size that most have;
     /// - training images that are blank;
-    /// - training images that are copies of a `PublicTest` or `PrivateTest` image, or, as `keep` says, those test images;
-    /// - training images that are copies of one picture with different labels: none of them can be trusted;
+    /// - training images that are copies of a `PublicTest` or `PrivateTest` image, or, as `keep`
+    ///   says, those test images;
+    /// - training images that are copies of one picture with different labels: none of them can be
+    ///   trusted;
     /// - all but the first of training images that are copies of one picture with one label.
     ///
     /// An image without a usage is a training image here.
     pub fn quarantine(&self, keep: Keep) -> Vec<(String, String)> {
         let mut list = Vec::new();
         let mut add = |name: &str, reason: &str| list.push((name.to_string(), reason.to_string()));
-        self.unreadable.iter().for_each(|image| add(&image.name, "can't be read"));
-        let size = self.size.map(|s| format!("not {}x{} as most images are", s.width, s.height)).unwrap_or_default();
-        self.odd_sized.iter().for_each(|image| add(&image.name, &size));
-        self.blank.iter().filter(|i| !is_test(i.usage)).for_each(|image| add(&image.name, "blank"));
+        self.unreadable
+            .iter()
+            .for_each(|image| add(&image.name, "can't be read"));
+        let size = self
+            .size
+            .map(|s| format!("not {}x{} as most images are", s.width, s.height))
+            .unwrap_or_default();
+        self.odd_sized
+            .iter()
+            .for_each(|image| add(&image.name, &size));
+        self.blank
+            .iter()
+            .filter(|i| !is_test(i.usage))
+            .for_each(|image| add(&image.name, "blank"));
 
         let mut groups: [Vec<&str>; 3] = Default::default();
         for Group { members, .. } in &self.duplicates.groups {
-            let (test, training): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|m| is_test(m.usage));
-            let Some(first) = training.first() else { continue };
+            let (test, training): (Vec<&Member>, Vec<&Member>) =
+                members.iter().partition(|m| is_test(m.usage));
+            let Some(first) = training.first() else {
+                continue;
+            };
             if !test.is_empty() {
                 match keep {
                     Keep::Test => {
@@ -65,8 +81,9 @@ impl CheckReport {
         list
     }
 
-    /// The [`quarantine`](Self::quarantine) as the text of a list that [`Catalog::exclude`](crate::data::Catalog::exclude)
-    /// reads: a head and the reasons as `#` comments, one name a line.
+    /// The [`quarantine`](Self::quarantine) as the text of a list that
+    /// [`Catalog::exclude`](crate::data::Catalog::exclude) reads: a head and the reasons as `#`
+    /// comments, one name a line.
     pub fn quarantine_list(&self, keep: Keep) -> String {
         let list = self.quarantine(keep);
         let mut text = format!(

@@ -4,15 +4,16 @@ use crate::random::Random;
 
 macro_rules! expression {
     ($($(#[$doc:meta])* $field:ident),+ $(,)?) => {
-        /// An expression, in the face's coordinates: heights are y coordinates, and the rest are lengths or amounts of 0 to 1.
+        /// An expression, in the face's coordinates: heights are y coordinates, and the rest are
+        /// lengths or amounts of 0 to 1.
         #[derive(Debug, Clone, Copy)]
         pub(super) struct Expression {
             $($(#[$doc])* pub $field: f64),+
         }
 
         impl Expression {
-            /// This expression, more or less: each number goes `strength` of the way from the neutral face's, give or take
-            /// `spread`.
+            /// This expression, more or less: each number goes `strength` of the way from the
+            /// neutral face's, give or take `spread`.
             fn drawn(&self, strength: f64, spread: f64, random: &mut Random) -> Self {
                 Self { $($field: NEUTRAL.$field + (strength + random.around(spread)) * (self.$field - NEUTRAL.$field)),+ }
             }
@@ -207,6 +208,9 @@ impl Expression {
         let strength = random.between(0.95, 1.2);
         let drawn = EXPRESSIONS[class].drawn(strength, 0.15, random);
         let side = if random.chance(0.5) { 1.0 } else { -1.0 };
-        Self { skew: side * drawn.skew, ..drawn }
+        Self {
+            skew: side * drawn.skew,
+            ..drawn
+        }
     }
 }

@@ -7,8 +7,9 @@ use crate::random::{Purpose, Random};
 /// Width and height of a face's picture, in pixels.
 pub const SIDE: usize = 48;
 
-/// Draws a face with the expression of a class of [`EMOTIONS`](crate::spec::EMOTIONS): `SIDE × SIDE` pixel levels, row by row.
-/// The same face for the same `class`, `seed` and `index`; in everything else, no two have anything in common.
+/// Draws a face with the expression of a class of [`EMOTIONS`](crate::spec::EMOTIONS):
+/// `SIDE × SIDE` pixel levels, row by row. The same face for the same `class`, `seed` and `index`;
+/// in everything else, no two have anything in common.
 ///
 /// # Panics
 /// If `class` is not below 7.
@@ -25,7 +26,10 @@ pub fn face(class: usize, seed: u64, index: u64) -> Vec<u8> {
         pitch: random.around(0.06),
     };
     let mut canvas = Canvas::new(SIDE, pose);
-    let light = Light { x: random.around(0.6), y: random.around(0.3) - 0.25 };
+    let light = Light {
+        x: random.around(0.6),
+        y: random.around(0.3) - 0.25,
+    };
     background(&mut canvas, random);
     head(&mut canvas, &person, &expression, light);
     for side in [-1.0, 1.0] {
@@ -102,16 +106,32 @@ impl Person {
             mouth: random.around(0.03),
             mouth_width: random.between(0.88, 1.12),
             lip: random.between(0.75, 1.35),
-            hairline: if random.chance(0.12) { -1.5 } else { random.between(-0.82, -0.60) },
-            sides: if random.chance(0.3) { random.between(0.2, 1.2) } else { random.between(-0.2, 0.1) },
-            beard: if random.chance(0.15) { random.between(0.15, 0.5) } else { 0.0 },
+            hairline: if random.chance(0.12) {
+                -1.5
+            } else {
+                random.between(-0.82, -0.60)
+            },
+            sides: if random.chance(0.3) {
+                random.between(0.2, 1.2)
+            } else {
+                random.between(-0.2, 0.1)
+            },
+            beard: if random.chance(0.15) {
+                random.between(0.15, 0.5)
+            } else {
+                0.0
+            },
             glasses: random.chance(0.12),
         }
     }
 }
 
 fn background(canvas: &mut Canvas, random: &mut Random) {
-    let (tone, slope_x, slope_y) = (random.between(0.08, 0.92), random.around(0.25), random.around(0.25));
+    let (tone, slope_x, slope_y) = (
+        random.between(0.08, 0.92),
+        random.around(0.25),
+        random.around(0.25),
+    );
     canvas.paint(tone, |_, _| 1.0);
     canvas.shade(|x, y| slope_x * x + slope_y * y);
     for _ in 0..random.below(4) {
@@ -143,18 +163,49 @@ fn head(canvas: &mut Canvas, person: &Person, expression: &Expression, light: Li
     });
     // Sockets, cheeks, folds and bags under the eyes, chin.
     for side in [-1.0, 1.0] {
-        let (socket, cheek) = (blob((side * 0.36, -0.18), 0.20, 0.13), blob((side * 0.42, 0.18), 0.20, 0.14));
+        let (socket, cheek) = (
+            blob((side * 0.36, -0.18), 0.20, 0.13),
+            blob((side * 0.42, 0.18), 0.20, 0.14),
+        );
         canvas.shade(|x, y| 0.25 * socket(x, y) - 0.10 * cheek(x, y));
         let fold_end = expression.mouth_width + 0.08;
-        let fold = stroke([(side * 0.17, 0.24), (side * 0.29, 0.36), (side * fold_end, 0.52)], 0.018, 0.04);
-        let bag = stroke([(side * 0.24, 0.03), (side * 0.38, 0.08), (side * 0.52, 0.02)], 0.010, 0.035);
+        let fold = stroke(
+            [
+                (side * 0.17, 0.24),
+                (side * 0.29, 0.36),
+                (side * fold_end, 0.52),
+            ],
+            0.018,
+            0.04,
+        );
+        let bag = stroke(
+            [
+                (side * 0.24, 0.03),
+                (side * 0.38, 0.08),
+                (side * 0.52, 0.02),
+            ],
+            0.010,
+            0.035,
+        );
         canvas.shade(|x, y| (0.06 + 0.30 * expression.cheek) * fold(x, y));
         canvas.shade(|x, y| (0.08 + 0.20 * expression.cheek) * bag(x, y));
-        let furrow = stroke([(side * 0.045, -0.35), (side * 0.055, -0.28), (side * 0.04, -0.20)], 0.012, 0.035);
+        let furrow = stroke(
+            [
+                (side * 0.045, -0.35),
+                (side * 0.055, -0.28),
+                (side * 0.04, -0.20),
+            ],
+            0.012,
+            0.035,
+        );
         canvas.shade(|x, y| 0.35 * expression.furrow * furrow(x, y));
     }
     for height in [-0.60, -0.72] {
-        let line = stroke([(-0.36, height + 0.03), (0.0, height), (0.36, height + 0.03)], 0.012, 0.025);
+        let line = stroke(
+            [(-0.36, height + 0.03), (0.0, height), (0.36, height + 0.03)],
+            0.012,
+            0.025,
+        );
         canvas.shade(|x, y| 0.28 * expression.forehead * line(x, y));
     }
     let jaw = blob((0.0, 0.72), 0.50, 0.30);
@@ -165,45 +216,80 @@ fn eye(canvas: &mut Canvas, person: &Person, expression: &Expression, side: f64)
     let (x, y) = (side * person.eyes.0, person.eyes.1);
     let (width, slant) = (person.eye_width, -side * expression.eye_slant);
     let (top, bottom) = (y - expression.lid_upper, y + expression.lid_lower);
-    let white = Lens { at: (x, y), width, slant, top, bottom, power: 1.0 }.mask();
+    let white = Lens {
+        at: (x, y),
+        width,
+        slant,
+        top,
+        bottom,
+        power: 1.0,
+    }
+    .mask();
     canvas.paint(0.35 + 0.6 * person.skin, &white);
-    for (tone, radius) in [(person.iris, expression.iris), (0.03, expression.iris * 0.5)] {
+    for (tone, radius) in [
+        (person.iris, expression.iris),
+        (0.03, expression.iris * 0.5),
+    ] {
         let disc = ellipse((x, y - 0.012), radius, radius);
         canvas.paint(tone, |x, y| white(x, y) * disc(x, y));
     }
     let ends = [(x - width, y - slant), (x + width, y + slant)];
     canvas.paint(0.08, stroke([ends[0], (x, top), ends[1]], 0.018, 0.03));
     let lower = stroke([ends[0], (x, bottom), ends[1]], 0.010, 0.025);
-    let crease = stroke([(x - width, y - 0.05 - slant), (x, top - 0.05), (x + width, y - 0.05 + slant)], 0.008, 0.025);
+    let crease = stroke(
+        [
+            (x - width, y - 0.05 - slant),
+            (x, top - 0.05),
+            (x + width, y - 0.05 + slant),
+        ],
+        0.008,
+        0.025,
+    );
     canvas.shade(|x, y| 0.35 * lower(x, y));
     canvas.shade(|x, y| 0.25 * crease(x, y));
 }
 
 fn brow(canvas: &mut Canvas, person: &Person, expression: &Expression, side: f64) {
     let shape = [
-        (side * expression.brow_gap, expression.brow_inner + person.brow),
+        (
+            side * expression.brow_gap,
+            expression.brow_inner + person.brow,
+        ),
         (side * 0.37, expression.brow_middle + person.brow),
         (side * 0.60, expression.brow_outer + person.brow),
     ];
     let line = stroke(shape, expression.brow_width * person.brow_width, 0.03);
-    canvas.paint((person.hair * 0.75).min(person.skin * 0.6), |x, y| 0.9 * line(x, y));
+    canvas.paint((person.hair * 0.75).min(person.skin * 0.6), |x, y| {
+        0.9 * line(x, y)
+    });
 }
 
 fn nose(canvas: &mut Canvas, person: &Person, expression: &Expression, light: Light) {
     let (tip, width) = (person.nose, person.nose_width);
     let shaded = if light.x < 0.0 { 1.0 } else { -1.0 };
-    let (ridge, flank) = (blob((0.0, 0.05), 0.06, 0.22), blob((shaded * 0.10 * width, 0.08), 0.05, 0.20));
+    let (ridge, flank) = (
+        blob((0.0, 0.05), 0.06, 0.22),
+        blob((shaded * 0.10 * width, 0.08), 0.05, 0.20),
+    );
     let below = blob((0.0, tip + 0.09), 0.14 * width, 0.04);
     canvas.shade(|x, y| 0.16 * flank(x, y) - 0.14 * ridge(x, y) + 0.22 * below(x, y));
     for side in [-1.0, 1.0] {
         let at = |x: f64, y: f64| (side * x * width, tip + y);
-        let wing = stroke([at(0.115, -0.06), at(0.165, 0.0), at(0.10, 0.06)], 0.010, 0.03);
+        let wing = stroke(
+            [at(0.115, -0.06), at(0.165, 0.0), at(0.10, 0.06)],
+            0.010,
+            0.03,
+        );
         let nostril = ellipse(at(0.065, 0.055), 0.035, 0.018);
         canvas.shade(|x, y| 0.35 * wing(x, y));
         canvas.shade(|x, y| 0.65 * nostril(x, y));
         for height in [-0.06, 0.02] {
             let wrinkle = stroke(
-                [(side * 0.02, height), (side * 0.07, height + 0.005), (side * 0.13, height + 0.05)],
+                [
+                    (side * 0.02, height),
+                    (side * 0.07, height + 0.005),
+                    (side * 0.13, height + 0.05),
+                ],
                 0.012,
                 0.025,
             );
@@ -213,18 +299,50 @@ fn nose(canvas: &mut Canvas, person: &Person, expression: &Expression, light: Li
 }
 
 fn mouth(canvas: &mut Canvas, person: &Person, expression: &Expression) {
-    let (y, width) = (expression.mouth + person.mouth, expression.mouth_width * person.mouth_width);
-    let (lip, power) = (expression.lip * person.lip, 1.0 - 0.5 * expression.round.clamp(0.0, 1.0));
+    let (y, width) = (
+        expression.mouth + person.mouth,
+        expression.mouth_width * person.mouth_width,
+    );
+    let (lip, power) = (
+        expression.lip * person.lip,
+        1.0 - 0.5 * expression.round.clamp(0.0, 1.0),
+    );
     let (top, bottom) = (y - expression.open_up, y + expression.open_down);
     let ends = y + expression.corner;
-    let open = Lens { at: (0.0, ends), width, slant: expression.skew, top: top - 0.004, bottom: bottom + 0.004, power };
-    let lips = Lens { width: width + 0.03, top: top - lip, bottom: bottom + lip * 1.4, ..open };
-    let teeth = Lens { width: width * 0.93, top, bottom: top + (bottom - top) * 0.75, ..open }.mask();
+    let open = Lens {
+        at: (0.0, ends),
+        width,
+        slant: expression.skew,
+        top: top - 0.004,
+        bottom: bottom + 0.004,
+        power,
+    };
+    let lips = Lens {
+        width: width + 0.03,
+        top: top - lip,
+        bottom: bottom + lip * 1.4,
+        ..open
+    };
+    let teeth = Lens {
+        width: width * 0.93,
+        top,
+        bottom: top + (bottom - top) * 0.75,
+        ..open
+    }
+    .mask();
     canvas.paint(person.skin * 0.58, lips.mask());
     canvas.paint(0.08, open.mask());
     canvas.paint(0.92, |x, y| expression.teeth.clamp(0.0, 1.0) * teeth(x, y));
     let closed = 1.0 - expression.round.clamp(0.0, 1.0);
-    let line = stroke([(-width, ends - expression.skew), (0.0, top), (width, ends + expression.skew)], 0.012, 0.025);
+    let line = stroke(
+        [
+            (-width, ends - expression.skew),
+            (0.0, top),
+            (width, ends + expression.skew),
+        ],
+        0.012,
+        0.025,
+    );
     canvas.shade(|x, y| 0.75 * closed * line(x, y));
     let chin = blob((0.0, bottom + lip * 1.4 + 0.06), width * 0.6, 0.04);
     canvas.shade(|x, y| 0.2 * chin(x, y));
@@ -242,7 +360,9 @@ fn hair(canvas: &mut Canvas, person: &Person, light: Light) {
         outer(x, y) * (1.0 - face) * edge(y - person.sides, 0.12)
     };
     canvas.paint(person.hair, mask);
-    canvas.shade(|x, y| mask(x, y) * (0.15 * (24.0 * x + 4.0 * (3.0 * y).sin()).sin() - 0.35 * shine(x, y)));
+    canvas.shade(|x, y| {
+        mask(x, y) * (0.15 * (24.0 * x + 4.0 * (3.0 * y).sin()).sin() - 0.35 * shine(x, y))
+    });
 }
 
 fn glasses(canvas: &mut Canvas, person: &Person) {
@@ -254,7 +374,14 @@ fn glasses(canvas: &mut Canvas, person: &Person) {
         };
         canvas.paint(0.1, |px, py| 0.85 * ring(px, py));
     }
-    canvas.paint(0.1, stroke([(-x + 0.22, y), (0.0, y - 0.04), (x - 0.22, y)], 0.015, 0.03));
+    canvas.paint(
+        0.1,
+        stroke(
+            [(-x + 0.22, y), (0.0, y - 0.04), (x - 0.22, y)],
+            0.015,
+            0.03,
+        ),
+    );
 }
 
 /// Something in front of the face: its edge, never its middle.
@@ -262,5 +389,8 @@ fn occlude(canvas: &mut Canvas, random: &mut Random) {
     let (sin, cos) = random.around(std::f64::consts::PI).sin_cos();
     let distance = random.between(0.75, 1.0);
     let at = (distance * cos, distance * sin);
-    canvas.paint(random.uniform(), ellipse(at, random.between(0.15, 0.35), random.between(0.15, 0.35)));
+    canvas.paint(
+        random.uniform(),
+        ellipse(at, random.between(0.15, 0.35), random.between(0.15, 0.35)),
+    );
 }

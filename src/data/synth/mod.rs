@@ -1,8 +1,10 @@
-//! A made-up data set: drawn faces in the folder layout of FER-2013, for a first run without any data.
+//! A made-up data set: drawn faces in the folder layout of FER-2013, for a first run without any
+//! data.
 //!
-//! Nobody's likeness: a face is a few dozen random numbers ([`face`]). Pose, light, skin, hair and noise vary, and some faces
-//! have glasses, a beard or something in front of them, so that a classifier has to look at the expression; but it's far
-//! easier than photographs are, and an accuracy on it says nothing about those.
+//! Nobody's likeness: a face is a few dozen random numbers ([`face`]). Pose, light, skin, hair and
+//! noise vary, and some faces have glasses, a beard or something in front of them, so that a
+//! classifier has to look at the expression; but it's far easier than photographs are, and an
+//! accuracy on it says nothing about those.
 
 mod canvas;
 mod expression;
@@ -49,26 +51,42 @@ pub enum SynthError {
     },
 }
 
-/// Draws a set of `count` faces into `dir`, which is made or is empty: of each class, in turn, eight of ten as
-/// `train/<class>/<class>-00001.png`, one as `test/<class>/PublicTest_00001.png` and one as
-/// `test/<class>/PrivateTest_00001.png`, 48x48 pixels in gray. The same files for the same `count` and `seed`; a larger set
-/// holds the smaller ones. `progress` is called once an image.
+/// Draws a set of `count` faces into `dir`, which is made or is empty: of each class, in turn,
+/// eight of ten as `train/<class>/<class>-00001.png`, one as `test/<class>/PublicTest_00001.png`
+/// and one as `test/<class>/PrivateTest_00001.png`, 48x48 pixels in gray. The same files for the
+/// same `count` and `seed`; a larger set holds the smaller ones. `progress` is called once an
+/// image.
 ///
 /// The set is drawn beside `dir` and moved there when it is whole.
 ///
 /// # Errors
 /// See [`SynthError`].
-pub fn synth(dir: &Path, count: usize, seed: u64, progress: &(dyn Fn() + Sync)) -> Result<(), SynthError> {
+pub fn synth(
+    dir: &Path,
+    count: usize,
+    seed: u64,
+    progress: &(dyn Fn() + Sync),
+) -> Result<(), SynthError> {
     if !(MIN_COUNT..=MAX_COUNT).contains(&count) {
         return Err(SynthError::Count(count));
     }
     let exists = is_empty_folder(dir)?;
     // A folder's real place, as `.` has no folder beside it.
-    let target = if exists { dir.canonicalize().map_err(failed(dir))? } else { dir.to_path_buf() };
-    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let target = if exists {
+        dir.canonicalize().map_err(failed(dir))?
+    } else {
+        dir.to_path_buf()
+    };
+    let parent = target
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(failed(parent))?;
-    let temporary =
-        tempfile::Builder::new().prefix(".synth-").tempdir_in(parent).map_err(files::plain).map_err(failed(parent))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".synth-")
+        .tempdir_in(parent)
+        .map_err(files::plain)
+        .map_err(failed(parent))?;
     // One level deeper, as the temporary folder itself is for nobody else to read.
     let set = temporary.path().join("set");
     for class in EMOTIONS {
@@ -81,17 +99,28 @@ pub fn synth(dir: &Path, count: usize, seed: u64, progress: &(dyn Fn() + Sync)) 
         let (class, number) = (i % EMOTIONS.len(), i / EMOTIONS.len());
         let path = set.join(name(class, number));
         let pixels = face(class, seed, number as u64);
-        image::save_buffer(&path, &pixels, SIDE as u32, SIDE as u32, ExtendedColorType::L8)
-            .map_err(|e| failed(&path)(io::Error::other(e)))?;
+        image::save_buffer(
+            &path,
+            &pixels,
+            SIDE as u32,
+            SIDE as u32,
+            ExtendedColorType::L8,
+        )
+        .map_err(|e| failed(&path)(io::Error::other(e)))?;
         progress();
         Ok(())
     })?;
     let moves = if exists {
-        vec![(set.join("test"), target.join("test")), (set.join("train"), target.join("train"))]
+        vec![
+            (set.join("test"), target.join("test")),
+            (set.join("train"), target.join("train")),
+        ]
     } else {
         vec![(set, target)]
     };
-    moves.into_iter().try_for_each(|(from, to)| std::fs::rename(from, &to).map_err(failed(&to)))
+    moves
+        .into_iter()
+        .try_for_each(|(from, to)| std::fs::rename(from, &to).map_err(failed(&to)))
 }
 
 /// The file of a class's image of this number, within the set.
@@ -113,13 +142,23 @@ fn is_empty_folder(dir: &Path) -> Result<bool, SynthError> {
         Ok(mut entries) => match entries.next() {
             None => Ok(true),
             Some(entry) => {
-                let found = entry.map_err(failed(dir))?.file_name().display().to_string();
-                Err(SynthError::NotEmpty { dir: dir.display().to_string(), found })
+                let found = entry
+                    .map_err(failed(dir))?
+                    .file_name()
+                    .display()
+                    .to_string();
+                Err(SynthError::NotEmpty {
+                    dir: dir.display().to_string(),
+                    found,
+                })
             }
         },
     }
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> SynthError {
-    move |source| SynthError::Write { path: path.display().to_string(), source }
+    move |source| SynthError::Write {
+        path: path.display().to_string(),
+        source,
+    }
 }

@@ -33,9 +33,16 @@ pub enum Majority {
 impl Counts {
     /// Each choice with its votes.
     fn choices(&self) -> impl Iterator<Item = (Majority, u8)> {
-        let others =
-            [(Majority::Contempt, self.contempt), (Majority::Unknown, self.unknown), (Majority::NoFace, self.no_face)];
-        self.classes.into_iter().enumerate().map(|(class, votes)| (Majority::Class(class), votes)).chain(others)
+        let others = [
+            (Majority::Contempt, self.contempt),
+            (Majority::Unknown, self.unknown),
+            (Majority::NoFace, self.no_face),
+        ];
+        self.classes
+            .into_iter()
+            .enumerate()
+            .map(|(class, votes)| (Majority::Class(class), votes))
+            .chain(others)
     }
 
     /// Whether nobody voted.
@@ -46,21 +53,25 @@ impl Counts {
     /// Which of the ten choices has the most votes.
     pub fn majority(&self) -> Majority {
         let most = self.choices().map(|(_, votes)| votes).max();
-        let mut first = self.choices().filter(|(_, votes)| Some(*votes) == most).map(|(choice, _)| choice);
+        let mut first = self
+            .choices()
+            .filter(|(_, votes)| Some(*votes) == most)
+            .map(|(choice, _)| choice);
         match (first.next(), first.next()) {
             (Some(choice), None) => choice,
             _ => Majority::Tie,
         }
     }
 
-    /// The classes' shares of the votes for classes, 0..=1 with a sum of 1; `None` if nobody chose a class.
+    /// The classes' shares of the votes for classes, 0..=1 with a sum of 1; `None` if nobody chose
+    /// a class.
     pub fn distribution(&self) -> Option<[f64; EMOTIONS.len()]> {
         shares(self.classes)
     }
 
-    /// The distribution to learn from: [`distribution`](Self::distribution) of the classes with two votes or more. A
-    /// class's only vote counts as a slip, as in FER+'s own code (`_process_data` in
-    /// <https://github.com/microsoft/FERPlus/blob/master/src/ferplus.py>).
+    /// The distribution to learn from: [`distribution`](Self::distribution) of the classes with two
+    /// votes or more. A class's only vote counts as a slip, as in FER+'s own code (`_process_data`
+    /// in <https://github.com/microsoft/FERPlus/blob/master/src/ferplus.py>).
     pub fn soft_label(&self) -> Option<[f64; EMOTIONS.len()]> {
         shares(self.classes.map(|votes| if votes > 1 { votes } else { 0 }))
     }
@@ -76,7 +87,12 @@ mod tests {
     use super::*;
 
     fn counts(classes: [u8; 7], [contempt, unknown, no_face]: [u8; 3]) -> Counts {
-        Counts { classes, contempt, unknown, no_face }
+        Counts {
+            classes,
+            contempt,
+            unknown,
+            no_face,
+        }
     }
 
     #[test]
@@ -96,7 +112,14 @@ mod tests {
         ];
         let wrong: Vec<_> = rows
             .iter()
-            .map(|(classes, others, expected)| (counts(*classes, *others).majority(), expected, classes, others))
+            .map(|(classes, others, expected)| {
+                (
+                    counts(*classes, *others).majority(),
+                    expected,
+                    classes,
+                    others,
+                )
+            })
             .filter(|(found, expected, ..)| found != *expected)
             .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
@@ -108,10 +131,15 @@ mod tests {
         let spread = Some([0.25, 0.25, 0.0, 0.0, 0.25, 0.25, 0.0]);
         let some = Some([0.625, 0.0, 0.125, 0.0, 0.25, 0.0, 0.0]);
         let sure = Some([5.0 / 7.0, 0.0, 0.0, 0.0, 2.0 / 7.0, 0.0, 0.0]);
-        // All votes for classes count in the distribution; the only one for a class does not in the soft label.
+        // All votes for classes count in the distribution; the only one for a class does not in the
+        // soft label.
         let rows = [
             ([0, 0, 0, 10, 0, 0, 0], happy, happy),
-            ([0, 0, 1, 2, 0, 0, 0], Some([0.0, 0.0, 1.0 / 3.0, 2.0 / 3.0, 0.0, 0.0, 0.0]), happy),
+            (
+                [0, 0, 1, 2, 0, 0, 0],
+                Some([0.0, 0.0, 1.0 / 3.0, 2.0 / 3.0, 0.0, 0.0, 0.0]),
+                happy,
+            ),
             ([5, 0, 1, 0, 2, 0, 0], some, sure),
             ([1, 1, 0, 0, 1, 1, 0], spread, None),
             ([2, 2, 0, 0, 2, 2, 0], spread, spread),
@@ -119,8 +147,12 @@ mod tests {
         ];
         let wrong: Vec<_> = rows
             .iter()
-            .map(|(classes, distribution, label)| (counts(*classes, [1, 2, 3]), distribution, label))
-            .map(|(c, distribution, label)| ((c.distribution(), c.soft_label()), (*distribution, *label)))
+            .map(|(classes, distribution, label)| {
+                (counts(*classes, [1, 2, 3]), distribution, label)
+            })
+            .map(|(c, distribution, label)| {
+                ((c.distribution(), c.soft_label()), (*distribution, *label))
+            })
             .filter(|(found, expected)| found != expected)
             .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");

@@ -1,8 +1,9 @@
-//! What people voted images to show ([`Votes`]): FER+'s `fer2013new.csv`, which belongs to `fer2013.csv` row by row, or a
-//! file with its columns that names the images.
+//! What people voted images to show ([`Votes`]): FER+'s `fer2013new.csv`, which belongs to
+//! `fer2013.csv` row by row, or a file with its columns that names the images.
 //!
-//! FER+: E. Barsoum, C. Zhang, C. Canton Ferrer and Z. Zhang, "Training Deep Networks for Facial Expression Recognition
-//! with Crowd-Sourced Label Distribution", ICMI 2016, <https://arxiv.org/abs/1608.01041>.
+//! FER+: E. Barsoum, C. Zhang, C. Canton Ferrer and Z. Zhang, "Training Deep Networks for Facial
+//! Expression Recognition with Crowd-Sourced Label Distribution", ICMI 2016,
+//! <https://arxiv.org/abs/1608.01041>.
 
 mod counts;
 mod read;
@@ -67,13 +68,14 @@ pub struct Matched {
 }
 
 impl Votes {
-    /// Reads a file: a header, then one image a line. The votes are in the columns `neutral`, `happiness`, `surprise`,
-    /// `sadness`, `anger`, `disgust`, `fear`, `contempt`, `unknown` and `NF`, 0 to 255 each.
+    /// Reads a file: a header, then one image a line. The votes are in the columns `neutral`,
+    /// `happiness`, `surprise`, `sadness`, `anger`, `disgust`, `fear`, `contempt`, `unknown` and
+    /// `NF`, 0 to 255 each.
     ///
-    /// With a column `name`, images are known by their file names, or where several images have the same, by their
-    /// [relative](super::Item::relative) names. Without, there are `Image name` and `Usage`, as in FER+'s own file, and each
-    /// line is a row of `fer2013.csv`, in the same order. Columns stand in any order, their names in either case; others are
-    /// ignored.
+    /// With a column `name`, images are known by their file names, or where several images have the
+    /// same, by their [relative](super::Item::relative) names. Without, there are `Image name` and
+    /// `Usage`, as in FER+'s own file, and each line is a row of `fer2013.csv`, in the same order.
+    /// Columns stand in any order, their names in either case; others are ignored.
     ///
     /// # Errors
     /// The file can't be read, is over 64 MiB or holds no votes; a line is wrong.
@@ -82,7 +84,11 @@ impl Votes {
         let read = File::open(path).and_then(|f| f.take(MAX_BYTES + 1).read_to_end(&mut bytes));
         read.map_err(|e| DataError::read(path, e))?;
         let table = read::table(path, &bytes)?;
-        Ok(Self { path: path.into(), sha256: hex(&Sha256::digest(&bytes)), table })
+        Ok(Self {
+            path: path.into(),
+            sha256: hex(&Sha256::digest(&bytes)),
+            table,
+        })
     }
 
     /// The file.
@@ -98,8 +104,9 @@ impl Votes {
     /// The votes for some items of a catalog, in the order of `indices`.
     ///
     /// # Errors
-    /// The file knows images by row and the data is a folder, or by name and the data is `fer2013.csv`; its rows are those of
-    /// another `fer2013.csv`; it has votes for none of these items.
+    /// The file knows images by row and the data is a folder, or by name and the data is
+    /// `fer2013.csv`; its rows are those of another `fer2013.csv`; it has votes for none of these
+    /// items.
     pub fn of(&self, catalog: &Catalog, indices: &[usize]) -> Result<Matched, DataError> {
         let mut matched = match &self.table {
             Table::Rows(rows) => self.by_row(rows, catalog, indices)?,
@@ -121,7 +128,12 @@ impl Votes {
         Ok(matched)
     }
 
-    fn by_row(&self, rows: &[Row], catalog: &Catalog, indices: &[usize]) -> Result<Matched, DataError> {
+    fn by_row(
+        &self,
+        rows: &[Row],
+        catalog: &Catalog,
+        indices: &[usize],
+    ) -> Result<Matched, DataError> {
         let source = catalog.source.display();
         if catalog.form != Form::Csv {
             return Err(self.wrong(format!(
@@ -153,7 +165,10 @@ impl Votes {
                 (row, _) => Ok(row.map(|row| row.counts)),
             }
         };
-        Ok(Matched { counts: indices.iter().map(votes).collect::<Result<_, _>>()?, ambiguous: 0 })
+        Ok(Matched {
+            counts: indices.iter().map(votes).collect::<Result<_, _>>()?,
+            ambiguous: 0,
+        })
     }
 
     fn by_name(
@@ -170,7 +185,11 @@ impl Votes {
             )));
         }
         // A name may mean an image that was left out.
-        let all = catalog.items.iter().map(|item| &item.relative).chain(&catalog.excluded);
+        let all = catalog
+            .items
+            .iter()
+            .map(|item| &item.relative)
+            .chain(&catalog.excluded);
         let mut images: HashMap<&str, usize> = HashMap::new();
         all.for_each(|relative| *images.entry(file_name(relative)).or_default() += 1);
         let mut matched = Matched::default();
@@ -189,7 +208,10 @@ impl Votes {
     }
 
     fn wrong(&self, problem: String) -> DataError {
-        DataError::Votes { path: self.path.display().to_string(), problem }
+        DataError::Votes {
+            path: self.path.display().to_string(),
+            problem,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Tensors within a model, as ONNX Runtime computes them: what each layer answers, not the last one alone.
+//! Tensors within a model, as ONNX Runtime computes them: what each layer answers, not the last one
+//! alone.
 
 use bytes::Bytes;
 use onnx_ir::{Message, ValueInfoProto};
@@ -18,7 +19,8 @@ pub struct Tensor {
     pub values: Vec<f32>,
 }
 
-/// Runs an ONNX model, called `name` in errors, on a batch of `shape` and returns the float32 tensors of these names.
+/// Runs an ONNX model, called `name` in errors, on a batch of `shape` and returns the float32
+/// tensors of these names.
 ///
 /// # Errors
 /// The bytes are no model, it has no such tensors, or ONNX Runtime fails on it.
@@ -31,28 +33,55 @@ pub fn tensors(
     shape: [usize; 4],
 ) -> Result<Vec<Tensor>, EngineError> {
     let failed = |e: &dyn std::fmt::Display| {
-        EngineError::Unusable(format!("{name} failed in ONNX Runtime: {}", one_line(&e.to_string())))
+        EngineError::Unusable(format!(
+            "{name} failed in ONNX Runtime: {}",
+            one_line(&e.to_string())
+        ))
     };
     let mut proto = onnx::parse_proto(model, name)?;
     let graph = proto.graph.mut_or_insert_default();
     for tensor in wanted {
         if !graph.output.iter().any(|o| o.name == *tensor) {
-            let mut output = ValueInfoProto { name: tensor.to_string(), ..Default::default() };
-            output.type_.mut_or_insert_default().mut_tensor_type().elem_type = ELEM_FLOAT;
+            let mut output = ValueInfoProto {
+                name: tensor.to_string(),
+                ..Default::default()
+            };
+            output
+                .type_
+                .mut_or_insert_default()
+                .mut_tensor_type()
+                .elem_type = ELEM_FLOAT;
             graph.output.push(output);
         }
     }
     let bytes = proto.write_to_bytes().map_err(|e| failed(&e))?;
     let none = ProviderOptions::default();
-    let options = SessionOptions { provider: Provider::Cpu, provider_options: &none, threads: None, images: Some(1) };
-    let mut session = commit(&mut builder(library, &options)?, &ModelSource::Bytes(bytes.into()), name)?;
+    let options = SessionOptions {
+        provider: Provider::Cpu,
+        provider_options: &none,
+        threads: None,
+        images: Some(1),
+    };
+    let mut session = commit(
+        &mut builder(library, &options)?,
+        &ModelSource::Bytes(bytes.into()),
+        name,
+    )?;
     let input = TensorRef::from_array_view((shape, input)).map_err(|e| failed(&e))?;
     let outputs = session.run(ort::inputs![input]).map_err(|e| failed(&e))?;
     let extract = |tensor: &&str| -> Result<Tensor, EngineError> {
-        let value = outputs.get(*tensor).ok_or_else(|| failed(&format!("it has no tensor {tensor}")))?;
+        let value = outputs
+            .get(*tensor)
+            .ok_or_else(|| failed(&format!("it has no tensor {tensor}")))?;
         let (dims, values) = value.try_extract_tensor::<f32>().map_err(|e| failed(&e))?;
-        let dims = dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
-        Ok(Tensor { dims, values: values.to_vec() })
+        let dims = dims
+            .iter()
+            .map(|d| usize::try_from(*d).unwrap_or(0))
+            .collect();
+        Ok(Tensor {
+            dims,
+            values: values.to_vec(),
+        })
     };
     wanted.iter().map(extract).collect()
 }

@@ -33,13 +33,19 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens the CUDA and cuDNN libraries that were installed beside this one, where there are any: the system's loader
-    /// would not find them when the CUDA provider asks.
+    /// Opens the CUDA and cuDNN libraries that were installed beside this one, where there are any:
+    /// the system's loader would not find them when the CUDA provider asks.
     pub(super) fn open_cuda(&self) {
-        let found = Found { path: self.path.clone(), origin: self.origin };
-        let Some(folder) = crate::runtime::cuda_library_folder(&found) else { return };
+        let found = Found {
+            path: self.path.clone(),
+            origin: self.origin,
+        };
+        let Some(folder) = crate::runtime::cuda_library_folder(&found) else {
+            return;
+        };
         for name in CUDA_DYLIBS.iter().chain(CUDNN_DYLIBS) {
-            // One that is missing or broken is named by the provider itself, when it starts without it.
+            // One that is missing or broken is named by the provider itself, when it starts without
+            // it.
             let _ = ort::util::preload_dylib(folder.join(name));
         }
     }
@@ -51,20 +57,28 @@ impl Library {
 
 impl fmt::Display for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ONNX Runtime 1.{} at {}", self.minor_version, self.path.display())
+        write!(
+            f,
+            "ONNX Runtime 1.{} at {}",
+            self.minor_version,
+            self.path.display()
+        )
     }
 }
 
 /// Opens the library that was found, or returns it if it is open already.
 ///
 /// # Errors
-/// The file is no library, is not ONNX Runtime, is too old, or another one is open in this process already.
+/// The file is no library, is not ONNX Runtime, is too old, or another one is open in this process
+/// already.
 pub fn open(found: &Found) -> Result<&'static Library, EngineError> {
     if let Some(library) = LIBRARY.get() {
         if library.path == found.path {
             return Ok(library);
         }
-        return Err(EngineError::Unusable(format!("{library} is in use already; one process runs one library")));
+        return Err(EngineError::Unusable(format!(
+            "{library} is in use already; one process runs one library"
+        )));
     }
     let library = open_first(found).map_err(|reason| {
         EngineError::Unusable(format!(
@@ -92,12 +106,19 @@ fn open_first(found: &Found) -> Result<Library, String> {
     let environment = builder
         .with_name("fer")
         .with_telemetry(false)
-        .with_logger(Arc::new(|level, _, _, _, message| keep_warning(level, message)))
+        .with_logger(Arc::new(|level, _, _, _, message| {
+            keep_warning(level, message)
+        }))
         .build()
         .map_err(|e| e.to_string())?;
     environment.set_log_level(LogLevel::Warning);
     let minor_version = ort::util::probe(&found.path).ok_or("it does not say its version")?;
-    Ok(Library { path: found.path.clone(), origin: found.origin, minor_version, environment })
+    Ok(Library {
+        path: found.path.clone(),
+        origin: found.origin,
+        minor_version,
+        environment,
+    })
 }
 
 fn keep_warning(level: LogLevel, message: &str) {
@@ -112,5 +133,9 @@ fn keep_warning(level: LogLevel, message: &str) {
 
 /// ONNX Runtime's latest warnings and errors, oldest first; they are forgotten here.
 pub(super) fn take_warnings() -> Vec<String> {
-    WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    WARNINGS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .drain(..)
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! The `ort` engine: any ONNX image classifier through ONNX Runtime, on the provider that was asked for or not at all.
+//! The `ort` engine: any ONNX image classifier through ONNX Runtime, on the provider that was asked
+//! for or not at all.
 
 pub mod inspect;
 pub mod library;
@@ -40,8 +41,8 @@ pub struct SessionOptions<'a> {
     pub images: Option<usize>,
 }
 
-/// Up to this many images, a session is built without the CPU's blocked memory layouts: for the notebook model they take
-/// 30 ms to prepare and save 2 ms an image.
+/// Up to this many images, a session is built without the CPU's blocked memory layouts: for the
+/// notebook model they take 30 ms to prepare and save 2 ms an image.
 const FEW_IMAGES: usize = 16;
 
 /// A model in an ONNX Runtime session.
@@ -52,11 +53,12 @@ pub struct OrtClassifier {
 }
 
 impl OrtClassifier {
-    /// Starts a session and, on any provider but the CPU, runs it once to see where each operator was placed.
+    /// Starts a session and, on any provider but the CPU, runs it once to see where each operator
+    /// was placed.
     ///
     /// # Errors
-    /// The library lacks the provider, the provider can't start, or it took none of the model's operators; or ONNX
-    /// Runtime refuses the model.
+    /// The library lacks the provider, the provider can't start, or it took none of the model's
+    /// operators; or ONNX Runtime refuses the model.
     pub fn load(
         library: &'static Library,
         source: &ModelSource,
@@ -80,7 +82,11 @@ impl OrtClassifier {
             library: library.to_string(),
             notes,
         };
-        Ok(Self { session, spec, description })
+        Ok(Self {
+            session,
+            spec,
+            description,
+        })
     }
 }
 
@@ -94,38 +100,67 @@ impl Classifier for OrtClassifier {
     }
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
-        run(&mut self.session, input, self.spec.input_shape(n), &self.description.model)
+        run(
+            &mut self.session,
+            input,
+            self.spec.input_shape(n),
+            &self.description.model,
+        )
     }
 }
 
 /// A session's options, without a provider.
 fn builder(library: &Library, options: &SessionOptions<'_>) -> Result<SessionBuilder, EngineError> {
-    let refuse =
-        |e: &dyn std::fmt::Display| EngineError::Unusable(format!("ONNX Runtime refuses its session options: {e}"));
+    let refuse = |e: &dyn std::fmt::Display| {
+        EngineError::Unusable(format!("ONNX Runtime refuses its session options: {e}"))
+    };
     let threads = options.threads.unwrap_or_else(crate::cores);
     let few = options.images.is_some_and(|n| n <= FEW_IMAGES);
     Session::builder(library.environment())
         .map_err(|e| refuse(&e))?
-        .with_optimization_level(if few { GraphOptimizationLevel::Level2 } else { GraphOptimizationLevel::All })
+        .with_optimization_level(if few {
+            GraphOptimizationLevel::Level2
+        } else {
+            GraphOptimizationLevel::All
+        })
         .map_err(|e| refuse(&e))?
         .with_intra_threads(threads)
         .map_err(|e| refuse(&e))?
-        // Threads that spin between two operators save a wake-up at each; for one image they only take a core from the rest.
+        // Threads that spin between two operators save a wake-up at each; for one image they only
+        // take a core from the rest.
         .with_intra_op_spinning(!few)
         .map_err(|e| refuse(&e))
 }
 
-fn commit(builder: &mut SessionBuilder, source: &ModelSource, name: &str) -> Result<Session, EngineError> {
+fn commit(
+    builder: &mut SessionBuilder,
+    source: &ModelSource,
+    name: &str,
+) -> Result<Session, EngineError> {
     let session = match source {
         ModelSource::Bytes(bytes) => builder.commit_from_memory(bytes),
         ModelSource::Path(path) => builder.commit_from_file(path),
     };
-    session.map_err(|e| EngineError::Unusable(format!("ONNX Runtime can't load {name}: {}", one_line(&e.to_string()))))
+    session.map_err(|e| {
+        EngineError::Unusable(format!(
+            "ONNX Runtime can't load {name}: {}",
+            one_line(&e.to_string())
+        ))
+    })
 }
 
-fn run(session: &mut Session, input: &[f32], shape: [usize; 4], name: &str) -> Result<Vec<f32>, EngineError> {
-    let failed =
-        |e: ort::Error| EngineError::Unusable(format!("{name} failed in ONNX Runtime: {}", one_line(&e.to_string())));
+fn run(
+    session: &mut Session,
+    input: &[f32],
+    shape: [usize; 4],
+    name: &str,
+) -> Result<Vec<f32>, EngineError> {
+    let failed = |e: ort::Error| {
+        EngineError::Unusable(format!(
+            "{name} failed in ONNX Runtime: {}",
+            one_line(&e.to_string())
+        ))
+    };
     let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
     let outputs = session.run(ort::inputs![tensor]).map_err(failed)?;
     let (_, values) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
@@ -136,7 +171,10 @@ fn run(session: &mut Session, input: &[f32], shape: [usize; 4], name: &str) -> R
 fn one_line(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     // "<file:line function> [ONNXRuntimeError] : 1 : FAIL : <what happened>"
-    match text.rsplit_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2)) {
+    match text
+        .rsplit_once("[ONNXRuntimeError] : ")
+        .and_then(|(_, rest)| rest.splitn(3, " : ").nth(2))
+    {
         Some(what) => what.to_string(),
         None => text,
     }
@@ -154,7 +192,10 @@ mod tests {
             ("No Op registered\n\tfor Foo", "No Op registered for Foo"),
             ("[ONNXRuntimeError] : odd", "[ONNXRuntimeError] : odd"),
         ];
-        let wrong: Vec<_> = rows.iter().filter(|(text, line)| super::one_line(text) != *line).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(text, line)| super::one_line(text) != *line)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

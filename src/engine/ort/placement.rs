@@ -1,8 +1,9 @@
-//! Proof of where a model runs: a session on another provider than the CPU is started with ONNX Runtime's profiler on,
-//! run once, and its profile read for the provider of each operator.
+//! Proof of where a model runs: a session on another provider than the CPU is started with ONNX
+//! Runtime's profiler on, run once, and its profile read for the provider of each operator.
 //!
-//! ONNX Runtime falls back to the CPU in silence, operator by operator or (in other tools) as a whole. Here a provider
-//! that can't start is an error, one that took no operator is an error, and operators it did not take are named.
+//! ONNX Runtime falls back to the CPU in silence, operator by operator or (in other tools) as a
+//! whole. Here a provider that can't start is an error, one that took no operator is an error, and
+//! operators it did not take are named.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,11 @@ pub(super) struct Placement {
 
 impl Placement {
     fn on(&self, provider: Provider) -> usize {
-        self.operators.iter().filter(|((p, _), _)| p == provider.ep_name()).map(|(_, n)| n).sum()
+        self.operators
+            .iter()
+            .filter(|((p, _), _)| p == provider.ep_name())
+            .map(|(_, n)| n)
+            .sum()
     }
 
     /// Names the operators that another provider ran, if there are any.
@@ -33,12 +38,22 @@ impl Placement {
             .operators
             .iter()
             .filter(|((p, _), _)| p != provider.ep_name())
-            .map(|((p, operator), n)| format!("{operator} ×{n} on {}", p.trim_end_matches("ExecutionProvider")))
+            .map(|((p, operator), n)| {
+                format!(
+                    "{operator} ×{n} on {}",
+                    p.trim_end_matches("ExecutionProvider")
+                )
+            })
             .collect();
         let total: usize = self.operators.values().sum();
         let there = self.on(provider);
-        (!elsewhere.is_empty())
-            .then(|| format!("{} of {total} operators are not on {provider}: {}", total - there, elsewhere.join(", ")))
+        (!elsewhere.is_empty()).then(|| {
+            format!(
+                "{} of {total} operators are not on {provider}: {}",
+                total - there,
+                elsewhere.join(", ")
+            )
+        })
     }
 
     /// Reads a profile as ONNX Runtime writes it: a JSON array of events.
@@ -54,8 +69,18 @@ impl Placement {
         }
         let events: Vec<Event> = serde_json::from_str(json)?;
         let mut operators = BTreeMap::new();
-        for event in events.iter().filter(|e| e.cat == "Node" && e.name.ends_with("_kernel_time")) {
-            let text = |key: &str| event.args.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_string();
+        for event in events
+            .iter()
+            .filter(|e| e.cat == "Node" && e.name.ends_with("_kernel_time"))
+        {
+            let text = |key: &str| {
+                event
+                    .args
+                    .get(key)
+                    .and_then(|v| v.as_str())
+                    .unwrap_or_default()
+                    .to_string()
+            };
             let operator = text("op_name");
             // Copies between devices are ONNX Runtime's own, not the model's.
             if !operator.starts_with("Memcpy") {
@@ -75,7 +100,9 @@ pub(super) fn start(
     options: &SessionOptions<'_>,
 ) -> Result<(Session, Placement), EngineError> {
     let provider = options.provider;
-    let refuse = |reason: String| EngineError::Unusable(format!("--provider {provider} can't run: {reason}"));
+    let refuse = |reason: String| {
+        EngineError::Unusable(format!("--provider {provider} can't run: {reason}"))
+    };
     if !provider.is_built_in() {
         return Err(refuse(not_built_in(provider, library)));
     }
@@ -83,16 +110,27 @@ pub(super) fn start(
         library.open_cuda();
     }
     library::take_warnings();
-    let folder = tempfile::tempdir().map_err(|e| refuse(format!("no temporary folder for the profile: {e}")))?;
-    let mut builder =
-        builder(library, options)?.with_profiling(folder.path().join("profile")).map_err(|e| refuse(e.to_string()))?;
+    let folder = tempfile::tempdir()
+        .map_err(|e| refuse(format!("no temporary folder for the profile: {e}")))?;
+    let mut builder = builder(library, options)?
+        .with_profiling(folder.path().join("profile"))
+        .map_err(|e| refuse(e.to_string()))?;
     let cause = |error: String| refuse(explain(provider, &error, &library::take_warnings()));
-    provider.register(&mut builder, options.provider_options).map_err(|e| cause(e.to_string()))?;
+    provider
+        .register(&mut builder, options.provider_options)
+        .map_err(|e| cause(e.to_string()))?;
     let mut session = commit(&mut builder, source, name).map_err(|e| cause(e.to_string()))?;
     let n = spec.fixed_batch.unwrap_or(1);
-    run(&mut session, &vec![0.0; n * spec.image_len()], spec.input_shape(n), name).map_err(|e| cause(e.to_string()))?;
+    run(
+        &mut session,
+        &vec![0.0; n * spec.image_len()],
+        spec.input_shape(n),
+        name,
+    )
+    .map_err(|e| cause(e.to_string()))?;
 
-    let unread = |e: &dyn std::fmt::Display| refuse(format!("where its operators ran can't be told: {e}"));
+    let unread =
+        |e: &dyn std::fmt::Display| refuse(format!("where its operators ran can't be told: {e}"));
     let profile = session.end_profiling().map_err(|e| unread(&e))?;
     let profile = std::fs::read_to_string(profile).map_err(|e| unread(&e))?;
     let placement = Placement::from_profile(&profile).map_err(|e| unread(&e))?;
@@ -103,23 +141,44 @@ pub(super) fn start(
 }
 
 fn not_built_in(provider: Provider, library: &Library) -> String {
-    let has: Vec<String> = Provider::all().filter(|p| p.is_built_in()).map(|p| p.to_string()).collect();
+    let has: Vec<String> = Provider::all()
+        .filter(|p| p.is_built_in())
+        .map(|p| p.to_string())
+        .collect();
     let next = match provider {
         Provider::Cuda | Provider::TensorRt => "`fer runtime install --cuda` gets one with CUDA",
         _ => "name one that has it with --ort-lib",
     };
-    format!("{library} is built without it (it has {}); {next}", has.join(", "))
+    format!(
+        "{library} is built without it (it has {}); {next}",
+        has.join(", ")
+    )
 }
 
-/// Says what failed and what to do about it, from ONNX Runtime's error and the warnings that came with it.
+/// Says what failed and what to do about it, from ONNX Runtime's error and the warnings that came
+/// with it.
 fn explain(provider: Provider, error: &str, warnings: &[String]) -> String {
     // The error may be as general as "no such provider"; what the loader said stands in a warning.
     let telling = |text: &&String| {
-        ["cannot open shared object", "Failed to load", "CUDA", "cuDNN"].iter().any(|w| text.contains(w))
+        [
+            "cannot open shared object",
+            "Failed to load",
+            "CUDA",
+            "cuDNN",
+        ]
+        .iter()
+        .any(|w| text.contains(w))
     };
-    let all = std::iter::once(error).chain(warnings.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    let all = std::iter::once(error)
+        .chain(warnings.iter().map(String::as_str))
+        .collect::<Vec<_>>()
+        .join(" ");
     let mut reason = one_line(error);
-    if let Some(warning) = warnings.iter().filter(telling).find(|w| !error.contains(w.as_str())) {
+    if let Some(warning) = warnings
+        .iter()
+        .filter(telling)
+        .find(|w| !error.contains(w.as_str()))
+    {
         reason = format!("{reason} ({warning})");
     }
     match next_step(provider, &all) {
@@ -151,7 +210,12 @@ fn next_step(provider: Provider, text: &str) -> Option<&'static str> {
             "TensorRT is missing: install it, or use --provider cuda"
         } else if has(&["driver version is insufficient", "CUDA failure 35"]) {
             "the NVIDIA driver is too old for this CUDA: update the driver"
-        } else if has(&["no CUDA-capable device", "CUDA failure 100", "invalid device ordinal", "CUDA failure 101"]) {
+        } else if has(&[
+            "no CUDA-capable device",
+            "CUDA failure 100",
+            "invalid device ordinal",
+            "CUDA failure 101",
+        ]) {
             "no such NVIDIA device: `nvidia-smi` and `fer doctor` list them, --device chooses one"
         } else {
             "`fer doctor` shows what this machine has"
@@ -186,15 +250,32 @@ mod tests {
     #[test]
     fn a_failure_comes_with_its_next_step() {
         let rows = [
-            ("libcuda.so.1: cannot open shared object file", "the NVIDIA driver is not installed"),
-            ("libcudnn.so.9: cannot open shared object file", "cuDNN 9 is missing"),
-            ("libcublasLt.so.13: cannot open shared object file", "the CUDA runtime libraries are missing"),
-            ("CUDA failure 100: no CUDA-capable device is detected", "no such NVIDIA device"),
-            ("CUDA failure 35: CUDA driver version is insufficient", "the NVIDIA driver is too old"),
+            (
+                "libcuda.so.1: cannot open shared object file",
+                "the NVIDIA driver is not installed",
+            ),
+            (
+                "libcudnn.so.9: cannot open shared object file",
+                "cuDNN 9 is missing",
+            ),
+            (
+                "libcublasLt.so.13: cannot open shared object file",
+                "the CUDA runtime libraries are missing",
+            ),
+            (
+                "CUDA failure 100: no CUDA-capable device is detected",
+                "no such NVIDIA device",
+            ),
+            (
+                "CUDA failure 35: CUDA driver version is insufficient",
+                "the NVIDIA driver is too old",
+            ),
             ("something else", "`fer doctor`"),
         ];
-        let wrong: Vec<_> =
-            rows.iter().filter(|(error, step)| !explain(Provider::Cuda, error, &[]).contains(step)).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(error, step)| !explain(Provider::Cuda, error, &[]).contains(step))
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

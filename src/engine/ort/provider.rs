@@ -1,12 +1,15 @@
-//! Execution providers: the names users give, the options each takes, and how ONNX Runtime is asked for one.
+//! Execution providers: the names users give, the options each takes, and how ONNX Runtime is asked
+//! for one.
 //!
-//! All that `ort` offers, but for Azure, which sends images to a server, Vitis, which needs a newer interface than the oldest
-//! that is served, and ArmNN, which ONNX Runtime has dropped.
+//! All that `ort` offers, but for Azure, which sends images to a server, Vitis, which needs a newer
+//! interface than the oldest that is served, and ArmNN, which ONNX Runtime has dropped.
 
 use std::fmt;
 use std::str::FromStr;
 
-use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider as Configurable, ExecutionProvider as _};
+use ort::ep::{
+    self, ArbitrarilyConfigurableExecutionProvider as Configurable, ExecutionProvider as _,
+};
 use ort::session::builder::SessionBuilder;
 
 /// What runs a model's operators.
@@ -72,7 +75,11 @@ const NAMES: [(Provider, &str, &str); 19] = [
 ];
 
 /// Options that make a provider record a CUDA graph.
-const GRAPHS: [&str; 3] = ["enable_cuda_graph", "trt_cuda_graph_enable", "nv_cuda_graph_enable"];
+const GRAPHS: [&str; 3] = [
+    "enable_cuda_graph",
+    "trt_cuda_graph_enable",
+    "nv_cuda_graph_enable",
+];
 
 /// How ONNX Runtime has an option turned off.
 const OFF: [&str; 3] = ["0", "false", "False"];
@@ -85,7 +92,10 @@ impl Provider {
 
     fn names(self) -> (&'static str, &'static str) {
         // Every variant stands in the table; a test says so.
-        NAMES.iter().find(|(p, ..)| *p == self).map_or(("", ""), |(_, name, ep)| (*name, *ep))
+        NAMES
+            .iter()
+            .find(|(p, ..)| *p == self)
+            .map_or(("", ""), |(_, name, ep)| (*name, *ep))
     }
 
     /// ONNX Runtime's name of it, e.g. `CUDAExecutionProvider`.
@@ -104,15 +114,22 @@ impl Provider {
 
     fn takes_device(self) -> bool {
         use Provider::*;
-        matches!(self, Cuda | TensorRt | NvTensorRtRtx | DirectMl | Qnn | WebGpu | MiGraphX | Rocm | Cann)
+        matches!(
+            self,
+            Cuda | TensorRt | NvTensorRtRtx | DirectMl | Qnn | WebGpu | MiGraphX | Rocm | Cann
+        )
     }
 
     fn takes_extra(self) -> bool {
         use Provider::*;
-        !matches!(self, Cpu | DirectMl | MiGraphX | Acl | Nnapi | Rknpu | Tvm | VsiNpu)
+        !matches!(
+            self,
+            Cpu | DirectMl | MiGraphX | Acl | Nnapi | Rknpu | Tvm | VsiNpu
+        )
     }
 
-    /// Whether the opened library was built with this provider; says nothing of whether it can start.
+    /// Whether the opened library was built with this provider; says nothing of whether it can
+    /// start.
     pub fn is_built_in(self) -> bool {
         use Provider::*;
         let available = match self {
@@ -139,8 +156,13 @@ impl Provider {
         available.unwrap_or(false)
     }
 
-    /// Asks for the provider in a session's options. TensorRT gets CUDA behind it for the operators it has not.
-    pub(super) fn register(self, builder: &mut SessionBuilder, options: &ProviderOptions) -> ort::Result<()> {
+    /// Asks for the provider in a session's options. TensorRT gets CUDA behind it for the operators
+    /// it has not.
+    pub(super) fn register(
+        self,
+        builder: &mut SessionBuilder,
+        options: &ProviderOptions,
+    ) -> ort::Result<()> {
         use Provider::*;
         let device = options.device.unwrap_or(0);
         let index = device as i32;
@@ -148,20 +170,33 @@ impl Provider {
             Cpu => Ok(()),
             Cuda => cuda(options).register(builder),
             TensorRt => {
-                with_extra(ep::TensorRT::default().with_device_id(index), options).register(builder)?;
+                with_extra(ep::TensorRT::default().with_device_id(index), options)
+                    .register(builder)?;
                 ep::CUDA::default().with_device_id(index).register(builder)
             }
-            NvTensorRtRtx => with_extra(ep::NVRTX::default().with_device_id(device), options).register(builder),
+            NvTensorRtRtx => {
+                with_extra(ep::NVRTX::default().with_device_id(device), options).register(builder)
+            }
             OpenVino => with_extra(ep::OpenVINO::default(), options).register(builder),
             OneDnn => with_extra(ep::OneDNN::default(), options).register(builder),
-            DirectMl => ep::DirectML::default().with_device_id(index).register(builder),
+            DirectMl => ep::DirectML::default()
+                .with_device_id(index)
+                .register(builder),
             CoreMl => with_extra(ep::CoreML::default(), options).register(builder),
             Xnnpack => with_extra(ep::XNNPACK::default(), options).register(builder),
             Qnn => with_extra(ep::QNN::default().with_device_id(index), options).register(builder),
-            WebGpu => with_extra(ep::WebGPU::default().with_device_id(index), options).register(builder),
-            MiGraphX => ep::MIGraphX::default().with_device_id(index).register(builder),
-            Rocm => with_extra(ep::ROCm::default().with_device_id(index), options).register(builder),
-            Cann => with_extra(ep::CANN::default().with_device_id(index), options).register(builder),
+            WebGpu => {
+                with_extra(ep::WebGPU::default().with_device_id(index), options).register(builder)
+            }
+            MiGraphX => ep::MIGraphX::default()
+                .with_device_id(index)
+                .register(builder),
+            Rocm => {
+                with_extra(ep::ROCm::default().with_device_id(index), options).register(builder)
+            }
+            Cann => {
+                with_extra(ep::CANN::default().with_device_id(index), options).register(builder)
+            }
             Acl => ep::ACL::default().register(builder),
             Nnapi => ep::NNAPI::default().register(builder),
             Rknpu => ep::RKNPU::default().register(builder),
@@ -183,7 +218,12 @@ fn cuda(options: &ProviderOptions) -> ep::CUDA {
 }
 
 fn with_extra<P: Configurable>(provider: P, options: &ProviderOptions) -> P {
-    options.extra.iter().fold(provider, |provider, (key, value)| provider.with_arbitrary_config(key, value))
+    options
+        .extra
+        .iter()
+        .fold(provider, |provider, (key, value)| {
+            provider.with_arbitrary_config(key, value)
+        })
 }
 
 impl ProviderOptions {
@@ -193,16 +233,25 @@ impl ProviderOptions {
     /// The text names the option and the providers that have it.
     pub fn check(&self, provider: Provider) -> Result<(), String> {
         let with = |takes: fn(Provider) -> bool| {
-            Provider::all().filter(|p| takes(*p)).map(|p| p.to_string()).collect::<Vec<_>>().join(", ")
+            Provider::all()
+                .filter(|p| takes(*p))
+                .map(|p| p.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         if self.device.is_some() && !provider.takes_device() {
-            return Err(format!("--provider {provider} takes no --device; these do: {}", with(Provider::takes_device)));
+            return Err(format!(
+                "--provider {provider} takes no --device; these do: {}",
+                with(Provider::takes_device)
+            ));
         }
         if self.device.is_some_and(|d| i32::try_from(d).is_err()) {
             return Err("--device is an index: 0 is the first device".into());
         }
         if provider != Provider::Cuda && self.memory_limit.is_some() {
-            return Err(format!("--memory-limit belongs to --provider cuda, not {provider}"));
+            return Err(format!(
+                "--memory-limit belongs to --provider cuda, not {provider}"
+            ));
         }
         if provider != Provider::Cuda && self.tf32.is_some() {
             return Err(format!("--tf32 belongs to --provider cuda, not {provider}"));
@@ -213,8 +262,9 @@ impl ProviderOptions {
                 with(Provider::takes_extra)
             ));
         }
-        let is_graph =
-            |(key, value): &&(String, String)| GRAPHS.contains(&key.as_str()) && !OFF.contains(&value.as_str());
+        let is_graph = |(key, value): &&(String, String)| {
+            GRAPHS.contains(&key.as_str()) && !OFF.contains(&value.as_str())
+        };
         if let Some((key, _)) = self.extra.iter().find(is_graph) {
             return Err(format!(
                 "--provider-option {key}: a CUDA graph goes on answering what lay in the memory of its first run, and fer gives \
@@ -222,7 +272,11 @@ impl ProviderOptions {
             ));
         }
         // ONNX Runtime takes C strings.
-        if self.extra.iter().any(|(k, v)| k.contains('\0') || v.contains('\0')) {
+        if self
+            .extra
+            .iter()
+            .any(|(k, v)| k.contains('\0') || v.contains('\0'))
+        {
             return Err("--provider-option can't hold a zero byte".into());
         }
         Ok(())
@@ -261,13 +315,27 @@ mod tests {
 
     #[test]
     fn options_are_refused_where_they_mean_nothing() {
-        let device = ProviderOptions { device: Some(1), ..Default::default() };
-        let limit = ProviderOptions { memory_limit: Some(1), ..Default::default() };
-        let tf32 = ProviderOptions { tf32: Some(false), ..Default::default() };
-        let option =
-            |key: &str, value: &str| ProviderOptions { extra: vec![(key.into(), value.into())], ..Default::default() };
+        let device = ProviderOptions {
+            device: Some(1),
+            ..Default::default()
+        };
+        let limit = ProviderOptions {
+            memory_limit: Some(1),
+            ..Default::default()
+        };
+        let tf32 = ProviderOptions {
+            tf32: Some(false),
+            ..Default::default()
+        };
+        let option = |key: &str, value: &str| ProviderOptions {
+            extra: vec![(key.into(), value.into())],
+            ..Default::default()
+        };
         let extra = option("a", "b");
-        let (graph, no_graph) = (option("enable_cuda_graph", "1"), option("enable_cuda_graph", "0"));
+        let (graph, no_graph) = (
+            option("enable_cuda_graph", "1"),
+            option("enable_cuda_graph", "0"),
+        );
         let rows = [
             (&device, Provider::Cpu, false),
             (&device, Provider::Cuda, true),
@@ -280,9 +348,16 @@ mod tests {
             (&extra, Provider::OpenVino, true),
             (&graph, Provider::Cuda, false),
             (&no_graph, Provider::Cuda, true),
-            (&option("trt_cuda_graph_enable", "true"), Provider::TensorRt, false),
+            (
+                &option("trt_cuda_graph_enable", "true"),
+                Provider::TensorRt,
+                false,
+            ),
         ];
-        let wrong: Vec<_> = rows.iter().filter(|(o, p, ok)| o.check(*p).is_ok() != *ok).collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(o, p, ok)| o.check(*p).is_ok() != *ok)
+            .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

@@ -38,7 +38,9 @@ fn along_rows(plane: &[f32], width: usize, weights: &[f32]) -> Vec<f32> {
 
 /// Rows as columns.
 fn transposed(plane: &[f32], width: usize) -> Vec<f32> {
-    (0..width).flat_map(|x| plane.iter().skip(x).step_by(width).copied()).collect()
+    (0..width)
+        .flat_map(|x| plane.iter().skip(x).step_by(width).copied())
+        .collect()
 }
 
 /// Writes the image as a baseline JPEG, as libjpeg does by default, and reads it again.
@@ -50,7 +52,12 @@ pub(super) fn jpeg(pixels: &Pixels, quality: u8) -> Result<Pixels, String> {
         1 => (PixelFormat::Grayscale, Subsampling::S444),
         _ => (PixelFormat::Rgb, Subsampling::S420),
     };
-    let Pixels { data, width, height, .. } = pixels;
+    let Pixels {
+        data,
+        width,
+        height,
+        ..
+    } = pixels;
     let failed = |reason: String| format!("can't be made a JPEG: {reason}");
     let file = libjpeg_turbo_rs::compress(data, *width, *height, format, quality, subsampling)
         .map_err(|e| failed(e.to_string()))?;
@@ -60,7 +67,12 @@ pub(super) fn jpeg(pixels: &Pixels, quality: u8) -> Result<Pixels, String> {
 /// Divides the image into blocks, `share` times as many along each side as it has pixels, and gives
 /// each the mean of its pixels.
 pub(super) fn pixelation(pixels: &Pixels, share: f64) -> Pixels {
-    let Pixels { width, height, channels, .. } = *pixels;
+    let Pixels {
+        width,
+        height,
+        channels,
+        ..
+    } = *pixels;
     let blocks = |side: usize| ((share * side as f64).round() as usize).max(1);
     let (across, down) = (blocks(width), blocks(height));
     // The block that a pixel's middle is in.
@@ -79,7 +91,10 @@ pub(super) fn pixelation(pixels: &Pixels, share: f64) -> Pixels {
         let (sum, count) = sums[place(i)];
         level(sum as f64 / count as f64)
     };
-    Pixels { data: (0..pixels.data.len()).map(mean).collect(), ..*pixels }
+    Pixels {
+        data: (0..pixels.data.len()).map(mean).collect(),
+        ..*pixels
+    }
 }
 
 #[cfg(test)]
@@ -87,17 +102,37 @@ mod tests {
     use super::*;
 
     fn gray(width: usize, height: usize, data: &[u8]) -> Pixels {
-        Pixels { width, height, channels: 1, data: data.to_vec() }
+        Pixels {
+            width,
+            height,
+            channels: 1,
+            data: data.to_vec(),
+        }
     }
 
     #[test]
     fn pixelation_by_hand() {
-        let colors = Pixels { width: 2, height: 1, channels: 3, data: vec![0, 10, 20, 100, 30, 21] };
+        let colors = Pixels {
+            width: 2,
+            height: 1,
+            channels: 3,
+            data: vec![0, 10, 20, 100, 30, 21],
+        };
         let rows = [
-            ("halves", gray(4, 2, &[0, 4, 10, 20, 8, 12, 30, 40]), 0.5, vec![6, 6, 25, 25, 6, 6, 25, 25]),
+            (
+                "halves",
+                gray(4, 2, &[0, 4, 10, 20, 8, 12, 30, 40]),
+                0.5,
+                vec![6, 6, 25, 25, 6, 6, 25, 25],
+            ),
             ("thirds", gray(3, 1, &[1, 2, 6]), 1.0 / 3.0, vec![3, 3, 3]),
             // Two blocks of five pixels: the middle pixel's middle is the second's start.
-            ("uneven", gray(5, 1, &[0, 10, 20, 40, 60]), 0.4, vec![5, 5, 40, 40, 40]),
+            (
+                "uneven",
+                gray(5, 1, &[0, 10, 20, 40, 60]),
+                0.4,
+                vec![5, 5, 40, 40, 40],
+            ),
             ("one pixel", gray(1, 1, &[77]), 0.25, vec![77]),
             ("colors", colors, 0.5, vec![50, 20, 21, 50, 20, 21]),
         ];
@@ -119,7 +154,11 @@ mod tests {
         point.data[4 * 9 + 4] = 255;
         let blurred = blur(&point, 1.0 / 9.0);
         let row = |y: usize| &blurred.data[9 * y + 4..9 * y + 8];
-        assert_eq!(row(4), [41, 25, 5, 0], "255 · 0.399050² = 40.61, · exp(−1/2) = 24.63, · exp(−2) = 5.50");
+        assert_eq!(
+            row(4),
+            [41, 25, 5, 0],
+            "255 · 0.399050² = 40.61, · exp(−1/2) = 24.63, · exp(−2) = 5.50"
+        );
         assert_eq!(row(5), [25, 15, 3, 0]);
         let even = gray(7, 3, &[200; 21]);
         assert_eq!(blur(&even, 0.5), even, "edges are repeated");
@@ -130,11 +169,25 @@ mod tests {
     fn jpeg_keeps_an_even_image_and_the_form() {
         for channels in [1, 3] {
             for (width, height) in [(1, 1), (48, 48), (3, 50)] {
-                let even = Pixels { width, height, channels, data: vec![128; width * height * channels] };
-                assert_eq!(jpeg(&even, 10), Ok(even.clone()), "level 128 is coefficient 0");
+                let even = Pixels {
+                    width,
+                    height,
+                    channels,
+                    data: vec![128; width * height * channels],
+                };
+                assert_eq!(
+                    jpeg(&even, 10),
+                    Ok(even.clone()),
+                    "level 128 is coefficient 0"
+                );
             }
         }
-        let long = Pixels { width: 70_000, height: 1, channels: 1, data: vec![0; 70_000] };
+        let long = Pixels {
+            width: 70_000,
+            height: 1,
+            channels: 1,
+            data: vec![0; 70_000],
+        };
         let error = jpeg(&long, 50).unwrap_err();
         assert!(error.starts_with("can't be made a JPEG: "), "{error}");
     }

@@ -131,7 +131,9 @@ impl Corruption {
         Ok(match self {
             Self::Noise => levels::noise(pixels, severity.of(NOISE), &mut random),
             Self::Blur => detail::blur(pixels, severity.of(BLUR)),
-            Self::Brightness => levels::brightness(pixels, sign(&mut random) * severity.of(BRIGHTNESS)),
+            Self::Brightness => {
+                levels::brightness(pixels, sign(&mut random) * severity.of(BRIGHTNESS))
+            }
             Self::Contrast => levels::contrast(pixels, severity.of(CONTRAST)),
             Self::Gamma => levels::gamma(pixels, severity.of(GAMMA).powf(sign(&mut random))),
             Self::Jpeg => return detail::jpeg(pixels, severity.of(JPEG)),
@@ -151,7 +153,12 @@ impl Corruption {
     fn random(self, name: &str) -> Random {
         let file = name.rsplit('/').next().unwrap_or(name);
         let digest = Sha256::digest(file.as_bytes());
-        let word = |at: usize| digest[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        let word = |at: usize| {
+            digest[at..at + 8]
+                .iter()
+                .rev()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte))
+        };
         Random::new(word(0), Purpose::Corruption, word(8), self as u64)
     }
 }
@@ -166,10 +173,13 @@ impl FromStr for Corruption {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|c| c.name() == s).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("'{s}' is not a corruption; there are {names}, and all for all of them")
-        })
+        Self::ALL
+            .into_iter()
+            .find(|c| c.name() == s)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::name).join(", ");
+                format!("'{s}' is not a corruption; there are {names}, and all for all of them")
+            })
     }
 }
 
@@ -199,8 +209,8 @@ impl FromStr for Selection {
     }
 }
 
-/// How strong a corruption is. Models of 62 to 68 % of FER-2013's PublicTest lose 1 to 2 points at 1,
-/// 3 to 6 at 2 and 9 to 13 at 3, on the average of all corruptions.
+/// How strong a corruption is. Models of 62 to 68 % of FER-2013's PublicTest lose 1 to 2 points at
+/// 1, 3 to 6 at 2 and 9 to 13 at 3, on the average of all corruptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Hardly seen.
@@ -239,8 +249,13 @@ pub enum Condition {
 impl Condition {
     /// The images as they are, then every severity of each of `corruptions`.
     pub fn all(corruptions: &[Corruption]) -> Vec<Self> {
-        let each = |corruption: &Corruption| Severity::ALL.map(|severity| Self::Corrupted(*corruption, severity));
-        [Self::Clean].into_iter().chain(corruptions.iter().flat_map(each)).collect()
+        let each = |corruption: &Corruption| {
+            Severity::ALL.map(|severity| Self::Corrupted(*corruption, severity))
+        };
+        [Self::Clean]
+            .into_iter()
+            .chain(corruptions.iter().flat_map(each))
+            .collect()
     }
 }
 
@@ -251,7 +266,16 @@ fn sign(random: &mut Random) -> f64 {
 
 /// One of the eight neighbors of a pixel, as steps along columns and rows.
 fn direction(random: &mut Random) -> (i8, i8) {
-    [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)][random.below(8)]
+    [
+        (-1, -1),
+        (0, -1),
+        (1, -1),
+        (-1, 0),
+        (1, 0),
+        (-1, 1),
+        (0, 1),
+        (1, 1),
+    ][random.below(8)]
 }
 
 /// The level, rounded and kept within 0..=255.
@@ -264,9 +288,17 @@ fn level(value: f64) -> u8 {
 fn by_channel(pixels: &Pixels, change: impl Fn(&[u8]) -> Vec<f32>) -> Pixels {
     let mut data = vec![0; pixels.data.len()];
     for channel in 0..pixels.channels {
-        let plane: Vec<u8> = pixels.data.iter().skip(channel).step_by(pixels.channels).copied().collect();
+        let plane: Vec<u8> = pixels
+            .data
+            .iter()
+            .skip(channel)
+            .step_by(pixels.channels)
+            .copied()
+            .collect();
         let places = data.iter_mut().skip(channel).step_by(pixels.channels);
-        places.zip(change(&plane)).for_each(|(place, value)| *place = level(value.into()));
+        places
+            .zip(change(&plane))
+            .for_each(|(place, value)| *place = level(value.into()));
     }
     Pixels { data, ..*pixels }
 }

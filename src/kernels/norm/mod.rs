@@ -1,7 +1,9 @@
-//! Batch normalisation (Ioffe & Szegedy 2015), with the ReLU or the 2 × 2 maximum that follows it in the same pass.
+//! Batch normalisation (Ioffe & Szegedy 2015), with the ReLU or the 2 × 2 maximum that follows it
+//! in the same pass.
 //!
-//! Images are `[height, width, channels]`, one after another. The statistics are taken of the batch; sums are made in
-//! blocks of a fixed size, in `f32`, and of the blocks in `f64`, so that they do not depend on the number of threads.
+//! Images are `[height, width, channels]`, one after another. The statistics are taken of the
+//! batch; sums are made in blocks of a fixed size, in `f32`, and of the blocks in `f64`, so that
+//! they do not depend on the number of threads.
 
 mod pixel;
 
@@ -83,8 +85,17 @@ impl Affine {
     /// `γ (x − mean) / √(variance + ε) + β`.
     pub fn new(statistics: &Statistics, gamma: &[f32], beta: &[f32], epsilon: f64) -> Self {
         let Statistics { mean, variance } = statistics;
-        let scale: Vec<f32> = gamma.iter().zip(variance).map(|(g, v)| g * inverse_deviation(*v, epsilon)).collect();
-        let shift = beta.iter().zip(&scale).zip(mean).map(|((b, s), m)| b - s * m).collect();
+        let scale: Vec<f32> = gamma
+            .iter()
+            .zip(variance)
+            .map(|(g, v)| g * inverse_deviation(*v, epsilon))
+            .collect();
+        let shift = beta
+            .iter()
+            .zip(&scale)
+            .zip(mean)
+            .map(|((b, s), m)| b - s * m)
+            .collect();
         Self { scale, shift }
     }
 }
@@ -96,7 +107,11 @@ fn inverse_deviation(variance: f32, epsilon: f64) -> f32 {
 impl Norm {
     /// Height and width of the output.
     pub fn output(&self) -> [usize; 2] {
-        if self.then == Then::MaxPool { self.side.map(|s| s / 2) } else { self.side }
+        if self.then == Then::MaxPool {
+            self.side.map(|s| s / 2)
+        } else {
+            self.side
+        }
     }
 
     fn pixels(&self) -> usize {
@@ -117,7 +132,8 @@ impl Norm {
     pub fn statistics(&self, input: &[f32]) -> Statistics {
         let channels = self.channels;
         assert_eq!(input.len(), self.pixels() * channels);
-        // Sums are of the differences from the first pixel: a large mean would take the variance's digits away.
+        // Sums are of the differences from the first pixel: a large mean would take the variance's
+        // digits away.
         let first = &input[..channels.min(input.len())];
         let add = |pixels: Range<usize>, [sum, squares]: [&mut [f32]; 2]| {
             for x in input[pixels.start * channels..pixels.end * channels].chunks_exact(channels) {
@@ -126,9 +142,16 @@ impl Norm {
         };
         let [sum, squares] = sums(self.pixels(), channels, add);
         let count = self.pixels() as f64;
-        let mean = sum.iter().zip(first).map(|(s, first)| (s / count + f64::from(*first)) as f32).collect();
-        let variance =
-            sum.iter().zip(&squares).map(|(s, q)| (q / count - (s / count).powi(2)).max(0.0) as f32).collect();
+        let mean = sum
+            .iter()
+            .zip(first)
+            .map(|(s, first)| (s / count + f64::from(*first)) as f32)
+            .collect();
+        let variance = sum
+            .iter()
+            .zip(&squares)
+            .map(|(s, q)| (q / count - (s / count).powi(2)).max(0.0) as f32)
+            .collect();
         Statistics { mean, variance }
     }
 
@@ -138,19 +161,33 @@ impl Norm {
     }
 
     /// The sum of several inputs, each times and plus its `affine`, and what comes after.
-    pub fn forward_sum<const N: usize>(&self, inputs: [&[f32]; N], affines: [&Affine; N]) -> Normed {
-        assert!(inputs.iter().all(|input| input.len() == self.pixels() * self.channels));
+    pub fn forward_sum<const N: usize>(
+        &self,
+        inputs: [&[f32]; N],
+        affines: [&Affine; N],
+    ) -> Normed {
+        assert!(
+            inputs
+                .iter()
+                .all(|input| input.len() == self.pixels() * self.channels)
+        );
         let scales = affines.map(|affine| &affine.scale[..]);
         let mut shift = affines[0].shift.clone();
         for affine in &affines[1..] {
-            shift.iter_mut().zip(&affine.shift).for_each(|(sum, shift)| *sum += shift);
+            shift
+                .iter_mut()
+                .zip(&affine.shift)
+                .for_each(|(sum, shift)| *sum += shift);
         }
         let output = match self.then {
             Then::Nothing => self.normalised::<N, false>(inputs, scales, &shift),
             Then::Relu => self.normalised::<N, true>(inputs, scales, &shift),
             Then::MaxPool => return self.forward_pooled(inputs, scales, &shift),
         };
-        Normed { output, largest: Vec::new() }
+        Normed {
+            output,
+            largest: Vec::new(),
+        }
     }
 
     fn normalised<const N: usize, const RELU: bool>(
@@ -160,36 +197,58 @@ impl Norm {
         shift: &[f32],
     ) -> Vec<f32> {
         self.made_of_pixels(inlined!(|at: Range<usize>, output: &mut [f32]| {
-            pixel::normalise::<N, RELU>(inputs.map(|input| &input[at.clone()]), scales, shift, output);
+            pixel::normalise::<N, RELU>(
+                inputs.map(|input| &input[at.clone()]),
+                scales,
+                shift,
+                output,
+            );
         }))
     }
 
-    fn forward_pooled<const N: usize>(&self, inputs: [&[f32]; N], scales: [&[f32]; N], shift: &[f32]) -> Normed {
+    fn forward_pooled<const N: usize>(
+        &self,
+        inputs: [&[f32]; N],
+        scales: [&[f32]; N],
+        shift: &[f32],
+    ) -> Normed {
         let channels = self.channels;
         let [height, width] = self.output();
         let row = width * channels;
         let mut largest = vec![0u8; self.output_len()];
         let rows: Vec<_> = largest.chunks_mut(row.max(1)).collect();
         let fill = |output: Shared| {
-            rows.into_par_iter().enumerate().for_each(|(number, largest)| {
-                // SAFETY: each row of the output is one task's.
-                let output = unsafe { output.fresh(number * row, row) };
-                vectorized!({
-                    for x in 0..width {
-                        let at = x * channels..(x + 1) * channels;
-                        let four = self.four(inputs, number / height, [number % height, x]);
-                        pixel::pool(four, scales, shift, &mut output[at.clone()], &mut largest[at]);
-                    }
+            rows.into_par_iter()
+                .enumerate()
+                .for_each(|(number, largest)| {
+                    // SAFETY: each row of the output is one task's.
+                    let output = unsafe { output.fresh(number * row, row) };
+                    vectorized!({
+                        for x in 0..width {
+                            let at = x * channels..(x + 1) * channels;
+                            let four = self.four(inputs, number / height, [number % height, x]);
+                            pixel::pool(
+                                four,
+                                scales,
+                                shift,
+                                &mut output[at.clone()],
+                                &mut largest[at],
+                            );
+                        }
+                    });
                 });
-            });
         };
         // SAFETY: there is a row of `largest` for each of the output.
         let output = unsafe { buffer(self.output_len(), |output| on_pool(|| fill(output))) };
         Normed { output, largest }
     }
 
-    /// The gradients of a function of the output, whose gradient is `gradient`, through the statistics too.
-    #[allow(clippy::too_many_arguments, reason = "all that the forward pass had, and what it left")]
+    /// The gradients of a function of the output, whose gradient is `gradient`, through the
+    /// statistics too.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "all that the forward pass had, and what it left"
+    )]
     pub fn backward(
         &self,
         input: &[f32],
@@ -213,7 +272,10 @@ impl Norm {
         let beta = plain.iter().map(|s| *s as f32).collect();
         let mut by_gamma = Vec::with_capacity(channels);
         // dx = scale · (g − Σg / n − x̂ · Σ(g x̂) / n) = scale · g + slope · x + level
-        let mut slopes = Slopes { slope: Vec::with_capacity(channels), level: Vec::with_capacity(channels) };
+        let mut slopes = Slopes {
+            slope: Vec::with_capacity(channels),
+            level: Vec::with_capacity(channels),
+        };
         for c in 0..channels {
             let inverse = 1.0 / (f64::from(statistics.variance[c]) + epsilon).sqrt();
             let of_gamma = centred[c] * inverse;
@@ -221,14 +283,20 @@ impl Norm {
             let slope = -scale * inverse * of_gamma / count;
             by_gamma.push(of_gamma as f32);
             slopes.slope.push(slope as f32);
-            slopes.level.push((-scale * plain[c] / count - slope * f64::from(mean[c])) as f32);
+            slopes
+                .level
+                .push((-scale * plain[c] / count - slope * f64::from(mean[c])) as f32);
         }
         let input = match self.then {
             Then::Nothing => self.input_gradient::<false>(input, gradient, affine, &slopes),
             Then::Relu => self.input_gradient::<true>(input, gradient, affine, &slopes),
             Then::MaxPool => self.pooled_input_gradient(input, gradient, largest, affine, &slopes),
         };
-        Gradients { input, gamma: by_gamma, beta }
+        Gradients {
+            input,
+            gamma: by_gamma,
+            beta,
+        }
     }
 
     fn gradient_sums<const RELU: bool>(
@@ -249,12 +317,22 @@ impl Norm {
         sums(self.pixels(), channels, add)
     }
 
-    fn pooled_gradient_sums(&self, input: &[f32], gradient: &[f32], largest: &[u8], mean: &[f32]) -> [Vec<f64>; 2] {
+    fn pooled_gradient_sums(
+        &self,
+        input: &[f32],
+        gradient: &[f32],
+        largest: &[u8],
+        mean: &[f32],
+    ) -> [Vec<f64>; 2] {
         let channels = self.channels;
         let [height, width] = self.output();
         let add = |pixels: Range<usize>, [plain, centred]: [&mut [f32]; 2]| {
             for number in pixels {
-                let four = self.four([input], number / (height * width), [number / width % height, number % width]);
+                let four = self.four(
+                    [input],
+                    number / (height * width),
+                    [number / width % height, number % width],
+                );
                 let at = number * channels..(number + 1) * channels;
                 pixel::add_pooled_gradient(
                     four.map(|[x]| x),
@@ -277,7 +355,13 @@ impl Norm {
         slopes: &Slopes,
     ) -> Vec<f32> {
         self.made_of_pixels(inlined!(|at: Range<usize>, output: &mut [f32]| {
-            pixel::input_gradient::<RELU>(&input[at.clone()], &gradient[at], affine, slopes, output);
+            pixel::input_gradient::<RELU>(
+                &input[at.clone()],
+                &gradient[at],
+                affine,
+                slopes,
+                output,
+            );
         }))
     }
 
@@ -289,25 +373,36 @@ impl Norm {
         affine: &Affine,
         slopes: &Slopes,
     ) -> Vec<f32> {
-        self.made_of_pooled(inlined!(|at: Range<usize>, from: Option<(Range<usize>, u8)>, output: &mut [f32]| {
-            match from {
-                Some((from, place)) => {
-                    let largest = (&largest[from.clone()], place);
-                    pixel::pooled_input_gradient(&input[at], &gradient[from], largest, affine, slopes, output);
+        self.made_of_pooled(inlined!(
+            |at: Range<usize>, from: Option<(Range<usize>, u8)>, output: &mut [f32]| {
+                match from {
+                    Some((from, place)) => {
+                        let largest = (&largest[from.clone()], place);
+                        pixel::pooled_input_gradient(
+                            &input[at],
+                            &gradient[from],
+                            largest,
+                            affine,
+                            slopes,
+                            output,
+                        );
+                    }
+                    None => pixel::left_out_gradient(&input[at], slopes, output),
                 }
-                None => pixel::left_out_gradient(&input[at], slopes, output),
             }
-        }))
+        ))
     }
 
     /// The gradient of what [`Then::MaxPool`] took the largest of.
     pub fn unpooled(&self, gradient: &[f32], largest: &[u8]) -> Vec<f32> {
         assert_eq!([gradient.len(), largest.len()], [self.output_len(); 2]);
-        self.made_of_pooled(inlined!(|_: Range<usize>, from: Option<(Range<usize>, u8)>, output: &mut [f32]| {
-            if let Some((from, place)) = from {
-                pixel::unpool(&gradient[from.clone()], (&largest[from], place), output);
+        self.made_of_pooled(inlined!(
+            |_: Range<usize>, from: Option<(Range<usize>, u8)>, output: &mut [f32]| {
+                if let Some((from, place)) = from {
+                    pixel::unpool(&gradient[from.clone()], (&largest[from], place), output);
+                }
             }
-        }))
+        ))
     }
 
     /// Makes as many values as the input has of the output of [`Then::MaxPool`], a pixel at a time:
@@ -328,19 +423,26 @@ impl Norm {
                     let from = ((image * height + y / 2) * width + x / 2) * channels;
                     let place = (y % 2 * 2 + x % 2) as u8;
                     let inside = y / 2 < height && x / 2 < width;
-                    body(at..at + channels, inside.then_some((from..from + channels, place)), output);
+                    body(
+                        at..at + channels,
+                        inside.then_some((from..from + channels, place)),
+                        output,
+                    );
                 }
             });
         };
         let fill = |target: Shared| {
             // SAFETY: each row is one task's.
-            parallel(self.batch * self.side[0], |number| task(number, unsafe { target.fresh(number * row, row) }));
+            parallel(self.batch * self.side[0], |number| {
+                task(number, unsafe { target.fresh(number * row, row) })
+            });
         };
         // SAFETY: the rows are all of it.
         unsafe { buffer(self.pixels() * channels, |target| on_pool(|| fill(target))) }
     }
 
-    /// Makes as many values as the input has, a pixel at a time: `body` gets the place of its values, and them to be written.
+    /// Makes as many values as the input has, a pixel at a time: `body` gets the place of its
+    /// values, and them to be written.
     fn made_of_pixels(&self, body: impl Fn(Range<usize>, &mut [f32]) + Sync + Send) -> Vec<f32> {
         let channels = self.channels;
         let fill = |target: Shared| {
@@ -377,7 +479,11 @@ impl Norm {
 }
 
 /// Two sums for each channel, over `pixels`: `add` adds those of a range to what it is given.
-fn sums(pixels: usize, channels: usize, add: impl Fn(Range<usize>, [&mut [f32]; 2]) + Sync + Send) -> [Vec<f64>; 2] {
+fn sums(
+    pixels: usize,
+    channels: usize,
+    add: impl Fn(Range<usize>, [&mut [f32]; 2]) + Sync + Send,
+) -> [Vec<f64>; 2] {
     let both = (2 * channels).max(1);
     let mut partial = vec![0.0f64; pixels.div_ceil(BLOCK) * both];
     let task = |(block, total): (usize, &mut [f64])| {

@@ -1,5 +1,5 @@
-//! Batch normalisation of one pixel, forward and backward: loops over its channels, all of one length, which the compiler
-//! turns into vectors.
+//! Batch normalisation of one pixel, forward and backward: loops over its channels, all of one
+//! length, which the compiler turns into vectors.
 
 use super::Affine;
 use crate::kernels::elementwise::above_zero;
@@ -77,8 +77,8 @@ pub fn pool<const N: usize>(
     }
 }
 
-/// Adds the gradient, and the gradient times what the input is above its mean; both are zero where a ReLU (if there is one)
-/// let nothing through.
+/// Adds the gradient, and the gradient times what the input is above its mean; both are zero where
+/// a ReLU (if there is one) let nothing through.
 #[inline(always)]
 pub fn add_gradient<const RELU: bool>(
     x: &[f32],
@@ -114,7 +114,8 @@ pub fn add_pooled_gradient(
     let four = of(count, four);
     let (largest, sum, centred) = (&largest[..count], &mut sum[..count], &mut centred[..count]);
     for c in 0..count {
-        // Selections instead of a jump to the pixel's place: they are done for many channels at once.
+        // Selections instead of a jump to the pixel's place: they are done for many channels at
+        // once.
         let q = largest[c];
         let upper = if q == 0 { four[0][c] } else { four[1][c] };
         let lower = if q == 2 { four[2][c] } else { four[3][c] };
@@ -166,7 +167,11 @@ pub fn pooled_input_gradient(
     let [slope, level] = of(count, [&slopes.slope, &slopes.level]);
     let largest = &largest[..count];
     for c in 0..count {
-        let g = if largest[c] == place { gradient[c] } else { 0.0 };
+        let g = if largest[c] == place {
+            gradient[c]
+        } else {
+            0.0
+        };
         output[c] = g * scale[c] + (x[c] * slope[c] + level[c]);
     }
 }
@@ -177,7 +182,11 @@ pub fn unpool(gradient: &[f32], (largest, place): (&[u8], u8), output: &mut [f32
     let count = output.len();
     let ([gradient], largest) = (of(count, [gradient]), &largest[..count]);
     for c in 0..count {
-        output[c] = if largest[c] == place { gradient[c] } else { 0.0 };
+        output[c] = if largest[c] == place {
+            gradient[c]
+        } else {
+            0.0
+        };
     }
 }
 

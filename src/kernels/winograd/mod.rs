@@ -1,14 +1,15 @@
-//! Convolutions of stride 1 with fewer multiplications: Winograd's minimal filtering (Lavin & Gray 2015, arXiv
-//! 1509.09308).
+//! Convolutions of stride 1 with fewer multiplications: Winograd's minimal filtering (Lavin & Gray
+//! 2015, arXiv 1509.09308).
 //!
-//! An output tile of m × m pixels of an r × r kernel depends on n × n input pixels, n = m + r − 1. Input tile and kernel are
-//! taken for polynomials and evaluated at n points in each direction; there the convolution is a product of values,
-//! which for all channels and tiles is one matrix product a point; the output is read off by interpolation. That is n²
-//! multiplications where the sums as written take m²·r²: 36 for 144 with m = 4, r = 3, and 36 for 100 with m = 2, r = 5.
+//! An output tile of m × m pixels of an r × r kernel depends on n × n input pixels, n = m + r − 1.
+//! Input tile and kernel are taken for polynomials and evaluated at n points in each direction;
+//! there the convolution is a product of values, which for all channels and tiles is one matrix
+//! product a point; the output is read off by interpolation. That is n² multiplications where the
+//! sums as written take m²·r²: 36 for 144 with m = 4, r = 3, and 36 for 100 with m = 2, r = 5.
 //!
-//! With d the input tile, g the kernel, and Aᵀ, G, Bᵀ the matrices of [`Tile`]: `y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`. The
-//! gradients are the same in the other direction, each matrix transposed: with `z = A dy Aᵀ`,
-//! `dg = Gᵀ [z ⊙ (Bᵀ d B)] G` and `dd = B [z ⊙ (G g Gᵀ)] Bᵀ`.
+//! With d the input tile, g the kernel, and Aᵀ, G, Bᵀ the matrices of [`Tile`]:
+//! `y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`. The gradients are the same in the other direction, each matrix
+//! transposed: with `z = A dy Aᵀ`, `dg = Gᵀ [z ⊙ (Bᵀ d B)] G` and `dd = B [z ⊙ (G g Gᵀ)] Bᵀ`.
 
 mod product;
 mod tile;
@@ -19,7 +20,9 @@ pub(super) use tile::{Tile, Tile25, Tile33, Tile43};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use self::transforms::{CollectInput, CollectKernel, CollectOutput, ExpandInput, ExpandKernel, ExpandOutput};
+use self::transforms::{
+    CollectInput, CollectKernel, CollectOutput, ExpandInput, ExpandKernel, ExpandOutput,
+};
 use super::conv::{Conv, Method};
 use super::gemm::Panelled;
 use super::simd::{Shared, dispatch, lanes, panel};
@@ -35,10 +38,15 @@ pub(super) struct Winograd<T> {
 impl<T: Tile> Winograd<T> {
     /// For convolutions of stride 1 with this kernel, whose channels are whole vectors.
     pub fn new(conv: Conv) -> Option<Self> {
-        let fits =
-            conv.kernel == [T::KERNEL; 2] && conv.stride == [1, 1] && conv.channels.iter().all(|c| c % lanes() == 0);
+        let fits = conv.kernel == [T::KERNEL; 2]
+            && conv.stride == [1, 1]
+            && conv.channels.iter().all(|c| c % lanes() == 0);
         let tiles = conv.output().map(|side| side.div_ceil(T::OUT));
-        fits.then_some(Self { conv, tiles, tile: PhantomData })
+        fits.then_some(Self {
+            conv,
+            tiles,
+            tile: PhantomData,
+        })
     }
 }
 
@@ -60,19 +68,67 @@ impl<T: Tile> Method for Winograd<T> {
     }
 
     fn expand_kernel(&self, kernel: &[f32], expanded: Shared, shape: Panelled, rows: Range<usize>) {
-        dispatch(ExpandKernel::<T> { conv: &self.conv, kernel, expanded, shape, rows, tile: PhantomData });
+        dispatch(ExpandKernel::<T> {
+            conv: &self.conv,
+            kernel,
+            expanded,
+            shape,
+            rows,
+            tile: PhantomData,
+        });
     }
 
-    fn collect_kernel(&self, expanded: &[f32], shape: Panelled, kernel: Shared, rows: Range<usize>) {
-        dispatch(CollectKernel::<T> { conv: &self.conv, expanded, shape, kernel, rows, tile: PhantomData });
+    fn collect_kernel(
+        &self,
+        expanded: &[f32],
+        shape: Panelled,
+        kernel: Shared,
+        rows: Range<usize>,
+    ) {
+        dispatch(CollectKernel::<T> {
+            conv: &self.conv,
+            expanded,
+            shape,
+            kernel,
+            rows,
+            tile: PhantomData,
+        });
     }
 
-    fn expand_input(&self, image: &[f32], expanded: Shared, shape: Panelled, row: usize, panel: usize) {
-        dispatch(ExpandInput { method: self, image, expanded, shape, row, panel });
+    fn expand_input(
+        &self,
+        image: &[f32],
+        expanded: Shared,
+        shape: Panelled,
+        row: usize,
+        panel: usize,
+    ) {
+        dispatch(ExpandInput {
+            method: self,
+            image,
+            expanded,
+            shape,
+            row,
+            panel,
+        });
     }
 
-    fn collect_input(&self, expanded: &[f32], shape: Panelled, row: usize, panel: usize, image: Shared) {
-        dispatch(CollectInput { method: self, expanded, shape, row, panel, image });
+    fn collect_input(
+        &self,
+        expanded: &[f32],
+        shape: Panelled,
+        row: usize,
+        panel: usize,
+        image: Shared,
+    ) {
+        dispatch(CollectInput {
+            method: self,
+            expanded,
+            shape,
+            row,
+            panel,
+            image,
+        });
     }
 
     fn collect_output(
@@ -85,7 +141,16 @@ impl<T: Tile> Method for Winograd<T> {
         relu: bool,
         image: Shared,
     ) {
-        dispatch(CollectOutput { method: self, expanded, shape, row, panel, bias, relu, image });
+        dispatch(CollectOutput {
+            method: self,
+            expanded,
+            shape,
+            row,
+            panel,
+            bias,
+            relu,
+            image,
+        });
     }
 
     fn expand_output(
@@ -98,6 +163,15 @@ impl<T: Tile> Method for Winograd<T> {
         panel: usize,
         sums: &mut [f32],
     ) {
-        dispatch(ExpandOutput { method: self, gradient, answer, expanded, shape, row, panel, sums });
+        dispatch(ExpandOutput {
+            method: self,
+            gradient,
+            answer,
+            expanded,
+            shape,
+            row,
+            panel,
+            sums,
+        });
     }
 }

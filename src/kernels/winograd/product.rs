@@ -7,8 +7,8 @@ use pulp::Simd;
 use super::tile::{Matrix, SIZE};
 use crate::kernels::simd::inlined;
 
-/// Repeats a block for each value below a constant bound, as code: what depends on the value alone is computed by the
-/// compiler, which gives up on loops of this size.
+/// Repeats a block for each value below a constant bound, as code: what depends on the value alone
+/// is computed by the compiler, which gives up on loops of this size.
 macro_rules! unroll {
     ($i:ident in 0..$bound:expr => $body:block) => {
         unroll!(@ $i, $bound, $body, 0 1 2 3 4 5 6 7)
@@ -21,12 +21,16 @@ macro_rules! unroll {
     };
 }
 
-/// `M x Mᵀ` for the first `rows × columns` of M, or of its transpose: `read(row, column)` gives x, and `write(row, column,
-/// value)` takes the product.
+/// `M x Mᵀ` for the first `rows × columns` of M, or of its transpose: `read(row, column)` gives x,
+/// and `write(row, column, value)` takes the product.
 ///
-/// Sizes and matrix are constants where this is inlined: what remains are additions and multiplications.
+/// Sizes and matrix are constants where this is inlined: what remains are additions and
+/// multiplications.
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "a column of `half`, which has rows")]
+#[allow(
+    clippy::needless_range_loop,
+    reason = "a column of `half`, which has rows"
+)]
 pub(super) fn sandwich<S: Simd>(
     simd: S,
     matrix: &'static Matrix,
@@ -38,14 +42,28 @@ pub(super) fn sandwich<S: Simd>(
 ) {
     let mut half = [[MaybeUninit::<S::f32s>::uninit(); SIZE]; SIZE];
     for column in 0..columns {
-        let product = product(simd, matrix, transposed, rows, columns, inlined!(|j| read(j, column)));
+        let product = product(
+            simd,
+            matrix,
+            transposed,
+            rows,
+            columns,
+            inlined!(|j| read(j, column)),
+        );
         unroll!(i in 0..rows => {
             half[i][column].write(product[i]);
         });
     }
     for (i, half) in half.iter().enumerate().take(rows) {
         // SAFETY: the loop above has written `rows × columns` of it.
-        let product = product(simd, matrix, transposed, rows, columns, inlined!(|j| unsafe { half[j].assume_init() }));
+        let product = product(
+            simd,
+            matrix,
+            transposed,
+            rows,
+            columns,
+            inlined!(|j| unsafe { half[j].assume_init() }),
+        );
         unroll!(k in 0..rows => {
             write(i, k, product[k]);
         });

@@ -9,8 +9,8 @@ pub(super) const MOST_OUT: usize = 4;
 /// A matrix of which only a part may be in use.
 pub type Matrix = [[f32; SIZE]; SIZE];
 
-/// The finite points; the last point of every tile is infinity. Of the points whose coefficients are exact in `f32`, these
-/// lose the fewest bits (Barabasz et al. 2020, arXiv 1803.10986).
+/// The finite points; the last point of every tile is infinity. Of the points whose coefficients
+/// are exact in `f32`, these lose the fewest bits (Barabasz et al. 2020, arXiv 1803.10986).
 const POINTS: [f64; SIZE - 1] = [0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5];
 
 /// A size of output tiles and kernels, and its matrices.
@@ -23,7 +23,8 @@ pub trait Tile: Send + Sync {
     const SIDE: usize = Self::OUT + Self::KERNEL - 1;
     /// Aᵀ, `[m, n]`: the powers of the points.
     const OUTPUT: Matrix = powers(Self::OUT, Self::SIDE);
-    /// G, `[n, r]`: the kernel's values at the points, divided by Π (pⱼ − pₗ) over the other finite points.
+    /// G, `[n, r]`: the kernel's values at the points, divided by Π (pⱼ − pₗ) over the other finite
+    /// points.
     const FILTER: Matrix = filter(Self::KERNEL, Self::SIDE);
     /// Bᵀ, `[n, n]`: the coefficients of the Lagrange polynomials' numerators.
     const INPUT: Matrix = numerators(Self::SIDE);
@@ -106,7 +107,8 @@ const fn filter(r: usize, n: usize) -> Matrix {
     matrix
 }
 
-/// Row j: the coefficients, from the constant one on, of Π (x − pₗ) over the other finite points, and for infinity over all.
+/// Row j: the coefficients, from the constant one on, of Π (x − pₗ) over the other finite points,
+/// and for infinity over all.
 const fn numerators(n: usize) -> Matrix {
     let mut matrix = [[0.0; SIZE]; SIZE];
     let mut j = 0;

@@ -15,13 +15,20 @@ use crate::kernels::simd::{Shared, VECTORS, inlined};
 /// The vectors of a panel that have channels, and the first channel of each.
 #[inline(always)]
 fn vectors<S: Simd>(panel: usize, channels: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..VECTORS).map(move |v| (v, (panel * VECTORS + v) * S::F32_LANES)).filter(move |(_, first)| *first < channels)
+    (0..VECTORS)
+        .map(move |v| (v, (panel * VECTORS + v) * S::F32_LANES))
+        .filter(move |(_, first)| *first < channels)
 }
 
 /// The same for each of the inputs `rows`.
 #[inline(always)]
-fn kernels<S: Simd>(panel: usize, channels: usize, rows: &Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
-    vectors::<S>(panel, channels).flat_map(move |(vector, first)| rows.clone().map(move |row| (vector, first, row)))
+fn kernels<S: Simd>(
+    panel: usize,
+    channels: usize,
+    rows: &Range<usize>,
+) -> impl Iterator<Item = (usize, usize, usize)> {
+    vectors::<S>(panel, channels)
+        .flat_map(move |(vector, first)| rows.clone().map(move |row| (vector, first, row)))
 }
 
 /// The part of `start..start + side` that lies in 0..`limit`, counted from `start`.
@@ -74,14 +81,16 @@ impl Window {
 
     #[inline(always)]
     fn at(&self, row: usize, column: usize) -> *const f32 {
-        self.image.wrapping_add(row * self.steps[0] + column * self.steps[1])
+        self.image
+            .wrapping_add(row * self.steps[0] + column * self.steps[1])
     }
 
     /// What is there, zero outside of the image.
     #[inline(always)]
     unsafe fn read<S: Simd>(&self, simd: S, row: usize, column: usize) -> S::f32s {
         if self.rows.contains(&row) && self.columns.contains(&column) {
-            // SAFETY: inside, and the caller's promise that the image is what the window was made for.
+            // SAFETY: inside, and the caller's promise that the image is what the window was made
+            // for.
             unsafe { vector_at::<S>(self.at(row, column)) }
         } else {
             simd.splat_f32s(0.0)
@@ -93,7 +102,10 @@ impl Window {
 #[inline(always)]
 fn tiles<T: Tile>(method: &Winograd<T>) -> impl Iterator<Item = ([isize; 2], [isize; 2], usize)> {
     let [rows, columns] = method.tiles;
-    let [top, left] = [method.conv.padding[0] as isize, method.conv.padding[1] as isize];
+    let [top, left] = [
+        method.conv.padding[0] as isize,
+        method.conv.padding[1] as isize,
+    ];
     (0..rows * columns).map(move |number| {
         let output = [number / columns, number % columns].map(|at| (at * T::OUT) as isize);
         ([output[0] - top, output[1] - left], output, number)
@@ -114,12 +126,20 @@ impl<T: Tile> WithSimd for ExpandKernel<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { conv, kernel, expanded, shape, rows, .. } = self;
+        let Self {
+            conv,
+            kernel,
+            expanded,
+            shape,
+            rows,
+            ..
+        } = self;
         let (size, width) = (T::KERNEL * T::KERNEL, VECTORS * S::F32_LANES);
         let mut values = [0.0; SIZE * SIZE * 16];
         for panel in 0..shape.panels() {
             for (vector, first, input) in kernels::<S>(panel, conv.channels[1], &rows) {
-                // Kernels are [out, in, height, width]: bring the lanes, which are outputs, together.
+                // Kernels are [out, in, height, width]: bring the lanes, which are outputs,
+                // together.
                 for lane in 0..S::F32_LANES {
                     let start = ((first + lane) * conv.channels[0] + input) * size;
                     for (k, value) in kernel[start..start + size].iter().enumerate() {
@@ -127,15 +147,17 @@ impl<T: Tile> WithSimd for ExpandKernel<'_, T> {
                     }
                 }
                 let start = panel * shape.panel() + input * width + vector * S::F32_LANES;
-                // SAFETY: `values` has room for SIZE² vectors of the widest kind; the row is within the buffer of that shape,
-                // and only this call writes it.
+                // SAFETY: `values` has room for SIZE² vectors of the widest kind; the row is within
+                // the buffer of that shape, and only this call writes it.
                 sandwich(
                     simd,
                     &T::FILTER,
                     false,
                     T::SIDE,
                     T::KERNEL,
-                    inlined!(|i, j| unsafe { vector_at::<S>(values.as_ptr().add((i * T::KERNEL + j) * S::F32_LANES)) }),
+                    inlined!(|i, j| unsafe {
+                        vector_at::<S>(values.as_ptr().add((i * T::KERNEL + j) * S::F32_LANES))
+                    }),
                     inlined!(|i, j, value| unsafe {
                         let at = expanded.at((i * T::SIDE + j) * shape.pitch() + start);
                         at.cast::<S::f32s>().write_unaligned(value);
@@ -160,7 +182,14 @@ impl<T: Tile> WithSimd for CollectKernel<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { conv, expanded, shape, kernel, rows, .. } = self;
+        let Self {
+            conv,
+            expanded,
+            shape,
+            kernel,
+            rows,
+            ..
+        } = self;
         let (size, width) = (T::KERNEL * T::KERNEL, VECTORS * S::F32_LANES);
         assert!(expanded.len() >= shape.values());
         let mut values = [0.0f32; SIZE * SIZE * 16];
@@ -176,7 +205,11 @@ impl<T: Tile> WithSimd for CollectKernel<'_, T> {
                     T::KERNEL,
                     T::SIDE,
                     inlined!(|i, j| unsafe {
-                        vector_at::<S>(expanded.as_ptr().add((i * T::SIDE + j) * shape.pitch() + start))
+                        vector_at::<S>(
+                            expanded
+                                .as_ptr()
+                                .add((i * T::SIDE + j) * shape.pitch() + start),
+                        )
                     }),
                     inlined!(|i, j, value| unsafe {
                         let at = values_start.add((i * T::KERNEL + j) * S::F32_LANES);
@@ -185,7 +218,9 @@ impl<T: Tile> WithSimd for CollectKernel<'_, T> {
                 );
                 for lane in 0..S::F32_LANES {
                     // SAFETY: only this call writes the kernels of this input.
-                    let kernel = unsafe { kernel.fresh(((first + lane) * conv.channels[0] + input) * size, size) };
+                    let kernel = unsafe {
+                        kernel.fresh(((first + lane) * conv.channels[0] + input) * size, size)
+                    };
                     for (k, value) in kernel.iter_mut().enumerate() {
                         *value = values[k * S::F32_LANES + lane];
                     }
@@ -209,13 +244,26 @@ impl<T: Tile> WithSimd for ExpandInput<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { method, image, expanded, shape, row, panel } = self;
+        let Self {
+            method,
+            image,
+            expanded,
+            shape,
+            row,
+            panel,
+        } = self;
         let (conv, width) = (&method.conv, VECTORS * S::F32_LANES);
         let channels = conv.channels[0];
         assert!(image.len() == conv.input[0] * conv.input[1] * channels);
         for (vector, first) in vectors::<S>(panel, channels) {
             for (from, _, number) in tiles(method) {
-                let window = Window::new(image.as_ptr().wrapping_add(first), conv.input, channels, from, T::SIDE);
+                let window = Window::new(
+                    image.as_ptr().wrapping_add(first),
+                    conv.input,
+                    channels,
+                    from,
+                    T::SIDE,
+                );
                 let start = panel * shape.panel() + (row + number) * width + vector * S::F32_LANES;
                 // SAFETY: these rows and this panel are written by this call only.
                 let write = |i: usize, j: usize, value: S::f32s| unsafe {
@@ -250,17 +298,29 @@ impl<T: Tile> WithSimd for CollectInput<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { method, expanded, shape, row, panel, image } = self;
+        let Self {
+            method,
+            expanded,
+            shape,
+            row,
+            panel,
+            image,
+        } = self;
         let (conv, width) = (&method.conv, VECTORS * S::F32_LANES);
         let ([height, image_width], channels) = (conv.input, conv.channels[0]);
         assert!(expanded.len() >= shape.values());
         for (vector, first) in vectors::<S>(panel, channels) {
             for ([top, left], _, number) in tiles(method) {
                 let start = panel * shape.panel() + (row + number) * width + vector * S::F32_LANES;
-                let (rows, columns) = (inside(top, T::SIDE, height), inside(left, T::SIDE, image_width));
-                let corner = image.at(first).wrapping_offset((top * image_width as isize + left) * channels as isize);
-                // SAFETY: the matrices' length was checked; `inside` keeps to the image, whose channels of this panel are
-                // written by this call only.
+                let (rows, columns) = (
+                    inside(top, T::SIDE, height),
+                    inside(left, T::SIDE, image_width),
+                );
+                let corner = image
+                    .at(first)
+                    .wrapping_offset((top * image_width as isize + left) * channels as isize);
+                // SAFETY: the matrices' length was checked; `inside` keeps to the image, whose
+                // channels of this panel are written by this call only.
                 sandwich(
                     simd,
                     &T::INPUT,
@@ -268,11 +328,17 @@ impl<T: Tile> WithSimd for CollectInput<'_, T> {
                     T::SIDE,
                     T::SIDE,
                     inlined!(|i, j| unsafe {
-                        vector_at::<S>(expanded.as_ptr().add((i * T::SIDE + j) * shape.pitch() + start))
+                        vector_at::<S>(
+                            expanded
+                                .as_ptr()
+                                .add((i * T::SIDE + j) * shape.pitch() + start),
+                        )
                     }),
                     inlined!(|i, j, value| unsafe {
                         if rows.contains(&i) && columns.contains(&j) {
-                            let at = corner.wrapping_add((i * image_width + j) * channels).cast::<S::f32s>();
+                            let at = corner
+                                .wrapping_add((i * image_width + j) * channels)
+                                .cast::<S::f32s>();
                             at.write_unaligned(simd.add_f32s(at.read_unaligned(), value));
                         }
                     }),
@@ -298,7 +364,16 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { method, expanded, shape, row, panel, bias, relu, image } = self;
+        let Self {
+            method,
+            expanded,
+            shape,
+            row,
+            panel,
+            bias,
+            relu,
+            image,
+        } = self;
         let (conv, panel_width) = (&method.conv, VECTORS * S::F32_LANES);
         let ([height, width], channels) = (conv.output(), conv.channels[1]);
         assert!(expanded.len() >= shape.values() && bias.is_none_or(|b| b.len() == channels));
@@ -307,7 +382,8 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
             // SAFETY: `first` begins a whole vector of channels.
             let bias = bias.map_or(zero, |b| unsafe { vector_at::<S>(b.as_ptr().add(first)) });
             for (_, [top, left], number) in tiles(method) {
-                let start = panel * shape.panel() + (row + number) * panel_width + vector * S::F32_LANES;
+                let start =
+                    panel * shape.panel() + (row + number) * panel_width + vector * S::F32_LANES;
                 let (rows, columns) = (inside(top, T::OUT, height), inside(left, T::OUT, width));
                 let corner = image.at((top as usize * width + left as usize) * channels + first);
                 // SAFETY: as in `CollectInput`.
@@ -318,7 +394,11 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
                     T::OUT,
                     T::SIDE,
                     inlined!(|i, j| unsafe {
-                        vector_at::<S>(expanded.as_ptr().add((i * T::SIDE + j) * shape.pitch() + start))
+                        vector_at::<S>(
+                            expanded
+                                .as_ptr()
+                                .add((i * T::SIDE + j) * shape.pitch() + start),
+                        )
                     }),
                     inlined!(|i, j, value| unsafe {
                         let mut value = simd.add_f32s(value, bias);
@@ -352,18 +432,42 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { method, gradient, answer, expanded, shape, row, panel, sums } = self;
+        let Self {
+            method,
+            gradient,
+            answer,
+            expanded,
+            shape,
+            row,
+            panel,
+            sums,
+        } = self;
         let (conv, width) = (&method.conv, VECTORS * S::F32_LANES);
         let (output, channels) = (conv.output(), conv.channels[1]);
         let len = output[0] * output[1] * channels;
-        assert!(gradient.len() == len && answer.is_none_or(|a| a.len() == len) && sums.len() >= width);
+        assert!(
+            gradient.len() == len && answer.is_none_or(|a| a.len() == len) && sums.len() >= width
+        );
         let zero = simd.splat_f32s(0.0);
         for (vector, first) in vectors::<S>(panel, channels) {
             let mut sum = zero;
             for (_, from, number) in tiles(method) {
-                let window = Window::new(gradient.as_ptr().wrapping_add(first), output, channels, from, T::OUT);
-                let answers =
-                    answer.map(|a| Window::new(a.as_ptr().wrapping_add(first), output, channels, from, T::OUT));
+                let window = Window::new(
+                    gradient.as_ptr().wrapping_add(first),
+                    output,
+                    channels,
+                    from,
+                    T::OUT,
+                );
+                let answers = answer.map(|a| {
+                    Window::new(
+                        a.as_ptr().wrapping_add(first),
+                        output,
+                        channels,
+                        from,
+                        T::OUT,
+                    )
+                });
                 // The tile's gradient, without what the ReLU held back.
                 let mut x = [[zero; MOST_OUT]; MOST_OUT];
                 for (i, x) in x.iter_mut().enumerate().take(T::OUT) {
@@ -385,10 +489,23 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
                     let at = expanded.at((i * T::SIDE + j) * shape.pitch() + start);
                     at.cast::<S::f32s>().write_unaligned(value);
                 };
-                sandwich(simd, &T::OUTPUT, true, T::SIDE, T::OUT, inlined!(|i, j| x[i][j]), write);
+                sandwich(
+                    simd,
+                    &T::OUTPUT,
+                    true,
+                    T::SIDE,
+                    T::OUT,
+                    inlined!(|i, j| x[i][j]),
+                    write,
+                );
             }
             // SAFETY: `sums` has room for a panel.
-            unsafe { sums.as_mut_ptr().add(vector * S::F32_LANES).cast::<S::f32s>().write_unaligned(sum) };
+            unsafe {
+                sums.as_mut_ptr()
+                    .add(vector * S::F32_LANES)
+                    .cast::<S::f32s>()
+                    .write_unaligned(sum)
+            };
         }
     }
 }
