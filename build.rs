@@ -2,13 +2,17 @@
 //! embedded weights.
 //!
 //! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made
-//! the project's kernels, and `builtin.rs` gets an entry of the table that `src/engine/burn.rs`
+//! the project's kernels, and `builtin.rs` gets an entry of the table that `src/compiled/mod.rs`
 //! includes. The default model stands first: `FER_MODEL`'s first, else `fer`, else the first by
 //! name.
 
-#[path = "src/onnx/flush.rs"]
+/// The messages that `flush` works on.
+mod proto {
+    pub use onnx_ir::{ModelProto, TensorProto};
+}
+#[path = "crates/fer-core/src/onnx/flush.rs"]
 mod flush;
-#[path = "src/engine/rewrite.rs"]
+#[path = "src/compiled/rewrite.rs"]
 mod rewrite;
 
 use std::fmt::Write as _;
@@ -21,8 +25,8 @@ use onnx_ir::{Message, ModelProto};
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=models");
-    println!("cargo::rerun-if-changed=src/onnx/flush.rs");
-    println!("cargo::rerun-if-changed=src/engine/rewrite.rs");
+    println!("cargo::rerun-if-changed=crates/fer-core/src/onnx/flush.rs");
+    println!("cargo::rerun-if-changed=src/compiled/rewrite.rs");
     println!("cargo::rerun-if-env-changed=FER_MODEL");
     if let Err(message) = generate() {
         println!("cargo::error={}", message.replace('\n', " "));
@@ -64,7 +68,7 @@ mod {module} {{
     include!(concat!(env!("OUT_DIR"), "/generated/{module}.rs"));
 
     pub(super) fn load(device: &burn::tensor::Device) -> super::Forward {{
-        let (model, compiled) = (Model::from_embedded(device), crate::kernels::compiled::Compiled::default());
+        let (model, compiled) = (Model::from_embedded(device), fer_kernels::compiled::Compiled::default());
         Box::new(move |input| {{
             let output = model.forward(&compiled, input);
             let n = output.dims()[0];

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use fer::engine::{Classifier, EngineChoice, LoadOptions, load};
+use fer::classifier::Classifier;
 use fer::image::sources;
 use fer::kernels::memory::Reuse;
+use fer::ort::{Provider, ProviderOptions};
 use fer::pipeline;
 use fer::preprocess::Preprocessor;
 use fer::runtime::Host;
+use fer::{Backend, LoadOptions, ModelRef, load};
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
@@ -24,14 +26,22 @@ fn main() {
     divan::main();
 }
 
+fn ort() -> Backend {
+    Backend::Ort {
+        provider: Provider::Cpu,
+        options: ProviderOptions::default(),
+        library: None,
+    }
+}
+
 /// The notebook model on an engine; `None`, said once a benchmark, where ONNX Runtime is absent.
-fn notebook(engine: EngineChoice) -> Option<Box<dyn Classifier>> {
+fn notebook(backend: Backend) -> Option<Box<dyn Classifier>> {
     let options = LoadOptions {
-        engine,
-        model: Some("notebook".into()),
+        backend,
         ..LoadOptions::default()
     };
-    load(&options, &Host::from_env())
+    ModelRef::find("notebook")
+        .and_then(|model| load(&model, &options, &Host::from_env()))
         .map_err(|e| eprintln!("skipped: {e}"))
         .ok()
 }
@@ -43,7 +53,7 @@ fn fixture(name: &str) -> Vec<u8> {
 
 #[divan::bench(args = ["gray.jpg", "rgb420.jpg", "gray.png", "large.jpg"])]
 fn decode_and_preprocess(bencher: Bencher, name: &str) {
-    let Some(classifier) = notebook(EngineChoice::Burn) else {
+    let Some(classifier) = notebook(Backend::Burn(Default::default())) else {
         return;
     };
     let (bytes, preprocessor) = (fixture(name), Preprocessor::new(classifier.spec()));
@@ -53,8 +63,8 @@ fn decode_and_preprocess(bencher: Bencher, name: &str) {
     });
 }
 
-fn engine(bencher: Bencher, engine: EngineChoice, batch: usize) {
-    let Some(mut classifier) = notebook(engine) else {
+fn engine(bencher: Bencher, backend: Backend, batch: usize) {
+    let Some(mut classifier) = notebook(backend) else {
         return;
     };
     let input: Vec<f32> = (0..batch * classifier.spec().image_len())
@@ -69,18 +79,18 @@ fn engine(bencher: Bencher, engine: EngineChoice, batch: usize) {
 
 #[divan::bench(args = [1, 64], sample_count = 20, sample_size = 1)]
 fn burn(bencher: Bencher, batch: usize) {
-    engine(bencher, EngineChoice::Burn, batch);
+    engine(bencher, Backend::Burn(Default::default()), batch);
 }
 
 #[divan::bench(args = [1, 64], sample_count = 20, sample_size = 1)]
 fn ort(bencher: Bencher, batch: usize) {
-    engine(bencher, EngineChoice::Ort, batch);
+    engine(bencher, ort(), batch);
 }
 
 /// A folder of JPEGs through ONNX Runtime: at most 1.1 × `folder_model_alone`.
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn folder_end_to_end(bencher: Bencher) {
-    let Some(mut classifier) = notebook(EngineChoice::Ort) else {
+    let Some(mut classifier) = notebook(ort()) else {
         return;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -110,7 +120,7 @@ fn folder_end_to_end(bencher: Bencher) {
 
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn folder_model_alone(bencher: Bencher) {
-    let Some(mut classifier) = notebook(EngineChoice::Ort) else {
+    let Some(mut classifier) = notebook(ort()) else {
         return;
     };
     let input: Vec<f32> = (0..64 * classifier.spec().image_len())

@@ -6,14 +6,16 @@ use std::path::Path;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::device::{self, Choice, Listed};
-use crate::engine::burn;
-use crate::engine::ort::{
-    self, ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions,
-};
-use crate::onnx;
-use crate::runtime::{self, Host, Outcome};
-use crate::spec::ModelSpec;
+use fer_burn::device::{self, Choice, Listed};
+use fer_core::host::Host;
+use fer_core::onnx;
+use fer_core::spec::ModelSpec;
+#[cfg(feature = "ort")]
+use fer_ort::runtime::{self, Outcome};
+#[cfg(feature = "ort")]
+use fer_ort::{ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions, library};
+
+use crate::compiled;
 
 /// The findings.
 #[derive(Debug, Clone, Serialize)]
@@ -100,7 +102,7 @@ pub fn examine(
         onnxruntime: examine_library(ort_lib, host),
         gpus: device::cards().iter().map(card).collect(),
         burn_devices: device::list().into_iter().map(try_device).collect(),
-        builtin_models: burn::models().iter().map(builtin).collect(),
+        builtin_models: compiled::models().iter().map(builtin).collect(),
     }
 }
 
@@ -119,7 +121,7 @@ pub fn size(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-fn builtin(model: &burn::BuiltinModel) -> BuiltinModel {
+fn builtin(model: &compiled::BuiltinModel) -> BuiltinModel {
     let header = onnx::read_header(&Bytes::from_static(model.onnx), model.name).ok();
     let spec = header
         .as_ref()
@@ -144,6 +146,18 @@ fn builtin(model: &burn::BuiltinModel) -> BuiltinModel {
     }
 }
 
+#[cfg(not(feature = "ort"))]
+fn examine_library(_: Option<&Path>, _: &Host) -> Library {
+    Library {
+        path: None,
+        version: None,
+        error: Some("this fer was built without ONNX Runtime (feature ort)".into()),
+        search: Vec::new(),
+        providers: Vec::new(),
+    }
+}
+
+#[cfg(feature = "ort")]
 fn examine_library(ort_lib: Option<&Path>, host: &Host) -> Library {
     let search = runtime::search_all(ort_lib, host);
     let used = search.used();
@@ -164,7 +178,7 @@ fn examine_library(ort_lib: Option<&Path>, host: &Host) -> Library {
             }
         })
         .collect();
-    let opened = used.as_ref().map(ort::library::open);
+    let opened = used.as_ref().map(library::open);
     let library = opened.as_ref().and_then(|o| o.as_ref().ok().copied());
     Library {
         path: used.as_ref().map(|u| u.path.display().to_string()),
@@ -178,7 +192,8 @@ fn examine_library(ort_lib: Option<&Path>, host: &Host) -> Library {
 }
 
 /// Runs a tiny model on a provider.
-fn try_provider(library: &'static ort::library::Library, provider: Provider) -> ProviderState {
+#[cfg(feature = "ort")]
+fn try_provider(library: &'static library::Library, provider: Provider) -> ProviderState {
     let state = |starts, error| ProviderState {
         name: provider.to_string(),
         built_in: provider.is_built_in(),

@@ -10,10 +10,11 @@ use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use common::{all_right, data, keras, keras_file, ort, path, root, run};
+use fer::classifier::Classifier;
 use fer::convert::{Converted, Options, convert, convert_bytes};
-use fer::engine::{Classifier, EngineChoice, LoadOptions, burn, load};
 use fer::runtime::Host;
 use fer::spec::{Layout, OutputKind};
+use fer::{Backend, LoadOptions, ModelRef, compiled, load, load_to_check};
 use safetensors::SafeTensors;
 
 /// How far an answer may be from Keras's, in proportion to the largest of the answers where that is
@@ -144,12 +145,7 @@ impl Golden {
 }
 
 fn on_ort(file: &Path) -> Result<Box<dyn Classifier>, String> {
-    let options = LoadOptions {
-        model: Some(file.display().to_string()),
-        engine: EngineChoice::Ort,
-        ..LoadOptions::default()
-    };
-    load(&options, &Host::from_env()).map_err(|e| e.to_string())
+    load_to_check(file, false, &Host::from_env()).map_err(|e| e.to_string())?
 }
 
 #[test]
@@ -198,7 +194,7 @@ fn without_a_layout_the_keras_models_own_is_kept() {
 
 #[test]
 fn models_that_are_compiled_in_answer_what_keras_answered() {
-    let compiled = |golden: &Golden| burn::find(&golden.name.replace('.', "_"));
+    let compiled = |golden: &Golden| compiled::find(&golden.name.replace('.', "_"));
     let here: Vec<_> = goldens()
         .into_iter()
         .filter(|g| compiled(g).is_some())
@@ -214,11 +210,11 @@ fn models_that_are_compiled_in_answer_what_keras_answered() {
     for golden in here {
         let name = golden.name.replace('.', "_");
         let options = LoadOptions {
-            model: Some(name),
-            engine: EngineChoice::Burn,
+            backend: Backend::Burn(Default::default()),
             ..LoadOptions::default()
         };
-        let mut engine = load(&options, &Host::from_env()).unwrap();
+        let model = ModelRef::find(&name).unwrap();
+        let mut engine = load(&model, &options, &Host::from_env()).unwrap();
         wrong.extend(
             golden
                 .compare(&mut *engine, &golden.input)

@@ -285,7 +285,7 @@ fn compare(golden: &Golden, setting: &str, network: Network, tolerance: f64, at_
                 "logits",
                 "",
                 difference(
-                    &step::values(pass.logits).unwrap(),
+                    &fer_burn::values(pass.logits).unwrap(),
                     &golden.floats(&format!("{setting}/logits")),
                 ),
                 tolerance,

@@ -11,7 +11,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use common::{Run, keras, keras_file, ort, root, run, script};
 use fer::model::{Architecture, load_onnx};
-use onnx_ir::{Message, ModelProto};
+use fer::onnx::proto::{Message, ModelProto};
 use safetensors::SafeTensors;
 
 /// The bits of all weights of an ONNX file of the notebook's network, however they are laid out

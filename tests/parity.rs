@@ -4,7 +4,7 @@ mod common;
 
 use common::Dim::{N, Open};
 use common::{all_right, data, keras, keras_file, linear, ort, run, run_without_ort};
-use onnx_ir::{Message, ModelProto};
+use fer::onnx::proto::{Message, ModelProto};
 
 #[test]
 fn the_compiled_in_model_answers_what_keras_answered() {

@@ -276,7 +276,7 @@ fn without_a_distance_there_is_one_pass_and_it_is_the_plain_one() {
         let (gradients, score) = passed.unwrap();
         (
             collect(&network, Some(&gradients)),
-            step::values(score).unwrap(),
+            fer_burn::values(score).unwrap(),
             passes.get(),
         )
     };
@@ -286,7 +286,7 @@ fn without_a_distance_there_is_one_pass_and_it_is_the_plain_one() {
         .unwrap();
     let expected = (
         collect(&plain, Some(&expected)),
-        step::values(score).unwrap(),
+        fer_burn::values(score).unwrap(),
     );
     assert_eq!(gradients(0.0), (expected.0.clone(), expected.1.clone(), 1));
     let (moved, score, passes) = gradients(0.05);

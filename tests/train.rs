@@ -13,11 +13,11 @@ use common::Dim::{N, Open};
 use common::{Run, all_right, fer, keras, linear, ort, run, run_without_ort};
 use fer::calibration::EXPONENTS;
 use fer::data::{Catalog, Dataset};
-use fer::engine::{EngineChoice, LoadOptions};
 use fer::model::{Architecture, load_onnx};
 use fer::runtime::Host;
 use fer::train::batch::SCALE;
 use fer::train::{step, trainer};
+use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -682,11 +682,11 @@ fn weights_taken_over_answer_as_the_onnx_file_does() {
     );
     let evaluation = trainer::evaluate(network.as_ref().unwrap(), &dataset, 64, &device).unwrap();
     let options = LoadOptions {
-        engine: EngineChoice::Burn,
-        model: Some("notebook".into()),
+        backend: Backend::Burn(Default::default()),
         ..Default::default()
     };
-    let mut engine = fer::engine::load(&options, &Host::from_env()).unwrap();
+    let model = ModelRef::find("notebook").unwrap();
+    let mut engine = fer::load(&model, &options, &Host::from_env()).unwrap();
     let answers = engine.classify(&images).unwrap();
     let mut logits = step::logits(&network.unwrap(), &images, 64, &device).unwrap();
     for row in logits.chunks_exact_mut(7) {

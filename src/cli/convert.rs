@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use fer::runtime::Host;
+use fer::host::Host;
 use fer::spec::{Layout, Resize};
 use fer::{convert, files};
 

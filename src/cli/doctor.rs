@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fer::device::{self, Backend, Choice, Listed};
 use fer::doctor::{Findings, examine};
-use fer::runtime::Host;
+use fer::host::Host;
 use std::io::Write;
 use std::process::{Command, Stdio};
 

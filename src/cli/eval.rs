@@ -7,19 +7,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fer::data::votes::Counts;
 use fer::data::{Catalog, Part, Split, Votes};
-use fer::engine::LoadOptions;
-use fer::engine::trained::is_trained;
 use fer::eval::corruptions::Selection;
 use fer::eval::{
     Agreement, Answers, Condition, Evaluation, Questions, Robustness, Tta, class_order, report,
     robustness,
 };
+use fer::host::Host;
 use fer::plot::{self, Cell, Mark};
-use fer::runtime::Host;
 use fer::spec::EMOTIONS;
 use fer::train::Config;
 use fer::train::checkpoint::{self, State};
 use fer::train::run::{chosen, read_config, split};
+use fer::trained::is_trained;
 
 use super::Outcome;
 use super::data::{opened, voted};
@@ -120,11 +119,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         .map_or(&[][..], |selection| &selection.0);
     let conditions = Condition::all(corruptions);
     let passes = indices.len() * conditions.len();
-    let options = LoadOptions {
-        images: Some(passes * args.tta.count()),
-        ..args.model.options()
-    };
-    let mut classifier = fer::engine::load(&options, host)?;
+    let mut classifier = args.model.load(passes * args.tta.count(), host)?;
     if !args.quiet {
         announce(&*classifier);
     }

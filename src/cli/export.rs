@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::Device;
 use fer::calibration::MIN_IMAGES;
 use fer::data::Dataset;
+use fer::host::Host;
 use fer::model::SIDE;
-use fer::runtime::Host;
 use fer::train::checkpoint::Trained;
 use fer::train::run;
 use fer::{export, files};
@@ -77,7 +77,9 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     let write = || format!("can't write {}", target.display());
     let file = files::temporary(&target).with_context(write)?;
     file.as_file().write_all(&onnx).with_context(write)?;
-    let checked = export::check(file.path(), &trained, &some(&validation), &device, host)?;
+    let engine = fer::load_to_check(file.path(), true, host)
+        .map_err(|e| anyhow!("the exported file does not run: {e}"))?;
+    let checked = export::check(file.path(), &trained, &some(&validation), &device, engine)?;
     files::keep(file, &target).with_context(write)?;
     if !args.quiet {
         if let Some(e) = missing {

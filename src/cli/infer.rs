@@ -6,12 +6,11 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fer::engine::LoadOptions;
 use fer::files;
+use fer::host::Host;
 use fer::image::sources::{self, Source};
 use fer::pipeline::{self, BatchSize, RunError};
 use fer::report::Format;
-use fer::runtime::Host;
 use tempfile::NamedTempFile;
 
 use super::Outcome;
@@ -55,11 +54,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         .format
         .unwrap_or_else(|| format_of(args.output.as_deref()));
     let output = args.output.as_deref().map(Output::open).transpose()?;
-    let options = LoadOptions {
-        images: Some(sources.len()),
-        ..args.model.options()
-    };
-    let mut classifier = fer::engine::load(&options, host)?;
+    let mut classifier = args.model.load(sources.len(), host)?;
     if !args.quiet {
         announce(&*classifier);
     }

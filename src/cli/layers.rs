@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
-use fer::engine::LoadOptions;
-use fer::engine::burn;
-use fer::engine::ort::{inspect, library};
+use fer::ModelRef;
+use fer::host::Host;
 use fer::onnx::OnnxModel;
+use fer::ort::{inspect, library};
 use fer::parity::layers::{self, LayerDifference};
 use fer::parity::{Answer, Comparison};
 use fer::preprocess::Preprocessor;
-use fer::runtime::{Host, locate};
+use fer::runtime::locate;
 use fer::spec::ModelSpec;
 use safetensors::SafeTensors;
 
@@ -47,17 +47,19 @@ pub fn images(
 
 /// How far the layers of a model are from Keras's answers, a safetensors file, on the same images.
 pub fn compare(
-    options: &LoadOptions,
+    model: &ModelRef,
+    library: Option<&Path>,
     spec: &ModelSpec,
     images: &[PathBuf],
     keras: &[u8],
     host: &Host,
 ) -> Result<Vec<LayerDifference>> {
-    let name = options.model.as_deref().unwrap_or_default();
+    let name = &model.name();
     let wrong = |e: String| anyhow!("--layers: {name}: {e}");
-    let file = match burn::find(name).filter(|_| !Path::new(name).is_file()) {
-        Some(builtin) => OnnxModel::parse(Bytes::from_static(builtin.onnx), name)?,
-        None => OnnxModel::read(Path::new(name))?,
+    let file = match model {
+        ModelRef::Builtin(builtin) => OnnxModel::parse(Bytes::from_static(builtin.onnx), name)?,
+        ModelRef::Onnx(path) => OnnxModel::read(path)?,
+        _ => return Err(wrong("it is no ONNX file".into())),
     };
     let places = layers::places(&file.header.metadata).map_err(wrong)?;
     let keras = SafeTensors::deserialize(keras)
@@ -67,7 +69,7 @@ pub fn compare(
     for path in images {
         input.extend(preprocessor.tensor(fer::image::read(path)?));
     }
-    let library = library::open(&locate(options.ort_lib.as_deref(), host)?)?;
+    let library = library::open(&locate(library, host)?)?;
     let wanted: Vec<&str> = places.iter().map(|p| p.tensor.as_str()).collect();
     let found = inspect::tensors(
         library,

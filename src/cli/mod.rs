@@ -20,7 +20,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fer::runtime::Host;
+use fer::host::Host;
 
 /// Train, export and run facial-emotion classifiers, and prove that they answer what Keras answers.
 #[derive(Parser)]

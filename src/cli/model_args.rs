@@ -1,15 +1,51 @@
 //! The options that say which model runs on which engine and provider; shared by the commands that
 //! run one.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
+use fer::classifier::Classifier;
 use fer::device::Choice;
-use fer::engine::ort::{Provider, ProviderOptions};
-use fer::engine::{Classifier, EngineChoice, LoadOptions};
+use fer::host::Host;
+use fer::ort::{Provider, ProviderOptions};
 use fer::pipeline::BatchSize;
 use fer::spec::parse_override;
+use fer::{Backend, LoadError, LoadOptions, ModelRef};
+
+/// The engine that the user wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EngineChoice {
+    /// ONNX Runtime where its library is found, else the compiled-in model.
+    #[default]
+    Auto,
+    Ort,
+    Burn,
+}
+
+impl FromStr for EngineChoice {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "auto" => Ok(Self::Auto),
+            "ort" => Ok(Self::Ort),
+            "burn" => Ok(Self::Burn),
+            _ => Err(format!("'{s}' is no engine; there are auto, ort and burn")),
+        }
+    }
+}
+
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Ort => "ort",
+            Self::Burn => "burn",
+        })
+    }
+}
 
 /// A device of ONNX Runtime's provider, or one of Burn's.
 #[derive(Clone, Copy, Debug)]
@@ -96,38 +132,98 @@ impl EngineArgs {
         }
     }
 
-    pub fn options(&self) -> LoadOptions {
-        LoadOptions {
-            provider: self.provider,
-            provider_options: ProviderOptions {
-                device: match self.device {
-                    Some(Device::Number(number)) => Some(number),
-                    _ => None,
-                },
-                memory_limit: self.memory_limit,
-                tf32: self.tf32,
-                extra: self.provider_option.clone(),
-            },
-            device: match self.device {
-                Some(Device::Named(choice)) => Some(choice),
-                _ => None,
-            },
-            threads: self.threads.map(usize::from),
-            ort_lib: self.ort_lib.clone(),
-            ..LoadOptions::default()
+    /// What runs a model, if engine, provider and device go together.
+    pub fn backend(&self, engine: EngineChoice) -> Result<Backend> {
+        let number = match self.device {
+            Some(Device::Number(number)) => Some(number),
+            _ => None,
+        };
+        let options = ProviderOptions {
+            device: number,
+            memory_limit: self.memory_limit,
+            tf32: self.tf32,
+            extra: self.provider_option.clone(),
+        };
+        let library = self.ort_lib.clone();
+        let provider = self.provider;
+        if let (EngineChoice::Burn, Some(number)) = (engine, number) {
+            bail!(
+                "--device {number} is a number of ONNX Runtime's providers; for --engine burn name \
+                 it, as wgpu or cuda:{number}"
+            );
         }
+        options.check(provider).map_err(|e| anyhow!(e))?;
+        if engine == EngineChoice::Burn && provider != Provider::Cpu {
+            bail!(
+                "--provider {provider} belongs to --engine ort; Burn computes where --device says"
+            );
+        }
+        match self.device {
+            Some(Device::Named(device))
+                if engine == EngineChoice::Ort || provider != Provider::Cpu =>
+            {
+                bail!(
+                    "--device {device} belongs to --engine burn; ONNX Runtime computes where \
+                     --provider says, and --device N is its number"
+                )
+            }
+            Some(Device::Named(device)) => Ok(Backend::Burn(device)),
+            _ if engine == EngineChoice::Burn => Ok(Backend::Burn(Choice::default())),
+            _ if engine == EngineChoice::Auto && provider == Provider::Cpu => {
+                Ok(Backend::Auto { library })
+            }
+            _ => Ok(Backend::Ort {
+                provider,
+                options,
+                library,
+            }),
+        }
+    }
+
+    /// The backend, the threads, and the defaults of the rest.
+    pub fn options(&self, engine: EngineChoice) -> Result<LoadOptions> {
+        Ok(LoadOptions {
+            backend: self.backend(engine)?,
+            threads: self.threads.map(usize::from),
+            ..LoadOptions::default()
+        })
     }
 }
 
 impl ModelArgs {
-    pub fn options(&self) -> LoadOptions {
-        LoadOptions {
-            model: self.model.clone(),
-            engine: self.engine,
+    /// Loads the model to run it on so many images.
+    pub fn load(&self, images: usize, host: &Host) -> Result<Box<dyn Classifier>> {
+        let options = LoadOptions {
+            images: Some(images),
             meta: self.meta.iter().cloned().collect(),
-            ..self.on.options()
-        }
+            ..self.on.options(self.engine)?
+        };
+        load(self.model.as_deref(), &options, host)
     }
+}
+
+/// Loads a model by its name, or the default one; an error says which options lead on.
+pub fn load(name: Option<&str>, options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>> {
+    let model = name.map_or_else(ModelRef::default_model, ModelRef::find);
+    model
+        .and_then(|model| fer::load(&model, options, host))
+        .map_err(advised)
+}
+
+/// The error with the options that lead on.
+fn advised(error: LoadError) -> anyhow::Error {
+    let advice = match &error {
+        LoadError::NoneCompiledIn => "name an ONNX file with --model".to_string(),
+        LoadError::NotCompiledIn { model } => format!(
+            "compile it in with `FER_MODEL={model} cargo build --release`, or use --engine ort"
+        ),
+        LoadError::TrainedNotOnnx { model } => {
+            format!("write an ONNX file of it with `fer export --onnx --run {model}`")
+        }
+        LoadError::TrainedMetadata { .. } => "leave --meta out".to_string(),
+        _ => return error.into(),
+    };
+    anyhow!("{error}; {advice}")
 }
 
 /// Says which engine, provider and model run, and what there is to know about them.

@@ -6,19 +6,21 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use fer::engine::ort::Provider;
-use fer::engine::{Classifier, EngineChoice, LoadOptions};
+use fer::classifier::Classifier;
+use fer::host::Host;
 use fer::image::sources::Source;
+use fer::ort::Provider;
 use fer::parity::layers::LayerDifference;
 use fer::parity::{Answer, Comparison, Tolerance, golden, keras};
 use fer::pipeline;
-use fer::runtime::{Host, NotFound};
+use fer::runtime::NotFound;
 use fer::spec::{EMOTIONS, Resize};
+use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 use tempfile::{Builder, NamedTempFile};
 
 use super::Outcome;
-use super::model_args::{Device, EngineArgs, announce};
+use super::model_args::{self, Device, EngineArgs, EngineChoice, announce};
 use super::progress::Progress;
 
 /// Without --reference or --keras, the notebook model is checked on the answers that Keras itself
@@ -138,29 +140,24 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
     match &args.candidate {
         Some(candidate) => targets.push(Target::parse(candidate, args)?),
         None => {
-            targets.push(Target::new(
-                golden::MODEL,
-                EngineChoice::Burn,
-                Provider::Cpu,
-                args,
-            ));
-            targets.extend(
-                present_providers(args, host)?
-                    .map(|p| Target::new(golden::MODEL, EngineChoice::Ort, p, args)),
-            );
+            let target = |engine, provider| Target::new(golden::MODEL, engine, provider, args);
+            targets.push(target(EngineChoice::Burn, Provider::Cpu)?);
+            for provider in present_providers(args, host)? {
+                targets.push(target(EngineChoice::Ort, provider)?);
+            }
         }
     }
     let mut checks = Vec::new();
     for target in targets {
-        let mut classifier = match fer::engine::load(&target.options, host) {
+        let mut classifier = match target.open(host) {
             Ok(classifier) => classifier,
             // A provider that is built into the library but can't start here is not there to be
             // checked.
-            Err(e) if args.candidate.is_none() && target.options.provider != Provider::Cpu => {
-                super::say(format_args!("not checked: {e}"));
+            Err(e) if args.candidate.is_none() && !target.on_cpu() => {
+                super::say(format_args!("not checked: {}", super::one_line(&e)));
                 continue;
             }
-            Err(e) => return Err(e.into()),
+            Err(e) => return Err(e),
         };
         let (spec, images) = (classifier.spec().clone(), golden.images);
         if spec.labels != EMOTIONS
@@ -213,7 +210,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
 fn present_providers(args: &Args, host: &Host) -> Result<impl Iterator<Item = Provider>> {
     let present = match fer::runtime::locate(args.ort_lib.as_deref(), host) {
         Ok(found) => {
-            fer::engine::ort::library::open(&found)?;
+            fer::ort::library::open(&found)?;
             true
         }
         Err(e) if matches!(e, NotFound::WrongPath { .. }) => return Err(e.into()),
@@ -305,16 +302,11 @@ fn against_keras(
         Some(target) => (Target::parse(target, args)?, None),
         None => {
             let file = converted(model)?;
-            let options = Target::options(
-                &file.path().display().to_string(),
-                EngineChoice::Ort,
-                Provider::Cpu,
-                None,
-                args,
-            );
+            let options = Target::options(EngineChoice::Ort, Provider::Cpu, None, args)?;
             (
                 Target {
                     name: format!("{} as `fer convert` converts it", model.display()),
+                    model: file.path().display().to_string(),
                     options,
                 },
                 Some(file),
@@ -347,7 +339,8 @@ fn against_keras(
             let keras = keras::layers(&absolute, &chosen, preprocessing, &python)
                 .map_err(|e| anyhow!(e))?;
             Some(super::layers::compare(
-                &candidate.options,
+                &ModelRef::find(&candidate.model)?,
+                args.ort_lib.as_deref(),
                 &spec,
                 &chosen,
                 &keras,
@@ -396,19 +389,31 @@ fn python(host: &Host) -> Result<PathBuf> {
 /// A model, an engine and a provider.
 struct Target {
     name: String,
+    model: String,
     options: LoadOptions,
 }
 
 impl Target {
-    fn new(model: &str, engine: EngineChoice, provider: Provider, args: &Args) -> Self {
+    fn new(model: &str, engine: EngineChoice, provider: Provider, args: &Args) -> Result<Self> {
         let name = match engine {
             EngineChoice::Ort => format!("{model}@ort:{provider}"),
             _ => format!("{model}@{engine}"),
         };
-        Self {
+        Ok(Self {
             name,
-            options: Self::options(model, engine, provider, None, args),
-        }
+            model: model.into(),
+            options: Self::options(engine, provider, None, args)?,
+        })
+    }
+
+    /// Loads the model.
+    fn open(&self, host: &Host) -> Result<Box<dyn Classifier>> {
+        model_args::load(Some(&self.model), &self.options, host)
+    }
+
+    /// True unless it names one of ONNX Runtime's providers for other hardware.
+    fn on_cpu(&self) -> bool {
+        !matches!(self.options.backend, Backend::Ort { provider, .. } if provider != Provider::Cpu)
     }
 
     /// Reads `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`, where engine burn has devices of its own:
@@ -445,17 +450,17 @@ impl Target {
         };
         Ok(Self {
             name: text.into(),
-            options: Self::options(model, engine, provider, device, args),
+            model: model.into(),
+            options: Self::options(engine, provider, device, args)?,
         })
     }
 
     fn options(
-        model: &str,
         engine: EngineChoice,
         provider: Provider,
         device: Option<Device>,
         args: &Args,
-    ) -> LoadOptions {
+    ) -> Result<LoadOptions> {
         let on = EngineArgs {
             provider,
             device,
@@ -467,18 +472,15 @@ impl Target {
             ort_lib: args.ort_lib.clone(),
         };
         // A calibration is no matter of who computes: it is applied to any engine's answers.
-        LoadOptions {
-            model: Some(model.to_string()),
-            engine,
+        Ok(LoadOptions {
             uncalibrated: true,
-            ..on.options()
-        }
+            ..on.options(engine)?
+        })
     }
 }
 
 fn load(target: &Target, host: &Host) -> Result<Box<dyn Classifier>> {
-    let classifier =
-        fer::engine::load(&target.options, host).with_context(|| target.name.clone())?;
+    let classifier = target.open(host).with_context(|| target.name.clone())?;
     announce(&*classifier);
     Ok(classifier)
 }

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::Subcommand;
-use fer::runtime::{Event, Host, Request, install};
+use fer::host::Host;
+use fer::runtime::{Event, Request, install};
 
 use super::{Outcome, say};
 

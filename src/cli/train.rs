@@ -9,14 +9,14 @@ use burn::tensor::Device;
 use fer::data::votes::{Counts, Votes};
 use fer::data::{Dataset, Split};
 use fer::device::Choices;
-use fer::engine::LoadOptions;
-use fer::engine::trained::is_trained;
+use fer::host::Host;
 use fer::model::{Architecture, CLASSES, Network, SIDE};
-use fer::runtime::Host;
 use fer::train::checkpoint::{Checkpoint, DataFacts, Trained};
 use fer::train::run::{chosen, split};
 use fer::train::teach::Teachers;
 use fer::train::{Compute, Config, Ended, Material, Precision, RunFolder, trainer};
+use fer::trained::is_trained;
+use fer::{LoadOptions, ModelRef};
 
 use super::Outcome;
 use super::data::{decoded, opened, voted};
@@ -201,7 +201,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
             trainer::fresh(config.clone(), network, facts, on.clone())
         }
     };
-    let teachers = Teachers::load(&config.loss.teachers, config.loss.teachers_share, host)?;
+    let load = |name: &String| super::model_args::load(Some(name), &LoadOptions::default(), host);
+    let teachers = config.loss.teachers.iter().map(load);
+    let teachers = Teachers::new(teachers.collect::<Result<_>>()?, config.loss.teachers_share)?;
     let folder = match folder {
         Some(folder) => {
             folder.write_config(&config)?;
@@ -462,11 +464,10 @@ fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<N
     }
     let network = fer::model::load_onnx(network, file)?;
     let options = LoadOptions {
-        model: Some(file.display().to_string()),
         uncalibrated: true,
         ..Default::default()
     };
-    match fer::engine::load(&options, host) {
+    match fer::load(&ModelRef::Onnx(file.clone()), &options, host) {
         Ok(mut engine) => {
             let difference = fer::export::difference(&network, &mut *engine, device)?;
             if difference > fer::export::TOLERANCE {

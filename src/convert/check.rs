@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::engine::{EngineChoice, EngineError, LoadOptions, load};
-use crate::random::{Purpose, Random};
-use crate::runtime::{Host, NotFound};
+use fer_core::host::Host;
+use fer_core::random::{Purpose, Random};
+
+use crate::load_to_check;
 
 /// How far the probabilities of an image may be from summing to 1.
 const TOLERANCE: f32 = 1e-3;
@@ -26,17 +27,12 @@ pub struct Checked {
 /// # Errors
 /// ONNX Runtime refuses the file, or it answers what are no probabilities.
 pub fn check(file: &Path, host: &Host) -> Result<Checked, String> {
-    let options = LoadOptions {
-        model: Some(file.display().to_string()),
-        engine: EngineChoice::Ort,
-        ..LoadOptions::default()
-    };
-    let mut engine = match load(&options, host) {
-        Ok(engine) => engine,
-        Err(EngineError::NotFound(reason @ NotFound::Nowhere { .. })) => {
+    let mut engine = match load_to_check(file, false, host) {
+        Ok(Ok(engine)) => engine,
+        Ok(Err(reason)) => {
             return Ok(Checked {
                 images: 0,
-                by: reason.to_string(),
+                by: reason,
             });
         }
         Err(e) => return Err(format!("the converted file does not run: {e}")),

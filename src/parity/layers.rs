@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use safetensors::SafeTensors;
 use serde::Serialize;
 
-use crate::engine::ort::inspect::Tensor;
+use fer_ort::inspect::Tensor;
 
 /// How far a layer's answer may be off, in proportion to its largest value: rounding adds up over
 /// the layers.
@@ -48,12 +48,12 @@ impl LayerDifference {
 /// `fer convert` did not write the file.
 pub fn places(metadata: &BTreeMap<String, String>) -> Result<Vec<Place>, String> {
     let text = metadata
-        .get(crate::convert::LAYERS)
+        .get(fer_keras::LAYERS)
         .ok_or("it does not say where its layers are; `fer convert` writes files that do")?;
     let rows: Vec<(String, String, String)> = serde_json::from_str(text).map_err(|e| {
         format!(
             "its metadata '{}' can't be understood: {e}",
-            crate::convert::LAYERS
+            fer_keras::LAYERS
         )
     })?;
     let once = |layer: &String| rows.iter().filter(|(l, ..)| l == layer).count() == 1;

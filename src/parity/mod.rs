@@ -3,6 +3,7 @@
 
 pub mod golden;
 pub mod keras;
+#[cfg(feature = "ort")]
 pub mod layers;
 
 use serde::Serialize;

@@ -1,0 +1,96 @@
+//! A forward pass on a device of Burn's as a [`Classifier`].
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fer_core::classifier::{Classifier, Description, EngineError};
+use fer_core::spec::ModelSpec;
+use fer_kernels::threads::{self, FlushToZero};
+
+use crate::device::{self, Backend, Choice, Opened};
+
+/// A model's forward pass: `[N, H, W, C]` or `[N, C, H, W]` → `[N, classes]`.
+pub type Forward = Box<dyn Fn(Tensor<4>) -> Tensor<2> + Send>;
+
+/// Waits for the device and reads a tensor's values.
+///
+/// # Errors
+/// The device failed.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
+    let data = tensor.try_into_data().map_err(|e| e.to_string())?;
+    Ok(data.iter::<f32>().collect())
+}
+
+/// A model on a device of Burn's.
+pub struct BurnClassifier {
+    spec: ModelSpec,
+    description: Description,
+    device: Device,
+    forward: Forward,
+}
+
+impl BurnClassifier {
+    /// Loads a model by `load`, which makes its forward pass on a device; `threads` as in [`threads::start`].
+    ///
+    /// # Errors
+    /// The device can't be had.
+    pub fn load(
+        load: fn(&Device) -> Forward,
+        name: String,
+        spec: ModelSpec,
+        on: Choice,
+        threads: Option<usize>,
+        notes: Vec<String>,
+    ) -> Result<Self, EngineError> {
+        threads::start(threads);
+        let opened = on.open()?;
+        let forward = device::computed(&opened.device, || load(&opened.device)).map_err(failed)?;
+        let description = describe(&opened, name, notes);
+        Ok(Self {
+            spec,
+            description,
+            device: opened.device,
+            forward,
+        })
+    }
+}
+
+fn failed(why: String) -> EngineError {
+    EngineError::Unusable(format!("the device failed: {why}"))
+}
+
+/// What a classifier on this device says of itself.
+pub fn describe(on: &Opened, model: String, mut notes: Vec<String>) -> Description {
+    if on.choice.backend == Backend::Cuda {
+        notes.push("Burn may multiply float32 as TF32 there".into());
+    }
+    let provider = if on.is_cpu() {
+        "cpu".into()
+    } else {
+        on.name.clone()
+    };
+    Description {
+        engine: "burn",
+        provider,
+        model,
+        library: format!("Burn, {} backend", on.choice.backend),
+        notes,
+    }
+}
+
+impl Classifier for BurnClassifier {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+        let _flushed = FlushToZero::new();
+        let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
+        let answer = || values((self.forward)(Tensor::from_data(data, &self.device)));
+        device::computed(&self.device, answer)
+            .and_then(|values| values)
+            .map_err(failed)
+    }
+}

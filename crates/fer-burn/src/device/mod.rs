@@ -1,0 +1,454 @@
+//! Where Burn computes: on the CPU, or on a GPU that this build and this machine have
+//! ([`Choice::open`], [`list`]). Nothing is put in the place of what was asked for.
+
+mod list;
+
+pub use list::{Card, Listed, cards, examine, list};
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::backend::DispatchDevice;
+use burn::tensor::{Device, Tensor};
+
+use fer_core::panics;
+
+/// A backend of Burn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The CPU, by Burn's own kernels and the project's.
+    #[default]
+    Flex,
+    /// The CPU, by the ndarray crate.
+    Ndarray,
+    /// A GPU of any maker, by the graphics interface that the machine has: Vulkan, Metal or
+    /// DirectX.
+    Wgpu,
+    /// The same, by Vulkan alone.
+    Vulkan,
+    /// A GPU of NVIDIA's, by CUDA.
+    Cuda,
+}
+
+impl Backend {
+    /// All of them, whether they were built in or not.
+    pub const ALL: [Self; 5] = [
+        Self::Flex,
+        Self::Ndarray,
+        Self::Wgpu,
+        Self::Vulkan,
+        Self::Cuda,
+    ];
+
+    /// Whether this build has it.
+    pub fn is_built_in(self) -> bool {
+        match self {
+            Self::Flex => true,
+            Self::Ndarray => cfg!(feature = "ndarray"),
+            Self::Wgpu => cfg!(feature = "wgpu"),
+            Self::Vulkan => cfg!(feature = "vulkan"),
+            Self::Cuda => cfg!(feature = "cuda"),
+        }
+    }
+
+    /// Whether it is one for CPUs.
+    pub fn is_cpu(self) -> bool {
+        matches!(self, Self::Flex | Self::Ndarray)
+    }
+
+    /// Its Cargo feature.
+    pub fn feature(self) -> &'static str {
+        match self {
+            Self::Flex => "default",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
+            Self::Cuda => "cuda",
+        }
+    }
+
+    /// Its devices on this machine, in the order of their indices.
+    fn devices(self) -> Vec<Device> {
+        match self {
+            Self::Flex => vec![Device::flex()],
+            #[cfg(feature = "ndarray")]
+            #[allow(
+                deprecated,
+                reason = "Burn means to drop this backend; it is here to compare with as long as it is there"
+            )]
+            Self::Ndarray => vec![Device::ndarray()],
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec(),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(),
+            #[allow(unreachable_patterns, reason = "a build may have all of them")]
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a machine needs to have one.
+    fn needs(self) -> &'static str {
+        match self {
+            Self::Flex | Self::Ndarray => "a CPU",
+            Self::Wgpu => {
+                "a GPU's driver with Vulkan, Metal or DirectX 12 (`vulkaninfo --summary` lists Vulkan's)"
+            }
+            Self::Vulkan => {
+                "a GPU's driver with Vulkan (`vulkaninfo --summary` lists what it finds)"
+            }
+            Self::Cuda => {
+                "an NVIDIA GPU and its driver (`nvidia-smi` lists them), and CUDA's runtime compiler, NVRTC"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
+/// A backend, and which of its devices: `flex`, `wgpu`, `cuda:1`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The backend.
+    pub backend: Backend,
+    /// Which of its devices, from 0.
+    pub index: usize,
+}
+
+/// A device that was asked for and can't be had; one line that says why, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The backend is not part of this program.
+    #[error(
+        "--device {choice}: this fer was built without it; build it with `cargo build --release --features {}`",
+        .choice.backend.feature()
+    )]
+    NotBuiltIn {
+        /// What was asked for.
+        choice: Choice,
+    },
+    /// The machine has no such device at all.
+    #[error("--device {choice}: this machine has none; it takes {}. `fer doctor` lists what there is", .choice.backend.needs())]
+    None {
+        /// What was asked for.
+        choice: Choice,
+    },
+    /// The machine has fewer of them.
+    #[error(
+        "--device {choice}: this machine has {found} of them, numbered from 0; `fer doctor` lists them"
+    )]
+    NoSuch {
+        /// What was asked for.
+        choice: Choice,
+        /// How many there are.
+        found: usize,
+    },
+    /// It does not compute.
+    #[error("--device {choice} does not start: {reason}; it takes {}", .choice.backend.needs())]
+    DoesNotStart {
+        /// What was asked for.
+        choice: Choice,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A device that computes.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// What was asked for.
+    pub choice: Choice,
+    /// Burn's handle, without autodiff.
+    pub device: Device,
+    /// The choice, and the device's own name where it has one: `vulkan, NVIDIA H100 PCIe`.
+    pub name: String,
+}
+
+impl Opened {
+    /// Whether it is the CPU, by a backend for CPUs.
+    pub fn is_cpu(&self) -> bool {
+        is_cpu(&self.device)
+    }
+}
+
+impl Choice {
+    /// The device, after it has computed something.
+    ///
+    /// # Errors
+    /// The build or the machine lacks it, or it does not work.
+    pub fn open(self) -> Result<Opened, DeviceError> {
+        if !self.backend.is_built_in() {
+            return Err(DeviceError::NotBuiltIn { choice: self });
+        }
+        let fails = |reason| DeviceError::DoesNotStart {
+            choice: self,
+            reason,
+        };
+        let found = panics::caught(|| self.backend.devices()).map_err(fails)?;
+        let device = match (found.get(self.index), found.len()) {
+            (Some(device), _) => device.clone(),
+            (None, 0) => return Err(DeviceError::None { choice: self }),
+            (None, found) => {
+                return Err(DeviceError::NoSuch {
+                    choice: self,
+                    found,
+                });
+            }
+        };
+        let sum = panics::caught(|| sum(&device))
+            .and_then(|sum| sum)
+            .map_err(fails)?;
+        if sum != 6.0 {
+            return Err(fails(format!("it takes 1 + 2 + 3 for {sum}")));
+        }
+        let name = match identity(&device) {
+            Some((own, _)) => format!("{self}, {own}"),
+            None => self.to_string(),
+        };
+        Ok(Opened {
+            choice: self,
+            device,
+            name,
+        })
+    }
+}
+
+/// A small sum, computed there.
+fn sum(device: &Device) -> Result<f32, String> {
+    let sum = Tensor::<1>::from_floats([1.0, 2.0, 3.0], device).sum();
+    sum.try_into_scalar().map_err(|e| e.to_string())
+}
+
+/// The device's own name and its place on the PCI bus, if it is more than a CPU.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn identity(device: &Device) -> Option<(String, Option<String>)> {
+    let identity = device.identity()?;
+    Some((
+        identity.name,
+        identity
+            .physical
+            .and_then(|p| p.pci_address)
+            .map(|address| address.to_string()),
+    ))
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+fn identity(_: &Device) -> Option<(String, Option<String>)> {
+    None
+}
+
+/// Runs something that computes on a device. Burn tells by panics what fails on a GPU, memory that
+/// it lacks, say: they become errors. On the CPU a panic is a fault in the program, and stays one.
+///
+/// # Errors
+/// What the device's failure says of itself.
+pub fn computed<T>(device: &Device, work: impl FnOnce() -> T) -> Result<T, String> {
+    if is_cpu(device) {
+        Ok(work())
+    } else {
+        panics::caught(work)
+    }
+}
+
+/// Whether a device is the CPU, by a backend for CPUs.
+pub fn is_cpu(device: &Device) -> bool {
+    match device.as_dispatch().clone().inner() {
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "ndarray")]
+        DispatchDevice::NdArray(_) => true,
+        #[allow(unreachable_patterns, reason = "a build may have no others")]
+        _ => false,
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (name, index) = s
+            .split_once(':')
+            .map_or((s, None), |(name, index)| (name, Some(index)));
+        let backend = Backend::ALL
+            .into_iter()
+            .find(|b| b.to_string() == name)
+            .ok_or_else(|| {
+                let names = Backend::ALL.map(|b| b.to_string()).join(", ");
+                format!("'{s}' is no device; there are {names}")
+            })?;
+        let Some(index) = index else {
+            return Ok(Self { backend, index: 0 });
+        };
+        match index.parse::<u16>() {
+            Ok(index) if !backend.is_cpu() => Ok(Self {
+                backend,
+                index: index.into(),
+            }),
+            Ok(_) => Err(format!(
+                "{backend} has no numbers: it is the CPU, all of it; --threads bounds it"
+            )),
+            Err(_) => Err(format!(
+                "'{index}' is no device's number; {backend}:0 is the first"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            0 => write!(f, "{}", self.backend),
+            index => write!(f, "{}:{index}", self.backend),
+        }
+    }
+}
+
+/// One device, or several GPUs of one backend: `flex`, `cuda:1`, `cuda:0,1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choices(Vec<Choice>);
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self(vec![Choice::default()])
+    }
+}
+
+impl Choices {
+    /// The devices, in this order.
+    ///
+    /// # Errors
+    /// As [`Choice::open`], of the first that can't be had.
+    pub fn open(&self) -> Result<Vec<Opened>, DeviceError> {
+        self.0.iter().map(|choice| choice.open()).collect()
+    }
+}
+
+impl FromStr for Choices {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let mut parts = s.split(',');
+        let first: Choice = parts.next().unwrap_or_default().parse()?;
+        let mut all = vec![first];
+        for index in parts {
+            let choice: Choice = format!("{}:{index}", first.backend).parse()?;
+            if all.contains(&choice) {
+                return Err(format!("'{s}' names {choice} twice"));
+            }
+            all.push(choice);
+        }
+        Ok(Self(all))
+    }
+}
+
+impl fmt::Display for Choices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [one] => one.fmt(f),
+            several => {
+                let numbers: Vec<String> = several
+                    .iter()
+                    .map(|choice| choice.index.to_string())
+                    .collect();
+                write!(
+                    f,
+                    "{}:{}",
+                    several.first().map(|c| c.backend).unwrap_or_default(),
+                    numbers.join(",")
+                )
+            }
+        }
+    }
+}
+
+impl From<DeviceError> for fer_core::classifier::EngineError {
+    fn from(error: DeviceError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_devices_are_of_one_backend() {
+        let rows = [
+            ("flex", Ok(1)),
+            ("cuda:0,1", Ok(2)),
+            ("cuda:3,0,1", Ok(3)),
+            ("wgpu:1", Ok(1)),
+            ("cuda:0,0", Err("twice")),
+            ("cuda,cuda", Err("no device's number")),
+            ("cuda:0,", Err("no device's number")),
+            ("flex,1", Err("--threads")),
+            ("cuda:0,wgpu:1", Err("no device's number")),
+        ];
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(
+                |(text, expected)| match (text.parse::<Choices>(), expected) {
+                    (Ok(found), Ok(count)) => found.0.len() != *count || found.to_string() != *text,
+                    (Err(found), Err(part)) => !found.contains(part),
+                    _ => true,
+                },
+            )
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    #[test]
+    fn choices_are_read_and_written() {
+        let choice = |backend, index| Ok(Choice { backend, index });
+        let rows = [
+            ("flex", choice(Backend::Flex, 0)),
+            ("wgpu", choice(Backend::Wgpu, 0)),
+            ("cuda:3", choice(Backend::Cuda, 3)),
+            ("vulkan:1", choice(Backend::Vulkan, 1)),
+            ("tpu", Err("there are flex")),
+            ("cuda:", Err("no device's number")),
+            ("cuda:-1", Err("no device's number")),
+            ("cuda:99999", Err("no device's number")),
+            ("flex:1", Err("--threads")),
+            ("", Err("there are flex")),
+        ];
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(
+                |(text, expected)| match (text.parse::<Choice>(), expected) {
+                    (Ok(found), Ok(expected)) => found != *expected || found.to_string() != *text,
+                    (Err(found), Err(part)) => !found.contains(part),
+                    _ => true,
+                },
+            )
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    #[test]
+    fn the_cpu_is_always_there_and_what_is_not_built_in_says_so() {
+        assert_eq!(
+            Choice::default()
+                .open()
+                .map(|o| o.name)
+                .map_err(|e| e.to_string()),
+            Ok("flex".into())
+        );
+        for backend in Backend::ALL.into_iter().filter(|b| !b.is_built_in()) {
+            let error = Choice { backend, index: 0 }
+                .open()
+                .map(|o| o.name)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("--features"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What Burn computes on ([`device`]), and classifiers that Burn runs ([`BurnClassifier`]).
+
+mod classifier;
+pub mod device;
+
+pub use classifier::{BurnClassifier, Forward, describe, values};

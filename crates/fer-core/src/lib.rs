@@ -1,0 +1,32 @@
+//! The core of fer: from pictures to records, whatever computes in between.
+//!
+//! | step | module |
+//! |---|---|
+//! | which images, and their pixels | [`image`] |
+//! | pixels → tensor | [`preprocess`], by the model's [`spec`] |
+//! | the ONNX file | [`onnx`] |
+//! | tensor → probabilities | [`classifier`], a trait |
+//! | logits → calibrated confidences | [`calibration`] |
+//! | many images, in order, in bounded memory | [`pipeline`] |
+//! | records for people and programs | [`report`] |
+//!
+//! The crate depends on neither Burn nor ONNX Runtime. It prints nothing, never exits and reads
+//! nothing from the environment.
+
+pub mod calibration;
+pub mod classifier;
+pub mod files;
+pub mod host;
+pub mod image;
+pub mod onnx;
+pub mod panics;
+pub mod pipeline;
+pub mod preprocess;
+pub mod random;
+pub mod report;
+pub mod spec;
+
+/// The number of cores this process may use, at least 1.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,144 @@
+//! ONNX files as bytes: what the file says about itself ([`Header`]), and the weights that must not
+//! stay subnormal ([`flush`]).
+//!
+//! Running a file is the engines' work; what its header means for images is [`crate::spec`]'s.
+
+pub mod flush;
+mod header;
+pub mod proto;
+mod tiny;
+
+pub use header::{ELEM_FLOAT, Header, Port};
+pub use tiny::tiny_classifier;
+
+use std::path::Path;
+
+use crate::onnx::proto::{Message, ModelProto};
+use bytes::Bytes;
+
+/// The largest ONNX file that is read: protobuf itself ends at 2 GiB.
+pub const MAX_FILE_BYTES: u64 = 2 << 30;
+
+/// An ONNX file that can't be read or is no ONNX file.
+#[derive(Debug, thiserror::Error)]
+pub enum OnnxError {
+    /// The file could not be read.
+    #[error("can't read the model {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is over [`MAX_FILE_BYTES`].
+    #[error("the model {path} is {bytes} bytes; a single ONNX file ends at 2 GiB")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The bytes are not an ONNX model.
+    #[error("{path} is not a whole ONNX file ({reason}); export or copy it again")]
+    Malformed {
+        /// The file, or the name of the model.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// An ONNX model in memory, ready to be handed to an engine.
+pub struct OnnxModel {
+    /// The file's bytes, with tiny weights flushed (see [`flush`]) where there were any.
+    pub bytes: Bytes,
+    /// What the file says about itself.
+    pub header: Header,
+    /// How many weights were set to zero because they were too small.
+    pub flushed: usize,
+    /// True if weights lie in other files beside this one, so that it can only be loaded from its
+    /// path.
+    pub external_data: bool,
+}
+
+impl OnnxModel {
+    /// Reads an ONNX file, at most [`MAX_FILE_BYTES`] of it, and flushes its tiny weights.
+    ///
+    /// # Errors
+    /// The file can't be read, is too large, or is not an ONNX model.
+    pub fn read(path: &Path) -> Result<Self, OnnxError> {
+        let name = path.display().to_string();
+        let read = |source| OnnxError::Read {
+            path: name.clone(),
+            source,
+        };
+        let metadata = std::fs::metadata(path).map_err(read)?;
+        if !metadata.is_file() {
+            return Err(OnnxError::Malformed {
+                path: name,
+                reason: "it is no plain file".into(),
+            });
+        }
+        let bytes = metadata.len();
+        if bytes > MAX_FILE_BYTES {
+            return Err(OnnxError::TooLarge { path: name, bytes });
+        }
+        Self::parse(std::fs::read(path).map_err(read)?.into(), &name)
+    }
+
+    /// Takes an ONNX model's bytes; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// The bytes are not an ONNX model.
+    pub fn parse(bytes: Bytes, name: &str) -> Result<Self, OnnxError> {
+        let mut proto = parse_proto(&bytes, name)?;
+        let header = Header::of(&proto);
+        let external_data = proto
+            .graph
+            .initializer
+            .iter()
+            .any(|t| !t.external_data.is_empty());
+        let flushed = flush::flush_tiny_weights(&mut proto);
+        let bytes = if flushed == 0 {
+            bytes
+        } else {
+            proto
+                .write_to_bytes()
+                .map_err(|e| malformed(name, &e.to_string()))?
+                .into()
+        };
+        Ok(Self {
+            bytes,
+            header,
+            flushed,
+            external_data,
+        })
+    }
+}
+
+/// Reads only the header of an ONNX model's bytes; the weights are not touched.
+///
+/// # Errors
+/// The bytes are not an ONNX model.
+pub fn read_header(bytes: &Bytes, name: &str) -> Result<Header, OnnxError> {
+    Ok(Header::of(&parse_proto(bytes, name)?))
+}
+
+/// The weights of the parsed model are slices of `bytes`, not copies.
+pub fn parse_proto(bytes: &Bytes, name: &str) -> Result<ModelProto, OnnxError> {
+    let proto =
+        ModelProto::parse_from_tokio_bytes(bytes).map_err(|e| malformed(name, &e.to_string()))?;
+    // Protobuf takes nearly any short text for a message of unknown fields: a graph with nodes is
+    // what makes a model.
+    if proto.graph.node.is_empty() {
+        return Err(malformed(name, "it holds no graph"));
+    }
+    Ok(proto)
+}
+
+fn malformed(name: &str, reason: &str) -> OnnxError {
+    OnnxError::Malformed {
+        path: name.to_string(),
+        reason: reason.to_string(),
+    }
+}

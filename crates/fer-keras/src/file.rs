@@ -1,0 +1,242 @@
+//! A Keras model's files: which of the forms it is, its configuration as JSON, and its weights,
+//! opened.
+//!
+//! | form | configuration | weights |
+//! |---|---|---|
+//! | `.keras` (a zip) or its unpacked folder | `config.json` | `model.weights.h5` |
+//! | `.h5` of `model.save` | attribute `model_config` | group `model_weights` |
+//! | `.h5` of `save_weights`, either kind | a JSON file beside it | the file itself |
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::path::Path;
+
+use serde_json::Value;
+use zip::ZipArchive;
+
+use super::ConvertError;
+use super::hdf5::{self, Hdf5};
+use super::weights::Weights;
+use fer_core::onnx::MAX_FILE_BYTES;
+
+/// The largest configuration that is read.
+const MAX_CONFIG_BYTES: u64 = 64 << 20;
+
+/// How many times its own size a `.keras` file may unpack to; Keras does not compress the weights
+/// in it.
+const MAX_EXPANSION: u64 = 64;
+
+/// A model's files, read.
+pub(crate) struct KerasFile {
+    /// The model: `{"class_name": …, "config": …}`.
+    pub(crate) model: Value,
+    /// The weights.
+    pub(crate) weights: Weights,
+    /// The version of Keras that wrote it, `1.0` where none is stated, as Keras takes it.
+    pub(crate) version: String,
+}
+
+impl KerasFile {
+    /// Reads a model; `config` is the JSON file for weights that stand alone, by default
+    /// `config.json` beside them.
+    ///
+    /// # Errors
+    /// A file can't be read, is none of Keras's forms, or lacks a part.
+    pub(crate) fn read(path: &Path, config: Option<&Path>) -> Result<Self, ConvertError> {
+        if path.is_dir() {
+            let config = config.map_or_else(|| path.join("config.json"), Path::to_path_buf);
+            return Self::apart(&path.join("model.weights.h5"), &config);
+        }
+        Self::parse(path, read(path, MAX_FILE_BYTES)?, config)
+    }
+
+    /// Takes a file's bytes; `path` is what errors call it, and where weights alone look for their
+    /// configuration.
+    ///
+    /// # Errors
+    /// As [`KerasFile::read`].
+    pub(crate) fn parse(
+        path: &Path,
+        bytes: Vec<u8>,
+        config: Option<&Path>,
+    ) -> Result<Self, ConvertError> {
+        if bytes.starts_with(b"PK") {
+            return Self::archive(path, bytes);
+        }
+        if !bytes.starts_with(hdf5::MAGIC) {
+            return Err(malformed(
+                path,
+                "it is neither HDF5 nor a zip of Keras; name a .keras or .h5 file",
+            ));
+        }
+        let file = Hdf5::open(bytes)
+            .map_err(|e| malformed(path, &format!("it is no whole HDF5 file: {e}")))?;
+        let Some(model) = file.text("/", "model_config").filter(|_| config.is_none()) else {
+            let beside = path.with_file_name("config.json");
+            return Self::with_weights(path, file, config.unwrap_or(&beside));
+        };
+        let model = json(path, model.as_bytes())?;
+        let version = file
+            .text("/", "keras_version")
+            .unwrap_or_else(|| "1.0".into());
+        let backend = file.text("/", "backend");
+        let weights = Weights::legacy(file, "/model_weights", backend);
+        Ok(Self {
+            model,
+            weights,
+            version,
+        })
+    }
+
+    fn apart(weights: &Path, config: &Path) -> Result<Self, ConvertError> {
+        let bytes = read(weights, MAX_FILE_BYTES)?;
+        let file = Hdf5::open(bytes)
+            .map_err(|e| malformed(weights, &format!("it is no whole HDF5 file: {e}")))?;
+        Self::with_weights(weights, file, config)
+    }
+
+    fn with_weights(path: &Path, file: Hdf5, config: &Path) -> Result<Self, ConvertError> {
+        if !config.is_file() {
+            let reason = format!(
+                "it holds weights and no configuration, and there is no {}; give the model's JSON with --config",
+                config.display()
+            );
+            return Err(malformed(path, &reason));
+        }
+        let model = json(config, &read(config, MAX_CONFIG_BYTES)?)?;
+        let keras_3 = file.has_group("/layers");
+        let stated = match file.text("/", "keras_version") {
+            Some(version) => Some(version),
+            None => version_beside(config)?
+                .or_else(|| model["keras_version"].as_str().map(String::from)),
+        };
+        // What `Model.to_json` of Keras 3 and the configuration in a .keras file state is the
+        // module of each class.
+        let by_form = if model["module"].is_string() {
+            "3.0"
+        } else {
+            "2.0"
+        };
+        let version = stated.unwrap_or_else(|| by_form.into());
+        let backend = file.text("/", "backend");
+        let weights = if keras_3 {
+            Weights::keras_3(file)
+        } else {
+            Weights::legacy(file, "", backend)
+        };
+        Ok(Self {
+            model,
+            weights,
+            version,
+        })
+    }
+
+    fn archive(path: &Path, bytes: Vec<u8>) -> Result<Self, ConvertError> {
+        let size = bytes.len() as u64;
+        let mut archive = ZipArchive::new(io::Cursor::new(bytes))
+            .map_err(|e| malformed(path, &format!("it is no whole .keras file: {e}")))?;
+        let model = json(
+            path,
+            &entry(path, &mut archive, "config.json", MAX_CONFIG_BYTES)?,
+        )?;
+        let metadata = json(
+            path,
+            &entry(path, &mut archive, "metadata.json", MAX_CONFIG_BYTES)?,
+        )?;
+        let limit = size.saturating_mul(MAX_EXPANSION).min(MAX_FILE_BYTES);
+        let weights = entry(path, &mut archive, "model.weights.h5", limit)?;
+        let file = Hdf5::open(weights)
+            .map_err(|e| malformed(path, &format!("its model.weights.h5 is not whole: {e}")))?;
+        let version = metadata["keras_version"]
+            .as_str()
+            .unwrap_or("3.0")
+            .to_string();
+        Ok(Self {
+            model,
+            weights: Weights::keras_3(file),
+            version,
+        })
+    }
+
+    /// The major version of Keras that wrote it.
+    pub(crate) fn major(&self) -> u32 {
+        self.version
+            .split('.')
+            .next()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(2)
+    }
+}
+
+/// The version in the `metadata.json` that lies beside the configuration in a `.keras` file.
+fn version_beside(config: &Path) -> Result<Option<String>, ConvertError> {
+    let path = config.with_file_name("metadata.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let metadata = json(&path, &read(&path, MAX_CONFIG_BYTES)?)?;
+    Ok(metadata["keras_version"].as_str().map(String::from))
+}
+
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConvertError> {
+    let failed = |source| ConvertError::Read {
+        path: path.display().to_string(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(malformed(path, "it is no plain file"));
+    }
+    let too_large = || {
+        malformed(
+            path,
+            &format!("it is larger than the {} MiB that are read", limit >> 20),
+        )
+    };
+    if metadata.len() > limit {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
+}
+
+fn entry<R: Read + Seek>(
+    path: &Path,
+    archive: &mut ZipArchive<R>,
+    name: &str,
+    limit: u64,
+) -> Result<Vec<u8>, ConvertError> {
+    let file = archive
+        .by_name(name)
+        .map_err(|e| malformed(path, &format!("it has no {name} of Keras ({e})")))?;
+    let mut bytes = Vec::new();
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|e| malformed(path, &format!("its {name} can't be unpacked: {e}")))?;
+    if bytes.len() as u64 > limit {
+        return Err(malformed(
+            path,
+            &format!("its {name} is out of all proportion to the file's size"),
+        ));
+    }
+    Ok(bytes)
+}
+
+fn json(path: &Path, bytes: &[u8]) -> Result<Value, ConvertError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| malformed(path, &format!("its configuration is no JSON: {e}")))
+}
+
+fn malformed(path: &Path, reason: &str) -> ConvertError {
+    ConvertError::Malformed {
+        path: path.display().to_string(),
+        reason: reason.into(),
+    }
+}

@@ -1,0 +1,431 @@
+//! The ONNX graph in the making, and the tensors in it as Keras sees them.
+//!
+//! ONNX convolves with the channels first, Keras by default with them last. A [`Value`] has Keras's
+//! shape and says in which [`Order`] its tensor holds the values; a layer asks for the order that
+//! it needs, and only then a node is added.
+
+use std::collections::HashMap;
+
+use fer_core::onnx::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
+
+use super::tensor::{Tensor, product};
+
+/// The most nodes of a graph: models within models that are called again and again grow without
+/// bounds.
+const MAX_NODES: usize = 20_000;
+
+/// The most values that a layer may answer for one image: 256 MiB.
+pub(crate) const MAX_VALUES: usize = 1 << 26;
+
+/// Bytes of weights that any graph may have.
+const ALLOWANCE: usize = 64 << 20;
+
+/// The order of a tensor's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As in Keras.
+    Keras,
+    /// Of a Keras tensor `[height, width, channels]`: channels, height, width.
+    ChannelsFirst,
+    /// Of a Keras vector that flattens `[height, width, channels]`: channels, then the `area` of
+    /// height × width.
+    FlatChannelsFirst {
+        /// The number of channels.
+        channels: usize,
+        /// Height × width.
+        area: usize,
+    },
+}
+
+/// A tensor of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Value {
+    /// Its name.
+    pub(crate) name: String,
+    /// Keras's shape, without the batch.
+    pub(crate) shape: Vec<usize>,
+    /// The order of its values.
+    pub(crate) order: Order,
+}
+
+impl Value {
+    pub(crate) fn new(name: String, shape: Vec<usize>, order: Order) -> Self {
+        Self { name, shape, order }
+    }
+
+    /// The axis of the tensor, the batch being 0, for an axis of Keras's, which may count from the
+    /// end.
+    ///
+    /// # Errors
+    /// It is the batch or none.
+    pub(crate) fn axis(&self, axis: i64) -> Result<usize, String> {
+        let rank = self.shape.len() as i64;
+        let keras = if axis < 0 { axis + rank + 1 } else { axis };
+        if !(1..=rank).contains(&keras) {
+            return Err(format!("its axis {axis} is none of its input's {rank}"));
+        }
+        Ok(match (self.order, keras) {
+            (Order::ChannelsFirst, 3) => 1,
+            (Order::ChannelsFirst, keras) => keras as usize + 1,
+            (_, keras) => keras as usize,
+        })
+    }
+}
+
+/// An image tensor with the channels first, whatever Keras has.
+pub(crate) struct Planes {
+    pub(crate) name: String,
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl Planes {
+    /// As Keras's tensor again.
+    pub(crate) fn value(self, channels_first: bool) -> Value {
+        let Self {
+            name,
+            channels: c,
+            height: h,
+            width: w,
+        } = self;
+        if channels_first {
+            Value::new(name, vec![c, h, w], Order::Keras)
+        } else {
+            Value::new(name, vec![h, w, c], Order::ChannelsFirst)
+        }
+    }
+}
+
+/// The graph so far.
+#[derive(Default)]
+pub(crate) struct Graph {
+    /// The nodes, each after its inputs.
+    pub(crate) nodes: Vec<NodeProto>,
+    /// The weights.
+    pub(crate) weights: Vec<TensorProto>,
+    /// The names that are taken, and the last number put behind each.
+    names: HashMap<String, usize>,
+    /// The layer that nodes are being added for.
+    scope: String,
+    /// Layers that were begun.
+    calls: usize,
+    /// Bytes of all weights.
+    bytes: usize,
+    /// How many bytes of weights there may be when a layer begins.
+    limit: usize,
+    /// Tensors that hold the values of another in another order.
+    reordered: HashMap<(String, bool), Value>,
+}
+
+impl Graph {
+    /// A graph for layers that have so many weights in the Keras file: those that are made for ONNX
+    /// are few beside them.
+    pub(crate) fn new(values: usize) -> Self {
+        Self {
+            limit: values
+                .saturating_mul(4 * size_of::<f32>())
+                .saturating_add(ALLOWANCE),
+            ..Self::default()
+        }
+    }
+
+    /// Begins a layer of that name, by which nodes and weights are named; returns where its nodes
+    /// begin.
+    ///
+    /// # Errors
+    /// The graph has grown too large.
+    pub(crate) fn begin(&mut self, layer: &str) -> Result<usize, String> {
+        self.calls += 1;
+        if self.nodes.len() > MAX_NODES || self.calls > MAX_NODES {
+            return Err(format!(
+                "with it, the graph has more than {MAX_NODES} nodes or calls of layers"
+            ));
+        }
+        if self.bytes > self.limit {
+            return Err(format!(
+                "before it, the graph has {} MiB of weights that are not in the file",
+                self.bytes >> 20
+            ));
+        }
+        self.scope = layer.to_string();
+        Ok(self.nodes.len())
+    }
+
+    /// Ends the layer whose nodes begin at `start`: its answer, if it is a new tensor, gets the
+    /// layer's name.
+    ///
+    /// # Errors
+    /// The answer is too large for any image classifier.
+    pub(crate) fn end(&mut self, start: usize, mut value: Value) -> Result<Value, String> {
+        if product(&value.shape).is_none_or(|n| n > MAX_VALUES || n == 0) {
+            return Err(format!("it answers {:?} values for an image", value.shape));
+        }
+        if self.nodes[start..]
+            .iter()
+            .any(|n| n.output.contains(&value.name))
+        {
+            let name = self.unique(self.scope.clone());
+            self.rename(start, &value.name, &name);
+            value.name = name;
+        }
+        Ok(value)
+    }
+
+    /// Takes a name for a tensor from outside: an input or output.
+    pub(crate) fn reserve(&mut self, name: &str) {
+        self.names.insert(name.to_string(), 0);
+    }
+
+    /// Gives a tensor another name in the nodes from `start` on.
+    pub(crate) fn rename(&mut self, start: usize, old: &str, new: &str) {
+        for name in self.nodes[start..]
+            .iter_mut()
+            .flat_map(|n| n.input.iter_mut().chain(&mut n.output))
+        {
+            if name == old {
+                *name = new.to_string();
+            }
+        }
+        self.reordered
+            .retain(|(from, _), to| from != old && to.name != old);
+    }
+
+    fn unique(&mut self, name: String) -> String {
+        let mut chosen = name.clone();
+        while self.names.contains_key(&chosen) {
+            // Where a name was taken, the numbers behind it are not tried again.
+            let count = self.names.entry(name.clone()).or_default();
+            *count += 1;
+            chosen = format!("{name}_{count}");
+        }
+        self.names.insert(chosen.clone(), 0);
+        chosen
+    }
+
+    /// Adds a node and returns the name of its output.
+    pub(crate) fn node(
+        &mut self,
+        operator: &str,
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> String {
+        let name = self.unique(format!("{}/{operator}", self.scope));
+        let output = format!("{name}/output");
+        self.nodes.push(NodeProto {
+            op_type: operator.into(),
+            name,
+            input: inputs.iter().map(|i| i.to_string()).collect(),
+            output: vec![output.clone()],
+            attribute: attributes,
+            ..Default::default()
+        });
+        output
+    }
+
+    /// Adds a node that keeps shape and order.
+    pub(crate) fn map(
+        &mut self,
+        operator: &str,
+        value: &Value,
+        more: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> Value {
+        let inputs: Vec<&str> = std::iter::once(value.name.as_str())
+            .chain(more.iter().copied())
+            .collect();
+        Value {
+            name: self.node(operator, &inputs, attributes),
+            ..value.clone()
+        }
+    }
+
+    /// Stores a weight and returns its name: the layer's and its own.
+    pub(crate) fn weight(&mut self, name: &str, tensor: &Tensor) -> String {
+        let raw: Vec<u8> = tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.store(
+            name,
+            &tensor.dims.iter().map(|d| *d as i64).collect::<Vec<_>>(),
+            fer_core::onnx::ELEM_FLOAT,
+            raw,
+        )
+    }
+
+    /// Stores whole numbers, such as a shape.
+    pub(crate) fn integers(&mut self, name: &str, values: &[i64]) -> String {
+        /// `TensorProto.DataType.INT64`.
+        const INT64: i32 = 7;
+        let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.store(name, &[values.len() as i64], INT64, raw)
+    }
+
+    /// The node that makes a tensor.
+    pub(crate) fn maker(&self, tensor: &str) -> Option<&NodeProto> {
+        self.nodes
+            .iter()
+            .find(|n| n.output.iter().any(|o| o == tensor))
+    }
+
+    /// A weight that is one float32 value.
+    pub(crate) fn scalar(&self, name: &str) -> Option<f32> {
+        let bytes = &self.weights.iter().find(|t| t.name == name)?.raw_data;
+        Some(f32::from_le_bytes(bytes.as_ref().try_into().ok()?))
+    }
+
+    /// A layer that is called again finds its weights there.
+    fn store(&mut self, name: &str, dims: &[i64], data_type: i32, raw: Vec<u8>) -> String {
+        let name = format!("{}/{name}", self.scope);
+        let same = |t: &&TensorProto| t.name == name && t.dims == dims && t.raw_data == raw;
+        if let Some(stored) = self.weights.iter().rev().find(same) {
+            return stored.name.clone();
+        }
+        let name = self.unique(name);
+        let dims = dims.to_vec();
+        self.bytes += raw.len();
+        self.weights.push(TensorProto {
+            name: name.clone(),
+            dims,
+            data_type,
+            raw_data: raw.into(),
+            ..Default::default()
+        });
+        name
+    }
+
+    /// The same values in another shape; the batch stays open.
+    pub(crate) fn reshape(&mut self, name: &str, dims: &[usize]) -> String {
+        let shape: Vec<i64> = std::iter::once(-1)
+            .chain(dims.iter().map(|d| *d as i64))
+            .collect();
+        let shape = self.integers("shape", &shape);
+        // Of two reshapes in a row, the second alone does.
+        let from = self
+            .nodes
+            .iter()
+            .rev()
+            .find(|n| n.output.iter().any(|o| o == name) && n.op_type == "Reshape");
+        let from = from
+            .and_then(|n| n.input.first())
+            .cloned()
+            .unwrap_or_else(|| name.to_string());
+        self.node("Reshape", &[&from, &shape], Vec::new())
+    }
+
+    /// The value with the order of Keras.
+    pub(crate) fn keras_order(&mut self, value: &Value) -> Value {
+        match (value.order, &value.shape[..]) {
+            (Order::ChannelsFirst, &[h, w, c]) => {
+                self.reorder(value, Order::Keras, [0, 2, 3, 1], [h, w, c])
+            }
+            (Order::FlatChannelsFirst { channels, area }, _) => {
+                let planes = self.reshape(&value.name, &[channels, area]);
+                let last = self.node("Transpose", &[&planes], vec![ints("perm", &[0, 2, 1])]);
+                Value::new(
+                    self.node("Flatten", &[&last], vec![int("axis", 1)]),
+                    value.shape.clone(),
+                    Order::Keras,
+                )
+            }
+            _ => value.clone(),
+        }
+    }
+
+    /// The value with the channels first; only a Keras tensor `[height, width, channels]` can be
+    /// so.
+    pub(crate) fn channels_first(&mut self, value: &Value) -> Value {
+        match (value.order, &value.shape[..]) {
+            (Order::Keras, &[h, w, c]) => {
+                self.reorder(value, Order::ChannelsFirst, [0, 3, 1, 2], [c, h, w])
+            }
+            _ => value.clone(),
+        }
+    }
+
+    fn reorder(&mut self, value: &Value, order: Order, axes: [i64; 4], dims: [usize; 3]) -> Value {
+        let key = |name: &str, to: Order| (name.to_string(), to == Order::Keras);
+        if let Some(known) = self.reordered.get(&key(&value.name, order)) {
+            return known.clone();
+        }
+        // Where there is one channel or one pixel, both orders are the same.
+        let moved = if value.shape[2] == 1 || value.shape[0] * value.shape[1] == 1 {
+            self.reshape(&value.name, &dims)
+        } else {
+            self.node("Transpose", &[&value.name], vec![ints("perm", &axes)])
+        };
+        let moved = Value {
+            name: moved,
+            shape: value.shape.clone(),
+            order,
+        };
+        self.reordered
+            .insert(key(&value.name, order), moved.clone());
+        self.reordered
+            .insert(key(&moved.name, value.order), value.clone());
+        moved
+    }
+
+    /// The image tensor that a layer with `data_format` takes.
+    ///
+    /// # Errors
+    /// It is no image tensor.
+    pub(crate) fn planes(&mut self, value: &Value, channels_first: bool) -> Result<Planes, String> {
+        let value = if channels_first {
+            self.keras_order(value)
+        } else {
+            self.channels_first(value)
+        };
+        let [a, b, c] = value.shape[..] else {
+            return Err(format!(
+                "its input is {:?}; it takes height, width and channels",
+                value.shape
+            ));
+        };
+        let (channels, height, width) = if channels_first { (a, b, c) } else { (c, a, b) };
+        Ok(Planes {
+            name: value.name,
+            channels,
+            height,
+            width,
+        })
+    }
+}
+
+/// An attribute of a whole number.
+pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::INT.into(),
+        i: value,
+        ..Default::default()
+    }
+}
+
+/// An attribute of a number.
+pub(crate) fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::FLOAT.into(),
+        f: value,
+        ..Default::default()
+    }
+}
+
+/// An attribute of whole numbers.
+pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::INTS.into(),
+        ints: values.to_vec(),
+        ..Default::default()
+    }
+}
+
+/// An attribute of a word.
+pub(crate) fn text(name: &str, value: &'static str) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::STRING.into(),
+        s: value.as_bytes().into(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,515 @@
+//! A Keras model → an ONNX file, without Python: `.keras` and `.h5` files are read here, their
+//! layers become ONNX nodes.
+//!
+//! | step | file |
+//! |---|---|
+//! | which files, and what is in them | `file`, over `hdf5` |
+//! | configuration → layers and their calls | `network`, with `config` and, for the oldest files, `keras1` |
+//! | a layer's weights | `weights` |
+//! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, into a `graph` |
+//! | fewer nodes with the same answers | `tidy` |
+//! | bytes and metadata | `write` |
+//!
+//! The files are untrusted: whatever is in them, the answer is a model or an error, in memory
+//! bounded by the files' size.
+
+mod config;
+mod file;
+mod graph;
+mod hdf5;
+mod keras1;
+mod layers;
+mod lower;
+mod network;
+mod tensor;
+mod tidy;
+mod weights;
+mod write;
+
+pub use write::LAYERS;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use self::file::KerasFile;
+use self::graph::{Graph, Order, Value};
+use self::lower::Lowering;
+use self::network::{LayerEntry, Network};
+use self::tensor::product;
+use self::weights::Place;
+use fer_core::onnx::OnnxModel;
+use fer_core::spec::{EMOTIONS, Layout, ModelSpec, OutputKind, Resize};
+
+/// The names of the file's input and of its outputs.
+const INPUT: &str = "input";
+const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
+
+/// How a model is converted.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The classes in output order; `None` for the seven emotions where there are seven.
+    pub labels: Option<Vec<String>>,
+    /// What a pixel of 0..255 is multiplied with; `None` for 1/255, or for 1 where the model scales
+    /// its input itself.
+    pub scale: Option<f64>,
+    /// How images of another size were resized in training; `None` for `nearest`, as Keras.
+    pub resize: Option<Resize>,
+    /// The order of the input's dimensions; `None` for the Keras model's.
+    pub layout: Option<Layout>,
+}
+
+/// A converted model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Converted {
+    /// The ONNX file.
+    pub onnx: Vec<u8>,
+    /// What it expects and answers.
+    pub spec: ModelSpec,
+    /// How many nodes there are of each operator, in the order of their first use.
+    pub operators: Vec<(String, usize)>,
+    /// The version of Keras that wrote the model.
+    pub keras: String,
+    /// The number of weights that were set to zero because they were too small.
+    pub flushed: usize,
+    /// What the user should know: what was assumed.
+    pub notes: Vec<String>,
+}
+
+/// A layer that can't be converted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// Why.
+    pub reason: String,
+    /// What is set of its configuration, in one line.
+    pub config: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            class,
+            reason,
+            config,
+        } = self;
+        write!(
+            f,
+            "{name} ({class}: {reason}; {})",
+            if config.is_empty() {
+                "no options"
+            } else {
+                config
+            }
+        )
+    }
+}
+
+/// A model that can't be converted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// A file could not be read.
+    #[error("can't read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is none of Keras's, or not all of one.
+    #[error("{path}: {reason}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model has layers that can't be converted: all of them.
+    #[error(
+        "{path}: {} of its layers can't be converted: {}; leave them out of the model that you save, or convert it with \
+         scripts/keras/convert.py",
+        layers.len(),
+        layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Unsupported {
+        /// The file.
+        path: String,
+        /// The layers.
+        layers: Vec<Unsupported>,
+    },
+    /// A layer's weights or shapes are not what its configuration makes.
+    #[error("{path}: layer {layer}: {problem}")]
+    Layer {
+        /// The file.
+        path: String,
+        /// The layer, with its class.
+        layer: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The model is no image classifier, or the options do not fit it.
+    #[error("{path}: {problem}")]
+    Classifier {
+        /// The file.
+        path: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+/// What is wrong with a layer.
+#[derive(Debug)]
+struct Problem {
+    layer: String,
+    text: String,
+}
+
+impl Problem {
+    fn of(layer: &LayerEntry, text: String) -> Self {
+        Self {
+            layer: format!("{} ({})", layer.name, layer.class),
+            text,
+        }
+    }
+}
+
+/// Converts a Keras model: a `.keras` file or its unpacked folder, an `.h5` file, or weights with
+/// the JSON file `config`, by default `config.json` beside them.
+///
+/// The ONNX model has opset 18 and the channels first within; `input` float32 `[N, H, W, C]` or, if
+/// the Keras model or [`Options::layout`] says so, `[N, C, H, W]`; `probabilities` or, where the
+/// model ends in no softmax, `logits`, float32 `[N, classes]`. The same model gives the same bytes.
+///
+/// # Errors
+/// The files can't be read, are damaged, hold layers that can't be converted, or no image
+/// classifier.
+pub fn convert(
+    path: &Path,
+    config: Option<&Path>,
+    options: &Options,
+) -> Result<Converted, ConvertError> {
+    converted(KerasFile::read(path, config)?, path, options)
+}
+
+/// As [`convert()`], of the bytes of a `.keras` or whole `.h5` file, which errors call `name`.
+///
+/// # Errors
+/// As [`convert()`].
+pub fn convert_bytes(
+    bytes: Vec<u8>,
+    name: &str,
+    options: &Options,
+) -> Result<Converted, ConvertError> {
+    let path = Path::new(name);
+    converted(KerasFile::parse(path, bytes, None)?, path, options)
+}
+
+fn converted(file: KerasFile, path: &Path, options: &Options) -> Result<Converted, ConvertError> {
+    let name = path.display().to_string();
+    let keras = file.major();
+    let wrong = |problem: String| ConvertError::Classifier {
+        path: name.clone(),
+        problem,
+    };
+    let network = Network::parse(&file.model, keras).map_err(wrong)?;
+    let layers = lower::unsupported(&network, keras);
+    if !layers.is_empty() {
+        return Err(ConvertError::Unsupported { path: name, layers });
+    }
+    if file.weights.mirrored() {
+        return Err(wrong(
+            "it was trained on Theano, which stores kernels mirrored; save it again from Keras 2"
+                .into(),
+        ));
+    }
+    let in_layer = |p: Problem| ConvertError::Layer {
+        path: name.clone(),
+        layer: p.layer,
+        problem: p.text,
+    };
+    let loaded = lower::load(&network, &file.weights, keras).map_err(in_layer)?;
+    let source = format!(
+        "Keras {} model, weights sha256 {}",
+        file.version, loaded.digest
+    );
+
+    let image = Image::of(&network, options.layout).map_err(wrong)?;
+    let mut graph = Graph::new(loaded.values());
+    [INPUT, OUTPUTS[0], OUTPUTS[1]]
+        .iter()
+        .for_each(|name| graph.reserve(name));
+    let input = image.value(&mut graph);
+    let mut lowering = Lowering::new(graph, &loaded, keras);
+    let answer = lowering
+        .network(&network, &Place::default(), &[input])
+        .map_err(in_layer)?;
+    let Lowering {
+        mut graph,
+        mut answers,
+        ..
+    } = lowering;
+    let answer = graph.keras_order(&answer);
+    let [classes] = answer.shape[..] else {
+        return Err(wrong(format!(
+            "it answers {:?} for an image; a classifier answers one value a class",
+            answer.shape
+        )));
+    };
+    let Some(last) = graph.maker(&answer.name) else {
+        return Err(wrong("it has no layer that computes anything".into()));
+    };
+    let softmax = sums_to_one(&graph, &answer.name);
+    let output = if softmax { OUTPUTS[0] } else { OUTPUTS[1] };
+    let mut notes = Vec::new();
+    if !softmax {
+        notes.push(format!(
+            "it does not end in softmax but in {}: `fer` puts a softmax behind what it answers",
+            last.op_type
+        ));
+    }
+    graph.rename(0, &answer.name, output);
+    answers
+        .iter_mut()
+        .filter(|a| a.tensor == answer.name)
+        .for_each(|a| a.tensor = output.into());
+    tidy::tidy(&mut graph, output);
+    answers.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
+
+    let labels = labels(options, classes).map_err(wrong)?;
+    let scale = options.scale.unwrap_or_else(|| {
+        let scales = scales_itself(&network);
+        match scales {
+            Some(true) => {
+                notes.push("pixels go in as 0..255, as the model scales them itself (--scale says otherwise)".into());
+            }
+            Some(false) => {}
+            None => notes.push(
+                "it rescales values, but not first: pixels go in times 1/255; if they should go in as 0..255, say --scale 1"
+                    .into(),
+            ),
+        }
+        if scales == Some(true) { 1.0 } else { 1.0 / 255.0 }
+    });
+    let rows = [
+        ("labels", serde_json::Value::from(labels).to_string()),
+        ("layout", image.layout.to_string()),
+        ("size", format!("{}x{}", image.width, image.height)),
+        ("channels", image.channels.to_string()),
+        ("scale", scale.to_string()),
+        (
+            "resize",
+            options.resize.unwrap_or(Resize::Nearest).to_string(),
+        ),
+        (
+            "output",
+            if softmax {
+                OutputKind::Probabilities
+            } else {
+                OutputKind::Logits
+            }
+            .to_string(),
+        ),
+        ("architecture", network.name.clone()),
+        ("source", source),
+    ];
+    let mut metadata: Vec<(String, String)> = rows
+        .into_iter()
+        .map(|(k, v)| (format!("fer.{k}"), v))
+        .collect();
+    metadata.push((write::LAYERS.into(), write::layers(&answers)));
+    let operators = counted(&graph);
+    let (onnx, flushed) = write::write(
+        graph,
+        &network.name,
+        (INPUT, &image.dims()),
+        (output, &[classes]),
+        metadata,
+    )
+    .map_err(wrong)?;
+    let model = OnnxModel::parse(onnx.clone().into(), &name).map_err(|e| wrong(e.to_string()))?;
+    let spec = ModelSpec::resolve(&model.header, &BTreeMap::new(), &name)
+        .map_err(|e| wrong(e.to_string()))?;
+    Ok(Converted {
+        onnx,
+        spec,
+        operators,
+        keras: file.version,
+        flushed,
+        notes,
+    })
+}
+
+/// The input of a model.
+struct Image {
+    /// The order of the ONNX file's input.
+    layout: Layout,
+    /// Whether Keras itself has the channels first.
+    keras_channels_first: bool,
+    width: usize,
+    height: usize,
+    channels: usize,
+}
+
+impl Image {
+    fn of(network: &Network, layout: Option<Layout>) -> Result<Self, String> {
+        let shape = network
+            .input_shape()
+            .ok_or("its configuration does not say what images it takes")?;
+        let [Some(a @ 1..), Some(b @ 1..), Some(c @ 1..)] = shape[..] else {
+            return Err(format!(
+                "its input is {}; build it with an input of height, width and channels that are fixed",
+                shape
+                    .iter()
+                    .map(|d| d.map_or("?".into(), |d| d.to_string()))
+                    .collect::<Vec<String>>()
+                    .join("x")
+            ));
+        };
+        if product(&[a, b, c]).is_none_or(|n| n > graph::MAX_VALUES) {
+            return Err(format!(
+                "its input of {a}x{b}x{c} is larger than any image that is classified"
+            ));
+        }
+        let mut keras_channels_first = false;
+        network.each_layer(&mut |layer| {
+            keras_channels_first |= layer
+                .config
+                .get("data_format")
+                .is_some_and(|f| f == "channels_first");
+        });
+        let (channels, height, width) = if keras_channels_first {
+            (a, b, c)
+        } else {
+            (c, a, b)
+        };
+        let own = if keras_channels_first {
+            Layout::Nchw
+        } else {
+            Layout::Nhwc
+        };
+        Ok(Self {
+            layout: layout.unwrap_or(own),
+            keras_channels_first,
+            width,
+            height,
+            channels,
+        })
+    }
+
+    /// The dimensions of the ONNX file's input.
+    fn dims(&self) -> [usize; 3] {
+        match self.layout {
+            Layout::Nhwc => [self.height, self.width, self.channels],
+            Layout::Nchw => [self.channels, self.height, self.width],
+        }
+    }
+
+    /// The Keras model's input, made of the ONNX file's.
+    fn value(&self, graph: &mut Graph) -> Value {
+        let (c, h, w) = (self.channels, self.height, self.width);
+        match (self.keras_channels_first, self.layout) {
+            (true, Layout::Nchw) => Value::new(INPUT.into(), vec![c, h, w], Order::Keras),
+            (true, Layout::Nhwc) => {
+                let image = Value::new(INPUT.into(), vec![h, w, c], Order::Keras);
+                Value::new(
+                    graph.channels_first(&image).name,
+                    vec![c, h, w],
+                    Order::Keras,
+                )
+            }
+            (false, Layout::Nchw) => Value::new(INPUT.into(), vec![h, w, c], Order::ChannelsFirst),
+            (false, Layout::Nhwc) => Value::new(INPUT.into(), vec![h, w, c], Order::Keras),
+        }
+    }
+}
+
+fn labels(options: &Options, classes: usize) -> Result<Vec<String>, String> {
+    match &options.labels {
+        None if classes == EMOTIONS.len() => Ok(EMOTIONS.map(String::from).to_vec()),
+        None => Err(format!(
+            "it has {classes} classes; name them in the order of its outputs with --labels a,b,…"
+        )),
+        Some(labels) if labels.len() == classes => Ok(labels.clone()),
+        Some(labels) => Err(format!(
+            "it has {classes} classes, and --labels names {}",
+            labels.len()
+        )),
+    }
+}
+
+/// Whether a tensor holds probabilities: it is a softmax, a mean of such, or one of them in another
+/// shape.
+fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
+    let Some(node) = graph.maker(tensor) else {
+        return false;
+    };
+    let input = |i: usize| node.input.get(i).map_or("", String::as_str);
+    match node.op_type.as_str() {
+        "Softmax" => true,
+        "Reshape" | "Flatten" | "Identity" => sums_to_one(graph, input(0)),
+        "Mul" => match summands(graph, input(0)) {
+            Some(number) => graph
+                .scalar(input(1))
+                .is_some_and(|share| (share * number as f32 - 1.0).abs() < 1e-6),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+/// How many tensors of probabilities a tensor is the sum of, if it is that.
+fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
+    match graph.maker(tensor) {
+        Some(node) if node.op_type == "Add" => {
+            let [first, second] = &node.input[..] else {
+                return None;
+            };
+            summands(graph, first)?
+                .checked_add(usize::from(sums_to_one(graph, second)))
+                .filter(|_| sums_to_one(graph, second))
+        }
+        _ => sums_to_one(graph, tensor).then_some(1),
+    }
+}
+
+/// Whether the first layer that changes values rescales or normalises the pixels; `None` if one
+/// further on does.
+fn scales_itself(network: &Network) -> Option<bool> {
+    let scales = |class: &str| matches!(class, "Rescaling" | "Normalization");
+    let mut classes = Vec::new();
+    network.each_layer(&mut |layer| {
+        if !layer.is_input() && !layers::passes_on(&layer.class) && !layers::moves(&layer.class) {
+            classes.push(layer.class.as_str());
+        }
+    });
+    match classes.split_first() {
+        Some((first, others)) => {
+            if scales(first) {
+                Some(true)
+            } else if others.iter().any(|class| scales(class)) {
+                None
+            } else {
+                Some(false)
+            }
+        }
+        None => Some(false),
+    }
+}
+
+fn counted(graph: &Graph) -> Vec<(String, usize)> {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for node in &graph.nodes {
+        match counts
+            .iter_mut()
+            .find(|(operator, _)| *operator == node.op_type)
+        {
+            Some((_, count)) => *count += 1,
+            None => counts.push((node.op_type.clone(), 1)),
+        }
+    }
+    counts
+}

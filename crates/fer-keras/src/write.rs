@@ -1,0 +1,94 @@
+//! A finished graph → an ONNX file's bytes: input and output, operator set, metadata, tiny weights
+//! set to zero.
+
+use fer_core::onnx::proto::{Message, ModelProto, ValueInfoProto};
+use serde_json::json;
+
+use super::graph::{Graph, Order};
+use super::lower::Answer;
+use fer_core::onnx::{ELEM_FLOAT, flush};
+
+/// The operator set.
+const OPSET: i64 = 18;
+
+/// The ONNX IR of that operator set: any runtime that knows the one reads the other.
+const IR_VERSION: i64 = 8;
+
+/// The key of the metadata that says where the layers' answers are.
+pub const LAYERS: &str = "fer.layers";
+
+/// Writes a model with one input and one output, each a name and its dimensions without the batch;
+/// returns the bytes and how many tiny weights were set to zero.
+///
+/// # Errors
+/// The file would be over protobuf's 2 GiB.
+pub(crate) fn write(
+    graph: Graph,
+    name: &str,
+    input: (&str, &[usize]),
+    output: (&str, &[usize]),
+    metadata: Vec<(String, String)>,
+) -> Result<(Vec<u8>, usize), String> {
+    let mut model = ModelProto {
+        ir_version: IR_VERSION,
+        producer_name: "fer".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        ..Default::default()
+    };
+    model.opset_import.push(Default::default());
+    if let Some(opset) = model.opset_import.first_mut() {
+        opset.version = OPSET;
+    }
+    let proto = model.graph.mut_or_insert_default();
+    proto.name = name.into();
+    proto.input.push(port(input));
+    proto.output.push(port(output));
+    (proto.node, proto.initializer) = (graph.nodes, graph.weights);
+    for (key, value) in metadata {
+        model.metadata_props.push(Default::default());
+        if let Some(entry) = model.metadata_props.last_mut() {
+            (entry.key, entry.value) = (key, value);
+        }
+    }
+    let flushed = flush::flush_tiny_weights(&mut model);
+    let bytes = model
+        .write_to_bytes()
+        .map_err(|e| format!("the ONNX file can't be written: {e}"))?;
+    Ok((bytes, flushed))
+}
+
+fn port((name, dims): (&str, &[usize])) -> ValueInfoProto {
+    let mut info = ValueInfoProto {
+        name: name.into(),
+        ..Default::default()
+    };
+    let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
+    tensor.elem_type = ELEM_FLOAT;
+    let shape = tensor.shape.mut_or_insert_default();
+    for dim in std::iter::once(None).chain(dims.iter().map(|d| Some(*d as i64))) {
+        shape.dim.push(Default::default());
+        if let Some(last) = shape.dim.last_mut() {
+            match dim {
+                Some(n) => last.set_dim_value(n),
+                None => last.set_dim_param("N".into()),
+            }
+        }
+    }
+    info
+}
+
+/// The metadata that says where the layers' answers are: `[[layer, tensor, order], …]`, the order
+/// being empty for Keras's, `NCHW`, or `512x4` for a vector of 512 channels by 4 pixels that Keras
+/// has the other way round.
+pub(crate) fn layers(answers: &[Answer]) -> String {
+    let order = |order: Order| match order {
+        Order::Keras => String::new(),
+        Order::ChannelsFirst => "NCHW".into(),
+        Order::FlatChannelsFirst { channels, area } => format!("{channels}x{area}"),
+    };
+    let rows: Vec<_> = answers
+        .iter()
+        .map(|a| json!([a.layer, a.tensor, order(a.order)]))
+        .collect();
+    json!(rows).to_string()
+}

@@ -1,0 +1,261 @@
+//! Vector instructions, chosen at run time (AVX-512, AVX2, NEON, or none), and loops over all
+//! threads.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::threads;
+
+static ARCH: LazyLock<Arch> = LazyLock::new(arch);
+
+static LIMIT: OnceLock<usize> = OnceLock::new();
+
+/// Bounds the vectors to so many bits, 512, 256 (AVX2) or 0 (none), to test and measure what other
+/// processors do. It counts only the first time in a process, before the kernels are used.
+pub fn limit(bits: usize) {
+    LIMIT.get_or_init(|| bits);
+}
+
+fn arch() -> Arch {
+    let best = Arch::new();
+    let Some(limit) = LIMIT.get() else {
+        return best;
+    };
+    match best {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(v4) if *limit < 512 && *limit >= 256 => Arch::V3(*v4),
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) if *limit >= 256 => best,
+        _ if *limit >= 512 => best,
+        _ => Arch::Scalar,
+    }
+}
+
+/// What these instructions are called.
+pub fn instructions() -> &'static str {
+    match *ARCH {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(_) => "AVX-512",
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) => "AVX2",
+        #[cfg(target_arch = "aarch64")]
+        Arch::Neon(_) => "NEON",
+        Arch::Scalar => "no vectors",
+        #[allow(unreachable_patterns, reason = "pulp may know others")]
+        _ => "other vectors",
+    }
+}
+
+/// Runs an operation with the widest instructions of this processor.
+#[inline]
+pub fn dispatch<Op: WithSimd>(operation: Op) -> Op::Output {
+    ARCH.dispatch(operation)
+}
+
+/// Compiles a closure, and what is inlined into it, for the widest instructions of this processor.
+#[inline(always)]
+pub fn vectorize<R>(operation: impl FnOnce() -> R) -> R {
+    ARCH.dispatch(operation)
+}
+
+/// A closure that is always inlined: what is to be compiled for the processor's instructions has to
+/// be.
+macro_rules! inlined {
+    ($closure:expr) => {
+        #[inline(always)]
+        $closure
+    };
+}
+
+/// Computes an expression with the widest instructions of this processor.
+macro_rules! vectorized {
+    ($body:expr) => {
+        $crate::simd::vectorize(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+
+pub(super) use {inlined, vectorized};
+
+/// Channels are kept in panels of this many, two vectors of this processor.
+pub fn panel() -> usize {
+    struct Width;
+    impl WithSimd for Width {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            VECTORS * S::F32_LANES
+        }
+    }
+    static PANEL: LazyLock<usize> = LazyLock::new(|| dispatch(Width));
+    *PANEL
+}
+
+/// Vectors a panel.
+pub const VECTORS: usize = 2;
+
+/// The vectors' number of `f32`.
+pub fn lanes() -> usize {
+    panel() / VECTORS
+}
+
+/// Calls `body` with 0..`count`, on all threads.
+pub fn parallel(count: usize, body: impl Fn(usize) + Sync + Send) {
+    match count {
+        0 => (),
+        1 => body(0),
+        _ => (0..count).into_par_iter().for_each(body),
+    }
+}
+
+/// Runs on the thread pool, where nested [`parallel`] loops cost least to start.
+pub fn on_pool<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+    threads::start(None);
+    rayon::join(body, || ()).0
+}
+
+/// Buffers for what is computed in between, whose old contents nobody reads; they are kept for the
+/// next one.
+static SCRATCH: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+/// How many of them are kept.
+const SCRATCHES: usize = 8;
+
+/// A buffer of `len` values of any kind, which goes back when it is dropped.
+pub(super) struct Scratch {
+    buffer: Vec<f32>,
+    len: usize,
+}
+
+impl Scratch {
+    /// Takes the smallest that is large enough, or makes the largest so.
+    pub fn new(len: usize) -> Self {
+        let mut kept = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |b: &Vec<f32>| {
+            (
+                b.len() < len,
+                if b.len() < len {
+                    usize::MAX - b.len()
+                } else {
+                    b.len()
+                },
+            )
+        };
+        let best = (0..kept.len()).min_by_key(|i| fits(&kept[*i]));
+        let mut buffer = best.map_or_else(Vec::new, |i| kept.swap_remove(i));
+        drop(kept);
+        if buffer.len() < len {
+            // Nothing of the old contents is wanted, so nothing is moved.
+            buffer = Vec::new();
+            buffer.resize(len, 0.0);
+        }
+        Self { buffer, len }
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.buffer[..self.len]
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[..self.len]
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mut kept = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < SCRATCHES {
+            kept.push(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+/// A new buffer of `len` values.
+///
+/// # Safety
+/// `fill` writes each of them before it returns.
+pub(super) unsafe fn buffer(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
+    let mut values = Vec::with_capacity(len);
+    fill(Shared {
+        start: values.as_mut_ptr(),
+        len,
+    });
+    // SAFETY: the capacity is there, and the values by the caller's promise.
+    unsafe { values.set_len(len) };
+    values
+}
+
+/// A mutable buffer that several threads write to, each its own part.
+#[derive(Clone, Copy)]
+pub(super) struct Shared {
+    start: *mut f32,
+    len: usize,
+}
+
+// SAFETY: a pointer to `f32`, which may be sent; whoever writes through it promises in `part` not
+// to overlap.
+unsafe impl Send for Shared {}
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// All of `buffer`.
+    pub fn new(buffer: &mut [f32]) -> Self {
+        Self {
+            start: buffer.as_mut_ptr(),
+            len: buffer.len(),
+        }
+    }
+
+    /// A pointer to the value at `offset`.
+    #[inline(always)]
+    pub fn at(self, offset: usize) -> *mut f32 {
+        debug_assert!(offset <= self.len);
+        // Never read or written outside of the buffer; where it is, the caller of the unsafe
+        // function is at fault.
+        self.start.wrapping_add(offset)
+    }
+
+    /// The buffer of `len` values from `offset`.
+    #[inline(always)]
+    pub fn section(self, offset: usize, len: usize) -> Self {
+        assert!(offset + len <= self.len);
+        Self {
+            start: self.start.wrapping_add(offset),
+            len,
+        }
+    }
+
+    /// `len` values from `offset`, set to zero.
+    ///
+    /// # Safety
+    /// As for [`Shared::part`], but that the values may be uninitialised.
+    #[inline(always)]
+    pub unsafe fn fresh<'a>(self, offset: usize, len: usize) -> &'a mut [f32] {
+        assert!(offset + len <= self.len);
+        // SAFETY: within the buffer by the assertion, and not shared by the caller's promise.
+        unsafe {
+            self.start.add(offset).write_bytes(0, len);
+            self.part(offset, len)
+        }
+    }
+
+    /// `len` values from `offset`, which are initialised.
+    ///
+    /// # Safety
+    /// No other thread has these values at the same time, and the buffer outlives `'a`.
+    #[inline(always)]
+    pub unsafe fn part<'a>(self, offset: usize, len: usize) -> &'a mut [f32] {
+        assert!(offset + len <= self.len);
+        // SAFETY: within the buffer by the assertion, and not shared by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(offset), len) }
+    }
+}

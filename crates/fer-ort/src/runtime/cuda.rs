@@ -1,0 +1,261 @@
+//! The libraries of NVIDIA that the CUDA build needs: what its package says of them, and fetching
+//! them.
+
+use std::path::{Path, PathBuf};
+
+use super::error::{InstallError, at};
+use super::fetch::fetch;
+use super::install::Event;
+use fer_core::host::is_version;
+
+use super::pins::Platform;
+use super::pip::Pip;
+use super::search::Found;
+use super::wheel::{self, Unpacked};
+
+/// The folder for them, beside the ONNX Runtime library.
+pub(super) const FOLDER: &str = "nvidia";
+
+/// The folder of the CUDA and cuDNN libraries that were installed beside a library, if they were.
+/// The system's loader does not look there by itself, so they must be opened before the CUDA
+/// provider is.
+pub fn cuda_library_folder(found: &Found) -> Option<PathBuf> {
+    found
+        .path
+        .parent()
+        .map(|folder| folder.join(FOLDER))
+        .filter(|folder| folder.is_dir())
+}
+
+/// A package of NVIDIA that the wheel's METADATA names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Requirement {
+    name: String,
+    versions: String,
+}
+
+impl Requirement {
+    /// The major version that it is bound to.
+    fn major(&self) -> Option<&str> {
+        let digits = self
+            .versions
+            .trim_start_matches(|c: char| !c.is_ascii_digit());
+        digits
+            .split(|c: char| !c.is_ascii_digit())
+            .next()
+            .filter(|major| is_version(major))
+    }
+}
+
+/// The packages under the extras `cuda` and `cudnn` of a wheel's METADATA.
+pub(super) fn requirements(metadata: &str) -> Vec<Requirement> {
+    let parse = |line: &str| {
+        let (what, condition) = line.strip_prefix("Requires-Dist:")?.split_once(';')?;
+        let extra = condition
+            .split_once("extra")?
+            .1
+            .trim_matches([' ', '=', '"', '\'']);
+        let what: String = what
+            .chars()
+            .filter(|c| !c.is_whitespace() && !"()".contains(*c))
+            .collect();
+        let end = what
+            .find(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c))
+            .unwrap_or(what.len());
+        let (name, versions) = what.split_at(end);
+        let is_plain = versions
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"~=<>!.,*".contains(&byte));
+        let is_ours = ["cuda", "cudnn"].contains(&extra) && name.starts_with("nvidia-") && is_plain;
+        is_ours.then(|| Requirement {
+            name: name.to_owned(),
+            versions: versions.to_owned(),
+        })
+    };
+    // The headers end at the first empty line; what follows is free text.
+    metadata
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .filter_map(parse)
+        .collect()
+}
+
+/// What a user of the CUDA build must know, one line each.
+pub(super) fn notes(metadata: &str, has_libraries: bool) -> Vec<String> {
+    let requirements = requirements(metadata);
+    let major = |part: &str| {
+        requirements
+            .iter()
+            .find(|r| r.name.contains(part))
+            .and_then(Requirement::major)
+    };
+    let (Some(cuda), Some(cudnn)) = (major("cuda-runtime"), major("cudnn")) else {
+        return vec![
+            "this build also needs NVIDIA's driver, CUDA and cuDNN; its package does not say which"
+                .to_owned(),
+        ];
+    };
+    if has_libraries {
+        return vec![format!(
+            "CUDA {cuda} and cuDNN {cudnn} are installed with it; besides them it needs NVIDIA's driver for CUDA {cuda}"
+        )];
+    }
+    let packages: Vec<_> = requirements
+        .iter()
+        .map(|r| format!("{}{}", r.name, r.versions))
+        .collect();
+    vec![format!(
+        "this build also needs NVIDIA's driver for CUDA {cuda}, and CUDA {cuda} and cuDNN {cudnn} on the loader's path; \
+         --with-cuda-libs installs those two ({})",
+        packages.join(" ")
+    )]
+}
+
+/// Fetches NVIDIA's packages and everything they need, and unpacks their libraries into
+/// `goal/nvidia`.
+pub(super) fn install(
+    pip: &Pip<'_>,
+    metadata: &str,
+    platform: Platform,
+    scratch: &Path,
+    goal: &Path,
+    progress: &mut dyn FnMut(Event),
+) -> Result<Unpacked, InstallError> {
+    let requirements: Vec<String> = requirements(metadata)
+        .into_iter()
+        .map(|requirement| requirement.name + &requirement.versions)
+        .collect();
+    if requirements.is_empty() {
+        return Err(InstallError::OddAnswer {
+            wanted: "the CUDA libraries".to_owned(),
+            reason: "this version's package does not name them".to_owned(),
+        });
+    }
+    let folder = goal.join(FOLDER);
+    std::fs::create_dir(&folder).map_err(at("make the folder", &folder))?;
+    let mut sum = Unpacked::default();
+    progress(Event::Asking {
+        packages: requirements.join(" "),
+    });
+    for listed in pip.list(&requirements, true, platform, scratch)? {
+        let (name, version) = (listed.name.as_str(), listed.version.as_str());
+        let done = fetch(
+            pip,
+            (name, version, platform),
+            (&listed.sha256, false),
+            scratch,
+            &folder,
+            &|path| file_name_of(path, name),
+            progress,
+        )?;
+        sum = Unpacked {
+            files: sum.files + done.files,
+            bytes: sum.bytes + done.bytes,
+        };
+    }
+    Ok(sum)
+}
+
+/// The name under which a member of one of NVIDIA's wheels is unpacked; `None` for what is not
+/// needed.
+fn file_name_of(path: &str, package: &str) -> Option<String> {
+    if ["licenses/License.txt", "License.txt"]
+        .iter()
+        .any(|name| wheel::is_info(path, name))
+    {
+        return Some(format!("LICENSE-{package}.txt"));
+    }
+    let (folder, name) = path.strip_prefix("nvidia/")?.rsplit_once('/')?;
+    let is_stub = folder.split('/').any(|part| part == "stubs");
+    let is_library = name.ends_with(".so")
+        || name.contains(".so.")
+        || name.to_ascii_lowercase().ends_with(".dll");
+    (is_library && !is_stub).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Origin;
+
+    const METADATA: &str = "\
+Metadata-Version: 2.4
+Name: onnxruntime-gpu
+Requires-Dist: numpy>=1.21.6
+Requires-Dist: sympy; extra == \"symbolic\"
+Provides-Extra: cuda
+Requires-Dist: nvidia-cuda-nvrtc~=13.0; extra == \"cuda\"
+Requires-Dist: nvidia-cuda-runtime ~= 13.0 ; extra == 'cuda'
+Requires-Dist: evil --index-url=x; extra == \"cuda\"
+Requires-Dist: nvidia-evil @ file:/x; extra == \"cuda\"
+Provides-Extra: cudnn
+Requires-Dist: nvidia-cudnn-cu13 (~=9.0); extra == \"cudnn\"
+
+Requires-Dist: nvidia-text~=1.0; extra == \"cuda\"
+";
+
+    #[test]
+    fn extras_of_the_metadata() {
+        let names: Vec<String> = requirements(METADATA)
+            .into_iter()
+            .map(|r| r.name + &r.versions)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "nvidia-cuda-nvrtc~=13.0",
+                "nvidia-cuda-runtime~=13.0",
+                "nvidia-cudnn-cu13~=9.0"
+            ]
+        );
+        let note = notes(METADATA, false).join("\n");
+        assert!(
+            note.contains("driver for CUDA 13, and CUDA 13 and cuDNN 9 on the loader's path"),
+            "{note}"
+        );
+        assert!(notes(METADATA, true)[0].starts_with("CUDA 13 and cuDNN 9 are installed with it"));
+        assert!(notes("", false)[0].contains("does not say which"));
+    }
+
+    #[test]
+    fn members_that_are_unpacked() {
+        let rows = [
+            ("nvidia/cu13/lib/libcublas.so.13", Some("libcublas.so.13")),
+            ("nvidia/cudnn/lib/libcudnn.so.9", Some("libcudnn.so.9")),
+            (
+                "nvidia/cu13/bin/x86_64/cublas64_13.dll",
+                Some("cublas64_13.dll"),
+            ),
+            (
+                "nvidia_cublas-13.1.dist-info/licenses/License.txt",
+                Some("LICENSE-nvidia-cublas.txt"),
+            ),
+            ("nvidia_cublas-13.1.dist-info/RECORD", None),
+            ("nvidia/cu13/lib/stubs/libcublas.so", None),
+            ("nvidia/cu13/include/cublas.h", None),
+            ("nvidia/cu13/lib/x64/cublas.lib", None),
+            ("other/libcublas.so.13", None),
+        ];
+        let name_of = |path| file_name_of(path, "nvidia-cublas");
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(path, name)| name_of(path).as_deref() != *name)
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    #[test]
+    fn folder_beside_the_library() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = Found {
+            path: folder.path().join("libonnxruntime.so.1"),
+            origin: Origin::DataFolder,
+        };
+        assert_eq!(cuda_library_folder(&found), None);
+        std::fs::create_dir(folder.path().join(FOLDER)).unwrap();
+        assert_eq!(
+            cuda_library_folder(&found),
+            Some(folder.path().join(FOLDER))
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! What can go wrong while installing, each told in one line: what, where, and what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fer_core::host::Os;
+
+/// Why the library was not installed. Nothing that was installed before is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// No wheel is published for this machine.
+    #[error(
+        "there is no ONNX Runtime package for {os} on {arch}; build the library and name it with --ort-lib"
+    )]
+    NoPlatform {
+        /// The operating system.
+        os: Os,
+        /// The processor.
+        arch: String,
+    },
+    /// No CUDA build is published for this machine.
+    #[error("there is no CUDA build of ONNX Runtime for {os} on {arch}; install without --cuda")]
+    NoCudaBuild {
+        /// The operating system.
+        os: Os,
+        /// The processor.
+        arch: String,
+    },
+    /// CUDA's libraries were asked for without the build that uses them.
+    #[error("CUDA's libraries are of no use to the CPU build; ask for --cuda too")]
+    CudaLibsWithoutCuda,
+    /// Not a version.
+    #[error(
+        "{version:?} is no version; give numbers joined by dots (at most 20 characters), for example 1.32.0"
+    )]
+    BadVersion {
+        /// What was given.
+        version: String,
+    },
+    /// It is not known where fer keeps its data.
+    #[error("no folder for fer's data is known; set FER_DATA_DIR to one")]
+    NoDataFolder,
+    /// Another installation is running.
+    #[error("another `fer runtime install` is at work in {}; wait for it to end", path.display())]
+    Busy {
+        /// The folder it works in.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}; {}", path.display(), io_advice(source))]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// No interpreter.
+    #[error(
+        "pip is needed to fetch ONNX Runtime, but {reason}; install Python 3 or name it in FER_PYTHON"
+    )]
+    NoPython {
+        /// Where it was looked for.
+        reason: String,
+    },
+    /// No interpreter that has pip.
+    #[error(
+        "pip is needed to fetch ONNX Runtime, but {reason}; install pip or name another Python in FER_PYTHON"
+    )]
+    NoPip {
+        /// What the interpreters answered.
+        reason: String,
+    },
+    /// pip is too old.
+    #[error(
+        "{} has pip {version}, but {purpose} needs {needed} or newer; update it with `{} -m pip install --upgrade pip`",
+        python.display(),
+        python.display()
+    )]
+    OldPip {
+        /// The interpreter.
+        python: PathBuf,
+        /// Its pip.
+        version: String,
+        /// What it was to do.
+        purpose: &'static str,
+        /// The first pip that can.
+        needed: String,
+    },
+    /// pip ended with an error.
+    #[error("pip could not fetch {wanted}: {line}; {advice}")]
+    Pip {
+        /// The packages.
+        wanted: String,
+        /// pip's own last word.
+        line: String,
+        /// What to do.
+        advice: String,
+    },
+    /// pip ended well, but its answer is not what was asked for.
+    #[error(
+        "pip's answer for {wanted} is not usable ({reason}); check pip's settings (`pip config list`)"
+    )]
+    OddAnswer {
+        /// The package.
+        wanted: String,
+        /// What is odd.
+        reason: String,
+    },
+    /// The file is not the one that was published.
+    #[error(
+        "{file} has SHA-256 {actual} but {expected} was expected ({}); nothing was installed: check pip's settings \
+         (`pip config list`) and try again",
+        if *pinned { "fer's own list" } else { "the package index" }
+    )]
+    WrongHash {
+        /// The file's name.
+        file: String,
+        /// What was expected.
+        expected: String,
+        /// What the file has.
+        actual: String,
+        /// Whether the expected hash is built into fer, or is the package index's.
+        pinned: bool,
+    },
+    /// The wheel could not be unpacked.
+    #[error("{file} {source}; nothing was installed: {}", wheel_advice(source))]
+    Wheel {
+        /// The wheel's name.
+        file: String,
+        /// What is wrong with it.
+        source: WheelError,
+    },
+    /// A version from before the wheels carried the library.
+    #[error(
+        "{file} holds no ONNX Runtime library to load (versions before 1.19 have none); choose a newer --version"
+    )]
+    NoLibrary {
+        /// The wheel's name.
+        file: String,
+    },
+}
+
+/// What is wrong with a wheel. The texts go on after its file name.
+#[derive(Debug, thiserror::Error)]
+pub enum WheelError {
+    /// The file cannot be opened.
+    #[error("cannot be opened ({0})")]
+    Unreadable(String),
+    /// Not a zip file, or one cut short.
+    #[error("is not a readable zip file ({0})")]
+    Zip(#[from] zip::result::ZipError),
+    /// No `RECORD`, or more than one.
+    #[error("has no single RECORD of its content")]
+    NoRecord,
+    /// A member that `RECORD` does not list.
+    #[error("holds {member:?}, which is not listed in its RECORD")]
+    NotInRecord {
+        /// The member's path.
+        member: String,
+    },
+    /// A member whose content is not the one listed.
+    #[error("holds {member:?}, which differs from its RECORD")]
+    RecordMismatch {
+        /// The member's path.
+        member: String,
+    },
+    /// A member that cannot be read.
+    #[error("holds {member:?}, which is damaged ({reason})")]
+    Damaged {
+        /// The member's path.
+        member: String,
+        /// How.
+        reason: String,
+    },
+    /// A member past the bound on sizes.
+    #[error("holds {member:?}, which is larger than fer unpacks")]
+    TooLarge {
+        /// The member's path.
+        member: String,
+    },
+    /// A member that is no file, or whose name cannot be used or is there twice.
+    #[error("holds {member:?}, which has a name or kind that fer does not unpack")]
+    OddMember {
+        /// The member's path.
+        member: String,
+    },
+    /// The unpacked file cannot be written.
+    #[error("cannot be unpacked to {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+}
+
+/// Turns a failed file operation into an error that says what was tried on which file.
+pub(super) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> InstallError {
+    let path = path.to_owned();
+    move |source| InstallError::Io {
+        action,
+        path: path.clone(),
+        source,
+    }
+}
+
+fn io_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space or set FER_DATA_DIR to a folder on another disk"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            if cfg!(windows) {
+                // A library that is in use cannot be replaced there.
+                "end the programs that use the library, or set FER_DATA_DIR to a folder that you may write to"
+            } else {
+                "set FER_DATA_DIR to a folder that you may write to"
+            }
+        }
+        _ => "set FER_DATA_DIR to another folder or mend this one",
+    }
+}
+
+fn wheel_advice(error: &WheelError) -> &'static str {
+    match error {
+        WheelError::Write { source, .. } => io_advice(source),
+        _ => "try again, or choose another --version",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_fits_the_failure() {
+        let told = |kind: io::ErrorKind| {
+            let path = PathBuf::from("/data/x.so");
+            let source = WheelError::Write {
+                path,
+                source: kind.into(),
+            };
+            InstallError::Wheel {
+                file: "a.whl".to_owned(),
+                source,
+            }
+            .to_string()
+        };
+        let rows = [
+            (told(io::ErrorKind::StorageFull), "free some space"),
+            (
+                told(io::ErrorKind::PermissionDenied),
+                "a folder that you may write to",
+            ),
+            (told(io::ErrorKind::NotADirectory), "another folder"),
+        ];
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(text, part)| !text.contains(part) || text.contains('\n'))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,657 @@
+//! Installing the library into fer's data folder, from the Python package that carries it.
+//!
+//! pip fetches the wheel, whatever Python the machine has; its SHA-256 is compared with the one
+//! built into fer, or for another version with the package index's; the libraries are unpacked into
+//! a temporary folder beside the goal, checked one by one, and moved into place in one step. A run
+//! that is interrupted leaves nothing but temporary names, which the next one deletes.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::error::{InstallError, at};
+use super::fetch::{fetch, onnxruntime_member};
+use super::pip::Pip;
+use super::request::{Plan, Request};
+use super::store::{Flavour, Store, TEMPORARY_PREFIX, is_complete};
+use super::{cuda, library_in};
+use fer_core::host::Host;
+
+/// What happens during an installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// pip is asked which files it would install and what their hashes are. Some versions of pip
+    /// fetch the packages for that, and take them from their cache later.
+    Asking {
+        /// The packages, as pip is given them.
+        packages: String,
+    },
+    /// pip begins to fetch a package.
+    Downloading {
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+    },
+    /// A downloaded file has the expected hash.
+    Verified {
+        /// The hash in lower-case hex.
+        sha256: String,
+        /// Whether the expected hash is built into fer, or is the package index's.
+        pinned: bool,
+    },
+    /// A wheel's libraries have been unpacked and checked.
+    Unpacked {
+        /// How many files.
+        files: usize,
+        /// Their sizes together.
+        bytes: u64,
+    },
+    /// The same version is already there; nothing is fetched.
+    AlreadyInstalled {
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// This library is the one in use from now on.
+    Activated {
+        /// Its file.
+        path: PathBuf,
+    },
+}
+
+/// What is installed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// Which build.
+    pub flavour: Flavour,
+    /// Its version.
+    pub version: String,
+    /// The library's file.
+    pub library: PathBuf,
+    /// What the user should know besides, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Installs the library and makes it the one in use. `progress` is told of each stage as it
+/// happens.
+pub fn install(
+    request: &Request,
+    host: &Host,
+    progress: &mut dyn FnMut(Event),
+) -> Result<Installed, InstallError> {
+    let plan = Plan::new(request, host)?;
+    let store = Store::of(host).ok_or(InstallError::NoDataFolder)?;
+    fs::create_dir_all(&store.root).map_err(at("make the folder", &store.root))?;
+    // Held until this function returns; the system lets go of it even if the program is killed.
+    let _lock = lock(&store)?;
+    store
+        .sweep()
+        .map_err(at("clear leftovers in", &store.root))?;
+
+    let folder = store.folder(plan.flavour, &plan.version);
+    if !plan.force && is_complete(&folder, plan.flavour, plan.with_cuda_libs, host.os) {
+        progress(Event::AlreadyInstalled {
+            folder: folder.clone(),
+        });
+    } else {
+        build(&plan, &store, &folder, host, progress)?;
+    }
+    store
+        .activate(plan.flavour, &plan.version)
+        .map_err(at("write `active` in", &store.root))?;
+    let library = library_in(&folder, host.os).ok_or_else(|| InstallError::NoLibrary {
+        file: folder.display().to_string(),
+    })?;
+    progress(Event::Activated {
+        path: library.clone(),
+    });
+    let notes = match plan.flavour {
+        Flavour::Cpu => Vec::new(),
+        Flavour::Cuda => cuda::notes(&metadata_of(&folder), folder.join(cuda::FOLDER).is_dir()),
+    };
+    Ok(Installed {
+        flavour: plan.flavour,
+        version: plan.version,
+        library,
+        notes,
+    })
+}
+
+/// Makes the complete folder under a temporary name and moves it to `folder`.
+fn build(
+    plan: &Plan,
+    store: &Store,
+    folder: &Path,
+    host: &Host,
+    progress: &mut dyn FnMut(Event),
+) -> Result<(), InstallError> {
+    let pip = Pip::find(host)?;
+    let package = plan.flavour.package();
+    let stage = tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .tempdir_in(&store.root)
+        .map_err(at("make a temporary folder in", &store.root))?;
+    let new = stage.path().join("new");
+    fs::create_dir(&new).map_err(at("make the folder", &new))?;
+
+    let expected = match plan.pin {
+        Some(pin) => pin.to_owned(),
+        None => {
+            let wanted = format!("{package}=={}", plan.version);
+            progress(Event::Asking {
+                packages: wanted.clone(),
+            });
+            let mut listed = pip.list(
+                std::slice::from_ref(&wanted),
+                false,
+                plan.platform,
+                stage.path(),
+            )?;
+            match (listed.pop(), listed.is_empty()) {
+                (Some(one), true) => one.sha256,
+                _ => {
+                    let reason = "its report does not list that one package".to_owned();
+                    return Err(InstallError::OddAnswer { wanted, reason });
+                }
+            }
+        }
+    };
+    let what = (package, plan.version.as_str(), plan.platform);
+    fetch(
+        &pip,
+        what,
+        (&expected, plan.pin.is_some()),
+        stage.path(),
+        &new,
+        &onnxruntime_member,
+        progress,
+    )?;
+    if library_in(&new, host.os).is_none() {
+        return Err(InstallError::NoLibrary {
+            file: format!("{package} {}", plan.version),
+        });
+    }
+    if plan.with_cuda_libs {
+        cuda::install(
+            &pip,
+            &metadata_of(&new),
+            plan.platform,
+            stage.path(),
+            &new,
+            progress,
+        )?;
+    }
+
+    let old = stage.path().join("old");
+    let replaces = folder.exists();
+    if replaces {
+        fs::rename(folder, &old).map_err(at("replace", folder))?;
+    }
+    if let Err(source) = fs::rename(&new, folder) {
+        if replaces {
+            // The error that is reported is the first one; if this fails too, the old folder is
+            // lost with it.
+            let _ = fs::rename(&old, folder);
+        }
+        return Err(at("put into place", folder)(source));
+    }
+    Ok(())
+}
+
+fn metadata_of(folder: &Path) -> String {
+    // It only serves for notes and for CUDA's libraries, which say themselves when nothing is in
+    // it.
+    let bytes = fs::read(folder.join("METADATA")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The right to change the store.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file would do, were it not for a child that another thread is just starting
+        // and that still holds a copy. If it fails, closing does it all the same.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(store: &Store) -> Result<Lock, InstallError> {
+    let path = store.root.join(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(at("write", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(TryLockError::WouldBlock) => Err(InstallError::Busy {
+            path: store.root.clone(),
+        }),
+        // Some network disks know no locks; two runs at once are then the user's to avoid.
+        Err(TryLockError::Error(_)) => Ok(Lock(file)),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::runtime::testing::{FakeMachine, put, wheel, zip_file};
+    use crate::runtime::{Origin, cuda_library_folder, locate};
+
+    const LIB: (&str, &[u8]) = ("onnxruntime/capi/libonnxruntime.so.1.2.3", b"the library");
+    const OTHER: [(&str, &[u8]); 6] = [
+        (
+            "onnxruntime/capi/libonnxruntime_providers_shared.so",
+            b"shared",
+        ),
+        (
+            "onnxruntime/capi/onnxruntime_pybind11_state.cpython-312-x86_64-linux-gnu.so",
+            b"binding",
+        ),
+        ("onnxruntime/capi/deeper/libonnxruntime_deep.so", b"deep"),
+        ("onnxruntime/LICENSE", b"free"),
+        ("onnxruntime/__init__.py", b"import"),
+        ("onnxruntime-1.2.3.dist-info/METADATA", b"Name: onnxruntime"),
+    ];
+
+    fn members() -> Vec<(&'static str, &'static [u8])> {
+        [&[LIB], &OTHER[..]].concat()
+    }
+
+    fn request(version: &str) -> Request {
+        Request {
+            version: Some(version.to_owned()),
+            ..Request::default()
+        }
+    }
+
+    /// Installs and gives the events, as words, besides the result.
+    fn run(
+        machine: &FakeMachine,
+        request: &Request,
+    ) -> (Vec<String>, Result<Installed, InstallError>) {
+        let mut events = Vec::new();
+        let result = install(request, &machine.host, &mut |event| {
+            events.push(
+                format!("{event:?}")
+                    .split(' ')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            );
+        });
+        (events, result)
+    }
+
+    #[test]
+    fn a_good_wheel_is_installed_once_and_found() {
+        let machine = FakeMachine::new();
+        wheel(&machine.wheel, &members());
+        let (events, result) = run(&machine, &request("1.2.3"));
+        let installed = result.unwrap();
+        assert_eq!(
+            events,
+            ["Asking", "Downloading", "Verified", "Unpacked", "Activated"]
+        );
+        assert_eq!(
+            (installed.flavour, installed.version.as_str()),
+            (Flavour::Cpu, "1.2.3")
+        );
+        assert_eq!(
+            installed.library,
+            machine.store().join("cpu-1.2.3/libonnxruntime.so.1.2.3")
+        );
+        assert_eq!(fs::read(&installed.library).unwrap(), LIB.1);
+        let expected = [
+            "LICENSE",
+            "METADATA",
+            "libonnxruntime.so.1.2.3",
+            "libonnxruntime_providers_shared.so",
+        ];
+        assert_eq!(machine.names("cpu-1.2.3"), expected);
+        assert_eq!(machine.names(""), [".lock", "active", "cpu-1.2.3"]);
+        let found = locate(None, &machine.host).unwrap();
+        assert_eq!(
+            (found.path, found.origin),
+            (installed.library.clone(), Origin::DataFolder)
+        );
+
+        let calls = machine.calls();
+        assert!(
+            calls
+                .iter()
+                .any(|call| call.contains("--platform manylinux_2_28_x86_64")),
+            "{calls:?}"
+        );
+        assert!(
+            calls
+                .iter()
+                .all(|call| !call.contains("index") && !call.contains("://")),
+            "{calls:?}"
+        );
+        assert!(
+            calls.last().unwrap().ends_with(" onnxruntime==1.2.3"),
+            "{calls:?}"
+        );
+
+        // The second time nothing is fetched, not even Python is started; `force` fetches again.
+        let (events, result) = run(&machine, &request("1.2.3"));
+        assert_eq!(
+            (events.as_slice(), result.unwrap()),
+            (
+                &["AlreadyInstalled", "Activated"].map(String::from)[..],
+                installed
+            )
+        );
+        assert_eq!(machine.calls(), calls);
+        put(&machine.store().join("cpu-1.2.3/stray"), b"x");
+        let (events, result) = run(
+            &machine,
+            &Request {
+                force: true,
+                ..request("1.2.3")
+            },
+        );
+        assert_eq!((events.len(), result.is_ok()), (5, true));
+        assert_eq!(machine.names("cpu-1.2.3"), expected);
+        assert_eq!(machine.names(""), [".lock", "active", "cpu-1.2.3"]);
+    }
+
+    #[test]
+    fn a_folder_without_the_library_is_made_anew() {
+        let machine = FakeMachine::new();
+        wheel(&machine.wheel, &members());
+        put(&machine.store().join("cpu-1.2.3/half"), b"x");
+        run(&machine, &request("1.2.3")).1.unwrap();
+        assert!(!machine.store().join("cpu-1.2.3/half").exists());
+    }
+
+    #[test]
+    fn failures_leave_what_was_there_and_say_what_to_do() {
+        let mut wrong = Vec::new();
+        let mut check = |row: &str, prepare: &dyn Fn(&FakeMachine), expected: &str| {
+            let machine = FakeMachine::new();
+            wheel(&machine.wheel, &members());
+            run(&machine, &request("1.0")).1.unwrap();
+            // A good machine with one version installed; what comes next is to go wrong.
+            prepare(&machine);
+            let text = match run(&machine, &request("1.2.3")).1 {
+                Ok(installed) => format!("{installed:?}"),
+                Err(error) => error.to_string(),
+            };
+            let kept = machine.names("") == [".lock", "active", "cpu-1.0.0"]
+                && fs::read_to_string(machine.store().join("active")).unwrap() == "cpu-1.0.0\n";
+            if !text.contains(expected) || text.contains('\n') || !kept {
+                wrong.push(format!("{row}: {text} {:?}", machine.names("")));
+            }
+        };
+        check(
+            "hash",
+            &|m| m.set("hash", &"ab".repeat(32)),
+            "abab was expected (the package index); nothing was installed",
+        );
+        check(
+            "no hash",
+            &|m| m.set("hash", "ab"),
+            "gives no SHA-256 for onnxruntime",
+        );
+        check(
+            "no version",
+            &|m| m.set("fail", "ERROR: No matching distribution found for x"),
+            "No matching distribution",
+        );
+        check(
+            "disk full",
+            &|m| m.set("fail", "ERROR: [Errno 28] No space left on device"),
+            "free some space",
+        );
+        check(
+            "no pip",
+            &|m| m.set("no-pip", "x"),
+            "No module named pip; install pip or name another Python",
+        );
+        check(
+            "old pip",
+            &|m| m.set("version", "pip 22.1 from x"),
+            "has pip 22.1, but asking the package index for hashes needs 22.2 or newer; update it",
+        );
+        check(
+            "very old pip",
+            &|m| m.set("version", "pip 20.0.2 from x"),
+            "has pip 20.0",
+        );
+        check(
+            "no file",
+            &|m| fs::remove_file(&m.wheel).unwrap(),
+            "is not usable (no file)",
+        );
+        check(
+            "platform",
+            &|m| m.set("name", "onnxruntime-1.2.3-cp312-cp312-win_amd64.whl"),
+            "is for another platform",
+        );
+        check(
+            "no Python",
+            &|m| fs::remove_file(m.folder.path().join("bin/python3")).unwrap(),
+            "none of python3, python is on PATH; install Python 3",
+        );
+        check(
+            "truncated",
+            &|m| {
+                let whole = fs::read(&m.wheel).unwrap();
+                put(&m.wheel, &whole[..whole.len() / 2]);
+            },
+            "is not a readable zip file",
+        );
+        check(
+            "record",
+            &|m| {
+                let record = crate::runtime::testing::record_of(&members());
+                let content = [("onnxruntime/capi/libonnxruntime.so.1.2.3", &b"another"[..])];
+                zip_file(
+                    &m.wheel,
+                    &[&content[..], &[("x-1.dist-info/RECORD", record.as_bytes())]].concat(),
+                );
+            },
+            "libonnxruntime.so.1.2.3\", which differs from its RECORD",
+        );
+        check(
+            "no library",
+            &|m| drop(wheel(&m.wheel, &OTHER)),
+            "onnxruntime 1.2.3 holds no ONNX Runtime library",
+        );
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn the_cuda_build_with_and_without_the_libraries_of_nvidia() {
+        const METADATA: &[u8] = b"Name: onnxruntime-gpu\n\
+            Requires-Dist: nvidia-cuda-runtime~=13.0; extra == \"cuda\"\n\
+            Requires-Dist: nvidia-cudnn-cu13~=9.0; extra == \"cudnn\"\n";
+        let machine = FakeMachine::new();
+        let provider = (
+            "onnxruntime/capi/libonnxruntime_providers_cuda.so",
+            &b"provider"[..],
+        );
+        let metadata = ("onnxruntime_gpu-1.2.3.dist-info/METADATA", METADATA);
+        wheel(&machine.wheel, &[LIB, provider, metadata]);
+        let own = |package: &str, member: &str| {
+            let file = machine.folder.path().join(format!("wheel-{package}"));
+            let licence = format!("{package}.dist-info/licenses/License.txt");
+            wheel(
+                &file,
+                &[
+                    (member, b"library"),
+                    (&licence, b"terms"),
+                    ("nvidia/cu13/include/a.h", b"header"),
+                ],
+            );
+        };
+        own("nvidia-cuda-runtime", "nvidia/cu13/lib/libcudart.so.13");
+        own("nvidia-cudnn-cu13", "nvidia/cudnn/lib/libcudnn.so.9");
+
+        let without = Request {
+            cuda: true,
+            ..request("1.2.3")
+        };
+        let installed = run(&machine, &without).1.unwrap();
+        assert!(
+            installed.notes[0].contains("CUDA 13 and cuDNN 9 on the loader's path"),
+            "{:?}",
+            installed.notes
+        );
+        assert_eq!(
+            cuda_library_folder(&locate(None, &machine.host).unwrap()),
+            None
+        );
+
+        let with = Request {
+            with_cuda_libs: true,
+            ..without
+        };
+        let (events, result) = run(&machine, &with);
+        let notes = result.unwrap().notes;
+        assert!(
+            notes[0].starts_with("CUDA 13 and cuDNN 9 are installed with it"),
+            "{notes:?}"
+        );
+        let count = |name: &str| events.iter().filter(|event| *event == name).count();
+        assert_eq!(
+            (
+                count("Asking"),
+                count("Downloading"),
+                count("Verified"),
+                count("Unpacked")
+            ),
+            (2, 3, 3, 3)
+        );
+        let expected = [
+            "LICENSE-nvidia-cuda-runtime.txt",
+            "LICENSE-nvidia-cudnn-cu13.txt",
+            "libcudart.so.13",
+            "libcudnn.so.9",
+        ];
+        assert_eq!(machine.names("cuda-1.2.3/nvidia"), expected);
+        let folder = cuda_library_folder(&locate(None, &machine.host).unwrap());
+        assert_eq!(folder, Some(machine.store().join("cuda-1.2.3/nvidia")));
+        // The folder that is there now also serves a request without them.
+        assert_eq!(
+            run(
+                &machine,
+                &Request {
+                    with_cuda_libs: false,
+                    ..with
+                }
+            )
+            .0[0],
+            "AlreadyInstalled"
+        );
+    }
+
+    #[test]
+    fn the_default_version_is_held_to_the_built_in_hash() {
+        let machine = FakeMachine::new();
+        wheel(&machine.wheel, &members());
+        let error = run(&machine, &Request::default()).1.unwrap_err();
+        assert!(
+            matches!(error, InstallError::WrongHash { pinned: true, .. }),
+            "{error}"
+        );
+        // The index is not even asked what it thinks the hash is.
+        assert!(
+            machine
+                .calls()
+                .iter()
+                .all(|call| !call.contains("--report"))
+        );
+        assert_eq!(machine.names(""), [".lock"]);
+    }
+
+    #[test]
+    fn leftovers_of_dead_runs_are_removed_and_a_live_run_is_not_disturbed() {
+        let machine = FakeMachine::new();
+        wheel(&machine.wheel, &members());
+        put(
+            &machine
+                .store()
+                .join(".tmp-dead/new/libonnxruntime.so.1.2.3"),
+            b"half",
+        );
+        let live = lock(&Store::of(&machine.host).unwrap()).unwrap();
+        let error = run(&machine, &request("1.2.3")).1.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("another `fer runtime install` is at work in "),
+            "{error}"
+        );
+        assert!(machine.store().join(".tmp-dead").exists());
+        drop(live);
+        run(&machine, &request("1.2.3")).1.unwrap();
+        assert_eq!(machine.names(""), [".lock", "active", "cpu-1.2.3"]);
+    }
+
+    #[test]
+    fn a_data_folder_that_cannot_be_written() {
+        let mut machine = FakeMachine::new();
+        let in_the_way = put(&machine.folder.path().join("file"), b"x");
+        machine
+            .host
+            .vars
+            .insert("FER_DATA_DIR".into(), in_the_way.into());
+        let text = run(&machine, &request("1.2.3")).1.unwrap_err().to_string();
+        assert!(
+            text.starts_with("cannot make the folder ") && text.contains("set FER_DATA_DIR"),
+            "{text}"
+        );
+
+        use std::os::unix::fs::PermissionsExt;
+        let closed = machine.folder.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
+        if File::create(closed.join("probe")).is_ok() {
+            eprintln!("skipped the rest: this user may write anywhere");
+            return;
+        }
+        machine
+            .host
+            .vars
+            .insert("FER_DATA_DIR".into(), closed.into());
+        let text = run(&machine, &request("1.2.3")).1.unwrap_err().to_string();
+        assert!(text.contains("a folder that you may write to"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_fit_the_machine_is_refused_before_anything_is_touched() {
+        let mut machine = FakeMachine::new();
+        let libraries_alone = Request {
+            with_cuda_libs: true,
+            ..Request::default()
+        };
+        assert!(matches!(
+            run(&machine, &libraries_alone).1,
+            Err(InstallError::CudaLibsWithoutCuda)
+        ));
+        machine.host.arch = "riscv64".to_owned();
+        assert!(matches!(
+            run(&machine, &Request::default()).1,
+            Err(InstallError::NoPlatform { .. })
+        ));
+        (machine.host.os, machine.host.arch) = (crate::runtime::Os::MacOs, "aarch64".to_owned());
+        let cuda = Request {
+            cuda: true,
+            ..Request::default()
+        };
+        assert!(matches!(
+            run(&machine, &cuda).1,
+            Err(InstallError::NoCudaBuild { .. })
+        ));
+        assert!(!machine.store().exists());
+        machine.host.vars.clear();
+        assert!(matches!(
+            run(&machine, &request("1.2")).1,
+            Err(InstallError::NoDataFolder)
+        ));
+    }
+}

@@ -1,0 +1,247 @@
+//! The labelled images of a data set, in an order that is always the same ([`Catalog`]).
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use rayon::prelude::*;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{DataError, csv, folders};
+use fer_core::image::{self, DecodeError, Pixels};
+use fer_core::spec::EMOTIONS;
+
+/// What FER-2013's authors meant an image for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Usage {
+    /// To train on.
+    Training,
+    /// To choose models by: the competition's public leaderboard.
+    PublicTest,
+    /// The final exam: the competition's private leaderboard.
+    PrivateTest,
+}
+
+impl Usage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Training, Self::PublicTest, Self::PrivateTest];
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Training => "Training",
+            Self::PublicTest => "PublicTest",
+            Self::PrivateTest => "PrivateTest",
+        })
+    }
+}
+
+impl FromStr for Usage {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let named = Self::ALL
+            .into_iter()
+            .find(|usage| usage.to_string().eq_ignore_ascii_case(s));
+        named.ok_or_else(|| format!("is '{s}'; it can be Training, PublicTest or PrivateTest"))
+    }
+}
+
+/// How the data set lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// `DIR/<class>/*`.
+    Classes,
+    /// `DIR/train/<class>/*`, `DIR/test/<class>/*`, or one of them.
+    TrainTest,
+    /// `train/`, `validation/` and `test/`.
+    TrainValidationTest,
+    /// `fer2013.csv`.
+    Csv,
+}
+
+/// A labelled image that has not been decoded yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// How messages name it: the path as the user named it, or `path/to/fer2013.csv:LINE`, the line
+    /// counted from 1.
+    pub name: String,
+    /// How lists and hashes name it, wherever the data set lies: `train/happy/a.jpg` from its
+    /// folder on, with `/` on every system, or `fer2013.csv:LINE`.
+    pub relative: String,
+    /// Index into [`EMOTIONS`].
+    pub label: u8,
+    /// What it is meant for, if the data set says so.
+    pub usage: Option<Usage>,
+    /// Where its pixels are.
+    pub(super) origin: Origin,
+}
+
+/// Where an image's pixels are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    File(PathBuf),
+    /// A gray image of `side × side` pixels, in row `row` of a CSV file: from 0, below the header,
+    /// empty lines left out.
+    Memory {
+        row: usize,
+        side: usize,
+        pixels: Box<[u8]>,
+    },
+}
+
+impl Item {
+    /// Decodes the image: gray or RGB as it is stored.
+    ///
+    /// # Errors
+    /// The file can't be read or is no image that can be decoded; the text does not name it.
+    pub fn pixels(&self) -> Result<Pixels, DecodeError> {
+        match &self.origin {
+            Origin::File(path) => image::read(path),
+            Origin::Memory { side, pixels, .. } => Ok(Pixels {
+                width: *side,
+                height: *side,
+                channels: 1,
+                data: pixels.to_vec(),
+            }),
+        }
+    }
+
+    /// The label's name.
+    pub fn class(&self) -> &'static str {
+        EMOTIONS[usize::from(self.label)]
+    }
+
+    /// Which row of a CSV file it is, from 0.
+    pub(super) fn row(&self) -> Option<usize> {
+        match &self.origin {
+            Origin::File(_) => None,
+            Origin::Memory { row, .. } => Some(*row),
+        }
+    }
+
+    /// The SHA-256 of the file's bytes, or of the pixels that a CSV file gives.
+    fn digest(&self) -> Result<[u8; 32], DataError> {
+        match &self.origin {
+            Origin::Memory { pixels, .. } => Ok(Sha256::digest(pixels).into()),
+            Origin::File(path) => {
+                let mut bytes = Vec::new();
+                let read = File::open(path)
+                    .and_then(|f| f.take(image::MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+                read.map_err(|e| DataError::read(path, e))?;
+                if bytes.len() as u64 > image::MAX_FILE_BYTES {
+                    let problem = DecodeError::FileTooLarge.to_string();
+                    return Err(DataError::Image {
+                        name: self.name.clone(),
+                        problem,
+                    });
+                }
+                Ok(Sha256::digest(&bytes).into())
+            }
+        }
+    }
+}
+
+/// The labelled images of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalog {
+    /// The images, by part (training, validation, test), class and file name, or by line.
+    pub items: Vec<Item>,
+    /// The folder or CSV file.
+    pub source: PathBuf,
+    /// How it lies on disk.
+    pub form: Form,
+    /// Files and links in the folders that are no images by their name, or hidden; they are left
+    /// aside.
+    pub ignored: usize,
+    /// The relative names of images that were taken out ([`exclude`](Self::exclude)).
+    pub(super) excluded: HashSet<String>,
+}
+
+impl Catalog {
+    /// Lists a data set: a folder, or a file that ends in `.csv`. No image is opened.
+    ///
+    /// # Folders
+    /// Either `DIR/<class>/*`, or `DIR/train/<class>/*` and `DIR/test/<class>/*`, where `training`
+    /// is `train`, and `validation`, `valid` or `val` may stand for `test` or beside it. The class
+    /// folders are the seven [`EMOTIONS`], or `anger`, `disgusted`, `fearful`, `happiness`,
+    /// `neutrality`, `sadness`, `surprised`; letters in either case. All seven have to be there,
+    /// with an image in each, and no other folder but hidden ones (`.name`).
+    ///
+    /// What is in `train/` is [`Usage::Training`]. Elsewhere the file name's prefix tells
+    /// (`PublicTest_…`, `PrivateTest_…`); without one, an image is `PublicTest`, or `PrivateTest`
+    /// if it is in a `test/` that has a `validation/` beside it. Class folders alone say nothing of
+    /// usage.
+    ///
+    /// A class folder is searched as Keras's `flow_from_directory` does: folders in it too, but not
+    /// through links, in the order of the folders' paths and then of the file names, by code point.
+    /// Images are told by [`EXTENSIONS`](fer_core::image::sources::EXTENSIONS); unlike in Keras,
+    /// hidden files are none.
+    ///
+    /// # CSV
+    /// The competition's file: a header with `emotion`, `pixels` and maybe `Usage` in any order,
+    /// then one image a line: a label of 0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6
+    /// neutral (not the order of [`EMOTIONS`], to which they are brought), and a square image's
+    /// pixels of 0 to 255 with blanks between; 48×48 or another size, the same in all lines.
+    ///
+    /// # Errors
+    /// The path can't be read or is not of these forms; a class has no images; a folder is no
+    /// class; a line is wrong.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let metadata = fs::metadata(path).map_err(|e| DataError::read(path, e))?;
+        let is_csv = path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        if metadata.is_dir() {
+            folders::open(path)
+        } else if metadata.is_file() && is_csv {
+            let items = csv::open(path)?;
+            Ok(Self {
+                items,
+                source: path.to_path_buf(),
+                form: Form::Csv,
+                ignored: 0,
+                excluded: HashSet::new(),
+            })
+        } else {
+            Err(DataError::folders(
+                path,
+                "is neither a folder nor a .csv file; name the data set's folder or fer2013.csv",
+            ))
+        }
+    }
+
+    /// The SHA-256, in lower-case hex, of these items: for each, in the order given, its relative
+    /// name, class, usage (nothing if it has none) and the SHA-256 of its file (of its pixels'
+    /// bytes, from a CSV file) in lower-case hex, each ended by a zero byte.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn hash(&self, indices: &[usize]) -> Result<String, DataError> {
+        let digests: Vec<_> = indices
+            .par_iter()
+            .map(|i| self.items[*i].digest())
+            .collect();
+        let mut hasher = Sha256::new();
+        for (i, digest) in indices.iter().zip(digests) {
+            let item = &self.items[*i];
+            let usage = item.usage.map(|u| u.to_string()).unwrap_or_default();
+            for field in [&item.relative, item.class(), &usage, &hex(&digest?)] {
+                hasher.update(field.as_bytes());
+                hasher.update([0]);
+            }
+        }
+        Ok(hex(&hasher.finalize()))
+    }
+}
+
+/// Bytes in lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,131 @@
+//! The proof that a file answers as the network that it was made of.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::ExportError;
+use crate::data::synth;
+use crate::model::{CLASSES, Network, SIDE, load_onnx};
+use crate::train::batch::SCALE;
+use crate::train::checkpoint::Trained;
+use crate::train::step::logits;
+use fer_core::classifier::{Classifier, EngineError, softmax};
+use fer_core::random::{Purpose, Random};
+
+/// How far a probability may be from the network's.
+pub const TOLERANCE: f32 = 1e-5;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// Number of images.
+    pub images: usize,
+    /// The largest difference of a probability.
+    pub difference: f32,
+    /// What ran the file.
+    pub by: String,
+    /// Why it was not ONNX Runtime, if it was not.
+    pub note: Option<String>,
+}
+
+/// Runs an exported file and the network that it came from on noise, drawn faces and `images`
+/// (`[n, 48, 48]` pixels, may be empty), and compares their probabilities.
+///
+/// `engine` is the file in ONNX Runtime, or the reason why there is none: then its weights are read
+/// back into a fresh network, as `fer train --init` does.
+///
+/// # Errors
+/// The file can't be run, or a probability differs by more than [`TOLERANCE`].
+pub fn check(
+    file: &Path,
+    trained: &Trained,
+    images: &[u8],
+    device: &Device,
+    engine: Result<Box<dyn Classifier>, String>,
+) -> Result<Checked, ExportError> {
+    let mut input = inputs();
+    input.extend(images.iter().map(|p| f32::from(*p) * SCALE));
+    let expected = probabilities(&trained.network, &input, device).map_err(ExportError)?;
+    let wrong = |e: String| ExportError(format!("the exported file does not run: {e}"));
+    let (found, by, note) = match engine {
+        Ok(mut engine) => {
+            let found = engine.classify(&input).map_err(|e| wrong(e.to_string()))?;
+            (found, engine.description().library.clone(), None)
+        }
+        Err(reason) => {
+            let fresh =
+                trained
+                    .config
+                    .architecture
+                    .exported()
+                    .init(trained.config.dropout, 0, device);
+            let network = load_onnx(fresh, file).map_err(|e| wrong(e.to_string()))?;
+            (
+                probabilities(&network, &input, device).map_err(wrong)?,
+                "reading it back".into(),
+                Some(reason),
+            )
+        }
+    };
+    let difference = largest_difference(&expected, &found);
+    if difference > TOLERANCE {
+        return Err(ExportError(format!(
+            "the exported file answers otherwise than the network, by {difference:e} where {TOLERANCE:e} is allowed; no \
+             file was kept"
+        )));
+    }
+    Ok(Checked {
+        images: input.len() / (SIDE * SIDE),
+        difference,
+        by,
+        note,
+    })
+}
+
+fn probabilities(network: &Network, input: &[f32], device: &Device) -> Result<Vec<f32>, String> {
+    let mut rows =
+        logits(network, input, 64, device).map_err(|e| format!("the device failed: {e}"))?;
+    rows.chunks_exact_mut(CLASSES).for_each(softmax);
+    Ok(rows)
+}
+
+/// The largest difference between the probabilities of a network and of an engine that should be
+/// the same, on noise and drawn faces.
+///
+/// # Errors
+/// The engine failed.
+pub fn difference(
+    network: &Network,
+    engine: &mut dyn Classifier,
+    device: &Device,
+) -> Result<f32, EngineError> {
+    let input = inputs();
+    let found = engine.classify(&input)?;
+    let expected = probabilities(network, &input, device).map_err(EngineError::Unusable)?;
+    Ok(largest_difference(&expected, &found))
+}
+
+/// Infinite where the lengths differ or a value is no number.
+fn largest_difference(expected: &[f32], found: &[f32]) -> f32 {
+    if found.len() != expected.len() || found.iter().chain(expected).any(|p| !p.is_finite()) {
+        return f32::INFINITY;
+    }
+    expected
+        .iter()
+        .zip(found)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
+}
+
+/// Noise, black, white, and drawn faces of every class: `[n, 48, 48]`, 0..=1.
+fn inputs() -> Vec<f32> {
+    let pixels = SIDE * SIDE;
+    let mut inputs = vec![0; 9 * pixels];
+    Random::new(0, Purpose::Noise, 0, 0).fill(&mut inputs[..8 * pixels]);
+    inputs.extend(vec![255; pixels]);
+    for class in 0..CLASSES {
+        inputs.extend(synth::face(class, 0, class as u64));
+    }
+    inputs.into_iter().map(|p| f32::from(p) * SCALE).collect()
+}

@@ -1,0 +1,42 @@
+//! Models that were compiled in: Rust code that the build script generated from ONNX files.
+
+#[cfg(test)]
+mod rewrite;
+
+use burn::tensor::Device;
+use fer_burn::Forward;
+
+/// A compiled-in model.
+pub struct BuiltinModel {
+    /// The ONNX file's name without `.onnx`.
+    pub name: &'static str,
+    /// The ONNX file that the code was generated from, tiny weights flushed.
+    pub onnx: &'static [u8],
+    /// Loads the embedded weights and returns the forward pass: `[N, H, W, C]` or `[N, C, H, W]` →
+    /// `[N, classes]`.
+    pub load: fn(&Device) -> Forward,
+}
+
+// Defines `MODELS: &[BuiltinModel]`, the default model first, and a module a model.
+include!(concat!(env!("OUT_DIR"), "/builtin.rs"));
+
+impl std::fmt::Debug for BuiltinModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("BuiltinModel").field(&self.name).finish()
+    }
+}
+
+/// The compiled-in models, the default one first.
+pub fn models() -> &'static [BuiltinModel] {
+    MODELS
+}
+
+/// The model that is used when none is named.
+pub fn default_model() -> Option<&'static BuiltinModel> {
+    MODELS.first()
+}
+
+/// The compiled-in model of that name.
+pub fn find(name: &str) -> Option<&'static BuiltinModel> {
+    MODELS.iter().find(|m| m.name == name)
+}

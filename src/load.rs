@@ -1,0 +1,472 @@
+//! Loads a model into an engine, by what the user asked for and what the machine has, and never in
+//! silence: what was chosen stands in the [`Description`](fer_core::classifier::Description).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fer_burn::BurnClassifier;
+use fer_burn::device::Choice;
+use fer_core::calibration::Calibration;
+use fer_core::classifier::{Classifier, EngineError};
+use fer_core::host::Host;
+use fer_core::onnx::{self, Header, OnnxModel};
+use fer_core::spec::{ModelSpec, SpecError};
+#[cfg(feature = "ort")]
+use fer_ort::runtime::{NotFound, Origin};
+#[cfg(feature = "ort")]
+use fer_ort::{ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions, library};
+
+use crate::compiled::{self, BuiltinModel};
+
+/// Which model.
+#[derive(Debug, Clone)]
+pub enum ModelRef {
+    /// A compiled-in model.
+    Builtin(&'static BuiltinModel),
+    /// An ONNX file.
+    Onnx(PathBuf),
+    /// A training run's folder, whose best epoch counts, or one of its checkpoints.
+    #[cfg(feature = "train")]
+    Trained(PathBuf),
+}
+
+impl ModelRef {
+    /// The first of the compiled-in models.
+    ///
+    /// # Errors
+    /// None is compiled in.
+    pub fn default_model() -> Result<Self, LoadError> {
+        compiled::default_model()
+            .map(Self::Builtin)
+            .ok_or(LoadError::NoneCompiledIn)
+    }
+
+    /// Finds the model that a user means by `name`: a training run's folder or checkpoint, a file,
+    /// or a compiled-in model. A file counts before a compiled-in model of that name, a folder does
+    /// not.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(name: &str) -> Result<Self, LoadError> {
+        let path = Path::new(name);
+        #[cfg(feature = "train")]
+        if fer_train::trained::is_trained(path) {
+            return Ok(Self::Trained(path.into()));
+        }
+        if path.is_file() {
+            return Ok(Self::Onnx(path.into()));
+        }
+        if let Some(builtin) = compiled::find(name) {
+            return Ok(Self::Builtin(builtin));
+        }
+        let name = name.to_string();
+        Err(if path.is_dir() {
+            LoadError::Folder { name }
+        } else if path.exists() {
+            // A device or a pipe: reading it gives the error.
+            return Ok(Self::Onnx(path.into()));
+        } else {
+            LoadError::Unknown { name }
+        })
+    }
+
+    /// The name for messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Builtin(model) => format!("{} (built in)", model.name),
+            Self::Onnx(path) => path.display().to_string(),
+            #[cfg(feature = "train")]
+            Self::Trained(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// What runs the model.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// ONNX Runtime on the CPU where its library is found, else the compiled-in model; a training
+    /// run by Burn on the CPU.
+    Auto {
+        /// Where ONNX Runtime's library is, if the user names it: then it runs there or fails.
+        library: Option<PathBuf>,
+    },
+    /// ONNX Runtime.
+    #[cfg(feature = "ort")]
+    Ort {
+        /// The execution provider.
+        provider: Provider,
+        /// The provider's options.
+        options: ProviderOptions,
+        /// Where the library is, if the user names it.
+        library: Option<PathBuf>,
+    },
+    /// Burn, on one of its devices: compiled-in models and training runs.
+    Burn(Choice),
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self::Auto { library: None }
+    }
+}
+
+/// How to run the model.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// What runs it.
+    pub backend: Backend,
+    /// Compute threads; `None` for one a core.
+    pub threads: Option<usize>,
+    /// How many images there will be, if that is known: ONNX Runtime starts faster for a few and
+    /// runs faster for many.
+    pub images: Option<usize>,
+    /// Metadata given by the user, by key without `fer.`.
+    pub meta: BTreeMap<String, String>,
+    /// The network's own probabilities, without the calibration that its file names.
+    pub uncalibrated: bool,
+}
+
+/// A model that can't be loaded as it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// This program has no compiled-in model.
+    #[error("no model is compiled in")]
+    NoneCompiledIn,
+    /// There is neither a file nor a compiled-in model of that name.
+    #[error(
+        "there is no file {name} and no built-in model of that name (there is {})",
+        known()
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// A folder that holds no training run.
+    #[error(
+        "{name} is a folder, and no training run's (there is no {name}/config.toml); name an ONNX \
+         file, a run folder or a built-in model ({})",
+        known()
+    )]
+    Folder {
+        /// The folder.
+        name: String,
+    },
+    /// Burn runs compiled-in models, and this file is none.
+    #[error(
+        "{model} is not one of the compiled-in models ({}), which are what Burn runs",
+        known()
+    )]
+    NotCompiledIn {
+        /// The file.
+        model: String,
+    },
+    /// A training run was to be run by ONNX Runtime.
+    #[error("{model} is a training run, which Burn runs, and no ONNX file")]
+    TrainedNotOnnx {
+        /// The run.
+        model: String,
+    },
+    /// Metadata was given for a training run.
+    #[error("metadata is for ONNX files; {model} is a training run, which knows its own input")]
+    TrainedMetadata {
+        /// The run.
+        model: String,
+    },
+    /// Only ONNX Runtime runs this model, and it can't be had.
+    #[error("{model} is not compiled in, so it needs ONNX Runtime: {reason}")]
+    NeedsOnnxRuntime {
+        /// The model.
+        model: String,
+        /// Why ONNX Runtime can't be had.
+        reason: String,
+    },
+    /// ONNX Runtime was asked for and not found.
+    #[cfg(feature = "ort")]
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// The engine can't be started with this model.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl From<onnx::OnnxError> for LoadError {
+    fn from(error: onnx::OnnxError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl From<SpecError> for LoadError {
+    fn from(error: SpecError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+/// The names of the compiled-in models.
+fn known() -> String {
+    let names: Vec<&str> = compiled::models().iter().map(|m| m.name).collect();
+    names.join(", ")
+}
+
+/// Loads a model.
+///
+/// # Errors
+/// The model can't be read, the engine can't be had, or the provider can't run it.
+pub fn load(
+    model: &ModelRef,
+    options: &LoadOptions,
+    host: &Host,
+) -> Result<Box<dyn Classifier>, LoadError> {
+    #[cfg(feature = "train")]
+    if let ModelRef::Trained(path) = model {
+        return load_trained(path, options);
+    }
+    let file = File::open(model, options)?;
+    match &options.backend {
+        Backend::Burn(device) => load_compiled(file, *device, options),
+        #[cfg(feature = "ort")]
+        Backend::Ort {
+            provider,
+            options: provider_options,
+            library,
+        } => {
+            let found = fer_ort::runtime::locate(library.as_deref(), host)?;
+            let library = library::open(&found)?;
+            load_ort(file, *provider, provider_options, library, options)
+        }
+        Backend::Auto { library } => load_auto(file, library.as_deref(), options, host),
+    }
+}
+
+#[cfg(feature = "train")]
+fn load_trained(path: &Path, options: &LoadOptions) -> Result<Box<dyn Classifier>, LoadError> {
+    let model = path.display().to_string();
+    let device = match options.backend {
+        Backend::Burn(device) => device,
+        Backend::Auto { .. } => Choice::default(),
+        #[cfg(feature = "ort")]
+        Backend::Ort { .. } => return Err(LoadError::TrainedNotOnnx { model }),
+    };
+    if !options.meta.is_empty() {
+        return Err(LoadError::TrainedMetadata { model });
+    }
+    fer_kernels::threads::start(options.threads);
+    let trained = fer_train::trained::TrainedClassifier::load(path, device)?;
+    Ok(Box::new(trained))
+}
+
+/// A model's file, read but not yet started.
+struct File {
+    name: String,
+    spec: ModelSpec,
+    #[cfg(feature = "ort")]
+    source: ModelSource,
+    /// The compiled-in model that this is, be it by name or as a file of the same bytes.
+    compiled: Option<&'static BuiltinModel>,
+    notes: Vec<String>,
+}
+
+impl File {
+    fn open(model: &ModelRef, options: &LoadOptions) -> Result<Self, LoadError> {
+        let name = model.name();
+        let mut notes = Vec::new();
+        let (bytes, header, compiled, path) = match model {
+            ModelRef::Builtin(builtin) => {
+                let bytes = Bytes::from_static(builtin.onnx);
+                let header = onnx::read_header(&bytes, builtin.name)?;
+                (bytes, header, Some(*builtin), None)
+            }
+            ModelRef::Onnx(path) => read(path, &mut notes)?,
+            #[cfg(feature = "train")]
+            ModelRef::Trained(path) => {
+                let model = path.display().to_string();
+                return Err(LoadError::TrainedNotOnnx { model });
+            }
+        };
+        let mut spec = ModelSpec::resolve(&header, &options.meta, &name)?;
+        if options.uncalibrated {
+            spec.calibration = Calibration::NONE;
+        }
+        if !spec.assumed.is_empty() {
+            let assumed = spec.assumed.join("; ");
+            notes.push(format!("assumed, as the file does not say: {assumed}"));
+        }
+        #[cfg(not(feature = "ort"))]
+        let _ = (bytes, path);
+        Ok(Self {
+            name,
+            spec,
+            #[cfg(feature = "ort")]
+            source: path.map_or(ModelSource::Bytes(bytes), ModelSource::Path),
+            compiled,
+            notes,
+        })
+    }
+}
+
+/// What an ONNX file holds: its bytes, its header, the compiled-in model of the same bytes, and its
+/// path if its weights lie in other files.
+type Contents = (
+    Bytes,
+    Header,
+    Option<&'static BuiltinModel>,
+    Option<PathBuf>,
+);
+
+fn read(path: &Path, notes: &mut Vec<String>) -> Result<Contents, LoadError> {
+    let file = OnnxModel::read(path)?;
+    if file.flushed > 0 {
+        let (count, tiny) = (file.flushed, onnx::flush::TINY);
+        notes.push(format!(
+            "{count} weights below {tiny:e} set to zero, for speed"
+        ));
+    }
+    if file.external_data {
+        let note = "weights in other files are run as they are: tiny ones are not set to zero";
+        notes.push(note.into());
+    }
+    let compiled = compiled::models().iter().find(|m| m.onnx == file.bytes);
+    let path = file.external_data.then(|| path.to_path_buf());
+    Ok((file.bytes, file.header, compiled, path))
+}
+
+fn load_compiled(
+    file: File,
+    device: Choice,
+    options: &LoadOptions,
+) -> Result<Box<dyn Classifier>, LoadError> {
+    let File {
+        name,
+        spec,
+        compiled,
+        notes,
+        ..
+    } = file;
+    let Some(compiled) = compiled else {
+        return Err(LoadError::NotCompiledIn { model: name });
+    };
+    let (load, threads) = (compiled.load, options.threads);
+    let classifier = BurnClassifier::load(load, name, spec, device, threads, notes)?;
+    Ok(Box::new(classifier))
+}
+
+#[cfg(feature = "ort")]
+fn load_ort(
+    file: File,
+    provider: Provider,
+    provider_options: &ProviderOptions,
+    library: &'static library::Library,
+    options: &LoadOptions,
+) -> Result<Box<dyn Classifier>, LoadError> {
+    let session = SessionOptions {
+        provider,
+        provider_options,
+        threads: options.threads,
+        images: options.images,
+    };
+    let File {
+        name,
+        spec,
+        source,
+        notes,
+        ..
+    } = file;
+    let classifier = OrtClassifier::load(library, &source, &name, spec, &session, notes)?;
+    Ok(Box::new(classifier))
+}
+
+/// ONNX Runtime on the CPU, or else the compiled-in model, with a note that says why.
+#[cfg(feature = "ort")]
+fn load_auto(
+    mut file: File,
+    library: Option<&Path>,
+    options: &LoadOptions,
+    host: &Host,
+) -> Result<Box<dyn Classifier>, LoadError> {
+    let located = fer_ort::runtime::locate(library, host);
+    // A library that the user named is not to be replaced by anything.
+    let named = match &located {
+        Ok(found) => matches!(found.origin, Origin::Option | Origin::Environment),
+        Err(e) => matches!(e, NotFound::WrongPath { .. }),
+    };
+    let opened = located
+        .map_err(LoadError::from)
+        .and_then(|found| Ok(library::open(&found)?));
+    let note = match opened {
+        Ok(library) => {
+            return load_ort(
+                file,
+                Provider::Cpu,
+                &ProviderOptions::default(),
+                library,
+                options,
+            );
+        }
+        Err(e) if named => return Err(e),
+        Err(e) if file.compiled.is_none() => {
+            return Err(LoadError::NeedsOnnxRuntime {
+                model: file.name,
+                reason: e.to_string(),
+            });
+        }
+        Err(LoadError::NotFound(_)) => "ONNX Runtime is not installed (`fer runtime install` gets \
+                                        it): running on burn"
+            .into(),
+        Err(e) => format!("{e}: running on burn"),
+    };
+    file.notes.push(note);
+    load_compiled(file, Choice::default(), options)
+}
+
+/// The compiled-in model, the only one that this build runs.
+#[cfg(not(feature = "ort"))]
+fn load_auto(
+    file: File,
+    _: Option<&Path>,
+    options: &LoadOptions,
+    _: &Host,
+) -> Result<Box<dyn Classifier>, LoadError> {
+    if file.compiled.is_none() {
+        return Err(LoadError::NeedsOnnxRuntime {
+            model: file.name,
+            reason: "this fer was built without it (feature ort)".into(),
+        });
+    }
+    load_compiled(file, Choice::default(), options)
+}
+
+/// Loads an ONNX file into ONNX Runtime on the CPU, to check it; where ONNX Runtime is not
+/// installed or not part of this build, the inner error says so.
+///
+/// # Errors
+/// The file does not run.
+pub fn load_to_check(
+    path: &Path,
+    uncalibrated: bool,
+    host: &Host,
+) -> Result<Result<Box<dyn Classifier>, String>, LoadError> {
+    #[cfg(feature = "ort")]
+    {
+        let options = LoadOptions {
+            backend: Backend::Ort {
+                provider: Provider::Cpu,
+                options: ProviderOptions::default(),
+                library: None,
+            },
+            uncalibrated,
+            ..LoadOptions::default()
+        };
+        match load(&ModelRef::Onnx(path.into()), &options, host) {
+            Ok(classifier) => Ok(Ok(classifier)),
+            Err(LoadError::NotFound(reason @ NotFound::Nowhere { .. })) => {
+                Ok(Err(reason.to_string()))
+            }
+            Err(e) => Err(e),
+        }
+    }
+    #[cfg(not(feature = "ort"))]
+    {
+        let _ = (path, uncalibrated, host);
+        Ok(Err("this fer was built without ONNX Runtime".into()))
+    }
+}
