@@ -6,9 +6,9 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use fer::kernels::allocator::Reuse;
 use fer::kernels::conv::Conv;
-use fer::kernels::memory::Reuse;
-use fer::kernels::norm::{Affine, Norm, Then};
+use fer::kernels::norm::{Affine, Epilogue, Norm};
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
@@ -87,7 +87,7 @@ fn backward(bencher: Bencher, layer: usize) {
         .bench_local(|| black_box(conv.backward(&input, &kernel, &gradient, None, !first)));
 }
 
-#[divan::bench(args = [(48, 32, Then::Relu), (24, 64, Then::Relu), (12, 128, Then::Nothing), (46, 64, Then::MaxPool)],
+#[divan::bench(args = [(48, 32, Epilogue::Relu), (24, 64, Epilogue::Relu), (12, 128, Epilogue::Nothing), (46, 64, Epilogue::MaxPool)],
                sample_count = 20, sample_size = 1)]
 fn normalisation(bencher: Bencher, (side, channels, then): (usize, usize, Then)) {
     let norm = Norm {

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use fer::classifier::Classifier;
-use fer::image::sources;
-use fer::kernels::memory::Reuse;
+use fer::images::sources;
+use fer::kernels::allocator::Reuse;
 use fer::ort::{Provider, ProviderOptions};
 use fer::pipeline;
 use fer::preprocess::Preprocessor;
@@ -26,7 +26,7 @@ fn main() {
     divan::main();
 }
 
-fn ort() -> Backend {
+fn onnx_runtime() -> Backend {
     Backend::Ort {
         provider: Provider::Cpu,
         options: ProviderOptions::default(),
@@ -58,7 +58,7 @@ fn decode_and_preprocess(bencher: Bencher, name: &str) {
     };
     let (bytes, preprocessor) = (fixture(name), Preprocessor::new(classifier.spec()));
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
-        let pixels = fer::image::decode(black_box(&bytes)).expect("the fixture is an image");
+        let pixels = fer::images::decode(black_box(&bytes)).expect("the fixture is an image");
         preprocessor.tensor(pixels)
     });
 }
@@ -84,13 +84,13 @@ fn burn(bencher: Bencher, batch: usize) {
 
 #[divan::bench(args = [1, 64], sample_count = 20, sample_size = 1)]
 fn ort(bencher: Bencher, batch: usize) {
-    engine(bencher, ort(), batch);
+    engine(bencher, onnx_runtime(), batch);
 }
 
 /// A folder of JPEGs through ONNX Runtime: at most 1.1 × `folder_model_alone`.
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn folder_end_to_end(bencher: Bencher) {
-    let Some(mut classifier) = notebook(ort()) else {
+    let Some(mut classifier) = notebook(onnx_runtime()) else {
         return;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -120,7 +120,7 @@ fn folder_end_to_end(bencher: Bencher) {
 
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn folder_model_alone(bencher: Bencher) {
-    let Some(mut classifier) = notebook(ort()) else {
+    let Some(mut classifier) = notebook(onnx_runtime()) else {
         return;
     };
     let input: Vec<f32> = (0..64 * classifier.spec().image_len())

@@ -10,7 +10,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use fer::augment::Augmentation;
 use fer::data::{Dataset, synth};
-use fer::kernels::memory::Reuse;
+use fer::kernels::allocator::Reuse;
 use fer::kernels::threads::{self, FlushToZero};
 use fer::model::{Architecture, Network};
 use fer::train::batch::Batches;

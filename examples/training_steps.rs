@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
-use fer::device::Choice;
-use fer::kernels::memory::Reuse;
+use fer::device::DeviceSpec;
+use fer::kernels::allocator::Reuse;
 use fer::kernels::simd;
 use fer::kernels::threads::{self, FlushToZero};
 use fer::model::{Architecture, CLASSES, SIDE};
@@ -27,7 +27,7 @@ fn main() -> Result<()> {
             "usage: training_steps ARCHITECTURE FILE BATCH [bits=BITS] [device=NAME] [precision=TYPE]"
         )
     };
-    let (mut choice, mut precision) = (Choice::default(), None);
+    let (mut choice, mut precision) = (DeviceSpec::default(), None);
     for option in options {
         match option.split_once('=') {
             Some(("bits", bits)) => simd::limit(bits.parse()?),

@@ -6,12 +6,12 @@ use std::path::Path;
 use bytes::Bytes;
 use serde::Serialize;
 
-use fer_burn::device::{self, Choice, Listed};
+use fer_burn::device::{self, DeviceSpec, Listed};
 use fer_core::host::Host;
 use fer_core::onnx;
 use fer_core::spec::ModelSpec;
 #[cfg(feature = "ort")]
-use fer_ort::runtime::{self, Outcome};
+use fer_ort::runtime::{self, Finding};
 #[cfg(feature = "ort")]
 use fer_ort::{ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions, library};
 
@@ -94,7 +94,7 @@ pub struct BuiltinModel {
 pub fn examine(
     ort_lib: Option<&Path>,
     host: &Host,
-    try_device: &dyn Fn(Choice) -> Listed,
+    try_device: &dyn Fn(DeviceSpec) -> Listed,
 ) -> Findings {
     Findings {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -167,8 +167,8 @@ fn examine_library(ort_lib: Option<&Path>, host: &Host) -> Library {
         .enumerate()
         .map(|(index, step)| {
             let (found, reason) = match &step.outcome {
-                Outcome::Found(path) => (Some(path.display().to_string()), None),
-                Outcome::Missing(reason) => (None, Some(reason.clone())),
+                Finding::Found(path) => (Some(path.display().to_string()), None),
+                Finding::Missing(reason) => (None, Some(reason.clone())),
             };
             SearchStep {
                 origin: step.origin.to_string(),

@@ -28,8 +28,8 @@ pub mod parity;
 
 pub use fer_burn::device;
 pub use fer_core::{
-    calibration, classifier, cores, files, host, image, onnx, panics, pipeline, preprocess, random,
-    report, spec,
+    calibration, classifier, cores, files, host, images, onnx, panics, pipeline, preprocess,
+    random, report, spec,
 };
 pub use fer_kernels as kernels;
 #[cfg(feature = "ort")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fer_burn::BurnClassifier;
-use fer_burn::device::Choice;
+use fer_burn::device::DeviceSpec;
 use fer_core::calibration::Calibration;
 use fer_core::classifier::{Classifier, EngineError};
 use fer_core::host::Host;
@@ -102,7 +102,7 @@ pub enum Backend {
         library: Option<PathBuf>,
     },
     /// Burn, on one of its devices: compiled-in models and training runs.
-    Burn(Choice),
+    Burn(DeviceSpec),
 }
 
 impl Default for Backend {
@@ -243,7 +243,7 @@ fn load_trained(path: &Path, options: &LoadOptions) -> Result<Box<dyn Classifier
     let model = path.display().to_string();
     let device = match options.backend {
         Backend::Burn(device) => device,
-        Backend::Auto { .. } => Choice::default(),
+        Backend::Auto { .. } => DeviceSpec::default(),
         #[cfg(feature = "ort")]
         Backend::Ort { .. } => return Err(LoadError::TrainedNotOnnx { model }),
     };
@@ -332,7 +332,7 @@ fn read(path: &Path, notes: &mut Vec<String>) -> Result<Contents, LoadError> {
 
 fn load_compiled(
     file: File,
-    device: Choice,
+    device: DeviceSpec,
     options: &LoadOptions,
 ) -> Result<Box<dyn Classifier>, LoadError> {
     let File {
@@ -415,7 +415,7 @@ fn load_auto(
         Err(e) => format!("{e}: running on burn"),
     };
     file.notes.push(note);
-    load_compiled(file, Choice::default(), options)
+    load_compiled(file, DeviceSpec::default(), options)
 }
 
 /// The compiled-in model, the only one that this build runs.
@@ -432,7 +432,7 @@ fn load_auto(
             reason: "this fer was built without it (feature ort)".into(),
         });
     }
-    load_compiled(file, Choice::default(), options)
+    load_compiled(file, DeviceSpec::default(), options)
 }
 
 /// Loads an ONNX file into ONNX Runtime on the CPU, to check it; where ONNX Runtime is not

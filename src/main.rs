@@ -7,7 +7,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use fer::kernels::memory::Reuse;
+use fer::kernels::allocator::Reuse;
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();

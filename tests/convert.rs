@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use common::{all_right, data, keras, keras_file, ort, path, root, run};
 use fer::classifier::Classifier;
-use fer::convert::{Converted, Options, convert, convert_bytes};
+use fer::convert::{ConvertOptions, Converted, convert, convert_bytes};
 use fer::runtime::Host;
 use fer::spec::{Layout, OutputKind};
 use fer::{Backend, LoadOptions, ModelRef, compiled, load, load_to_check};
@@ -88,10 +88,10 @@ impl Golden {
     fn convert(&self, layout: Option<Layout>) -> Result<Converted, String> {
         let labels =
             (self.classes != 7).then(|| (0..self.classes).map(|i| format!("c{i}")).collect());
-        let options = Options {
+        let options = ConvertOptions {
             labels,
             layout,
-            ..Options::default()
+            ..ConvertOptions::default()
         };
         convert(&self.file, self.config.as_deref(), &options).map_err(|e| e.to_string())
     }
@@ -590,9 +590,9 @@ fn sequential(input: &[usize], layers: &[(&str, serde_json::Value)]) -> Vec<u8> 
 
 #[test]
 fn what_a_model_answers_and_what_goes_in_is_read_from_its_layers() {
-    let options = Options {
+    let options = ConvertOptions {
         labels: Some(["a", "b", "c", "d"].map(String::from).to_vec()),
-        ..Options::default()
+        ..ConvertOptions::default()
     };
     let flatten = ("Flatten", serde_json::json!({}));
     let softmax = ("Activation", serde_json::json!({"activation": "softmax"}));

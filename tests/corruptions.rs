@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use common::{Run, all_right, run};
 use fer::eval::{Corruption, Severity};
-use fer::image::read;
+use fer::images::read;
 use serde_json::Value;
 use tempfile::TempDir;
 

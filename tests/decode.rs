@@ -4,7 +4,7 @@
 mod common;
 
 use common::all_right;
-use fer::image::{Pixels, decode, read};
+use fer::images::{Pixels, decode, read};
 use fer::preprocess::Preprocessor;
 use fer::spec::{Layout, ModelSpec, OutputKind, Resize};
 use safetensors::SafeTensors;

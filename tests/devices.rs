@@ -184,8 +184,8 @@ fn pass(
     let network = Module::train(architecture.init(Some(0.0), 3, device));
     let pass = step::gradients(&network, batch.clone().tensors(&learning), precision);
     let mut all = vec![
-        ("logits".into(), step::values(pass.logits).unwrap()),
-        ("score".into(), step::values(pass.score).unwrap()),
+        ("logits".into(), fer_burn::values(pass.logits).unwrap()),
+        ("score".into(), fer_burn::values(pass.score).unwrap()),
     ];
     let gradients = collect(&network, Some(&pass.gradients));
     all.extend(
@@ -345,7 +345,7 @@ fn devices_share_a_batch() {
                 .zip(gradient)
                 .for_each(|(sum, g)| *sum += share * g);
         }
-        step::values(pass.score)
+        fer_burn::values(pass.score)
             .unwrap()
             .iter()
             .zip(&mut score)
@@ -361,7 +361,7 @@ fn devices_share_a_batch() {
         }
     }
     assert_eq!(found.len(), expected.len());
-    assert!(apart(&step::values(together).unwrap(), &score) < 1e-5);
+    assert!(apart(&fer_burn::values(together).unwrap(), &score) < 1e-5);
     assert_eq!(
         collect(&step::frozen(&network), None),
         statistics,
@@ -374,8 +374,8 @@ fn devices_share_a_batch() {
         .gradients(&init(), one.clone(), vec![one.clone(), one])
         .unwrap();
     assert_eq!(
-        step::values(pair).unwrap(),
-        step::values(alone.score).unwrap()
+        fer_burn::values(pair).unwrap(),
+        fer_burn::values(alone.score).unwrap()
     );
     all_right(wrong);
 }
@@ -386,7 +386,7 @@ mod gpu {
     use std::fs;
 
     use burn::tensor::Device;
-    use fer::device::{Choice, Opened};
+    use fer::device::{DeviceSpec, Opened};
     use fer::model::Architecture;
     use fer::train::Precision;
 
@@ -395,7 +395,7 @@ mod gpu {
 
     /// wgpu's first device.
     fn wgpu() -> Option<Opened> {
-        match "wgpu".parse::<Choice>().unwrap().open() {
+        match "wgpu".parse::<DeviceSpec>().unwrap().open() {
             Ok(opened) => Some(opened),
             Err(e) => common::skip("wgpu", &e.to_string()),
         }

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fer::convert::{Options, convert_bytes};
+use fer::convert::{ConvertOptions, convert_bytes};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -54,9 +54,9 @@ fn convert(bytes: Vec<u8>) -> Result<(), String> {
     let result = convert_bytes(
         bytes,
         "m",
-        &Options {
+        &ConvertOptions {
             labels: None,
-            ..Options::default()
+            ..ConvertOptions::default()
         },
     );
     let took = MOST.load(Ordering::Relaxed).saturating_sub(before);

@@ -9,8 +9,8 @@ use burn::nn::pool::MaxPool2dConfig;
 use burn::nn::{BatchNorm, BatchNormConfig, DropoutConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use fer::kernels::conv::{Conv, Way};
-use fer::kernels::norm::{Affine, Norm, Then};
+use fer::kernels::conv::{Algorithm, Conv};
+use fer::kernels::norm::{Affine, Epilogue, Norm};
 use fer::kernels::threads::{self, FlushToZero};
 use fer::kernels::{elementwise, nn, simd};
 use fer::model::Architecture;
@@ -232,7 +232,7 @@ fn convolutions_and_their_gradients_are_those_of_the_definition() {
         let gradient = numbers(conv.batch * conv.output_len(), 4);
         for relu in [false, true] {
             let naive = naive(&conv, &input, &kernel, &bias, &gradient, relu);
-            for way in Way::ALL {
+            for way in Algorithm::ALL {
                 let Some(output) = conv.forward_by(way, &input, &kernel, Some(&bias), relu) else {
                     continue;
                 };
@@ -313,7 +313,7 @@ fn the_number_of_threads_changes_no_bit() {
                 batch: conv.batch,
                 side: conv.input,
                 channels: conv.channels[0],
-                then: Then::MaxPool,
+                then: Epilogue::MaxPool,
             };
             let statistics = norm.statistics(&input);
             vec![
@@ -365,7 +365,7 @@ fn naive_norm(
         for out in 0..batch * rows * columns {
             let g = f64::from(gradient[at(out, c)]);
             let from = match then {
-                Then::MaxPool => {
+                Epilogue::MaxPool => {
                     let (n, row, column) =
                         (out / (rows * columns), out / columns % rows, out % columns);
                     let corner = (n * height + 2 * row) * width + 2 * column;
@@ -375,7 +375,7 @@ fn naive_norm(
                 }
                 _ => out,
             };
-            let on = then != Then::Relu || y(from) > 0.0;
+            let on = then != Epilogue::Relu || y(from) > 0.0;
             output[at(out, c)] = if on { y(from) } else { 0.0 };
             by_y[from] += if on { g } else { 0.0 };
         }
@@ -402,9 +402,9 @@ fn normalisations_and_their_gradients_are_those_of_the_definition() {
         (2, [2, 2], 512),
         (1, [40, 40], 8),
     ];
-    let rows = shapes
-        .into_iter()
-        .flat_map(|shape| [Then::Nothing, Then::Relu, Then::MaxPool].map(|then| (shape, then)));
+    let rows = shapes.into_iter().flat_map(|shape| {
+        [Epilogue::Nothing, Epilogue::Relu, Epilogue::MaxPool].map(|then| (shape, then))
+    });
     table(rows, |&((batch, side, channels), then)| {
         let norm = Norm {
             batch,
@@ -469,12 +469,12 @@ fn doubles<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 #[test]
 fn layers_answer_as_burns_own() {
     begin();
-    fn block(conv: &Conv2d, norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
+    fn block(conv: &Conv2d, norm: &BatchNorm, x: Tensor<4>, then: Epilogue) -> Tensor<4> {
         let y = norm.forward(relu(conv.forward(x)));
         match then {
-            Then::Nothing => y,
-            Then::Relu => relu(y),
-            Then::MaxPool => MaxPool2dConfig::new([2, 2])
+            Epilogue::Nothing => y,
+            Epilogue::Relu => relu(y),
+            Epilogue::MaxPool => MaxPool2dConfig::new([2, 2])
                 .with_strides([2, 2])
                 .init()
                 .forward(y),
@@ -487,7 +487,7 @@ fn layers_answer_as_burns_own() {
             3,
             1,
             PaddingConfig2d::Explicit(1, 1, 1, 1),
-            Then::MaxPool,
+            Epilogue::MaxPool,
         ),
         (
             [2, 16, 8, 10],
@@ -495,7 +495,7 @@ fn layers_answer_as_burns_own() {
             5,
             1,
             PaddingConfig2d::Explicit(2, 2, 2, 2),
-            Then::Relu,
+            Epilogue::Relu,
         ),
         (
             [3, 3, 8, 8],
@@ -503,10 +503,17 @@ fn layers_answer_as_burns_own() {
             3,
             2,
             PaddingConfig2d::Valid,
-            Then::Nothing,
+            Epilogue::Nothing,
         ),
         // What the kernels leave to Burn: Burn's `same`.
-        ([2, 16, 6, 6], 16, 3, 1, PaddingConfig2d::Same, Then::Relu),
+        (
+            [2, 16, 6, 6],
+            16,
+            3,
+            1,
+            PaddingConfig2d::Same,
+            Epilogue::Relu,
+        ),
     ];
     table(rows, |(shape, outputs, kernel, stride, padding, then)| {
         let plain = Device::flex();
@@ -588,7 +595,7 @@ fn a_frozen_normalisation_lets_gradients_through() {
     let device = Device::flex().autodiff();
     let norm = BatchNormConfig::new(16).init(&device).freeze();
     let x = tensor([2, 16, 4, 4], 1, &device).require_grad();
-    let y = nn::batch_norm(&norm, x.clone(), Then::Relu);
+    let y = nn::batch_norm(&norm, x.clone(), Epilogue::Relu);
     let expected = relu(norm.forward(x.clone()));
     let (gradients, wanted) = (
         y.clone().sum().backward(),
@@ -621,7 +628,7 @@ fn what_is_no_number_stays_none() {
             "{found:?}"
         );
     });
-    for then in [Then::Nothing, Then::Relu, Then::MaxPool] {
+    for then in [Epilogue::Nothing, Epilogue::Relu, Epilogue::MaxPool] {
         let norm = Norm {
             batch: 1,
             side: [2, 2],
@@ -733,7 +740,7 @@ fn a_step_takes_subnormal_weights_for_zeros() {
                     optimizer::build(&Config::preset("notebook").unwrap().optimizer, &network);
                 let pass =
                     step::gradients(&network, batch.clone().tensors(&learning), Precision::F32);
-                let logits = step::values(pass.logits).unwrap();
+                let logits = fer_burn::values(pass.logits).unwrap();
                 let after = step::frozen(&step::apply(
                     network,
                     &mut optimizer,

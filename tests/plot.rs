@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fer::eval::robustness::CorruptionScores;
 use fer::eval::{CalibrationBin, Corruption, Robustness};
-use fer::image::{Pixels, read};
+use fer::images::{Pixels, read};
 use fer::plot::{
     Cell, EpochPoint, MAX_CELLS, Mark, PlotError, confusion, corruptions, curves, reliability,
     sheet,

@@ -5,7 +5,7 @@ mod common;
 
 use common::Dim::{N, Open};
 use common::linear;
-use fer::image::{Pixels, decode};
+use fer::images::{Pixels, decode};
 use fer::onnx::{OnnxModel, read_header};
 use fer::preprocess::Preprocessor;
 use fer::spec::{Layout, ModelSpec, Resize};

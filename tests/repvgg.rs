@@ -12,7 +12,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{all_right, ort, run, run_without_ort};
 use fer::kernels::nn;
-use fer::kernels::norm::Then;
+use fer::kernels::norm::Epilogue;
 use fer::model::{Architecture, CLASSES, Network, SIDE, load_onnx};
 use fer::random::{Purpose, Random};
 use fer::train::batch::Batch;
@@ -49,7 +49,7 @@ fn apart(found: &[f32], expected: &[f32]) -> f32 {
 
 /// Normalizations added up by the kernels and by Burn: outputs, gradients, running statistics, and
 /// evaluations.
-fn compare<const N: usize, const P: usize>(shape: [usize; 4], then: Then) -> Vec<String> {
+fn compare<const N: usize, const P: usize>(shape: [usize; 4], then: Epilogue) -> Vec<String> {
     let (plain, device) = (Device::flex(), Device::flex().autodiff());
     let norms = || -> [BatchNorm; N] {
         std::array::from_fn(|i| {
@@ -67,9 +67,9 @@ fn compare<const N: usize, const P: usize>(shape: [usize; 4], then: Then) -> Vec
             .reduce(|a, b| a + b)
             .unwrap();
         match then {
-            Then::Nothing => sum,
-            Then::Relu => relu(sum),
-            Then::MaxPool => MaxPool2dConfig::new([2, 2])
+            Epilogue::Nothing => sum,
+            Epilogue::Relu => relu(sum),
+            Epilogue::MaxPool => MaxPool2dConfig::new([2, 2])
                 .with_strides([2, 2])
                 .init()
                 .forward(sum),
@@ -143,7 +143,7 @@ fn compare<const N: usize, const P: usize>(shape: [usize; 4], then: Then) -> Vec
 fn normalizations_that_are_added_up_are_those_of_burn() {
     let mut wrong = Vec::new();
     for shape in [[2, 16, 4, 6], [3, 5, 7, 5], [2, 33, 9, 9], [1, 64, 2, 2]] {
-        for then in [Then::Nothing, Then::Relu, Then::MaxPool] {
+        for then in [Epilogue::Nothing, Epilogue::Relu, Epilogue::MaxPool] {
             wrong.extend(compare::<1, 3>(shape, then));
             wrong.extend(compare::<2, 6>(shape, then));
             wrong.extend(compare::<3, 9>(shape, then));

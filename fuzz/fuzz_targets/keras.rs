@@ -6,14 +6,14 @@
 
 use std::io::Write;
 
-use fer::convert::{Options, convert_bytes};
+use fer::convert::{ConvertOptions, convert_bytes};
 
 const WEIGHTS: &[u8] = include_bytes!("../../tests/golden/convert/plain.k3.weights.h5");
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((kind, rest)) = bytes.split_first() else { return };
     let file = if kind % 2 == 0 { rest.to_vec() } else { archive(rest) };
-    match convert_bytes(file, "m", &Options::default()) {
+    match convert_bytes(file, "m", &ConvertOptions::default()) {
         Ok(converted) => assert!(fer::onnx::read_header(&converted.onnx.into(), "m").is_ok()),
         Err(e) => assert!(!e.to_string().contains('\n')),
     }

@@ -8,7 +8,7 @@ use fer::host::Host;
 use fer::spec::{Layout, Resize};
 use fer::{convert, files};
 
-use super::Outcome;
+use super::Status;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -68,8 +68,8 @@ fn parse_layout(text: &str) -> Result<Layout, String> {
     text.parse()
 }
 
-pub fn run(args: Args, host: &Host) -> Result<Outcome> {
-    let options = convert::Options {
+pub fn run(args: Args, host: &Host) -> Result<Status> {
+    let options = convert::ConvertOptions {
         labels: args
             .labels
             .map(|labels| labels.iter().map(|l| l.trim().to_string()).collect()),
@@ -95,7 +95,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     if !args.quiet {
         tell(&args.model, &target, &converted, &checked);
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 /// `model.onnx` in this folder, for `anywhere/model.keras`.

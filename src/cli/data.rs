@@ -12,12 +12,12 @@ use fer::data::{Catalog, Dataset, synth};
 use fer::eval::corruptions::Selection;
 use fer::eval::{Corruption, Severity};
 use fer::files;
-use fer::image::Pixels;
+use fer::images::Pixels;
 use fer::plot::{self, Cell, MAX_CELLS};
 use fer::spec::EMOTIONS;
 use fer::train::Config;
 
-use super::Outcome;
+use super::Status;
 use super::progress::Progress;
 
 #[derive(clap::Subcommand)]
@@ -111,7 +111,7 @@ pub struct PreviewArgs {
     seed: u64,
 }
 
-pub fn run(command: Command) -> Result<Outcome> {
+pub fn run(command: Command) -> Result<Status> {
     match command {
         Command::Check(args) => run_check(&args),
         Command::Synth(args) => {
@@ -123,7 +123,7 @@ pub fn run(command: Command) -> Result<Outcome> {
                 args.count,
                 args.dir.display()
             ));
-            Ok(Outcome::Done)
+            Ok(Status::Done)
         }
         Command::Preview(args) => match &args.corruptions {
             None => preview(&args),
@@ -132,7 +132,7 @@ pub fn run(command: Command) -> Result<Outcome> {
     }
 }
 
-fn run_check(args: &CheckArgs) -> Result<Outcome> {
+fn run_check(args: &CheckArgs) -> Result<Status> {
     let catalog = Catalog::open(&args.data)?;
     let report = with_progress(catalog.items.len(), "looking", args.quiet, |step| {
         check(&catalog, step)
@@ -159,16 +159,16 @@ fn run_check(args: &CheckArgs) -> Result<Outcome> {
         }
     }
     Ok(if report.is_clean() {
-        Outcome::Done
+        Status::Done
     } else {
-        Outcome::Failed
+        Status::Failed
     })
 }
 
 /// Variants of an image that a row of a preview shows.
 const VARIANTS: u32 = 8;
 
-fn preview(args: &PreviewArgs) -> Result<Outcome> {
+fn preview(args: &PreviewArgs) -> Result<Status> {
     let config = match &args.config {
         Some(path) => Config::read(path)?,
         None => Config::preset(&args.preset)?,
@@ -238,10 +238,10 @@ fn preview(args: &PreviewArgs) -> Result<Outcome> {
         chosen.len(),
         args.output.display()
     ));
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
-fn preview_corruptions(args: &PreviewArgs, corruptions: &[Corruption]) -> Result<Outcome> {
+fn preview_corruptions(args: &PreviewArgs, corruptions: &[Corruption]) -> Result<Status> {
     fits_a_sheet(args.count, corruptions.len() * (1 + Severity::ALL.len()))?;
     let catalog = Catalog::open(&args.data)?;
     let all: Vec<usize> = (0..catalog.items.len()).collect();
@@ -285,7 +285,7 @@ fn preview_corruptions(args: &PreviewArgs, corruptions: &[Corruption]) -> Result
         images.len(),
         args.output.display()
     ));
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 /// Refuses more images than a sheet holds with so many pictures of each.

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fer::device::{self, Backend, Choice, Listed};
+use fer::device::{self, Backend, DeviceSpec, Listed};
 use fer::doctor::{Findings, examine};
 use fer::host::Host;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::Outcome;
+use super::Status;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,14 +23,14 @@ pub struct Args {
 
     /// Try this device of Burn's and print what there is to know of it, as JSON.
     #[arg(long, hide = true)]
-    device: Option<Choice>,
+    device: Option<DeviceSpec>,
 }
 
-pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
+pub fn run(args: &Args, host: &Host) -> Result<Status> {
     let mut out = std::io::stdout().lock();
     if let Some(device) = args.device {
         writeln!(out, "{}", serde_json::to_string(&device::examine(device))?)?;
-        return Ok(Outcome::Done);
+        return Ok(Status::Done);
     }
     let findings = examine(args.ort_lib.as_deref(), host, &try_device);
     if args.json {
@@ -39,11 +39,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     } else {
         print(&findings, &mut out)?;
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 /// Tries a device in a process of its own, which a driver may crash.
-fn try_device(device: Choice) -> Listed {
+fn try_device(device: DeviceSpec) -> Listed {
     let failed = |error: String| Listed {
         device: device.to_string(),
         error: Some(error),

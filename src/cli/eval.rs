@@ -9,7 +9,7 @@ use fer::data::votes::Counts;
 use fer::data::{Catalog, Part, Split, Votes};
 use fer::eval::corruptions::Selection;
 use fer::eval::{
-    Agreement, Answers, Condition, Evaluation, Questions, Robustness, Tta, class_order, report,
+    Agreement, Condition, Evaluation, Predictions, Questions, Robustness, Tta, class_order, report,
     robustness,
 };
 use fer::host::Host;
@@ -20,7 +20,7 @@ use fer::train::checkpoint::{self, State};
 use fer::train::run::{chosen, read_config, split};
 use fer::trained::is_trained;
 
-use super::Outcome;
+use super::Status;
 use super::data::{opened, voted};
 use super::model_args::{ModelArgs, announce};
 use super::progress::Progress;
@@ -109,7 +109,7 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
+pub fn run(args: &Args, host: &Host) -> Result<Status> {
     let trained = run_of(args.model.model.as_deref())?;
     let (catalog, indices) = images(args, trained.as_ref())?;
     let votes = votes(args, &catalog, &indices)?;
@@ -176,9 +176,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         ));
     }
     Ok(if missed.is_some() || !whole {
-        Outcome::Failed
+        Status::Failed
     } else {
-        Outcome::Done
+        Status::Done
     })
 }
 
@@ -196,7 +196,7 @@ fn order_of(labels: &[String]) -> Result<Vec<usize>> {
 }
 
 /// Says which images could not be read, and which could not be corrupted; whether there are none.
-fn say_unreadable(answers: &[Answers]) -> bool {
+fn say_unreadable(answers: &[Predictions]) -> bool {
     let (clean, corrupted) = (&answers[0].unreadable, &answers[1..]);
     if let Some((name, reason)) = clean.first() {
         let count = clean.len();

@@ -13,7 +13,7 @@ use fer::train::checkpoint::Trained;
 use fer::train::run;
 use fer::{export, files};
 
-use super::Outcome;
+use super::Status;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,7 +40,7 @@ pub struct Args {
     quiet: bool,
 }
 
-pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+pub fn run(args: Args, host: &Host) -> Result<Status> {
     let (source, folder) = match (&args.run, args.checkpoint) {
         (Some(folder), _) => (run::chosen(folder)?, Some(folder)),
         (None, Some(file)) => (file, None),
@@ -114,7 +114,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
             checked.by
         ));
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 /// Some 64 of the images, `[n, 48, 48]`.

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fer::files;
 use fer::host::Host;
-use fer::image::sources::{self, Source};
+use fer::images::sources::{self, Source};
 use fer::pipeline::{self, BatchSize, RunError};
 use fer::report::Format;
 use tempfile::NamedTempFile;
 
-use super::Outcome;
+use super::Status;
 use super::model_args::{ModelArgs, announce};
 use super::progress::Progress;
 
@@ -45,7 +45,7 @@ pub struct Args {
     quiet: bool,
 }
 
-pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+pub fn run(args: Args, host: &Host) -> Result<Status> {
     if args.paths.iter().filter(|p| *p == "-").count() > 1 {
         bail!("standard input is one image: give - once");
     }
@@ -103,7 +103,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         output.keep()?;
     }
     if failed == 0 {
-        return Ok(Outcome::Done);
+        return Ok(Status::Done);
     }
     if !args.quiet {
         super::say(format_args!(
@@ -111,7 +111,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
             sources.len()
         ));
     }
-    Ok(Outcome::Failed)
+    Ok(Status::Failed)
 }
 
 /// The images that the arguments mean; an error if they mean none at all.

@@ -10,7 +10,7 @@ use fer::host::Host;
 use fer::onnx::OnnxModel;
 use fer::ort::{inspect, library};
 use fer::parity::layers::{self, LayerDifference};
-use fer::parity::{Answer, Comparison};
+use fer::parity::{Comparison, Output};
 use fer::preprocess::Preprocessor;
 use fer::runtime::locate;
 use fer::spec::ModelSpec;
@@ -23,11 +23,11 @@ const IMAGES: usize = 8;
 /// others.
 pub fn images(
     paths: Vec<PathBuf>,
-    keras: &[Answer],
-    candidate: &[Answer],
+    keras: &[Output],
+    candidate: &[Output],
     found: &Comparison,
 ) -> Vec<PathBuf> {
-    let read = |a: &Answer| a.probabilities.is_some();
+    let read = |a: &Output| a.probabilities.is_some();
     let sides = keras
         .iter()
         .zip(candidate)
@@ -67,7 +67,7 @@ pub fn compare(
     let preprocessor = Preprocessor::new(spec);
     let mut input = Vec::with_capacity(images.len() * spec.image_len());
     for path in images {
-        input.extend(preprocessor.tensor(fer::image::read(path)?));
+        input.extend(preprocessor.tensor(fer::images::read(path)?));
     }
     let library = library::open(&locate(library, host)?)?;
     let wanted: Vec<&str> = places.iter().map(|p| p.tensor.as_str()).collect();

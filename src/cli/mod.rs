@@ -76,7 +76,7 @@ enum Command {
 }
 
 /// How a command ended.
-enum Outcome {
+enum Status {
     /// All was done.
     Done,
     /// Some inputs failed, or what was checked does not hold.
@@ -104,8 +104,8 @@ pub fn main() -> ExitCode {
         Command::Runtime(args) => runtime::run(args, &host),
     };
     match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Failed) => ExitCode::from(1),
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             say(format_args!("error: {}", one_line(&e)));

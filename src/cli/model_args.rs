@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use fer::classifier::Classifier;
-use fer::device::Choice;
+use fer::device::DeviceSpec;
 use fer::host::Host;
 use fer::ort::{Provider, ProviderOptions};
 use fer::pipeline::BatchSize;
@@ -51,7 +51,7 @@ impl fmt::Display for EngineChoice {
 #[derive(Clone, Copy, Debug)]
 pub enum Device {
     Number(u32),
-    Named(Choice),
+    Named(DeviceSpec),
 }
 
 impl FromStr for Device {
@@ -168,7 +168,7 @@ impl EngineArgs {
                 )
             }
             Some(Device::Named(device)) => Ok(Backend::Burn(device)),
-            _ if engine == EngineChoice::Burn => Ok(Backend::Burn(Choice::default())),
+            _ if engine == EngineChoice::Burn => Ok(Backend::Burn(DeviceSpec::default())),
             _ if engine == EngineChoice::Auto && provider == Provider::Cpu => {
                 Ok(Backend::Auto { library })
             }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use fer::classifier::Classifier;
 use fer::host::Host;
-use fer::image::sources::Source;
+use fer::images::sources::Source;
 use fer::ort::Provider;
 use fer::parity::layers::LayerDifference;
-use fer::parity::{Answer, Comparison, Tolerance, golden, keras};
+use fer::parity::{Comparison, Output, Tolerance, golden, keras};
 use fer::pipeline;
 use fer::runtime::NotFound;
 use fer::spec::{EMOTIONS, Resize};
@@ -19,7 +19,7 @@ use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 use tempfile::{Builder, NamedTempFile};
 
-use super::Outcome;
+use super::Status;
 use super::model_args::{self, Device, EngineArgs, EngineChoice, announce};
 use super::progress::Progress;
 
@@ -98,7 +98,7 @@ struct Check {
     layers: Option<Vec<LayerDifference>>,
 }
 
-pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+pub fn run(args: Args, host: &Host) -> Result<Status> {
     let inputs: Vec<OsString> = args.data.iter().chain(&args.paths).cloned().collect();
     if inputs.iter().any(|i| i == "-") {
         bail!("both sides read the images, and standard input is there but once: name files");
@@ -127,9 +127,9 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
         checks.iter().try_for_each(|check| print(check, &mut out))?;
     }
     Ok(if checks.iter().all(|c| c.comparison.holds()) {
-        Outcome::Done
+        Status::Done
     } else {
-        Outcome::Failed
+        Status::Failed
     })
 }
 
@@ -180,9 +180,9 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             );
         }
         let answer = classifier.classify(&golden.input)?;
-        let rows = |values: &[f32]| -> Vec<Answer> {
+        let rows = |values: &[f32]| -> Vec<Output> {
             let rows = values.chunks_exact(spec.labels.len()).enumerate();
-            rows.map(|(i, p)| Answer {
+            rows.map(|(i, p)| Output {
                 path: format!("recorded input {i}"),
                 probabilities: Some(p.to_vec()),
             })
@@ -485,7 +485,7 @@ fn load(target: &Target, host: &Host) -> Result<Box<dyn Classifier>> {
     Ok(classifier)
 }
 
-fn on_images(classifier: &mut dyn Classifier, sources: &[Source]) -> Result<Vec<Answer>> {
+fn on_images(classifier: &mut dyn Classifier, sources: &[Source]) -> Result<Vec<Output>> {
     let mut answers = Vec::with_capacity(sources.len());
     let mut progress = Progress::new(sources.len(), "comparing");
     pipeline::run(
@@ -493,7 +493,7 @@ fn on_images(classifier: &mut dyn Classifier, sources: &[Source]) -> Result<Vec<
         classifier,
         pipeline::Options::default(),
         &mut |record| {
-            answers.push(Answer {
+            answers.push(Output {
                 path: record.path,
                 probabilities: record.outcome.ok().map(|p| p.probabilities),
             });
@@ -507,8 +507,8 @@ fn on_images(classifier: &mut dyn Classifier, sources: &[Source]) -> Result<Vec<
 
 fn on_pixels(
     classifier: &mut dyn Classifier,
-    images: &[fer::image::Pixels],
-) -> Result<Vec<Answer>> {
+    images: &[fer::images::Pixels],
+) -> Result<Vec<Output>> {
     let preprocessor = fer::preprocess::Preprocessor::new(classifier.spec());
     let classes = classifier.spec().labels.len();
     let input: Vec<f32> = images
@@ -516,7 +516,7 @@ fn on_pixels(
         .flat_map(|i| preprocessor.tensor(i.clone()))
         .collect();
     let probabilities = classifier.classify(&input)?;
-    let answer = |(i, p): (usize, &[f32])| Answer {
+    let answer = |(i, p): (usize, &[f32])| Output {
         path: format!("generated image {i}"),
         probabilities: Some(p.to_vec()),
     };
@@ -528,7 +528,7 @@ fn on_pixels(
 }
 
 /// 64 RGB images of noise over slopes, always the same.
-fn generated_images() -> Vec<fer::image::Pixels> {
+fn generated_images() -> Vec<fer::images::Pixels> {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     let mut noise = move || {
         // xorshift64
@@ -542,7 +542,7 @@ fn generated_images() -> Vec<fer::image::Pixels> {
         .map(|i| {
             let value = |p: usize| ((p * (i + 1) / 97) as u32 % 256 * 3 + noise() % 256) / 4;
             let data = (0..side * side * 3).map(value).map(|v| v as u8).collect();
-            fer::image::Pixels {
+            fer::images::Pixels {
                 width: side,
                 height: side,
                 channels: 3,

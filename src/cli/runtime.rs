@@ -7,7 +7,7 @@ use clap::Subcommand;
 use fer::host::Host;
 use fer::runtime::{Event, Request, install};
 
-use super::{Outcome, say};
+use super::{Status, say};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,7 +40,7 @@ struct Install {
     force: bool,
 }
 
-pub fn run(args: Args, host: &Host) -> Result<Outcome> {
+pub fn run(args: Args, host: &Host) -> Result<Status> {
     let Command::Install(Install {
         cuda,
         with_cuda_libs,
@@ -59,7 +59,7 @@ pub fn run(args: Args, host: &Host) -> Result<Outcome> {
     )?;
     installed.notes.iter().for_each(say);
     writeln!(std::io::stdout(), "{}", installed.library.display())?;
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 fn tell(event: Event) {

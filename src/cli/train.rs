@@ -12,13 +12,13 @@ use fer::device::Choices;
 use fer::host::Host;
 use fer::model::{Architecture, CLASSES, Network, SIDE};
 use fer::train::checkpoint::{Checkpoint, DataFacts, Trained};
+use fer::train::distill::Teachers;
 use fer::train::run::{chosen, split};
-use fer::train::teach::Teachers;
-use fer::train::{Compute, Config, Ended, Material, Precision, RunFolder, trainer};
+use fer::train::{Compute, Config, Precision, RunFolder, StopReason, TrainingData, trainer};
 use fer::trained::is_trained;
 use fer::{LoadOptions, ModelRef};
 
-use super::Outcome;
+use super::Status;
 use super::data::{decoded, opened, voted};
 use super::epochs::Epochs;
 
@@ -128,7 +128,7 @@ pub struct Args {
     quiet: bool,
 }
 
-pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
+pub fn run(args: &Args, host: &Host) -> Result<Status> {
     fer::kernels::threads::start(args.threads.map(usize::from));
     let (compute, on) = compute(args)?;
     let device = &compute.device;
@@ -239,7 +239,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
         steps * u64::from(checkpoint.config.epochs),
         &checkpoint,
     );
-    let material = Material {
+    let material = TrainingData {
         training: &training,
         validation: &validation,
         teachers,
@@ -255,21 +255,23 @@ pub fn run(args: &Args, host: &Host) -> Result<Outcome> {
     );
     observer.finish();
     match ended? {
-        Ended::Interrupted => {
+        StopReason::Interrupted => {
             super::say(format_args!(
                 "stopped and saved; go on with `fer train --resume {shown}`"
             ));
-            return Ok(Outcome::Failed);
+            return Ok(Status::Failed);
         }
-        Ended::Stopped if !args.quiet => super::say("early stopping: no better epoch for a while"),
-        Ended::Stopped | Ended::Finished => {}
+        StopReason::Stopped if !args.quiet => {
+            super::say("early stopping: no better epoch for a while")
+        }
+        StopReason::Stopped | StopReason::Finished => {}
     }
     if !args.quiet {
         super::say(format_args!(
             "{shown}/summary.md has the results; `fer export --onnx --run {shown}` writes the model"
         ));
     }
-    Ok(Outcome::Done)
+    Ok(Status::Done)
 }
 
 /// What is computed on, and its name in messages and checkpoints.

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::Answer;
+use super::Output;
 
 /// The script, the modules it imports, and its environment's packages.
 const FILES: [(&str, &str); 6] = [
@@ -45,7 +45,7 @@ pub fn predict(
     images: &[PathBuf],
     preprocessing: Preprocessing,
     python: &Path,
-) -> Result<Vec<Answer>, String> {
+) -> Result<Vec<Output>, String> {
     Ok(run(model, images, preprocessing, python, false)?.0)
 }
 
@@ -70,7 +70,7 @@ fn run(
     preprocessing: Preprocessing,
     python: &Path,
     with_layers: bool,
-) -> Result<(Vec<Answer>, Vec<u8>), String> {
+) -> Result<(Vec<Output>, Vec<u8>), String> {
     let io = |what: &str, e: &dyn std::fmt::Display| format!("can't {what}: {e}");
     let folder = tempfile::tempdir().map_err(|e| io("make a temporary folder", &e))?;
     for (name, text) in FILES {
@@ -117,7 +117,7 @@ fn run(
         ));
     }
     let text = fs::read_to_string(&output).map_err(|e| io("read Keras's answers", &e))?;
-    let answers: Vec<Answer> = text.lines().map(answer).collect::<Result<_, _>>()?;
+    let answers: Vec<Output> = text.lines().map(answer).collect::<Result<_, _>>()?;
     if answers.len() != images.len() {
         return Err(format!(
             "Keras answered {} of {} images",
@@ -133,7 +133,7 @@ fn run(
     Ok((answers, layers))
 }
 
-fn answer(line: &str) -> Result<Answer, String> {
+fn answer(line: &str) -> Result<Output, String> {
     #[derive(Deserialize)]
     struct Line {
         path: String,
@@ -141,7 +141,7 @@ fn answer(line: &str) -> Result<Answer, String> {
     }
     let line: Line = serde_json::from_str(line)
         .map_err(|e| format!("Keras's answer can't be understood: {e}"))?;
-    Ok(Answer {
+    Ok(Output {
         path: line.path,
         probabilities: line.probabilities,
     })

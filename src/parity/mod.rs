@@ -67,7 +67,7 @@ pub struct Worst {
 
 /// One image's answer, or none if it could not be read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct Output {
     /// The image.
     pub path: String,
     /// One probability a class.
@@ -80,8 +80,8 @@ impl Comparison {
     /// # Errors
     /// They have not the same images or number of classes, so that there is nothing to compare.
     pub fn of(
-        reference: &[Answer],
-        candidate: &[Answer],
+        reference: &[Output],
+        candidate: &[Output],
         labels: &[String],
         tolerance: Tolerance,
     ) -> Result<Self, String> {
@@ -178,8 +178,8 @@ impl Comparison {
 mod tests {
     use super::*;
 
-    fn answers(rows: &[&[f32]]) -> Vec<Answer> {
-        let row = |(i, p): (usize, &&[f32])| Answer {
+    fn answers(rows: &[&[f32]]) -> Vec<Output> {
+        let row = |(i, p): (usize, &&[f32])| Output {
             path: format!("{i}.png"),
             probabilities: Some(p.to_vec()),
         };
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn what_does_not_hold() {
         let reference = answers(&[&[0.4, 0.6]]);
-        let unread = vec![Answer {
+        let unread = vec![Output {
             path: "0.png".into(),
             probabilities: None,
         }];
@@ -211,7 +211,7 @@ mod tests {
             ("other label", answers(&[&[0.6, 0.4]]), false),
             ("NaN", answers(&[&[f32::NAN, 0.6]]), false),
         ];
-        let compare = |c: &[Answer]| Comparison::of(&reference, c, &labels(), Tolerance::default());
+        let compare = |c: &[Output]| Comparison::of(&reference, c, &labels(), Tolerance::default());
         let wrong: Vec<_> = rows
             .iter()
             .filter(|(_, c, holds)| compare(c).unwrap().holds() != *holds)

@@ -5,7 +5,7 @@ use fer_core::classifier::{Classifier, Description, EngineError};
 use fer_core::spec::ModelSpec;
 use fer_kernels::threads::{self, FlushToZero};
 
-use crate::device::{self, Backend, Choice, Opened};
+use crate::device::{self, Backend, DeviceSpec, Opened};
 
 /// A model's forward pass: `[N, H, W, C]` or `[N, C, H, W]` → `[N, classes]`.
 pub type Forward = Box<dyn Fn(Tensor<4>) -> Tensor<2> + Send>;
@@ -36,7 +36,7 @@ impl BurnClassifier {
         load: fn(&Device) -> Forward,
         name: String,
         spec: ModelSpec,
-        on: Choice,
+        on: DeviceSpec,
         threads: Option<usize>,
         notes: Vec<String>,
     ) -> Result<Self, EngineError> {

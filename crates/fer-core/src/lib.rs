@@ -2,7 +2,7 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | which images, and their pixels | [`image`] |
+//! | which images, and their pixels | [`images`] |
 //! | pixels → tensor | [`preprocess`], by the model's [`spec`] |
 //! | the ONNX file | [`onnx`] |
 //! | tensor → probabilities | [`classifier`], a trait |
@@ -17,7 +17,7 @@ pub mod calibration;
 pub mod classifier;
 pub mod files;
 pub mod host;
-pub mod image;
+pub mod images;
 pub mod onnx;
 pub mod panics;
 pub mod pipeline;

@@ -7,7 +7,7 @@
 use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
 
-use crate::image::Pixels;
+use crate::images::Pixels;
 use crate::spec::{Layout, ModelSpec, Resize};
 
 /// Turns pixels into one model's input values.

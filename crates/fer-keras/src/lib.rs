@@ -7,7 +7,7 @@
 //! | configuration → layers and their calls | `network`, with `config` and, for the oldest files, `keras1` |
 //! | a layer's weights | `weights` |
 //! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, into a `graph` |
-//! | fewer nodes with the same answers | `tidy` |
+//! | fewer nodes with the same answers | `optimize` |
 //! | bytes and metadata | `write` |
 //!
 //! The files are untrusted: whatever is in them, the answer is a model or an error, in memory
@@ -17,12 +17,12 @@ mod config;
 mod file;
 mod graph;
 mod hdf5;
-mod keras1;
 mod layers;
+mod legacy_names;
 mod lower;
 mod network;
+mod optimize;
 mod tensor;
-mod tidy;
 mod weights;
 mod write;
 
@@ -35,7 +35,7 @@ use std::path::Path;
 use self::file::KerasFile;
 use self::graph::{Graph, Order, Value};
 use self::lower::Lowering;
-use self::network::{LayerEntry, Network};
+use self::network::{KerasNetwork, LayerEntry};
 use self::tensor::product;
 use self::weights::Place;
 use fer_core::onnx::OnnxModel;
@@ -47,7 +47,7 @@ const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
 
 /// How a model is converted.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct ConvertOptions {
     /// The classes in output order; `None` for the seven emotions where there are seven.
     pub labels: Option<Vec<String>>,
     /// What a pixel of 0..255 is multiplied with; `None` for 1/255, or for 1 where the model scales
@@ -181,7 +181,7 @@ impl Problem {
 /// the JSON file `config`, by default `config.json` beside them.
 ///
 /// The ONNX model has opset 18 and the channels first within; `input` float32 `[N, H, W, C]` or, if
-/// the Keras model or [`Options::layout`] says so, `[N, C, H, W]`; `probabilities` or, where the
+/// the Keras model or [`ConvertOptions::layout`] says so, `[N, C, H, W]`; `probabilities` or, where the
 /// model ends in no softmax, `logits`, float32 `[N, classes]`. The same model gives the same bytes.
 ///
 /// # Errors
@@ -190,7 +190,7 @@ impl Problem {
 pub fn convert(
     path: &Path,
     config: Option<&Path>,
-    options: &Options,
+    options: &ConvertOptions,
 ) -> Result<Converted, ConvertError> {
     converted(KerasFile::read(path, config)?, path, options)
 }
@@ -202,20 +202,24 @@ pub fn convert(
 pub fn convert_bytes(
     bytes: Vec<u8>,
     name: &str,
-    options: &Options,
+    options: &ConvertOptions,
 ) -> Result<Converted, ConvertError> {
     let path = Path::new(name);
     converted(KerasFile::parse(path, bytes, None)?, path, options)
 }
 
-fn converted(file: KerasFile, path: &Path, options: &Options) -> Result<Converted, ConvertError> {
+fn converted(
+    file: KerasFile,
+    path: &Path,
+    options: &ConvertOptions,
+) -> Result<Converted, ConvertError> {
     let name = path.display().to_string();
     let keras = file.major();
     let wrong = |problem: String| ConvertError::Classifier {
         path: name.clone(),
         problem,
     };
-    let network = Network::parse(&file.model, keras).map_err(wrong)?;
+    let network = KerasNetwork::parse(&file.model, keras).map_err(wrong)?;
     let layers = lower::unsupported(&network, keras);
     if !layers.is_empty() {
         return Err(ConvertError::Unsupported { path: name, layers });
@@ -276,7 +280,7 @@ fn converted(file: KerasFile, path: &Path, options: &Options) -> Result<Converte
         .iter_mut()
         .filter(|a| a.tensor == answer.name)
         .for_each(|a| a.tensor = output.into());
-    tidy::tidy(&mut graph, output);
+    optimize::optimize(&mut graph, output);
     answers.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
 
     let labels = labels(options, classes).map_err(wrong)?;
@@ -355,7 +359,7 @@ struct Image {
 }
 
 impl Image {
-    fn of(network: &Network, layout: Option<Layout>) -> Result<Self, String> {
+    fn of(network: &KerasNetwork, layout: Option<Layout>) -> Result<Self, String> {
         let shape = network
             .input_shape()
             .ok_or("its configuration does not say what images it takes")?;
@@ -427,7 +431,7 @@ impl Image {
     }
 }
 
-fn labels(options: &Options, classes: usize) -> Result<Vec<String>, String> {
+fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, String> {
     match &options.labels {
         None if classes == EMOTIONS.len() => Ok(EMOTIONS.map(String::from).to_vec()),
         None => Err(format!(
@@ -478,7 +482,7 @@ fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
 
 /// Whether the first layer that changes values rescales or normalises the pixels; `None` if one
 /// further on does.
-fn scales_itself(network: &Network) -> Option<bool> {
+fn scales_itself(network: &KerasNetwork) -> Option<bool> {
     let scales = |class: &str| matches!(class, "Rescaling" | "Normalization");
     let mut classes = Vec::new();
     network.each_layer(&mut |layer| {

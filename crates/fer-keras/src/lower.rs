@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::config::Fields;
 use super::graph::{Graph, Order, Value};
 use super::layers;
-use super::network::{LayerEntry, Network, Reference};
+use super::network::{KerasNetwork, LayerEntry, Reference};
 use super::tensor::Tensor;
 use super::weights::{Place, Weights};
 use super::{Problem, Unsupported};
@@ -23,7 +23,7 @@ pub(crate) struct Loaded {
 
 /// The tensor that holds a layer's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct LayerOutput {
     /// The layer, with the names of the models that it lies in.
     pub(crate) layer: String,
     /// The tensor.
@@ -33,7 +33,7 @@ pub(crate) struct Answer {
 }
 
 /// The layers of a network that can't be converted, with the reason; the models within it included.
-pub(crate) fn unsupported(network: &Network, keras: u32) -> Vec<Unsupported> {
+pub(crate) fn unsupported(network: &KerasNetwork, keras: u32) -> Vec<Unsupported> {
     let mut found = Vec::new();
     network.each_layer(&mut |layer| {
         let fields = Fields::new(&layer.config, keras);
@@ -59,7 +59,11 @@ pub(crate) fn unsupported(network: &Network, keras: u32) -> Vec<Unsupported> {
 ///
 /// # Errors
 /// A layer's weights are not in the file.
-pub(crate) fn load(network: &Network, weights: &Weights, keras: u32) -> Result<Loaded, Problem> {
+pub(crate) fn load(
+    network: &KerasNetwork,
+    weights: &Weights,
+    keras: u32,
+) -> Result<Loaded, Problem> {
     let mut sha = Sha256::new();
     let mut tensors = HashMap::new();
     load_into(
@@ -75,7 +79,7 @@ pub(crate) fn load(network: &Network, weights: &Weights, keras: u32) -> Result<L
 }
 
 fn load_into(
-    network: &Network,
+    network: &KerasNetwork,
     place: &Place,
     weights: &Weights,
     keras: u32,
@@ -124,7 +128,7 @@ pub(crate) struct Lowering<'a> {
     /// The graph so far.
     pub(crate) graph: Graph,
     /// Where the layers' answers are.
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) answers: Vec<LayerOutput>,
     loaded: &'a Loaded,
     keras: u32,
 }
@@ -145,7 +149,7 @@ impl<'a> Lowering<'a> {
     /// A layer can't be converted, or the layers wait for each other.
     pub(crate) fn network(
         &mut self,
-        network: &Network,
+        network: &KerasNetwork,
         place: &Place,
         inputs: &[Value],
     ) -> Result<Value, Problem> {
@@ -231,7 +235,7 @@ impl<'a> Lowering<'a> {
             .iter()
             .any(|n| n.output.contains(&value.name))
         {
-            self.answers.push(Answer {
+            self.answers.push(LayerOutput {
                 layer: path,
                 tensor: value.name.clone(),
                 order: value.order,

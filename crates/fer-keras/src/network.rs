@@ -2,18 +2,18 @@
 //!
 //! Sequential and Functional models of Keras 1, 2 and 3 come to the same form, models within models
 //! too. Where Keras numbers the calls of a shared layer, it numbers those of a model from 1 in some
-//! versions and places and from 0 in others ([`Network::call_of`]).
+//! versions and places and from 0 in others ([`KerasNetwork::call_of`]).
 
 use serde_json::{Map, Value};
 
-use super::keras1;
+use super::legacy_names;
 
 /// The most layers of one model.
 const MAX_LAYERS: usize = 10_000;
 
 /// A model.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub(crate) struct KerasNetwork {
     /// Its name.
     pub(crate) name: String,
     /// The layers in the configuration's order.
@@ -38,7 +38,7 @@ pub(crate) struct LayerEntry {
     /// The tensors that each call takes.
     pub(crate) calls: Vec<Vec<Reference>>,
     /// If it is a model, that.
-    pub(crate) network: Option<Network>,
+    pub(crate) network: Option<KerasNetwork>,
 }
 
 /// The output of a call of a layer.
@@ -54,7 +54,7 @@ struct Raw {
     call: usize,
 }
 
-impl Network {
+impl KerasNetwork {
     /// Reads a model's configuration, `{"class_name": …, "config": …}`, written by that major
     /// version of Keras.
     ///
@@ -264,7 +264,7 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
             .as_str()
             .is_some_and(|m| m.starts_with("keras.src.ops") || m.starts_with("keras.ops"));
         let network = match class {
-            "Sequential" | "Functional" | "Model" => Some(Network::parse(json, keras)?),
+            "Sequential" | "Functional" | "Model" => Some(KerasNetwork::parse(json, keras)?),
             _ => None,
         };
         let name = match (entry_name(json), &network) {
@@ -277,7 +277,7 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
             .cloned()
             .unwrap_or_default();
         let (class, config) = if keras == 1 {
-            keras1::translate(class, config)
+            legacy_names::translate(class, config)
         } else {
             (class.to_string(), config)
         };
@@ -411,7 +411,8 @@ mod tests {
             ((2, 2, true, 0), Some(1)),
             ((0, 2, true, 1), None),
         ];
-        let call = |(number, count, model, first)| Network::call_of(number, count, model, first);
+        let call =
+            |(number, count, model, first)| KerasNetwork::call_of(number, count, model, first);
         let wrong: Vec<_> = rows
             .iter()
             .filter(|(row, expected)| call(*row) != *expected)

@@ -5,7 +5,7 @@ use fer_core::onnx::proto::{Message, ModelProto, ValueInfoProto};
 use serde_json::json;
 
 use super::graph::{Graph, Order};
-use super::lower::Answer;
+use super::lower::LayerOutput;
 use fer_core::onnx::{ELEM_FLOAT, flush};
 
 /// The operator set.
@@ -80,7 +80,7 @@ fn port((name, dims): (&str, &[usize])) -> ValueInfoProto {
 /// The metadata that says where the layers' answers are: `[[layer, tensor, order], …]`, the order
 /// being empty for Keras's, `NCHW`, or `512x4` for a vector of 512 channels by 4 pixels that Keras
 /// has the other way round.
-pub(crate) fn layers(answers: &[Answer]) -> String {
+pub(crate) fn layers(answers: &[LayerOutput]) -> String {
     let order = |order: Order| match order {
         Order::Keras => String::new(),
         Order::ChannelsFirst => "NCHW".into(),

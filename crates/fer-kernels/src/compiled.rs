@@ -15,7 +15,7 @@ use burn::tensor::activation::relu;
 
 use super::conv::Prepared;
 use super::nn;
-use super::norm::{Affine, Statistics, Then};
+use super::norm::{Affine, Epilogue, Statistics};
 use super::ops::{self, ConvOptions};
 
 /// Kernels are prepared anew for a batch so many times as large as that of the last time.
@@ -125,7 +125,11 @@ fn affine(norm: &BatchNorm) -> Affine {
 /// A batch normalisation of a tensor of any rank, and a ReLU.
 pub fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>, then_relu: bool) -> Tensor<D> {
     if D == 4 && ops::is_plain(&x) {
-        let then = if then_relu { Then::Relu } else { Then::Nothing };
+        let then = if then_relu {
+            Epilogue::Relu
+        } else {
+            Epilogue::Nothing
+        };
         return ops::as_rank(nn::batch_norm(norm, ops::as_rank(x), then));
     }
     let y = norm.forward(x);
@@ -135,9 +139,9 @@ pub fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>, then_relu: boo
 /// A batch normalisation, and the largest of each window.
 pub fn batch_norm_max_pool2d(norm: &BatchNorm, pool: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
     if nn::halves(pool) {
-        nn::batch_norm(norm, x, Then::MaxPool)
+        nn::batch_norm(norm, x, Epilogue::MaxPool)
     } else {
-        pool.forward(nn::batch_norm(norm, x, Then::Nothing))
+        pool.forward(nn::batch_norm(norm, x, Epilogue::Nothing))
     }
 }
 

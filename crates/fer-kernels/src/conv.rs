@@ -48,7 +48,7 @@ pub struct Conv {
 
 /// The ways to compute a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Algorithm {
     /// As it is written.
     Patches,
     /// Winograd's, in tiles of 4 × 4 outputs of a 3 × 3 kernel.
@@ -59,7 +59,7 @@ pub enum Way {
     Tiles25,
 }
 
-impl Way {
+impl Algorithm {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Tiles43, Self::Tiles33, Self::Tiles25, Self::Patches];
 }
@@ -175,19 +175,19 @@ impl Conv {
 
     /// The method with the fewest multiplications.
     fn method(&self) -> Box<dyn Method> {
-        let methods = Way::ALL.into_iter().filter_map(|way| self.by(way));
+        let methods = Algorithm::ALL.into_iter().filter_map(|way| self.by(way));
         methods
             .min_by_key(|m| m.work(self.batch))
             .unwrap_or_else(|| Box::new(Patches::new(*self)))
     }
 
     /// The method of a way, if it can be gone for this convolution.
-    fn by(&self, way: Way) -> Option<Box<dyn Method>> {
+    fn by(&self, way: Algorithm) -> Option<Box<dyn Method>> {
         match way {
-            Way::Patches => Some(Box::new(Patches::new(*self))),
-            Way::Tiles43 => Winograd::<Tile43>::new(*self).map(|m| Box::new(m) as _),
-            Way::Tiles33 => Winograd::<Tile33>::new(*self).map(|m| Box::new(m) as _),
-            Way::Tiles25 => Winograd::<Tile25>::new(*self).map(|m| Box::new(m) as _),
+            Algorithm::Patches => Some(Box::new(Patches::new(*self))),
+            Algorithm::Tiles43 => Winograd::<Tile43>::new(*self).map(|m| Box::new(m) as _),
+            Algorithm::Tiles33 => Winograd::<Tile33>::new(*self).map(|m| Box::new(m) as _),
+            Algorithm::Tiles25 => Winograd::<Tile25>::new(*self).map(|m| Box::new(m) as _),
         }
     }
 
@@ -206,7 +206,7 @@ impl Conv {
     /// [`Conv::forward`] in a given way; `None` if it can't be gone.
     pub fn forward_by(
         &self,
-        way: Way,
+        way: Algorithm,
         input: &[f32],
         kernel: &[f32],
         bias: Option<&[f32]>,
@@ -307,7 +307,7 @@ impl Conv {
     /// [`Conv::backward`] in a given way; `None` if it can't be gone.
     pub fn backward_by(
         &self,
-        way: Way,
+        way: Algorithm,
         input: &[f32],
         kernel: &[f32],
         gradient: &[f32],

@@ -8,11 +8,11 @@
 //! written (`patches`) or with fewer multiplications (`winograd`); [`simd`] chooses the
 //! instructions and divides the work among the threads of [`threads`].
 
+pub mod allocator;
 pub mod compiled;
 pub mod conv;
 pub mod elementwise;
 mod gemm;
-pub mod memory;
 pub mod nn;
 pub mod norm;
 pub mod ops;

@@ -12,7 +12,7 @@ use burn::tensor::module::linear;
 use burn::tensor::ops::ConvOptions as BurnConvOptions;
 use burn::tensor::{DType, Distribution, FloatDType, Tensor};
 
-use super::norm::Then;
+use super::norm::Epilogue;
 use super::ops::{self, ConvOptions};
 use super::{elementwise, ops::takes, sum};
 
@@ -98,7 +98,7 @@ pub(super) fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
 }
 
 /// Batch normalisation, and what follows it.
-pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
+pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Epilogue) -> Tensor<4> {
     if is_narrow(&x) {
         return in_float32(x, |x| batch_norm(norm, x, then));
     }
@@ -121,7 +121,7 @@ pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
 /// the sum; `P` is `3 N`.
 pub fn batch_norm_sum<const N: usize, const P: usize>(
     terms: [(&BatchNorm, Tensor<4>); N],
-    then: Then,
+    then: Epilogue,
 ) -> Tensor<4> {
     let (norms, x) = (terms.each_ref().map(|(norm, _)| *norm), &terms[0].1);
     let learns = x.device().is_autodiff();
@@ -129,7 +129,7 @@ pub fn batch_norm_sum<const N: usize, const P: usize>(
     if !takes(x) || learns && !training {
         let normalized = terms
             .into_iter()
-            .map(|(norm, x)| batch_norm(norm, x, Then::Nothing));
+            .map(|(norm, x)| batch_norm(norm, x, Epilogue::Nothing));
         let Some(sum) = normalized.reduce(|a, b| a + b) else {
             unreachable!("there is a first one")
         };
@@ -149,11 +149,11 @@ pub fn batch_norm_sum<const N: usize, const P: usize>(
 }
 
 /// What follows a normalisation, by Burn.
-fn after(y: Tensor<4>, then: Then) -> Tensor<4> {
+fn after(y: Tensor<4>, then: Epilogue) -> Tensor<4> {
     match then {
-        Then::Nothing => y,
-        Then::Relu => relu(y),
-        Then::MaxPool => MaxPool2dConfig::new([2, 2])
+        Epilogue::Nothing => y,
+        Epilogue::Relu => relu(y),
+        Epilogue::MaxPool => MaxPool2dConfig::new([2, 2])
             .with_strides([2, 2])
             .init()
             .forward(y),

@@ -20,7 +20,7 @@ use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 
 use super::conv::{Conv, Prepared};
 use super::elementwise::{self, Dropout};
-use super::norm::{Affine, Norm, Normed, Statistics, Then};
+use super::norm::{Affine, Epilogue, Norm, Normed, Statistics};
 
 type Tracked = FloatTensor<Autodiff<Flex>>;
 
@@ -318,7 +318,7 @@ pub fn batch_norm_train(
     gamma: Tensor<1>,
     beta: Tensor<1>,
     epsilon: f64,
-    then: Then,
+    then: Epilogue,
 ) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
     let (x, x_node) = tracked(x).into_parts();
     let (gamma, gamma_node) = tracked(gamma).into_parts();
@@ -366,7 +366,7 @@ impl NormPass {
         gamma: FlexTensor,
         beta: &FlexTensor,
         epsilon: f64,
-        then: Then,
+        then: Epilogue,
     ) -> Self {
         let input = Image::new(x);
         let [batch, height, width, channels] = input.dims();
@@ -422,7 +422,7 @@ pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
         batch,
         side: [height, width],
         channels,
-        then: Then::MaxPool,
+        then: Epilogue::MaxPool,
     };
     let as_it_is = Affine {
         scale: vec![1.0; channels],

@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 
 use super::elementwise;
-use super::norm::{Affine, Norm, Normed, Statistics, Then};
+use super::norm::{Affine, Epilogue, Norm, Normed, Statistics};
 use super::ops::{self, Image, NormPass, Pass, image, plain, record, slice, tracked, untracked};
 
 /// An input, γ and β.
@@ -21,7 +21,7 @@ pub type Term = (Tensor<4>, Tensor<1>, Tensor<1>);
 pub fn batch_norms_train<const N: usize, const P: usize>(
     terms: [Term; N],
     epsilon: f64,
-    then: Then,
+    then: Epilogue,
 ) -> (Tensor<4>, [[Tensor<1>; 2]; N]) {
     const { assert!(N > 0 && P == 3 * N) };
     let mut nodes: Vec<NodeGuard> = Vec::with_capacity(P);
@@ -30,7 +30,7 @@ pub fn batch_norms_train<const N: usize, const P: usize>(
         let (gamma, gamma_node) = tracked(gamma).into_parts();
         let (beta, beta_node) = tracked(beta).into_parts();
         nodes.extend([x_node, gamma_node, beta_node]);
-        NormPass::new(x, gamma, &beta, epsilon, Then::Nothing)
+        NormPass::new(x, gamma, &beta, epsilon, Epilogue::Nothing)
     });
     let norm = Norm {
         then,
@@ -44,7 +44,7 @@ pub fn batch_norms_train<const N: usize, const P: usize>(
         let Statistics { mean, variance } = &pass.statistics;
         [untracked(mean), untracked(variance)]
     });
-    let answer = (then == Then::Relu).then(|| output.clone());
+    let answer = (then == Epilogue::Relu).then(|| output.clone());
     let pass = SumPass {
         norm,
         passes,
@@ -65,7 +65,7 @@ pub fn batch_norms_train<const N: usize, const P: usize>(
 pub fn batch_norms<const N: usize>(
     terms: [(Tensor<4>, [Tensor<1>; 4]); N],
     epsilon: f64,
-    then: Then,
+    then: Epilogue,
 ) -> Tensor<4> {
     const { assert!(N > 0) };
     let terms = terms.map(|(x, [gamma, beta, mean, variance])| {
@@ -119,7 +119,7 @@ impl<const N: usize, const P: usize> Pass<P> for SumPass<N> {
         let gradient = Image::new(gradient);
         let values = match self.answer.map(Image::new) {
             Some(answer) => elementwise::relu_gradient(gradient.values(), answer.values()),
-            None if self.norm.then == Then::MaxPool => {
+            None if self.norm.then == Epilogue::MaxPool => {
                 self.norm.unpooled(gradient.values(), &self.largest)
             }
             None => gradient.values().to_vec(),

@@ -9,7 +9,7 @@ use crate::train::batch::SCALE;
 use crate::train::checkpoint::Trained;
 use crate::train::{run, step};
 use fer_burn::describe;
-use fer_burn::device::{self, Choice};
+use fer_burn::device::{self, DeviceSpec};
 use fer_core::calibration::Calibration;
 use fer_core::classifier::{Classifier, Description, EngineError};
 use fer_core::spec::{EMOTIONS, Layout, ModelSpec, OutputKind, Resize};
@@ -53,7 +53,7 @@ impl TrainedClassifier {
     ///
     /// # Errors
     /// There is no whole checkpoint, or the device can't be had.
-    pub fn load(path: &Path, on: Choice) -> Result<Self, EngineError> {
+    pub fn load(path: &Path, on: DeviceSpec) -> Result<Self, EngineError> {
         let on = on.open()?;
         let unusable = |e: String| EngineError::Unusable(e);
         let file = if path.is_dir() {

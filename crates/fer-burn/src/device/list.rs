@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, Choice, identity};
+use super::{Backend, DeviceSpec, identity};
 use fer_core::panics;
 
 /// A device, as far as the machine tells of it.
@@ -29,7 +29,7 @@ pub struct Listed {
 }
 
 /// The GPUs that this build can compute on, those that do not start too; none is opened.
-pub fn list() -> Vec<Choice> {
+pub fn list() -> Vec<DeviceSpec> {
     let built_in = [Backend::Wgpu, Backend::Vulkan, Backend::Cuda]
         .into_iter()
         .filter(|b| b.is_built_in());
@@ -37,13 +37,13 @@ pub fn list() -> Vec<Choice> {
         .flat_map(|backend| {
             // A backend that fails to count has none to list; asked for by name it says why.
             let found = panics::caught(|| backend.devices()).map_or(0, |devices| devices.len());
-            (0..found).map(move |index| Choice { backend, index })
+            (0..found).map(move |index| DeviceSpec { backend, index })
         })
         .collect()
 }
 
 /// What there is to know of a device. It is tried, and a driver may crash with all of the process.
-pub fn examine(choice: Choice) -> Listed {
+pub fn examine(choice: DeviceSpec) -> Listed {
     let found = panics::caught(|| choice.backend.devices()).unwrap_or_default();
     let device = found.get(choice.index);
     let mut listed = device
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_says_why() {
-        let far = Choice {
+        let far = DeviceSpec {
             backend: Backend::Cuda,
             index: 99,
         };

@@ -1,5 +1,5 @@
 //! Where Burn computes: on the CPU, or on a GPU that this build and this machine have
-//! ([`Choice::open`], [`list`]). Nothing is put in the place of what was asked for.
+//! ([`DeviceSpec::open`], [`list`]). Nothing is put in the place of what was asked for.
 
 mod list;
 
@@ -119,7 +119,7 @@ impl fmt::Display for Backend {
 
 /// A backend, and which of its devices: `flex`, `wgpu`, `cuda:1`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct DeviceSpec {
     /// The backend.
     pub backend: Backend,
     /// Which of its devices, from 0.
@@ -136,13 +136,13 @@ pub enum DeviceError {
     )]
     NotBuiltIn {
         /// What was asked for.
-        choice: Choice,
+        choice: DeviceSpec,
     },
     /// The machine has no such device at all.
     #[error("--device {choice}: this machine has none; it takes {}. `fer doctor` lists what there is", .choice.backend.needs())]
     None {
         /// What was asked for.
-        choice: Choice,
+        choice: DeviceSpec,
     },
     /// The machine has fewer of them.
     #[error(
@@ -150,7 +150,7 @@ pub enum DeviceError {
     )]
     NoSuch {
         /// What was asked for.
-        choice: Choice,
+        choice: DeviceSpec,
         /// How many there are.
         found: usize,
     },
@@ -158,7 +158,7 @@ pub enum DeviceError {
     #[error("--device {choice} does not start: {reason}; it takes {}", .choice.backend.needs())]
     DoesNotStart {
         /// What was asked for.
-        choice: Choice,
+        choice: DeviceSpec,
         /// What went wrong.
         reason: String,
     },
@@ -168,7 +168,7 @@ pub enum DeviceError {
 #[derive(Debug, Clone)]
 pub struct Opened {
     /// What was asked for.
-    pub choice: Choice,
+    pub choice: DeviceSpec,
     /// Burn's handle, without autodiff.
     pub device: Device,
     /// The choice, and the device's own name where it has one: `vulkan, NVIDIA H100 PCIe`.
@@ -182,7 +182,7 @@ impl Opened {
     }
 }
 
-impl Choice {
+impl DeviceSpec {
     /// The device, after it has computed something.
     ///
     /// # Errors
@@ -272,7 +272,7 @@ pub fn is_cpu(device: &Device) -> bool {
     }
 }
 
-impl FromStr for Choice {
+impl FromStr for DeviceSpec {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
         let (name, index) = s
@@ -303,7 +303,7 @@ impl FromStr for Choice {
     }
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.index {
             0 => write!(f, "{}", self.backend),
@@ -314,11 +314,11 @@ impl fmt::Display for Choice {
 
 /// One device, or several GPUs of one backend: `flex`, `cuda:1`, `cuda:0,1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choices(Vec<Choice>);
+pub struct Choices(Vec<DeviceSpec>);
 
 impl Default for Choices {
     fn default() -> Self {
-        Self(vec![Choice::default()])
+        Self(vec![DeviceSpec::default()])
     }
 }
 
@@ -326,7 +326,7 @@ impl Choices {
     /// The devices, in this order.
     ///
     /// # Errors
-    /// As [`Choice::open`], of the first that can't be had.
+    /// As [`DeviceSpec::open`], of the first that can't be had.
     pub fn open(&self) -> Result<Vec<Opened>, DeviceError> {
         self.0.iter().map(|choice| choice.open()).collect()
     }
@@ -336,10 +336,10 @@ impl FromStr for Choices {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
         let mut parts = s.split(',');
-        let first: Choice = parts.next().unwrap_or_default().parse()?;
+        let first: DeviceSpec = parts.next().unwrap_or_default().parse()?;
         let mut all = vec![first];
         for index in parts {
-            let choice: Choice = format!("{}:{index}", first.backend).parse()?;
+            let choice: DeviceSpec = format!("{}:{index}", first.backend).parse()?;
             if all.contains(&choice) {
                 return Err(format!("'{s}' names {choice} twice"));
             }
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn choices_are_read_and_written() {
-        let choice = |backend, index| Ok(Choice { backend, index });
+        let choice = |backend, index| Ok(DeviceSpec { backend, index });
         let rows = [
             ("flex", choice(Backend::Flex, 0)),
             ("wgpu", choice(Backend::Wgpu, 0)),
@@ -423,7 +423,7 @@ mod tests {
         let wrong: Vec<_> = rows
             .iter()
             .filter(
-                |(text, expected)| match (text.parse::<Choice>(), expected) {
+                |(text, expected)| match (text.parse::<DeviceSpec>(), expected) {
                     (Ok(found), Ok(expected)) => found != *expected || found.to_string() != *text,
                     (Err(found), Err(part)) => !found.contains(part),
                     _ => true,
@@ -436,14 +436,14 @@ mod tests {
     #[test]
     fn the_cpu_is_always_there_and_what_is_not_built_in_says_so() {
         assert_eq!(
-            Choice::default()
+            DeviceSpec::default()
                 .open()
                 .map(|o| o.name)
                 .map_err(|e| e.to_string()),
             Ok("flex".into())
         );
         for backend in Backend::ALL.into_iter().filter(|b| !b.is_built_in()) {
-            let error = Choice { backend, index: 0 }
+            let error = DeviceSpec { backend, index: 0 }
                 .open()
                 .map(|o| o.name)
                 .unwrap_err()

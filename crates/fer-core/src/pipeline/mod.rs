@@ -13,8 +13,8 @@ pub use batch_size::BatchSize;
 
 use self::batch_size::Sizes;
 use crate::classifier::{Classifier, EngineError};
-use crate::image::sources::Source;
-use crate::image::{self, Pixels};
+use crate::images::sources::Source;
+use crate::images::{self, Pixels};
 use crate::preprocess::Preprocessor;
 use crate::report::{Prediction, Record};
 
@@ -116,15 +116,15 @@ impl Drop for CloseOnDrop<'_> {
 /// Reads the image a source means; the error is a text for its record.
 pub fn read(source: &Source) -> Result<Pixels, String> {
     match source {
-        Source::File(path) => image::read(path).map_err(|e| e.to_string()),
+        Source::File(path) => images::read(path).map_err(|e| e.to_string()),
         Source::Stdin => {
             let mut bytes = Vec::new();
             let read = std::io::stdin()
                 .lock()
-                .take(image::MAX_FILE_BYTES + 1)
+                .take(images::MAX_FILE_BYTES + 1)
                 .read_to_end(&mut bytes);
             read.map_err(|e| e.to_string())
-                .and_then(|_| image::decode(&bytes).map_err(|e| e.to_string()))
+                .and_then(|_| images::decode(&bytes).map_err(|e| e.to_string()))
         }
         Source::Unusable { reason, .. } => Err(reason.clone()),
     }

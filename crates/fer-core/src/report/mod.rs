@@ -1,6 +1,6 @@
 //! Records of classified images, and their formats, one file each.
 
-mod csv;
+mod csv_format;
 mod json;
 mod jsonl;
 mod table;
@@ -100,7 +100,7 @@ impl Format {
             Self::Table => Box::new(table::Table::new(labels, out)),
             Self::Json => Box::new(json::Json::new(labels, out)),
             Self::Jsonl => Box::new(jsonl::Jsonl::new(labels, out)),
-            Self::Csv => Box::new(csv::Csv::new(labels, out)),
+            Self::Csv => Box::new(csv_format::Csv::new(labels, out)),
         }
     }
 }

@@ -23,7 +23,7 @@ const RUN: usize = 32;
 
 /// What is done after the normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum Epilogue {
     /// Nothing.
     Nothing,
     /// What is below zero becomes zero.
@@ -42,7 +42,7 @@ pub struct Norm {
     /// Channels.
     pub channels: usize,
     /// What comes after.
-    pub then: Then,
+    pub then: Epilogue,
 }
 
 /// Mean and variance of each channel, the variance biased (divided by the number of pixels).
@@ -65,9 +65,9 @@ pub struct Affine {
 
 /// The output, and what the backward pass needs of it.
 pub struct Normed {
-    /// `[batch, height, width, channels]`; halved by [`Then::MaxPool`].
+    /// `[batch, height, width, channels]`; halved by [`Epilogue::MaxPool`].
     pub output: Vec<f32>,
-    /// With [`Then::MaxPool`], which of the four pixels was the largest.
+    /// With [`Epilogue::MaxPool`], which of the four pixels was the largest.
     pub largest: Vec<u8>,
 }
 
@@ -107,7 +107,7 @@ fn inverse_deviation(variance: f32, epsilon: f64) -> f32 {
 impl Norm {
     /// Height and width of the output.
     pub fn output(&self) -> [usize; 2] {
-        if self.then == Then::MaxPool {
+        if self.then == Epilogue::MaxPool {
             self.side.map(|s| s / 2)
         } else {
             self.side
@@ -180,9 +180,9 @@ impl Norm {
                 .for_each(|(sum, shift)| *sum += shift);
         }
         let output = match self.then {
-            Then::Nothing => self.normalised::<N, false>(inputs, scales, &shift),
-            Then::Relu => self.normalised::<N, true>(inputs, scales, &shift),
-            Then::MaxPool => return self.forward_pooled(inputs, scales, &shift),
+            Epilogue::Nothing => self.normalised::<N, false>(inputs, scales, &shift),
+            Epilogue::Relu => self.normalised::<N, true>(inputs, scales, &shift),
+            Epilogue::MaxPool => return self.forward_pooled(inputs, scales, &shift),
         };
         Normed {
             output,
@@ -264,9 +264,9 @@ impl Norm {
         assert_eq!(gradient.len(), self.output_len());
         // Σ g and Σ g (x − mean), over the pixels that the output came from.
         let [plain, centred] = match self.then {
-            Then::Nothing => self.gradient_sums::<false>(input, gradient, affine, mean),
-            Then::Relu => self.gradient_sums::<true>(input, gradient, affine, mean),
-            Then::MaxPool => self.pooled_gradient_sums(input, gradient, largest, mean),
+            Epilogue::Nothing => self.gradient_sums::<false>(input, gradient, affine, mean),
+            Epilogue::Relu => self.gradient_sums::<true>(input, gradient, affine, mean),
+            Epilogue::MaxPool => self.pooled_gradient_sums(input, gradient, largest, mean),
         };
         let count = self.pixels() as f64;
         let beta = plain.iter().map(|s| *s as f32).collect();
@@ -288,9 +288,11 @@ impl Norm {
                 .push((-scale * plain[c] / count - slope * f64::from(mean[c])) as f32);
         }
         let input = match self.then {
-            Then::Nothing => self.input_gradient::<false>(input, gradient, affine, &slopes),
-            Then::Relu => self.input_gradient::<true>(input, gradient, affine, &slopes),
-            Then::MaxPool => self.pooled_input_gradient(input, gradient, largest, affine, &slopes),
+            Epilogue::Nothing => self.input_gradient::<false>(input, gradient, affine, &slopes),
+            Epilogue::Relu => self.input_gradient::<true>(input, gradient, affine, &slopes),
+            Epilogue::MaxPool => {
+                self.pooled_input_gradient(input, gradient, largest, affine, &slopes)
+            }
         };
         Gradients {
             input,
@@ -393,7 +395,7 @@ impl Norm {
         ))
     }
 
-    /// The gradient of what [`Then::MaxPool`] took the largest of.
+    /// The gradient of what [`Epilogue::MaxPool`] took the largest of.
     pub fn unpooled(&self, gradient: &[f32], largest: &[u8]) -> Vec<f32> {
         assert_eq!([gradient.len(), largest.len()], [self.output_len(); 2]);
         self.made_of_pooled(inlined!(
@@ -405,7 +407,7 @@ impl Norm {
         ))
     }
 
-    /// Makes as many values as the input has of the output of [`Then::MaxPool`], a pixel at a time:
+    /// Makes as many values as the input has of the output of [`Epilogue::MaxPool`], a pixel at a time:
     /// `body` gets the place of its values, that of the output that it is one of the four of, with
     /// its number, if there is one, and them to be written, all zeros.
     fn made_of_pooled(

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::search::{Found, NotFound, Origin, Outcome, Search, Step};
+use super::search::{Finding, Found, NotFound, Origin, Search, Step};
 use super::store::Store;
 use super::{library_in, python};
 use fer_core::host::{Host, Os};
@@ -42,8 +42,8 @@ fn walk(explicit: Option<&Path>, host: &Host, to_the_end: bool) -> Search {
             Origin::Python => python_package(host),
             Origin::System => folders(system_folders(host), host.os),
         };
-        let outcome = outcome.map_or_else(Outcome::Missing, Outcome::Found);
-        if search.decided_by.is_none() && (given.is_some() || matches!(outcome, Outcome::Found(_)))
+        let outcome = outcome.map_or_else(Finding::Missing, Finding::Found);
+        if search.decided_by.is_none() && (given.is_some() || matches!(outcome, Finding::Found(_)))
         {
             search.decided_by = Some(search.steps.len());
         }
@@ -60,9 +60,9 @@ fn walk(explicit: Option<&Path>, host: &Host, to_the_end: bool) -> Search {
 }
 
 /// What was looked at, and the library or the reason why it is not there.
-type Look = (Vec<PathBuf>, Result<PathBuf, String>);
+type Looked = (Vec<PathBuf>, Result<PathBuf, String>);
 
-fn named(path: Option<&Path>, os: Os) -> Look {
+fn named(path: Option<&Path>, os: Os) -> Looked {
     let Some(path) = path else {
         return (Vec::new(), Err("not given".to_owned()));
     };
@@ -80,7 +80,7 @@ fn named(path: Option<&Path>, os: Os) -> Look {
     (vec![path], library)
 }
 
-fn data_folder(host: &Host) -> Look {
+fn data_folder(host: &Host) -> Looked {
     match Store::of(host) {
         Some(store) => {
             let library = store.active_library();
@@ -93,7 +93,7 @@ fn data_folder(host: &Host) -> Look {
     }
 }
 
-fn beside_executable(host: &Host) -> Look {
+fn beside_executable(host: &Host) -> Looked {
     match host.executable.as_deref().and_then(Path::parent) {
         Some(folder) => folders(vec![folder.to_owned(), folder.join("lib")], host.os),
         None => (
@@ -103,7 +103,7 @@ fn beside_executable(host: &Host) -> Look {
     }
 }
 
-fn python_package(host: &Host) -> Look {
+fn python_package(host: &Host) -> Looked {
     let interpreters = match python::interpreters(host) {
         Ok(interpreters) => interpreters,
         Err(reason) => return (Vec::new(), Err(reason)),
@@ -165,7 +165,7 @@ fn system_folders(host: &Host) -> Vec<PathBuf> {
     unique
 }
 
-fn folders(folders: Vec<PathBuf>, os: Os) -> Look {
+fn folders(folders: Vec<PathBuf>, os: Os) -> Looked {
     let library = folders.iter().find_map(|folder| library_in(folder, os));
     (
         folders,
@@ -301,12 +301,12 @@ mod tests {
         assert_eq!(origins, Origin::ORDER);
         assert_eq!(
             search.steps[0].outcome,
-            Outcome::Missing("not given".to_owned())
+            Finding::Missing("not given".to_owned())
         );
         assert!(
             search.steps[1..]
                 .iter()
-                .all(|step| matches!(step.outcome, Outcome::Found(_))),
+                .all(|step| matches!(step.outcome, Finding::Found(_))),
             "{search:?}"
         );
         assert_eq!(search.decided_by, Some(1));
@@ -373,7 +373,7 @@ mod tests {
         );
         let search = search_all(None, &host);
         let reason = "`active` names cuda-9.9, which holds no library; cpu-1.2.3 is there";
-        assert_eq!(search.steps[2].outcome, Outcome::Missing(reason.to_owned()));
+        assert_eq!(search.steps[2].outcome, Finding::Missing(reason.to_owned()));
         assert_eq!(search.used().unwrap().origin, Origin::BesideExecutable);
     }
 
@@ -390,14 +390,14 @@ mod tests {
         assert!(started.elapsed() < Duration::from_secs(10));
         assert_eq!(search.steps[4].looked_at, std::slice::from_ref(&python));
         let reason = format!("{} gave no answer in 0.3 s", python.display());
-        assert_eq!(search.steps[4].outcome, Outcome::Missing(reason));
+        assert_eq!(search.steps[4].outcome, Finding::Missing(reason));
 
         crate::runtime::testing::script(folder.path(), "python3", "printf '\\nfer:\\n'");
         host.python_time_limit = Duration::from_secs(5);
         let outcome = &search_all(None, &host).steps[4].outcome;
         assert_eq!(
             *outcome,
-            Outcome::Missing("it has no package onnxruntime".to_owned())
+            Finding::Missing("it has no package onnxruntime".to_owned())
         );
     }
 

@@ -33,7 +33,7 @@ pub use locate::{locate, search_all};
 pub use pins::{Platform, default_version, pinned};
 pub use python::interpreters;
 pub use request::Request;
-pub use search::{Found, NotFound, Origin, Outcome, Search, Step};
+pub use search::{Finding, Found, NotFound, Origin, Search, Step};
 pub use store::Flavour;
 
 /// The name of the library on this operating system, without a version: `libonnxruntime.so`,

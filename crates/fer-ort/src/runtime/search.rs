@@ -57,7 +57,7 @@ pub struct Found {
 
 /// What one place held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Finding {
     /// The library's file, as an absolute path.
     Found(PathBuf),
     /// Nothing usable; why, in a few words.
@@ -72,7 +72,7 @@ pub struct Step {
     /// The folders, files or interpreters that were looked at.
     pub looked_at: Vec<PathBuf>,
     /// What was there.
-    pub outcome: Outcome,
+    pub outcome: Finding,
 }
 
 /// The places that were looked at, in order.
@@ -90,11 +90,11 @@ impl Search {
     pub fn used(&self) -> Option<Found> {
         let step = self.steps.get(self.decided_by?)?;
         match &step.outcome {
-            Outcome::Found(path) => Some(Found {
+            Finding::Found(path) => Some(Found {
                 path: path.clone(),
                 origin: step.origin,
             }),
-            Outcome::Missing(_) => None,
+            Finding::Missing(_) => None,
         }
     }
 
@@ -107,7 +107,7 @@ impl Search {
             Some(Step {
                 origin,
                 looked_at,
-                outcome: Outcome::Missing(reason),
+                outcome: Finding::Missing(reason),
             }) => Err(NotFound::WrongPath {
                 origin: *origin,
                 path: looked_at.first().cloned().unwrap_or_default(),

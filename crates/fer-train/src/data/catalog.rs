@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{DataError, csv, folders};
-use fer_core::image::{self, DecodeError, Pixels};
+use super::{DataError, fer2013_csv, folders};
+use fer_core::images::{self, DecodeError, Pixels};
 use fer_core::spec::EMOTIONS;
 
 /// What FER-2013's authors meant an image for.
@@ -103,7 +103,7 @@ impl Item {
     /// The file can't be read or is no image that can be decoded; the text does not name it.
     pub fn pixels(&self) -> Result<Pixels, DecodeError> {
         match &self.origin {
-            Origin::File(path) => image::read(path),
+            Origin::File(path) => images::read(path),
             Origin::Memory { side, pixels, .. } => Ok(Pixels {
                 width: *side,
                 height: *side,
@@ -133,9 +133,9 @@ impl Item {
             Origin::File(path) => {
                 let mut bytes = Vec::new();
                 let read = File::open(path)
-                    .and_then(|f| f.take(image::MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+                    .and_then(|f| f.take(images::MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
                 read.map_err(|e| DataError::read(path, e))?;
-                if bytes.len() as u64 > image::MAX_FILE_BYTES {
+                if bytes.len() as u64 > images::MAX_FILE_BYTES {
                     let problem = DecodeError::FileTooLarge.to_string();
                     return Err(DataError::Image {
                         name: self.name.clone(),
@@ -181,7 +181,7 @@ impl Catalog {
     ///
     /// A class folder is searched as Keras's `flow_from_directory` does: folders in it too, but not
     /// through links, in the order of the folders' paths and then of the file names, by code point.
-    /// Images are told by [`EXTENSIONS`](fer_core::image::sources::EXTENSIONS); unlike in Keras,
+    /// Images are told by [`EXTENSIONS`](fer_core::images::sources::EXTENSIONS); unlike in Keras,
     /// hidden files are none.
     ///
     /// # CSV
@@ -201,7 +201,7 @@ impl Catalog {
         if metadata.is_dir() {
             folders::open(path)
         } else if metadata.is_file() && is_csv {
-            let items = csv::open(path)?;
+            let items = fer2013_csv::open(path)?;
             Ok(Self {
                 items,
                 source: path.to_path_buf(),

@@ -36,7 +36,7 @@ enum Decoded {
 
 impl Dataset {
     /// Decodes images on all cores; gray by PIL's formula (see
-    /// [`Pixels::into_gray`](fer_core::image::Pixels::into_gray)), no resizing. `progress` is called
+    /// [`Pixels::into_gray`](fer_core::images::Pixels::into_gray)), no resizing. `progress` is called
     /// after each image, on any thread.
     ///
     /// # Errors

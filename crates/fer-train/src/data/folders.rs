@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::Origin;
 use super::{Catalog, DataError, Form, Item, Usage};
-use fer_core::image::sources::has_image_name;
+use fer_core::images::sources::has_image_name;
 use fer_core::spec::EMOTIONS;
 
 /// Other names that class folders have, in the order of [`EMOTIONS`].

@@ -7,9 +7,9 @@
 
 mod catalog;
 pub mod check;
-mod csv;
 pub mod dataset;
 mod error;
+mod fer2013_csv;
 mod folders;
 mod list;
 pub mod split;

@@ -22,7 +22,7 @@ const SUM_TOLERANCE: f64 = 0.05;
 /// The 97.5th percentile of the normal distribution: 95 % lie within ± this.
 const Z: f64 = 1.959963984540054;
 
-/// Answers that can't be evaluated, and why.
+/// Predictions that can't be evaluated, and why.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EvalError {
     /// There are no answers.
@@ -30,7 +30,7 @@ pub enum EvalError {
     Empty,
     /// One answer is unusable.
     #[error("{name}: {reason}")]
-    Answer {
+    Predicted {
         /// The image's name.
         name: String,
         /// What is wrong with its answer.
@@ -40,7 +40,7 @@ pub enum EvalError {
 
 /// A model's answer for one labelled image.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct Predicted {
     /// The image, as it is named in reports.
     pub name: String,
     /// The index of its true class.
@@ -144,7 +144,7 @@ impl Evaluation {
     /// There are no answers, or one has a class or a number of probabilities that does not fit
     /// `labels`, or holds values that are no probabilities (not finite, outside 0..=1, or with a
     /// sum far from 1).
-    pub fn new(labels: &[String], answers: &[Answer]) -> Result<Self, EvalError> {
+    pub fn new(labels: &[String], answers: &[Predicted]) -> Result<Self, EvalError> {
         if answers.is_empty() {
             return Err(EvalError::Empty);
         }
@@ -154,7 +154,7 @@ impl Evaluation {
         let (mut top2, mut loss, mut confidences) = (0u64, 0.0, 0.0);
         let mut worst = Vec::new();
         for answer in answers {
-            check(answer, classes).map_err(|reason| EvalError::Answer {
+            check(answer, classes).map_err(|reason| EvalError::Predicted {
                 name: answer.name.clone(),
                 reason,
             })?;
@@ -232,7 +232,7 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
 }
 
 /// Why an answer can't be evaluated.
-fn check(answer: &Answer, classes: usize) -> Result<(), String> {
+fn check(answer: &Predicted, classes: usize) -> Result<(), String> {
     let p = &answer.probabilities;
     if answer.label >= classes {
         return Err(format!(
@@ -323,8 +323,8 @@ mod tests {
             .collect()
     }
 
-    fn answer(name: &str, label: usize, probabilities: &[f32]) -> Answer {
-        Answer {
+    fn answer(name: &str, label: usize, probabilities: &[f32]) -> Predicted {
+        Predicted {
             name: name.into(),
             label,
             probabilities: probabilities.to_vec(),

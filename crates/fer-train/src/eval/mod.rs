@@ -12,9 +12,9 @@ pub mod views;
 pub mod votes;
 
 pub use corruptions::{Condition, Corruption, Severity};
-pub use metrics::{Answer, CalibrationBin, ClassScores, EvalError, Evaluation, Mistake};
+pub use metrics::{CalibrationBin, ClassScores, EvalError, Evaluation, Mistake, Predicted};
 pub use robustness::Robustness;
-pub use run::{Answers, Questions, class_order};
+pub use run::{Predictions, Questions, class_order};
 pub use views::{Tta, mean};
 pub use votes::Agreement;
 

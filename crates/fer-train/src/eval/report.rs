@@ -358,13 +358,13 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::Answer;
+    use crate::eval::Predicted;
     use crate::eval::votes::LeftOut;
 
     /// Six images of three classes with binary fractions; `happy` is never predicted.
     fn small() -> Evaluation {
         let labels = ["angry", "fear", "happy"].map(String::from);
-        let answer = |name: &str, label: usize, probabilities: [f32; 3]| Answer {
+        let answer = |name: &str, label: usize, probabilities: [f32; 3]| Predicted {
             name: name.into(),
             label,
             probabilities: probabilities.to_vec(),
@@ -541,7 +541,7 @@ test/happy/5.jpg   happy      angry      50.0 %
             let answer = |i: usize| {
                 let mut probabilities = vec![0.0; classes];
                 probabilities[i * 7 % classes] = 1.0;
-                Answer {
+                Predicted {
                     name: format!("{}\n/{i}.jpg", "folder/".repeat(i % 40)),
                     label: i % classes,
                     probabilities,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::corruptions::{Corruption, Severity};
 use super::metrics::{EvalError, Evaluation};
 use super::report::{Table, percent};
-use super::run::Answers;
+use super::run::Predictions;
 
 /// A model's accuracy on corrupted images; shares are 0..=1.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,7 +46,7 @@ impl Robustness {
         labels: &[String],
         clean: f64,
         corruptions: &[Corruption],
-        corrupted: &[Answers],
+        corrupted: &[Predictions],
     ) -> Result<Self, EvalError> {
         assert_eq!(
             corrupted.len(),
@@ -139,25 +139,25 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::Answer;
+    use crate::eval::Predicted;
 
     /// Eight images, of which so many are answered right.
-    fn answers(right: usize) -> Answers {
+    fn answers(right: usize) -> Predictions {
         let answer = |i: usize| {
             let probabilities = if i < right {
                 vec![0.75, 0.25]
             } else {
                 vec![0.25, 0.75]
             };
-            Answer {
+            Predicted {
                 name: i.to_string(),
                 label: 0,
                 probabilities,
             }
         };
-        Answers {
+        Predictions {
             answers: (0..8).map(answer).collect(),
-            ..Answers::default()
+            ..Predictions::default()
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
             [noise, (Corruption::Equalization, [0.75, 0.5, 0.25], 0.5)]
         );
         let labels = ["angry", "happy"].map(String::from);
-        let empty = [answers(1), Answers::default(), answers(1)];
+        let empty = [answers(1), Predictions::default(), answers(1)];
         assert_eq!(
             Robustness::new(&labels, 0.5, &[Corruption::Jpeg], &empty),
             Err(EvalError::Empty)

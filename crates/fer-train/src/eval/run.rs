@@ -5,10 +5,10 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::{Answer, Condition, Tta, mean};
+use super::{Condition, Predicted, Tta, mean};
 use crate::data::{Catalog, Item};
 use fer_core::classifier::{Classifier, EngineError};
-use fer_core::image::Pixels;
+use fer_core::images::Pixels;
 use fer_core::preprocess::Preprocessor;
 use fer_core::spec::EMOTIONS;
 
@@ -18,9 +18,9 @@ const KEPT_BYTES: usize = 256 << 20;
 
 /// What came of the images.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct Predictions {
     /// One for each image that could be read, in order, its classes in the order of [`EMOTIONS`].
-    pub answers: Vec<Answer>,
+    pub answers: Vec<Predicted>,
     /// Which items of the catalog these are.
     pub items: Vec<usize>,
     /// Name and reason of those that could not.
@@ -64,9 +64,13 @@ impl Questions<'_> {
         &self,
         classifier: &mut dyn Classifier,
         done: &mut dyn FnMut(),
-    ) -> Result<Vec<Answers>, EngineError> {
+    ) -> Result<Vec<Predictions>, EngineError> {
         let preprocessor = Preprocessor::new(classifier.spec());
-        let mut all: Vec<Answers> = self.conditions.iter().map(|_| Answers::default()).collect();
+        let mut all: Vec<Predictions> = self
+            .conditions
+            .iter()
+            .map(|_| Predictions::default())
+            .collect();
         for block in self
             .indices
             .chunks((self.batch_size / self.tta.count()).max(1))
@@ -94,7 +98,7 @@ impl Questions<'_> {
         condition: Condition,
         preprocessor: &Preprocessor,
         classifier: &mut dyn Classifier,
-        answers: &mut Answers,
+        answers: &mut Predictions,
     ) -> Result<(), EngineError> {
         let tensors = |image: &Image<'_>| -> Result<Vec<f32>, String> {
             let pixels = image.under(condition)?;
@@ -122,7 +126,7 @@ impl Questions<'_> {
                     let Some(rows) = rows.next() else { continue };
                     let mean = mean(rows, classes);
                     let probabilities = self.class_order.iter().map(|class| mean[*class]).collect();
-                    answers.answers.push(Answer {
+                    answers.answers.push(Predicted {
                         name: name.clone(),
                         label: usize::from(*label),
                         probabilities,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
 
-use fer_core::image::Pixels;
+use fer_core::images::Pixels;
 
 /// The views of an image that a model is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

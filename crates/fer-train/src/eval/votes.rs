@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::metrics::{Answer, EPSILON, share, wilson};
+use super::metrics::{EPSILON, Predicted, share, wilson};
 use super::top;
 use crate::data::votes::{Counts, Majority};
 
@@ -46,7 +46,7 @@ pub struct LeftOut {
 impl Agreement {
     /// Computes the figures of answers by the classes [`EMOTIONS`](fer_core::spec::EMOTIONS) that
     /// [`Evaluation::new`](super::Evaluation::new) took; `votes` are those for each answer's image.
-    pub fn new(answers: &[Answer], votes: &[Option<Counts>]) -> Self {
+    pub fn new(answers: &[Predicted], votes: &[Option<Counts>]) -> Self {
         let mut found = Self::default();
         for (answer, votes) in answers.iter().zip(votes) {
             found.add(&answer.probabilities, votes.as_ref());
@@ -93,8 +93,8 @@ impl Agreement {
 mod tests {
     use super::*;
 
-    fn answer(probabilities: [f32; 7]) -> Answer {
-        Answer {
+    fn answer(probabilities: [f32; 7]) -> Predicted {
+        Predicted {
             name: "a".into(),
             label: 0,
             probabilities: probabilities.to_vec(),

@@ -2,7 +2,7 @@
 //! and checked before it is kept ([`check()`]).
 
 mod check;
-mod finish;
+mod postprocess;
 
 pub use check::{Checked, TOLERANCE, check, difference};
 
@@ -70,7 +70,8 @@ pub fn to_onnx(
         )
         .map_err(|e| ExportError(format!("burn-onnx can't export this network: {e}")))?;
     let name = trained.config.architecture.exported().to_string();
-    finish::finish(exported.as_bytes(), &name, &metadata(trained, calibration)).map_err(ExportError)
+    postprocess::postprocess(exported.as_bytes(), &name, &metadata(trained, calibration))
+        .map_err(ExportError)
 }
 
 fn metadata(trained: &Trained, calibration: Option<Calibration>) -> BTreeMap<String, String> {

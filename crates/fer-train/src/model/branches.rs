@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use super::layers::ConvNorm;
 use super::vgg::Layer;
 use fer_kernels::nn;
-use fer_kernels::norm::Then;
+use fer_kernels::norm::Epilogue;
 
 /// A 3×3 convolution in its training form.
 #[derive(Module, Debug)]
@@ -102,7 +102,7 @@ impl Layer for Branches {
         }
     }
 
-    fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, then: Epilogue) -> Tensor<4> {
         let Self {
             wide,
             point,

@@ -7,7 +7,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use fer_kernels::nn;
-use fer_kernels::norm::Then;
+use fer_kernels::norm::Epilogue;
 
 /// A square convolution, zero-padded by `padding` on every side.
 pub fn conv(
@@ -64,7 +64,7 @@ impl ConvNorm {
     }
 
     /// `[N, channels, height, width]` through both, and what follows.
-    pub fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, then: Epilogue) -> Tensor<4> {
         nn::batch_norm(&self.norm, nn::conv2d(&self.conv, x, false), then)
     }
 

@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use super::CLASSES;
 use super::layers::{conv, conv_macs, dense, dense_macs};
 use fer_kernels::nn;
-use fer_kernels::norm::Then;
+use fer_kernels::norm::Epilogue;
 
 /// Keras adds `0.01 · Σw²` for each of the two 512-channel kernels.
 const L2: f64 = 0.01;
@@ -86,7 +86,7 @@ impl Notebook {
         let block = |x: Tensor<4>, conv: &Conv2d, norm: &BatchNorm| {
             nn::dropout(
                 &self.dropout,
-                nn::batch_norm(norm, nn::conv2d(conv, x, true), Then::MaxPool),
+                nn::batch_norm(norm, nn::conv2d(conv, x, true), Epilogue::MaxPool),
             )
         };
         let x = nn::conv2d(&self.conv1, images, true);

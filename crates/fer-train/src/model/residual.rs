@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 use super::layers::{ConvNorm, dense, dense_macs};
 use super::{CLASSES, SIDE};
 use fer_kernels::nn;
-use fer_kernels::norm::Then;
+use fer_kernels::norm::Epilogue;
 
 /// One residual block.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +45,9 @@ impl Block {
         let [x, shortcut] = nn::branch(x);
         let residual = self
             .second
-            .forward(self.first.forward(x, Then::Relu), Then::Nothing);
+            .forward(self.first.forward(x, Epilogue::Relu), Epilogue::Nothing);
         let shortcut = match &self.shortcut {
-            Some(projection) => projection.forward(shortcut, Then::Nothing),
+            Some(projection) => projection.forward(shortcut, Epilogue::Nothing),
             None => shortcut,
         };
         nn::add_relu(residual, shortcut)
@@ -88,8 +88,8 @@ impl Residual {
     }
 
     pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = self.stem.forward(images, Then::Relu);
-        let x = self.down.forward(x, Then::Relu);
+        let x = self.stem.forward(images, Epilogue::Relu);
+        let x = self.down.forward(x, Epilogue::Relu);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
         let x: Tensor<2> = nn::in_float32(x, |x| self.mean.forward(x)).flatten(1, 3);
         nn::dense(&self.output, self.dropout.forward(x))

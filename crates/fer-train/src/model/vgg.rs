@@ -16,14 +16,14 @@ use super::branches::Branches;
 use super::layers::{ConvNorm, dense, dense_macs};
 use super::{CLASSES, SIDE};
 use fer_kernels::nn;
-use fer_kernels::norm::Then;
+use fer_kernels::norm::Epilogue;
 
 /// A normalized 3×3 convolution that keeps height and width.
 pub trait Layer: Module {
     /// With the kernels zero.
     fn new(channels: [usize; 2], device: &Device) -> Self;
     /// `[N, channels, height, width]`, and what follows.
-    fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4>;
+    fn forward(&self, x: Tensor<4>, then: Epilogue) -> Tensor<4>;
     /// What is added to the variance.
     fn epsilon(&self) -> f64;
     /// Multiply-accumulate operations where the output is `side × side`.
@@ -35,7 +35,7 @@ impl Layer for ConvNorm {
         ConvNorm::new(channels, 3, 1, device)
     }
 
-    fn forward(&self, x: Tensor<4>, then: Then) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, then: Epilogue) -> Tensor<4> {
         ConvNorm::forward(self, x, then)
     }
 
@@ -90,12 +90,12 @@ impl<L: Layer> Vgg<L> {
     pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let mut x = images;
         for (i, pair) in self.pairs.iter().enumerate() {
-            x = pair.first.forward(x, Then::Relu);
+            x = pair.first.forward(x, Epilogue::Relu);
             // The largest of four is found before the ReLU, which leaves the ReLU a quarter of the
             // work.
             x = match i + 1 == self.pairs.len() {
-                true => pair.second.forward(x, Then::Relu),
-                false => relu(pair.second.forward(x, Then::MaxPool)),
+                true => pair.second.forward(x, Epilogue::Relu),
+                false => relu(pair.second.forward(x, Epilogue::MaxPool)),
             };
         }
         let x: Tensor<2> = nn::in_float32(x, |x| self.mean.forward(x)).flatten(1, 3);

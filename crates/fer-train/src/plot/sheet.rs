@@ -7,7 +7,7 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 
 use super::{Align, Canvas, GREEN, INK, MUTED, ORANGE, PlotError, SMALL, TITLE, fitted};
-use fer_core::image::Pixels;
+use fer_core::images::Pixels;
 
 /// The most images of a sheet.
 pub const MAX_CELLS: usize = 400;

@@ -11,15 +11,15 @@ use burn::tensor::{Device, Tensor};
 use super::batch::{Batches, Resident, SCALE, Tensors};
 use super::checkpoint::{BestEpoch, Checkpoint, CheckpointError, DataFacts, State, Trained};
 use super::config::{Best, Config, ConfigError};
+use super::distill::Teachers;
 use super::parallel::Team;
 use super::precision::Precision;
 use super::run::{EpochRecord, RunFolder};
 use super::schedule::Course;
 use super::step::Score;
-use super::teach::Teachers;
 use super::{ema, optimizer, sam, step};
 use crate::data::Dataset;
-use crate::eval::{Answer, Evaluation};
+use crate::eval::{Evaluation, Predicted};
 use crate::model::{CLASSES, Network};
 use fer_core::classifier::{EngineError, softmax};
 use fer_core::spec::EMOTIONS;
@@ -93,7 +93,7 @@ impl TrainError {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum StopReason {
     /// All epochs are done.
     Finished,
     /// It did not get better any more.
@@ -132,7 +132,7 @@ pub trait Observer {
 }
 
 /// What is learnt from, and what tells how well.
-pub struct Material<'a> {
+pub struct TrainingData<'a> {
     /// The images that are trained on.
     pub training: &'a Dataset,
     /// The images that each epoch is judged by.
@@ -165,12 +165,12 @@ pub struct Compute {
 /// A file can't be written or the loss is no number any more; the last checkpoint stays.
 pub fn train(
     run: Checkpoint,
-    material: Material,
+    material: TrainingData,
     folder: &RunFolder,
     compute: &Compute,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
-) -> Result<Ended, TrainError> {
+) -> Result<StopReason, TrainError> {
     let work = || epochs(run, material, folder, compute, observer, stop);
     fer_burn::device::computed(&compute.device, work).map_err(TrainError::Device)?
 }
@@ -178,18 +178,18 @@ pub fn train(
 /// As [`train`], but that a GPU's failure may be a panic.
 fn epochs(
     mut run: Checkpoint,
-    material: Material,
+    material: TrainingData,
     folder: &RunFolder,
     compute: &Compute,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
-) -> Result<Ended, TrainError> {
+) -> Result<StopReason, TrainError> {
     let Compute {
         device,
         others,
         precision,
     } = compute;
-    let Material {
+    let TrainingData {
         training,
         validation,
         mut teachers,
@@ -251,7 +251,7 @@ fn epochs(
                 folder.write_checkpoint(&run, false)?;
                 saved = Instant::now();
                 if stop.load(Ordering::Relaxed) {
-                    return Ok(Ended::Interrupted);
+                    return Ok(StopReason::Interrupted);
                 }
                 began = Instant::now();
             }
@@ -274,7 +274,7 @@ fn epochs(
                 }
                 None => {
                     let mut batch = batches.batch(&order, epoch, state.step);
-                    teachers.teach(&mut batch, state.total_steps)?;
+                    teachers.distill(&mut batch, state.total_steps)?;
                     let rest = other_learners
                         .iter()
                         .map(|learner| batch.clone().tensors(learner))
@@ -356,9 +356,9 @@ fn epochs(
     folder.write_history(&run.state)?;
     folder.write_results(&config, &run.state, &evaluation)?;
     Ok(if run.state.epoch < config.epochs {
-        Ended::Stopped
+        StopReason::Stopped
     } else {
-        Ended::Finished
+        StopReason::Finished
     })
 }
 
@@ -477,10 +477,10 @@ pub fn evaluate(
     let mut probabilities =
         step::logits(&network.folded(), &images, batch_size, device).map_err(TrainError::Device)?;
     probabilities.chunks_exact_mut(CLASSES).for_each(softmax);
-    let answers: Vec<Answer> = probabilities
+    let answers: Vec<Predicted> = probabilities
         .chunks_exact(CLASSES)
         .zip(dataset.names.iter().zip(&dataset.labels))
-        .map(|(row, (name, label))| Answer {
+        .map(|(row, (name, label))| Predicted {
             name: name.clone(),
             label: usize::from(*label),
             probabilities: row.to_vec(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::look::Hashes;
+use super::fingerprint::Hashes;
 use super::{Facts, Item, Usage};
 
 /// Images whose copies are looked for at once; what is found is then put into groups.

@@ -3,7 +3,7 @@
 //! classes are.
 
 mod duplicates;
-mod look;
+mod fingerprint;
 mod quarantine;
 mod table;
 
@@ -17,9 +17,9 @@ pub use duplicates::{Duplicates, Group, Member, Relation};
 pub use quarantine::Keep;
 
 use super::{Catalog, Form, Item, Usage};
-use fer_core::image::Pixels;
+use fer_core::images::Pixels;
 use fer_core::spec::EMOTIONS;
-use look::Look;
+use fingerprint::Fingerprint;
 
 /// An image whose gray values have a standard deviation below this (of 0..255) is blank: one tone,
 /// give or take the noise of JPEG. FER-2013's blank images have 0, and none of its other images is
@@ -134,7 +134,7 @@ struct Facts {
     deviation: f64,
     /// SHA-256 of the gray values.
     digest: [u8; 32],
-    look: Look,
+    look: Fingerprint,
 }
 
 impl Facts {
@@ -147,7 +147,7 @@ impl Facts {
             },
             deviation: deviation(&gray.data),
             digest: Sha256::digest(&gray.data).into(),
-            look: Look::of(&gray),
+            look: Fingerprint::of(&gray),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Counts, MAX_BYTES, Row, Table};
 use crate::data::DataError;
-use crate::data::csv::{fields, number, shorten};
+use crate::data::fer2013_csv::{fields, number, shorten};
 
 /// The longest line that is read: 64 KiB.
 const MAX_LINE_BYTES: usize = 64 << 10;

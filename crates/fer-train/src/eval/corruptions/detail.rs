@@ -3,7 +3,7 @@
 use libjpeg_turbo_rs::{PixelFormat, Subsampling};
 
 use super::{by_channel, level};
-use fer_core::image::{self, Pixels};
+use fer_core::images::{self, Pixels};
 
 /// Gaussian blur; `deviation` is a share of the shorter side. The weights reach three deviations
 /// far, and edges are repeated.
@@ -61,7 +61,7 @@ pub(super) fn jpeg(pixels: &Pixels, quality: u8) -> Result<Pixels, String> {
     let failed = |reason: String| format!("can't be made a JPEG: {reason}");
     let file = libjpeg_turbo_rs::compress(data, *width, *height, format, quality, subsampling)
         .map_err(|e| failed(e.to_string()))?;
-    image::decode(&file).map_err(|e| failed(e.to_string()))
+    images::decode(&file).map_err(|e| failed(e.to_string()))
 }
 
 /// Divides the image into blocks, `share` times as many along each side as it has pixels, and gives

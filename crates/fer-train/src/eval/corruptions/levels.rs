@@ -2,7 +2,7 @@
 
 use super::level;
 use crate::augment::equalized;
-use fer_core::image::Pixels;
+use fer_core::images::Pixels;
 use fer_core::random::Random;
 
 /// Adds noise of this standard deviation, in levels; the same to all channels of a pixel, so that

@@ -18,7 +18,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use fer_core::image::Pixels;
+use fer_core::images::Pixels;
 use fer_core::random::{Purpose, Random};
 
 /// The standard deviation of the noise, in levels of 0..=255.

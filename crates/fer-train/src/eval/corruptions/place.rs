@@ -3,7 +3,7 @@
 
 use super::by_channel;
 use crate::augment::Geometry;
-use fer_core::image::Pixels;
+use fer_core::images::Pixels;
 
 /// Spreads the window about the middle whose sides are `scale` times the image's over it: below 1
 /// enlarges the face.

@@ -48,7 +48,7 @@ impl Teachers {
     ///
     /// # Errors
     /// The teacher failed.
-    pub fn teach(&mut self, batch: &mut Batch, turn: u64) -> Result<(), EngineError> {
+    pub fn distill(&mut self, batch: &mut Batch, turn: u64) -> Result<(), EngineError> {
         let count = self.models.len().max(1) as u64;
         let Some(model) = self.models.get_mut((turn % count) as usize) else {
             return Ok(());
@@ -163,7 +163,7 @@ mod tests {
             ),
         ] {
             let mut batch = given.clone();
-            teachers.teach(&mut batch, turn).unwrap();
+            teachers.distill(&mut batch, turn).unwrap();
             assert!(
                 batch
                     .targets
@@ -183,7 +183,7 @@ mod tests {
             models: Vec::new(),
             share: 0.4,
         }
-        .teach(&mut alone, 0)
+        .distill(&mut alone, 0)
         .unwrap();
         assert_eq!(alone, given);
     }

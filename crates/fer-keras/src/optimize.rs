@@ -8,7 +8,7 @@ use fer_core::onnx::proto::{NodeProto, TensorProto};
 use super::graph::Graph;
 
 /// Tidies a graph whose answer is the tensor `output`.
-pub(crate) fn tidy(graph: &mut Graph, output: &str) {
+pub(crate) fn optimize(graph: &mut Graph, output: &str) {
     drop_unused(graph, output);
     fold_batch_norms(graph, output);
     drop_unused(graph, output);

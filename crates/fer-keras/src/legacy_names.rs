@@ -12,7 +12,7 @@ const CLASSES: [(&str, &str); 5] = [
     ("ThresholdedReLU", "ReLU"),
 ];
 
-/// Options that were renamed.
+/// ConvertOptions that were renamed.
 const KEYS: [(&str, &str); 8] = [
     ("nb_filter", "filters"),
     ("output_dim", "units"),

@@ -1,7 +1,7 @@
-//! What an image looks like in 16×16 values ([`Look`]), to find copies of one picture that differ
+//! What an image looks like in 16×16 values ([`Fingerprint`]), to find copies of one picture that differ
 //! in brightness, contrast, a watermark or a few pixels of crop.
 
-use fer_core::image::Pixels;
+use fer_core::images::Pixels;
 
 /// Values a side.
 const GRID: usize = 16;
@@ -24,7 +24,7 @@ const SAME: f32 = 0.24;
 const SAME_GROUP: f32 = 0.48;
 
 /// A small gray picture of an image, brought to mean 0 and deviation 1.
-pub(super) struct Look {
+pub(super) struct Fingerprint {
     values: [f32; CELLS],
     /// What tells most images apart at once.
     pub(super) hashes: Hashes,
@@ -64,7 +64,7 @@ pub(super) struct Difference {
     pub(super) mirrored: bool,
 }
 
-impl Look {
+impl Fingerprint {
     pub(super) fn of(gray: &Pixels) -> Self {
         // The pixels that a cell touches, at least one, also if the image is smaller than the grid.
         let span = |cell: usize, len: usize| cell * len / GRID..((cell + 1) * len).div_ceil(GRID);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn copies_are_the_same_and_others_are_not() {
-        let original = Look::of(&picture(48, scene(1.0)));
+        let original = Fingerprint::of(&picture(48, scene(1.0)));
         let cases = [
             ("itself", picture(48, scene(1.0)), true),
             (
@@ -201,7 +201,7 @@ mod tests {
         ];
         let wrong: Vec<_> = cases
             .iter()
-            .map(|(what, image, same)| (what, Look::of(image), same))
+            .map(|(what, image, same)| (what, Fingerprint::of(image), same))
             .filter(|(_, look, same)| {
                 original.is_same(look) != **same || look.is_same(&original) != **same
             })
@@ -214,7 +214,7 @@ mod tests {
     fn an_image_of_any_size_has_a_look() {
         for (width, height) in [(1, 1), (1, 50), (15, 17), (16, 16), (640, 3)] {
             let data = (0..width * height).map(|i| (i * 37) as u8).collect();
-            let look = Look::of(&Pixels {
+            let look = Fingerprint::of(&Pixels {
                 width,
                 height,
                 channels: 1,

@@ -30,7 +30,7 @@ const OPERATORS: [&str; 9] = [
 ///
 /// # Errors
 /// The graph has another form than the networks of this project give.
-pub fn finish(
+pub fn postprocess(
     bytes: &[u8],
     name: &str,
     metadata: &BTreeMap<String, String>,
