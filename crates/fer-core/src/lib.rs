@@ -7,7 +7,8 @@
 //! | the ONNX file | [`onnx`] |
 //! | tensor → probabilities | [`classifier`], a trait |
 //! | logits → calibrated confidences | [`calibration`] |
-//! | many images, in order, in bounded memory | [`pipeline`] |
+//! | a model that many threads may ask | [`session`] |
+//! | many pictures, in order, in bounded memory | [`stream`] |
 //! | records for people and programs | [`report`] |
 //!
 //! The crate depends on neither Burn nor ONNX Runtime. It prints nothing, never exits and reads
@@ -20,11 +21,15 @@ pub mod host;
 pub mod images;
 pub mod onnx;
 pub mod panics;
-pub mod pipeline;
+pub mod prediction;
 pub mod preprocess;
 pub mod random;
 pub mod report;
+pub mod session;
 pub mod spec;
+pub mod stream;
+#[cfg(test)]
+mod testing;
 
 /// The number of cores this process may use, at least 1.
 pub fn cores() -> usize {

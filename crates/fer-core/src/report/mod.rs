@@ -9,6 +9,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
 
+use crate::prediction::Prediction;
+
 /// What became of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -16,43 +18,6 @@ pub struct Record {
     pub path: String,
     /// The prediction, or why there is none.
     pub outcome: Result<Prediction, String>,
-}
-
-/// A model's answer for one image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prediction {
-    /// One probability a class, in the model's order.
-    pub probabilities: Vec<f32>,
-    /// The index of the largest.
-    pub class: usize,
-}
-
-impl Prediction {
-    /// Takes one row of probabilities.
-    ///
-    /// # Errors
-    /// It is empty or holds a value that is not finite: such an answer means nothing.
-    pub fn new(probabilities: &[f32]) -> Result<Self, String> {
-        if probabilities.is_empty() || probabilities.iter().any(|p| !p.is_finite()) {
-            return Err("the model's answer is not finite; check its weights and its scale".into());
-        }
-        let class = (0..probabilities.len()).fold(0, |best, i| {
-            if probabilities[i] > probabilities[best] {
-                i
-            } else {
-                best
-            }
-        });
-        Ok(Self {
-            probabilities: probabilities.to_vec(),
-            class,
-        })
-    }
-
-    /// The probability of the predicted class, 0..=1.
-    pub fn confidence(&self) -> f32 {
-        self.probabilities[self.class]
-    }
 }
 
 /// Writes records in one format.

@@ -99,6 +99,11 @@ impl Sizes {
         self.most
     }
 
+    /// Whether a batch of this size may be too large for the device, and a smaller one was not.
+    pub fn may_fail(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// A batch failed. If it was larger than one that did not: the size of that, which is kept to
     /// from now on.
     pub fn failed(&mut self) -> Option<usize> {

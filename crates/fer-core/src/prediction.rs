@@ -1,0 +1,43 @@
+//! A model's prediction for one image.
+
+/// A model's prediction for one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// One probability a class, in the model's order.
+    pub probabilities: Vec<f32>,
+    /// The index of the largest.
+    pub class: usize,
+}
+
+/// A model's output that holds NaN or an infinity, or nothing: it means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model's output is not finite; check its weights and its scale")]
+pub struct NotFinite;
+
+impl Prediction {
+    /// Takes one row of probabilities.
+    ///
+    /// # Errors
+    /// It is empty or holds a value that is not finite.
+    pub fn new(probabilities: &[f32]) -> Result<Self, NotFinite> {
+        if probabilities.is_empty() || probabilities.iter().any(|p| !p.is_finite()) {
+            return Err(NotFinite);
+        }
+        let class = (0..probabilities.len()).fold(0, |best, i| {
+            if probabilities[i] > probabilities[best] {
+                i
+            } else {
+                best
+            }
+        });
+        Ok(Self {
+            probabilities: probabilities.to_vec(),
+            class,
+        })
+    }
+
+    /// The probability of the predicted class, 0..=1.
+    pub fn confidence(&self) -> f32 {
+        self.probabilities[self.class]
+    }
+}

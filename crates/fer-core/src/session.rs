@@ -1,0 +1,422 @@
+//! A loaded model that any number of threads may ask: one thread owns the engine, [`Session`]s are
+//! handles to it.
+//!
+//! Requests that wait together are run as one batch, which costs an engine little more than one of
+//! them alone.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
+};
+use std::sync::{Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::classifier::{Classifier, Description, EngineError};
+use crate::spec::ModelSpec;
+
+/// How a session joins requests.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionOptions {
+    /// Requests are joined up to so many images; a larger request is run as it is.
+    pub max_batch: usize,
+    /// How long a request may wait for others. With zero, those are joined that wait already.
+    pub max_wait: Duration,
+    /// Requests that may wait; see [`Session::submit`].
+    pub queue: usize,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            max_batch: 64,
+            max_wait: Duration::ZERO,
+            queue: 1024,
+        }
+    }
+}
+
+/// Why a request has no probabilities.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SessionError {
+    /// The engine failed on the batch that the request was in.
+    #[error(transparent)]
+    Engine(Arc<EngineError>),
+    /// The queue is full.
+    #[error("the model has {queue} requests waiting already")]
+    Full {
+        /// How many may wait.
+        queue: usize,
+    },
+    /// The input is not a whole number of images.
+    #[error("the input has {values} values, which is no multiple of an image's {image}")]
+    Input {
+        /// Values of the input.
+        values: usize,
+        /// Values of an image.
+        image: usize,
+    },
+    /// The engine's thread ended by a panic.
+    #[error("the engine of {model} stopped")]
+    Stopped {
+        /// The model.
+        model: String,
+    },
+}
+
+impl From<EngineError> for SessionError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(Arc::new(error))
+    }
+}
+
+/// A handle to a loaded model. Clones ask the same model; the engine ends with the last of them.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    spec: ModelSpec,
+    description: Description,
+    queue: usize,
+    /// `None` only while the session is being dropped.
+    requests: Option<SyncSender<Request>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Request {
+    input: Vec<f32>,
+    reply: Sender<Result<Vec<f32>, SessionError>>,
+    /// Gone when nobody waits any more.
+    wanted: Weak<()>,
+}
+
+/// A request that was accepted. Dropping it takes the request out of the queue.
+pub struct Ticket {
+    reply: Receiver<Result<Vec<f32>, SessionError>>,
+    model: Arc<Shared>,
+    _wanted: Arc<()>,
+}
+
+impl Ticket {
+    /// Waits for the probabilities: `[n, classes]`, each row summing to 1.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn wait(self) -> Result<Vec<f32>, SessionError> {
+        self.reply
+            .recv()
+            .unwrap_or_else(|_| Err(self.model.stopped()))
+    }
+
+    /// Waits until `deadline`; `None` if there is nothing by then, and the request is given up.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn wait_until(self, deadline: Instant) -> Option<Result<Vec<f32>, SessionError>> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.reply.recv_timeout(left) {
+            Ok(reply) => Some(reply),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Err(self.model.stopped())),
+        }
+    }
+}
+
+impl Shared {
+    fn stopped(&self) -> SessionError {
+        SessionError::Stopped {
+            model: self.description.model.clone(),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Without senders the thread ends; the engine is taken apart there before this returns.
+        self.requests = None;
+        let thread = self
+            .thread
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("description", &self.shared.description)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Gives the model a thread of its own.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        classifier: Box<dyn Classifier>,
+        options: SessionOptions,
+    ) -> std::io::Result<Self> {
+        let (spec, description) = (classifier.spec().clone(), classifier.description().clone());
+        let (sender, receiver) = sync_channel(options.queue.max(1));
+        let thread = std::thread::Builder::new()
+            .name("session".into())
+            .spawn(move || serve(classifier, &receiver, options))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                spec,
+                description,
+                queue: options.queue.max(1),
+                requests: Some(sender),
+                thread: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+
+    /// What the model expects and returns.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.shared.spec
+    }
+
+    /// What was loaded.
+    pub fn description(&self) -> &Description {
+        &self.shared.description
+    }
+
+    /// Probabilities of a batch of any size: `input` holds `n × image_len` values in the model's
+    /// layout; the result is `[n, classes]`, each row summing to 1. Waits for room in the queue.
+    ///
+    /// # Errors
+    /// The engine failed, or the input is not a whole number of images.
+    pub fn classify(&self, input: Vec<f32>) -> Result<Vec<f32>, SessionError> {
+        let (request, ticket) = self.request(input)?;
+        match &self.shared.requests {
+            Some(requests) if requests.send(request).is_ok() => ticket.wait(),
+            _ => Err(self.shared.stopped()),
+        }
+    }
+
+    /// Puts a request into the queue, and returns at once.
+    ///
+    /// # Errors
+    /// The queue is full, or the input is not a whole number of images.
+    pub fn submit(&self, input: Vec<f32>) -> Result<Ticket, SessionError> {
+        let (request, ticket) = self.request(input)?;
+        match self.shared.requests.as_ref().map(|r| r.try_send(request)) {
+            Some(Ok(())) => Ok(ticket),
+            Some(Err(TrySendError::Full(_))) => Err(SessionError::Full {
+                queue: self.shared.queue,
+            }),
+            _ => Err(self.shared.stopped()),
+        }
+    }
+
+    fn request(&self, input: Vec<f32>) -> Result<(Request, Ticket), SessionError> {
+        let (values, image) = (input.len(), self.spec().image_len());
+        if !values.is_multiple_of(image) {
+            return Err(SessionError::Input { values, image });
+        }
+        let (reply, receiver) = channel();
+        let wanted = Arc::new(());
+        let request = Request {
+            input,
+            reply,
+            wanted: Arc::downgrade(&wanted),
+        };
+        let ticket = Ticket {
+            reply: receiver,
+            model: self.shared.clone(),
+            _wanted: wanted,
+        };
+        Ok((request, ticket))
+    }
+}
+
+/// Answers requests until there are no handles any more.
+fn serve(
+    mut classifier: Box<dyn Classifier>,
+    requests: &Receiver<Request>,
+    options: SessionOptions,
+) {
+    let image = classifier.spec().image_len();
+    let mut next = None;
+    while let Some(first) = next.take().or_else(|| requests.recv().ok()) {
+        let mut images = first.input.len() / image;
+        let mut joined = vec![first];
+        let deadline = Instant::now() + options.max_wait;
+        while images < options.max_batch {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // With no time left this takes what is there already.
+            let Ok(request) = requests.recv_timeout(left) else {
+                break;
+            };
+            let count = request.input.len() / image;
+            if images + count > options.max_batch {
+                next = Some(request);
+                break;
+            }
+            images += count;
+            joined.push(request);
+        }
+        joined.retain(|request| request.wanted.strong_count() > 0);
+        answer(&mut *classifier, joined);
+    }
+}
+
+/// Runs requests as one batch and divides what comes of it.
+fn answer(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
+    let classes = classifier.spec().labels.len();
+    let image = classifier.spec().image_len();
+    let input = match &mut requests[..] {
+        [] => return,
+        [only] => std::mem::take(&mut only.input),
+        several => several.iter().flat_map(|r| &r.input).copied().collect(),
+    };
+    let images = input.len() / image;
+    let result = if images == 0 {
+        Ok(Vec::new())
+    } else {
+        classifier.classify(&input).map_err(SessionError::from)
+    };
+    let mut rest = match &result {
+        Ok(output) => output.as_slice(),
+        Err(_) => &[],
+    };
+    let only = requests.len() == 1;
+    for request in requests {
+        let reply = match &result {
+            Ok(output) if only => Ok(output.clone()),
+            Ok(_) => {
+                let (own, others) = rest.split_at(request.input.len() / image * classes);
+                rest = others;
+                Ok(own.to_vec())
+            }
+            Err(e) => Err(e.clone()),
+        };
+        // Who does not wait any more misses nothing.
+        let _ = request.reply.send(reply);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fake;
+
+    #[test]
+    fn several_threads_ask_one_model() {
+        let fake = Fake::new(None);
+        let batches = fake.batches.clone();
+        let session = fake.session();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let session = session.clone();
+                scope.spawn(move || {
+                    for i in 0..50 {
+                        let level = (thread * 50 + i) as f32 / 400.0;
+                        let images = 1 + (i % 3);
+                        let rows = session.classify(vec![level; images * 4]).unwrap();
+                        assert_eq!(rows, [1.0 - level, level].repeat(images));
+                    }
+                });
+            }
+        });
+        let images: usize = batches.lock().unwrap().iter().sum();
+        assert_eq!(images, 8 * (17 + 2 * 17 + 3 * 16));
+    }
+
+    #[test]
+    fn requests_that_wait_are_one_batch() {
+        let fake = Fake::new(None);
+        let (batches, gate) = (fake.batches.clone(), fake.gate.clone());
+        let options = SessionOptions {
+            max_batch: 4,
+            ..SessionOptions::default()
+        };
+        let session = Session::start(Box::new(fake), options).unwrap();
+        let submit = |level: f32, images: usize| session.submit(vec![level; 4 * images]).unwrap();
+        let running = gate.lock().unwrap();
+        let first = submit(0.0, 1);
+        while batches.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        // While the first one runs: the second is given up, the others don't all fit in a batch.
+        drop(submit(0.5, 1));
+        let tickets = [
+            submit(0.25, 1),
+            submit(1.0, 2),
+            submit(0.75, 3),
+            submit(0.5, 5),
+        ];
+        drop(running);
+        let rows: Vec<_> = tickets.into_iter().map(|t| t.wait().unwrap()).collect();
+        assert_eq!(first.wait().unwrap(), [1.0, 0.0]);
+        assert_eq!(rows[0], [0.75, 0.25]);
+        assert_eq!(rows[1], [0.0, 1.0, 0.0, 1.0]);
+        assert_eq!(rows[2], [0.25, 0.75].repeat(3));
+        assert_eq!(rows[3], [0.5, 0.5].repeat(5));
+        assert_eq!(*batches.lock().unwrap(), [1, 3, 3, 5]);
+    }
+
+    #[test]
+    fn a_request_waits_for_others_as_long_as_it_was_told() {
+        let options = SessionOptions {
+            max_batch: 2,
+            max_wait: Duration::from_secs(60),
+            ..SessionOptions::default()
+        };
+        let fake = Fake::new(None);
+        let batches = fake.batches.clone();
+        let session = Session::start(Box::new(fake), options).unwrap();
+        let tickets = [session.submit(vec![0.0; 4]), session.submit(vec![1.0; 4])];
+        let rows = tickets.map(|t| t.unwrap().wait().unwrap());
+        assert_eq!(rows, [[1.0, 0.0], [0.0, 1.0]]);
+        assert_eq!(*batches.lock().unwrap(), [2]);
+    }
+
+    #[test]
+    fn what_can_go_wrong() {
+        let mut fake = Fake::new(None);
+        fake.fails_on = Some((2, false));
+        let (batches, gate) = (fake.batches.clone(), fake.gate.clone());
+        let options = SessionOptions {
+            queue: 1,
+            max_batch: 1,
+            ..SessionOptions::default()
+        };
+        let session = Session::start(Box::new(fake), options).unwrap();
+        assert!(matches!(
+            session.classify(vec![0.0; 5]),
+            Err(SessionError::Input {
+                values: 5,
+                image: 4
+            })
+        ));
+        assert_eq!(session.classify(Vec::new()).unwrap(), Vec::<f32>::new());
+        let closed = gate.lock().unwrap();
+        let running = session.submit(vec![0.0; 4]).unwrap();
+        while batches.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        let waiting = session.submit(vec![1.0; 4]).unwrap();
+        assert!(matches!(
+            session.submit(vec![0.0; 4]),
+            Err(SessionError::Full { queue: 1 })
+        ));
+        assert!(running.wait_until(Instant::now()).is_none());
+        drop(closed);
+        assert_eq!(waiting.wait().unwrap(), [0.0, 1.0]);
+        assert!(matches!(
+            session.classify(vec![0.0; 4]),
+            Err(SessionError::Engine(_))
+        ));
+        assert_eq!(batches.lock().unwrap().len(), 2);
+    }
+}

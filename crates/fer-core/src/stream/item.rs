@@ -1,0 +1,79 @@
+//! What goes into a stream: items that load their pixels, and why one of them gives none.
+
+use std::io::Read;
+
+use crate::images::sources::Source;
+use crate::images::{self, DecodeError, Pixels};
+use crate::prediction::NotFinite;
+
+/// Why an item, or a view of it, has no prediction. It is the item's observation; the stream goes
+/// on.
+#[derive(Debug, thiserror::Error)]
+pub enum ItemError {
+    /// The picture can't be read or decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Standard input can't be read.
+    #[error("can't read standard input: {0}")]
+    Stdin(#[source] std::io::Error),
+    /// The source of the item is no picture.
+    #[error("{reason}")]
+    Source {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A view of the picture can't be made.
+    #[error("{reason}")]
+    View {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model's output holds NaN or an infinity.
+    #[error(transparent)]
+    NotFinite(#[from] NotFinite),
+    /// The code that reads it or makes its views panicked.
+    #[error("reading it failed: {reason}")]
+    Panicked {
+        /// The panic's message.
+        reason: String,
+    },
+}
+
+/// An item of a stream.
+pub trait Item {
+    /// Loads the picture. It is called once, on one of the stream's worker threads.
+    ///
+    /// # Errors
+    /// There is no picture.
+    fn load(&self) -> Result<Pixels, ItemError>;
+}
+
+impl<T: Item + ?Sized> Item for &T {
+    fn load(&self) -> Result<Pixels, ItemError> {
+        (**self).load()
+    }
+}
+
+/// A picture in memory.
+impl Item for Pixels {
+    fn load(&self) -> Result<Pixels, ItemError> {
+        Ok(self.clone())
+    }
+}
+
+impl Item for Source {
+    fn load(&self) -> Result<Pixels, ItemError> {
+        match self {
+            Self::File(path) => Ok(images::read(path)?),
+            Self::Stdin => {
+                let mut bytes = Vec::new();
+                let mut stdin = std::io::stdin().lock().take(images::MAX_FILE_BYTES + 1);
+                stdin.read_to_end(&mut bytes).map_err(ItemError::Stdin)?;
+                Ok(images::decode(&bytes)?)
+            }
+            Self::Unusable { reason, .. } => Err(ItemError::Source {
+                reason: reason.clone(),
+            }),
+        }
+    }
+}
