@@ -12,35 +12,21 @@ mod layers;
 #[cfg(test)]
 #[path = "rewrite/tests.rs"]
 mod tests;
+#[path = "rewrite/words.rs"]
+mod words;
 
 use std::collections::HashSet;
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::{Expr, File, Ident, ImplItem, Item, Local, Member, Pat, Path, Stmt, parse_quote};
+use syn::{Expr, File, Ident, ImplItem, Item, Local, Member, Pat, Path, Stmt, Type, parse_quote};
 
 use layers::{Layers, layers, methods};
+use words::{functions, mentioned, one_line, slow_methods, words};
 
 /// The module with the functions that are called instead; each model gets a
 /// `compiled::Compiled` of it.
 pub const KERNELS: &str = "crate::kernels";
-
-/// Where functions are that compute what layers do.
-const FUNCTIONS: [&str; 5] = [
-    "burn::tensor::activation::",
-    "burn::tensor::module::",
-    "burn::tensor::signal::",
-    "burn::tensor::linalg::",
-    "burn::vision::",
-];
-
-/// Those of [`FUNCTIONS`] that take little time: a ReLU is one comparison a value, and a softmax
-/// is of the few values that a classifier answers.
-const CHEAP_FUNCTIONS: [&str; 3] = ["relu", "softmax", "log_softmax"];
-
-/// Methods of tensors that take time: a transcendental function of each value. The others move
-/// values, do a sum or a product a value, or are matrix products, at which Burn is fast.
-const SLOW_METHODS: [&str; 6] = ["erf", "exp", "log", "powf", "powf_scalar", "tanh"];
 
 /// A rewritten module.
 pub struct Rewritten {
@@ -82,15 +68,18 @@ pub fn rewrite(code: &str) -> Result<Rewritten, String> {
     };
     let statements = pass.statements(&forward.block.stmts)?;
     let generic = pass.finish()?;
-    put(&mut file, &kernels, statements);
+    let model = model.clone();
+    put(&mut file, &model, &kernels, statements);
     let code = prettyplease::unparse(&file);
     Ok(Rewritten { code, generic })
 }
 
-/// Gives the forward pass its statements and the parameter `compiled`.
-fn put(file: &mut File, kernels: &Path, statements: Vec<Stmt>) {
+/// Gives the forward pass of `model` its statements and the parameter `compiled`.
+fn put(file: &mut File, model: &Ident, kernels: &Path, statements: Vec<Stmt>) {
     let items = file.items.iter_mut().filter_map(|item| match item {
-        Item::Impl(of) => Some(&mut of.items),
+        Item::Impl(of) if matches!(&*of.self_ty, Type::Path(ty) if ty.path.is_ident(model)) => {
+            Some(&mut of.items)
+        }
         _ => None,
     });
     let forward = items.flatten().find_map(|item| match item {
@@ -290,8 +279,8 @@ impl<'a> Pass<'a> {
 
     /// Looks through code that is left as it is, a part of `statement`.
     fn left(&mut self, code: TokenStream, statement: &Stmt) -> Result<(), String> {
-        let words = words(code);
-        for name in mentioned(&words) {
+        let found = words(code);
+        for name in mentioned(&found) {
             match self.layers.get(name) {
                 Some(layer) if layer.is_supported() => {
                     let (kind, statement) = (&layer.kind, one_line(statement));
@@ -308,10 +297,10 @@ impl<'a> Pass<'a> {
             }
         }
         let output = match statement {
-            Stmt::Local(Local { pat, .. }) => self::words(pat.to_token_stream()).concat(),
+            Stmt::Local(Local { pat, .. }) => words(pat.to_token_stream()).concat(),
             _ => "the output".into(),
         };
-        let slow = functions(&words).chain(slow_methods(&words));
+        let slow = functions(&found).chain(slow_methods(&found));
         self.generic.extend(slow.map(|kind| (kind, output.clone())));
         Ok(())
     }
@@ -377,84 +366,4 @@ impl<'a> Joined<'_, 'a> {
             _ => false,
         }
     }
-}
-
-/// The identifiers, literals and signs of code, whatever its layout, in macros too; a path is one.
-fn words(code: TokenStream) -> Vec<String> {
-    let mut words = Vec::new();
-    flatten(code, &mut words);
-    let mut joined: Vec<String> = Vec::with_capacity(words.len());
-    for word in words {
-        match joined.last_mut() {
-            Some(last) if last.ends_with("::") || (word == "::" && is_name(last)) => {
-                last.push_str(&word);
-            }
-            _ => joined.push(word),
-        }
-    }
-    joined
-}
-
-fn flatten(code: TokenStream, words: &mut Vec<String>) {
-    for token in code {
-        match token {
-            TokenTree::Group(group) => {
-                words.push("(".into());
-                flatten(group.stream(), words);
-                words.push(")".into());
-            }
-            TokenTree::Punct(sign) => match words.last_mut() {
-                Some(last) if last == ":" && sign.as_char() == ':' => last.push(':'),
-                _ => words.push(sign.to_string()),
-            },
-            token => words.push(token.to_string()),
-        }
-    }
-}
-
-fn is_name(word: &str) -> bool {
-    word.starts_with(|first: char| first.is_alphabetic() || first == '_')
-}
-
-/// The fields that code takes of `self`.
-fn mentioned(words: &[String]) -> impl Iterator<Item = &String> {
-    words.windows(3).filter_map(|found| match found {
-        [object, dot, field] if object == "self" && dot == "." => Some(field),
-        _ => None,
-    })
-}
-
-/// The functions that code calls and that take time, and the layers that it makes on the spot.
-fn functions(words: &[String]) -> impl Iterator<Item = String> {
-    words.iter().filter_map(|path| {
-        if let Some(layer) = path.strip_prefix("burn::nn::") {
-            let layer = layer.strip_suffix("Config::new")?;
-            return layer.rsplit("::").next().map(String::from);
-        }
-        let function = FUNCTIONS
-            .iter()
-            .find_map(|place| path.strip_prefix(place))?;
-        (!CHEAP_FUNCTIONS.contains(&function)).then(|| function.into())
-    })
-}
-
-/// The methods that code calls and that take time.
-fn slow_methods(words: &[String]) -> impl Iterator<Item = String> {
-    words.windows(3).filter_map(|found| match found {
-        [dot, method, arguments] if dot == "." && arguments == "(" => {
-            SLOW_METHODS.contains(&&**method).then(|| method.clone())
-        }
-        _ => None,
-    })
-}
-
-/// A statement as one would write it in one line.
-fn one_line(statement: &Stmt) -> String {
-    let printed = prettyplease::unparse(&parse_quote!(fn f() { #statement }));
-    let lines: Vec<&str> = printed.lines().map(str::trim).collect();
-    // The first and the last are the function's.
-    lines
-        .get(1..lines.len().saturating_sub(1))
-        .unwrap_or_default()
-        .concat()
 }
