@@ -3,8 +3,8 @@
 //!
 //! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made
 //! the project's kernels, all of them or the build fails, and `builtin.rs` gets an entry of the
-//! table that `src/engine/burn.rs` includes. The default model stands first: `FER_MODEL`'s first, else `fer`, else the first by
-//! name.
+//! table that `src/engine/burn.rs` includes. The default model stands first: `FER_MODEL`'s first,
+//! else `fer`, else the first by name.
 
 #[path = "src/onnx/flush.rs"]
 mod flush;
