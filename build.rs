@@ -2,9 +2,9 @@
 //! embedded weights.
 //!
 //! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made
-//! the project's kernels, and `builtin.rs` gets an entry of the table that `src/compiled/mod.rs`
-//! includes. The default model stands first: `FER_MODEL`'s first, else `fer`, else the first by
-//! name.
+//! the project's kernels, all of them or the build fails, and `builtin.rs` gets an entry of the
+//! table that `src/compiled/mod.rs` includes. The default model stands first: `FER_MODEL`'s first,
+//! else `fer`, else the first by name.
 
 /// The messages that `flush` works on.
 mod proto {
@@ -27,6 +27,7 @@ fn main() {
     println!("cargo::rerun-if-changed=models");
     println!("cargo::rerun-if-changed=crates/fer-core/src/onnx/flush.rs");
     println!("cargo::rerun-if-changed=src/compiled/rewrite.rs");
+    println!("cargo::rerun-if-changed=src/compiled/rewrite");
     println!("cargo::rerun-if-env-changed=FER_MODEL");
     if let Err(message) = generate() {
         println!("cargo::error={}", message.replace('\n', " "));
@@ -58,8 +59,17 @@ fn generate() -> Result<(), String> {
         let code = out_dir.join("generated").join(format!("{module}.rs"));
         let generated =
             fs::read_to_string(&code).map_err(|e| format!("can't read {}: {e}", code.display()))?;
-        fs::write(&code, rewrite::rewrite(&generated)?)
+        let rewritten = rewrite::rewrite(&generated).map_err(|e| cannot(path, &e))?;
+        fs::write(&code, rewritten.code)
             .map_err(|e| format!("can't write {}: {e}", code.display()))?;
+        let generic = rewritten.generic;
+        if !generic.is_empty() {
+            println!(
+                "cargo::warning=of {}, Burn computes what the kernels lack, and may be slow at it: {}",
+                path.display(),
+                generic.join(", ")
+            );
+        }
         write!(
             modules,
             r#"
@@ -68,7 +78,7 @@ mod {module} {{
     include!(concat!(env!("OUT_DIR"), "/generated/{module}.rs"));
 
     pub(super) fn load(device: &burn::tensor::Device) -> super::Forward {{
-        let (model, compiled) = (Model::from_embedded(device), fer_kernels::compiled::Compiled::default());
+        let (model, compiled) = (Model::from_embedded(device), {kernels}::compiled::Compiled::default());
         Box::new(move |input| {{
             let output = model.forward(&compiled, input);
             let n = output.dims()[0];
@@ -76,7 +86,8 @@ mod {module} {{
         }})
     }}
 }}
-"#
+"#,
+            kernels = rewrite::KERNELS
         )
         .map_err(|e| e.to_string())?;
         write!(
@@ -85,6 +96,7 @@ mod {module} {{
     BuiltinModel {{
         name: {stem:?},
         onnx: include_bytes!(concat!(env!("OUT_DIR"), "/{module}.onnx")),
+        generic: &{generic:?},
         load: {module}::load,
     }},"#
         )
@@ -158,10 +170,15 @@ fn compile(onnx: &Path, original: &Path) -> Result<(), String> {
             .downcast_ref::<String>()
             .cloned()
             .or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
-        format!(
-            "burn-onnx can't compile {} in: {}; such a model still runs with --engine ort",
-            original.display(),
-            said.unwrap_or_else(|| "no reason given".into())
-        )
+        let said = said.unwrap_or_else(|| "no reason given".into());
+        cannot(original, &format!("burn-onnx says: {said}"))
     })
+}
+
+/// Why a model can't be compiled in, and what to do.
+fn cannot(model: &Path, why: &str) -> String {
+    format!(
+        "can't compile {} in: {why}; such a model still runs with --engine ort",
+        model.display()
+    )
 }

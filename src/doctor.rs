@@ -87,6 +87,8 @@ pub struct BuiltinModel {
     pub labels: Vec<String>,
     /// Where it is from, as its file says.
     pub source: Option<String>,
+    /// What takes time and is left to Burn, as the kernels lack it.
+    pub generic: Vec<String>,
 }
 
 /// Looks at this machine. `ort_lib` is the library the user named, if any; `try_device` is
@@ -133,6 +135,7 @@ fn builtin(model: &compiled::BuiltinModel) -> BuiltinModel {
             .map(|s| format!("{}x{}x{}", s.width, s.height, s.channels))
             .unwrap_or_default(),
         labels: spec.map(|s| s.labels).unwrap_or_default(),
+        generic: model.generic.iter().map(|what| what.to_string()).collect(),
         source: header.and_then(|h| {
             let said = |key: &str| h.metadata.get(&format!("fer.{key}")).cloned();
             said("source").or_else(|| {

@@ -339,12 +339,16 @@ fn load_compiled(
         name,
         spec,
         compiled,
-        notes,
+        mut notes,
         ..
     } = file;
     let Some(compiled) = compiled else {
         return Err(LoadError::NotCompiledIn { model: name });
     };
+    if !compiled.generic.is_empty() {
+        let generic = compiled.generic.join(", ");
+        notes.push(format!("computed by Burn, as the kernels lack it: {generic}"));
+    }
     let (load, threads) = (compiled.load, options.threads);
     let classifier = BurnClassifier::load(load, name, spec, device, threads, notes)?;
     Ok(Box::new(classifier))

@@ -172,6 +172,13 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
         if let Some(source) = &model.source {
             writeln!(out, "    {source}")?;
         }
+        if !model.generic.is_empty() {
+            let generic = model.generic.join(", ");
+            writeln!(
+                out,
+                "    computed by Burn, as the kernels lack it: {generic}"
+            )?;
+        }
     }
     Ok(())
 }

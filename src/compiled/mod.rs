@@ -12,6 +12,9 @@ pub struct BuiltinModel {
     pub name: &'static str,
     /// The ONNX file that the code was generated from, tiny weights flushed.
     pub onnx: &'static [u8],
+    /// What takes time and is left to Burn, as the kernels lack it: each kind with its layers or
+    /// outputs, e.g. `Conv2d in groups (conv2d3)`.
+    pub generic: &'static [&'static str],
     /// Loads the embedded weights and returns the forward pass: `[N, H, W, C]` or `[N, C, H, W]` →
     /// `[N, classes]`.
     pub load: fn(&Device) -> Forward,

@@ -1,245 +1,370 @@
 //! Puts the project's kernels in the place of Burn's layers in the code that `burn-onnx` generates
-//! for a model.
+//! for a model, and proves that none was forgotten.
 //!
-//! The build script calls this. It knows the statements `let OUT = self.LAYER.forward(IN);`,
-//! `let OUT = burn::tensor::activation::relu(IN);` and `let OUT = A.add(B);`, joins a layer and
-//! what alone follows it into one call, and leaves all else as it is: what it does not know is
-//! computed by Burn.
+//! The build script calls this. It reads the syntax tree and knows the statements
+//! `let OUT = self.LAYER.forward(IN);`, `let OUT = burn::tensor::activation::relu(IN);` and
+//! `let OUT = A.add(B);`. It joins a layer and what alone follows it into one call. A layer that
+//! the kernels compute is an error anywhere else. What they lack is left to Burn, and is named if
+//! it takes time.
 
-use std::collections::HashMap;
+#[path = "rewrite/layers.rs"]
+mod layers;
+#[cfg(test)]
+#[path = "rewrite/tests.rs"]
+mod tests;
+#[path = "rewrite/words.rs"]
+mod words;
 
-/// The functions that are called instead; `compiled` is the model's `kernels::compiled::Compiled`.
-const KERNELS: &str = "fer_kernels";
 
-/// Rewrites a generated module; its `forward` gets one more parameter, the model's `Compiled`.
-///
-/// # Errors
-/// The code has not one forward pass.
-pub fn rewrite(code: &str) -> Result<String, String> {
-    let signature = "pub fn forward(&self, ";
-    if code.matches(signature).count() != 1 {
-        return Err("burn-onnx generated a forward pass of a form that is not known".into());
-    }
-    let code = code.replace(
-        signature,
-        &format!("{signature}compiled: &{KERNELS}::compiled::Compiled, "),
-    );
-    let layers = layers(&code);
-    let lines: Vec<&str> = code.lines().collect();
-    let mut rewritten = String::with_capacity(code.len());
-    let mut at = 0;
-    while at < lines.len() {
-        let (line, count) = Statement::parse(lines[at], &layers)
-            .and_then(|first| joined(&code, &layers, &lines[at..], &first))
-            .unwrap_or_else(|| (lines[at].to_string(), 1));
-        rewritten.push_str(&line);
-        rewritten.push('\n');
-        at += count;
-    }
-    Ok(rewritten)
+use std::collections::HashSet;
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::{Expr, File, Ident, ImplItem, Item, Local, Member, Pat, Path, Stmt, Type, parse_quote};
+
+use layers::{Layers, layers, methods};
+use words::{functions, mentioned, one_line, slow_methods, words};
+
+/// The module with the functions that are called instead; each model gets a
+/// `compiled::Compiled` of it.
+pub const KERNELS: &str = "fer_kernels";
+
+/// A rewritten module.
+pub struct Rewritten {
+    /// Its code; `forward` has one more parameter, the model's `Compiled`.
+    pub code: String,
+    /// What takes time and is left to Burn: each kind with its layers, or with the outputs where
+    /// there is no layer, e.g. `Conv2d in groups (conv2d3, conv2d5)`.
+    pub generic: Vec<String>,
 }
 
-/// The fields of the module and their types.
-fn layers(code: &str) -> HashMap<&str, &str> {
-    let fields = code
-        .lines()
-        .filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
-    fields
-        .filter(|(_, kind)| ["Conv2d", "BatchNorm", "MaxPool2d"].contains(kind))
-        .collect()
+/// Rewrites a generated module.
+///
+/// # Errors
+/// The code has not one struct with a constructor and a forward pass, or leaves a layer that the
+/// kernels compute to Burn, in a statement of a form that is not known. The error names both.
+pub fn rewrite(code: &str) -> Result<Rewritten, String> {
+    let mut file = syn::parse_file(code)
+        .map_err(|e| format!("burn-onnx generated code that is not Rust: {e}"))?;
+    let kernels: Path =
+        syn::parse_str(KERNELS).map_err(|e| format!("{KERNELS} is not a path: {e}"))?;
+    let passes: Vec<_> = methods(&file, "forward").collect();
+    let [(model, forward)] = passes[..] else {
+        let count = passes.len();
+        return Err(format!(
+            "burn-onnx generated {count} forward passes, not one"
+        ));
+    };
+    if forward.sig.receiver().is_none() {
+        return Err("burn-onnx generated a forward pass without self".into());
+    }
+    let layers = layers(&file, model)?;
+    let words = words(forward.to_token_stream());
+    let mut pass = Pass {
+        kernels: &kernels,
+        layers: &layers,
+        words: &words,
+        replaced: HashSet::new(),
+        generic: Vec::new(),
+    };
+    let statements = pass.statements(&forward.block.stmts)?;
+    let generic = pass.finish()?;
+    let model = model.clone();
+    put(&mut file, &model, &kernels, statements);
+    let code = prettyplease::unparse(&file);
+    Ok(Rewritten { code, generic })
+}
+
+/// Gives the forward pass of `model` its statements and the parameter `compiled`.
+fn put(file: &mut File, model: &Ident, kernels: &Path, statements: Vec<Stmt>) {
+    let items = file.items.iter_mut().filter_map(|item| match item {
+        Item::Impl(of) if matches!(&*of.self_ty, Type::Path(ty) if ty.path.is_ident(model)) => {
+            Some(&mut of.items)
+        }
+        _ => None,
+    });
+    let forward = items.flatten().find_map(|item| match item {
+        ImplItem::Fn(function) if function.sig.ident == "forward" => Some(function),
+        _ => None,
+    });
+    if let Some(forward) = forward {
+        let compiled = parse_quote!(compiled: &#kernels::compiled::Compiled);
+        forward.sig.inputs.insert(1, compiled);
+        forward.block.stmts = statements;
+    }
 }
 
 /// What a statement computes.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind<'a> {
-    Layer { name: &'a str, kind: &'a str },
+#[derive(Clone, Copy)]
+enum Operation<'a> {
+    Layer { name: &'a Ident, kind: &'a str },
     Relu,
-    Add { other: &'a str },
+    Add { other: &'a Expr },
 }
 
 struct Statement<'a> {
-    output: &'a str,
-    input: &'a str,
-    kind: Kind<'a>,
+    output: &'a Ident,
+    input: &'a Expr,
+    operation: Operation<'a>,
 }
 
 impl<'a> Statement<'a> {
-    fn parse(line: &'a str, layers: &HashMap<&str, &'a str>) -> Option<Self> {
-        let (output, value) = line
-            .trim()
-            .strip_prefix("let ")?
-            .strip_suffix(");")?
-            .split_once(" = ")?;
-        if let Some(input) = value.strip_prefix("burn::tensor::activation::relu(") {
-            return Some(Self {
-                output,
-                input,
-                kind: Kind::Relu,
-            });
-        }
-        if let Some((input, other)) = value.split_once(".add(") {
-            return Some(Self {
-                output,
-                input,
-                kind: Kind::Add { other },
-            });
-        }
-        let (name, input) = value.strip_prefix("self.")?.split_once(".forward(")?;
-        let kind = *layers.get(name)?;
+    fn parse(statement: &'a Stmt, layers: &'a Layers) -> Option<Self> {
+        let Stmt::Local(Local {
+            attrs,
+            pat: Pat::Ident(pattern),
+            init: Some(value),
+            ..
+        }) = statement
+        else {
+            return None;
+        };
+        let plain = attrs.is_empty()
+            && value.diverge.is_none()
+            && pattern.by_ref.is_none()
+            && pattern.mutability.is_none()
+            && pattern.subpat.is_none();
+        let (input, operation) = operation(&value.expr, layers).filter(|_| plain)?;
         Some(Self {
-            output,
+            output: &pattern.ident,
             input,
-            kind: Kind::Layer { name, kind },
+            operation,
         })
     }
+
+    /// Whether its input is that variable.
+    fn takes(&self, variable: &Ident) -> bool {
+        matches!(self.input, Expr::Path(path) if path.path.is_ident(variable))
+    }
 }
 
-/// The first of `lines`, which is `first`, and those after it that are computed with it, as one
-/// line; and how many they are.
-fn joined(
-    code: &str,
-    layers: &HashMap<&str, &str>,
-    lines: &[&str],
-    first: &Statement,
-) -> Option<(String, usize)> {
-    let mut count = 1;
-    let mut output = first.output;
-    // The next statement, if it is the only one that uses the output of the last.
-    let next = |count: usize, output: &str| {
-        let statement = Statement::parse(lines.get(count)?, layers)?;
-        let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
-        (statement.input == output && words.filter(|word| *word == output).count() == 2)
-            .then_some(statement)
-    };
-    let layer = |statement: &Option<Statement>, wanted: &str| match statement {
-        Some(Statement {
-            kind: Kind::Layer { name, kind },
-            ..
-        }) if *kind == wanted => Some(name.to_string()),
-        _ => None,
-    };
-    let mut follows = |wanted: Option<&str>| {
-        let statement = next(count, output);
-        let name = match wanted {
-            Some(wanted) => layer(&statement, wanted)?,
-            None if statement.as_ref()?.kind == Kind::Relu => String::new(),
-            None => return None,
-        };
-        let line = lines[count];
-        count += 1;
-        output = line.trim().strip_prefix("let ")?.split_once(" = ")?.0;
-        Some(name)
-    };
-    let input = first.input;
-    let call = match first.kind {
-        Kind::Layer {
-            name,
-            kind: "Conv2d",
-        } => {
-            let norm = follows(Some("BatchNorm"))
-                .map_or("None".into(), |norm| format!("Some(&self.{norm})"));
-            let relu = follows(None).is_some();
-            format!("compiled.conv2d(&self.{name}, {norm}, {input}, {relu})")
+/// The input of an expression of a known form, and what it computes of it.
+fn operation<'a>(value: &'a Expr, layers: &'a Layers) -> Option<(&'a Expr, Operation<'a>)> {
+    match value {
+        Expr::Call(call) if call.args.len() == 1 => {
+            let relu =
+                words(call.func.to_token_stream()).concat() == "burn::tensor::activation::relu";
+            relu.then(|| (&call.args[0], Operation::Relu))
         }
-        Kind::Layer {
-            name,
-            kind: "BatchNorm",
-        } => match follows(Some("MaxPool2d")) {
-            Some(pool) => format!(
-                "{KERNELS}::compiled::batch_norm_max_pool2d(&self.{name}, &self.{pool}, {input})"
-            ),
-            None => {
-                let relu = follows(None).is_some();
-                format!("{KERNELS}::compiled::batch_norm(&self.{name}, {input}, {relu})")
+        Expr::MethodCall(call) if call.args.len() == 1 && call.turbofish.is_none() => {
+            let argument = &call.args[0];
+            if call.method == "add" {
+                return Some((&call.receiver, Operation::Add { other: argument }));
             }
-        },
-        Kind::Layer { name, .. } => format!("{KERNELS}::nn::max_pool2d(&self.{name}, {input})"),
-        Kind::Add { other } => {
-            follows(None)?;
-            format!("{KERNELS}::compiled::add_relu({input}, {other})")
+            let (Expr::Field(field), true) = (&*call.receiver, call.method == "forward") else {
+                return None;
+            };
+            let (Expr::Path(base), Member::Named(name)) = (&*field.base, &field.member) else {
+                return None;
+            };
+            let layer = layers.get(&name.to_string())?;
+            let known = base.path.is_ident("self") && layer.is_known();
+            let kind = &*layer.kind;
+            known.then_some((argument, Operation::Layer { name, kind }))
         }
-        Kind::Relu => return None,
-    };
-    let indent = &lines[0][..lines[0].len() - lines[0].trim_start().len()];
-    Some((format!("{indent}let {output} = {call};"), count))
+        _ => None,
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEAD: &str = "pub struct Model {
-    conv1: Conv2d,
-    norm1: BatchNorm,
-    norm2: BatchNorm,
-    pool1: MaxPool2d,
-    linear1: Linear,
+/// The forward pass of one model.
+struct Pass<'a> {
+    kernels: &'a Path,
+    layers: &'a Layers,
+    /// All of its code.
+    words: &'a [String],
+    /// Layers that the kernels were put in the place of.
+    replaced: HashSet<String>,
+    /// What takes time and is left to Burn: its kind, and the layer or the output.
+    generic: Vec<(String, String)>,
 }
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
-";
 
-    /// The lines of a forward pass, rewritten.
-    fn forward(lines: &str) -> String {
-        let code = rewrite(&format!("{HEAD}{lines}")).unwrap();
-        let start = code.find("-> Tensor<2> {\n").unwrap() + "-> Tensor<2> {\n".len();
-        code[start..].to_string()
+impl<'a> Pass<'a> {
+    fn statements(&mut self, statements: &'a [Stmt]) -> Result<Vec<Stmt>, String> {
+        let mut rewritten = Vec::with_capacity(statements.len());
+        let mut at = 0;
+        while at < statements.len() {
+            let first = Statement::parse(&statements[at], self.layers);
+            let joined = first
+                .as_ref()
+                .and_then(|first| self.join(first, &statements[at + 1..]));
+            match (joined, first) {
+                (Some((statement, more)), Some(first)) => {
+                    // What is computed within the call stays as it is.
+                    let mut operands = first.input.to_token_stream();
+                    if let Operation::Add { other } = first.operation {
+                        other.to_tokens(&mut operands);
+                    }
+                    self.left(operands, &statements[at])?;
+                    rewritten.push(statement);
+                    at += 1 + more;
+                }
+                _ => {
+                    self.left(statements[at].to_token_stream(), &statements[at])?;
+                    rewritten.push(statements[at].clone());
+                    at += 1;
+                }
+            }
+        }
+        Ok(rewritten)
     }
 
-    #[test]
-    fn a_layer_and_what_alone_follows_it_are_one_call() {
-        let rows = [
-            (
-                "    let a = self.conv1.forward(input);\n    let b = burn::tensor::activation::relu(a);\n",
-                "    let b = compiled.conv2d(&self.conv1, None, input, true);\n",
-            ),
-            (
-                "let a = self.conv1.forward(input);\nlet b = self.norm1.forward(a);\nlet c = \
-                 burn::tensor::activation::relu(b);\n",
-                "let c = compiled.conv2d(&self.conv1, Some(&self.norm1), input, true);\n",
-            ),
-            (
-                "let a = self.norm1.forward(input);\nlet b = self.pool1.forward(a);\n",
-                "let b = fer_kernels::compiled::batch_norm_max_pool2d(&self.norm1, &self.pool1, input);\n",
-            ),
-            (
-                "let a = self.norm1.forward(input);\nlet b = self.norm2.forward(a);\n",
-                "let a = fer_kernels::compiled::batch_norm(&self.norm1, input, false);\nlet b = \
-                 fer_kernels::compiled::batch_norm(&self.norm2, a, false);\n",
-            ),
-            // The convolution's output is wanted elsewhere too.
-            (
-                "let a = self.conv1.forward(input);\nlet b = burn::tensor::activation::relu(a.clone());\nlet c = a.add(b);\n",
-                "let a = compiled.conv2d(&self.conv1, None, input, false);\nlet b = \
-                 burn::tensor::activation::relu(a.clone());\nlet c = a.add(b);\n",
-            ),
-            (
-                "let c = a.add(b);\nlet d = burn::tensor::activation::relu(c);\n",
-                "let d = fer_kernels::compiled::add_relu(a, b);\n",
-            ),
-            // What is not known stays.
-            (
-                "let a = self.linear1.forward(input);\nreturn a\n",
-                "let a = self.linear1.forward(input);\nreturn a\n",
-            ),
-        ];
-        let failed: Vec<_> = rows
-            .iter()
-            .filter(|(given, wanted)| forward(given) != **wanted)
-            .collect();
-        assert!(failed.is_empty(), "{failed:#?}\n{}", forward(failed[0].0));
+    /// The first statement and those of `rest` that are computed with it, as one call; and how
+    /// many of `rest` they are.
+    fn join(&mut self, first: &Statement<'a>, rest: &'a [Stmt]) -> Option<(Stmt, usize)> {
+        let kernels = self.kernels;
+        let mut joined = Joined {
+            pass: self,
+            rest,
+            count: 0,
+            output: first.output,
+        };
+        let input = first.input;
+        let call: Expr = match first.operation {
+            Operation::Layer {
+                name,
+                kind: "Conv2d",
+            } => {
+                // `Compiled` keeps one form of each convolution's kernels.
+                let alone = joined.pass.mentions(name) > 1;
+                let norm = if alone {
+                    None
+                } else {
+                    joined.layer("BatchNorm")
+                };
+                let relu = !alone && joined.relu();
+                let norm: Expr = match norm {
+                    Some(norm) => parse_quote!(Some(&self.#norm)),
+                    None => parse_quote!(None),
+                };
+                parse_quote!(compiled.conv2d(&self.#name, #norm, #input, #relu))
+            }
+            Operation::Layer {
+                name,
+                kind: "BatchNorm",
+            } => match joined.layer("MaxPool2d") {
+                Some(pool) => parse_quote! {
+                    #kernels::compiled::batch_norm_max_pool2d(&self.#name, &self.#pool, #input)
+                },
+                None => {
+                    let relu = joined.relu();
+                    parse_quote!(#kernels::compiled::batch_norm(&self.#name, #input, #relu))
+                }
+            },
+            Operation::Layer { name, .. } => {
+                parse_quote!(#kernels::nn::max_pool2d(&self.#name, #input))
+            }
+            Operation::Add { other } if joined.relu() => {
+                parse_quote!(#kernels::compiled::add_relu(#input, #other))
+            }
+            Operation::Add { .. } | Operation::Relu => return None,
+        };
+        let (count, output) = (joined.count, joined.output);
+        if let Operation::Layer { name, .. } = first.operation {
+            self.replace(name);
+        }
+        Some((parse_quote!(let #output = #call;), count))
     }
 
-    #[test]
-    fn an_input_may_have_any_name() {
-        let code =
-            rewrite("    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {\n").unwrap();
-        let wanted =
-            "pub fn forward(&self, compiled: &fer_kernels::compiled::Compiled, images: Tensor<4>)";
-        assert!(code.contains(wanted), "{code}");
+    /// How often the forward pass has `self.NAME`.
+    fn mentions(&self, name: &Ident) -> usize {
+        mentioned(self.words).filter(|found| name == found).count()
     }
 
-    #[test]
-    fn code_without_a_forward_pass_is_refused() {
-        assert!(rewrite("fn main() {}\n").is_err());
+    fn replace(&mut self, name: &Ident) {
+        let name = name.to_string();
+        if let Some(kind) = self.layers.get(&name).and_then(|layer| layer.slow()) {
+            self.generic.push((kind, name.clone()));
+        }
+        self.replaced.insert(name);
+    }
+
+    /// Looks through code that is left as it is, a part of `statement`.
+    fn left(&mut self, code: TokenStream, statement: &Stmt) -> Result<(), String> {
+        let found = words(code);
+        for name in mentioned(&found) {
+            match self.layers.get(name) {
+                Some(layer) if layer.is_supported() => {
+                    let (kind, statement) = (&layer.kind, one_line(statement));
+                    return Err(format!(
+                        "layer {name} ({kind}) is left to Burn, in a statement of a form that is not \
+                         known: `{statement}`"
+                    ));
+                }
+                Some(layer) => {
+                    let slow = layer.slow().map(|kind| (kind, name.clone()));
+                    self.generic.extend(slow);
+                }
+                None => {}
+            }
+        }
+        let output = match statement {
+            Stmt::Local(Local { pat, .. }) => words(pat.to_token_stream()).concat(),
+            _ => "the output".into(),
+        };
+        let slow = functions(&found).chain(slow_methods(&found));
+        self.generic.extend(slow.map(|kind| (kind, output.clone())));
+        Ok(())
+    }
+
+    /// What is left to Burn by kind, if no layer was forgotten.
+    fn finish(self) -> Result<Vec<String>, String> {
+        let forgotten = |name: &String| !self.replaced.contains(name);
+        let mut supported = self.layers.iter().filter(|(_, layer)| layer.is_supported());
+        if let Some((name, layer)) = supported.find(|(name, _)| forgotten(name)) {
+            return Err(format!(
+                "layer {name} ({}) is in no statement of a known form",
+                layer.kind
+            ));
+        }
+        let mut kinds: Vec<(String, Vec<String>)> = Vec::new();
+        for (kind, name) in self.generic {
+            match kinds.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, names)) if names.contains(&name) => {}
+                Some((_, names)) => names.push(name),
+                None => kinds.push((kind, vec![name])),
+            }
+        }
+        let line = |(kind, names): (String, Vec<String>)| format!("{kind} ({})", names.join(", "));
+        Ok(kinds.into_iter().map(line).collect())
+    }
+}
+
+/// A call that takes up statements one after the other, as long as each alone uses the output of
+/// the last.
+struct Joined<'p, 'a> {
+    pass: &'p mut Pass<'a>,
+    rest: &'a [Stmt],
+    count: usize,
+    output: &'a Ident,
+}
+
+impl<'a> Joined<'_, 'a> {
+    fn next(&self) -> Option<Statement<'a>> {
+        let next = Statement::parse(self.rest.get(self.count)?, self.pass.layers)?;
+        let uses = self.pass.words.iter().filter(|word| self.output == *word);
+        // It is made once and used once.
+        (next.takes(self.output) && uses.count() == 2).then_some(next)
+    }
+
+    fn layer(&mut self, wanted: &str) -> Option<&'a Ident> {
+        let next = self.next()?;
+        match next.operation {
+            Operation::Layer { name, kind } if kind == wanted => {
+                self.pass.replace(name);
+                (self.count, self.output) = (self.count + 1, next.output);
+                Some(name)
+            }
+            _ => None,
+        }
+    }
+
+    fn relu(&mut self) -> bool {
+        match self.next() {
+            Some(next) if matches!(next.operation, Operation::Relu) => {
+                (self.count, self.output) = (self.count + 1, next.output);
+                true
+            }
+            _ => false,
+        }
     }
 }

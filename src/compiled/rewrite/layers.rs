@@ -1,0 +1,219 @@
+//! The layers of a generated module: which of them the kernels compute, and which of the others
+//! take time.
+
+use std::collections::{BTreeMap, HashMap};
+
+use syn::{
+    Expr, ExprLit, Fields, File, Ident, ImplItem, ImplItemFn, Item, ItemImpl, Lit, Local, Pat,
+    Stmt, Type,
+};
+
+/// The kinds that the kernels compute.
+const SUPPORTED: [&str; 3] = ["Conv2d", "BatchNorm", "MaxPool2d"];
+
+/// Kinds that take little time in Burn: its matrix products are fast, global pooling leaves one
+/// value a channel, dropout does nothing, and a `Param` is a constant.
+const CHEAP: [&str; 5] = [
+    "Linear",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "Dropout",
+    "Param",
+];
+
+/// The fields of the module by name.
+pub type Layers = BTreeMap<String, Layer>;
+
+/// A field of the module.
+pub struct Layer {
+    /// Its type without path and parameters.
+    pub kind: String,
+    /// What the kernels lack of its configuration, if they know its kind.
+    lacks: Option<&'static str>,
+}
+
+impl Layer {
+    /// Whether the kernels know such a layer, whatever its configuration.
+    pub fn is_known(&self) -> bool {
+        SUPPORTED.contains(&&*self.kind)
+    }
+
+    /// Whether the kernels compute it.
+    pub fn is_supported(&self) -> bool {
+        self.is_known() && self.lacks.is_none()
+    }
+
+    /// Its description, if Burn computes it and that takes time.
+    pub fn slow(&self) -> Option<String> {
+        match self.lacks {
+            Some(lacks) => Some(format!("{} {lacks}", self.kind)),
+            None if self.is_known() || CHEAP.contains(&&*self.kind) => None,
+            None => Some(self.kind.clone()),
+        }
+    }
+}
+
+/// The fields of struct `model`, with what its constructor shows of their configuration.
+///
+/// # Errors
+/// There is no such struct, or its constructor does not show how a layer is configured.
+pub fn layers(file: &File, model: &Ident) -> Result<Layers, String> {
+    let fields = file.items.iter().find_map(|item| match item {
+        Item::Struct(found) if found.ident == *model => Some(&found.fields),
+        _ => None,
+    });
+    let Some(Fields::Named(fields)) = fields else {
+        return Err(format!("burn-onnx generated no struct {model} with fields"));
+    };
+    let constructed = constructed(file, model);
+    let layer = |field: &syn::Field| {
+        let (Some(name), Type::Path(path)) = (&field.ident, &field.ty) else {
+            return Err(format!("{model} has a field of a form that is not known"));
+        };
+        let kind = path.path.segments.last().map(|s| s.ident.to_string());
+        let kind = kind.unwrap_or_default();
+        let settings = constructed.get(name).map(|value| Settings::of(value));
+        let lacks = match (&*kind, settings) {
+            ("Conv2d", Some(settings)) => settings.convolution_lacks(),
+            ("MaxPool2d", Some(settings)) => settings.pooling_lacks(),
+            ("Conv2d" | "MaxPool2d", None) => {
+                return Err(format!(
+                    "{model}'s constructor does not show how layer {name} ({kind}) is configured"
+                ));
+            }
+            _ => None,
+        };
+        Ok((name.to_string(), Layer { kind, lacks }))
+    };
+    fields.named.iter().map(layer).collect()
+}
+
+/// What `new` of struct `model` says in `let NAME = VALUE;`.
+fn constructed<'a>(file: &'a File, model: &Ident) -> HashMap<&'a Ident, &'a Expr> {
+    let functions = methods(file, "new").filter(|(of, _)| *of == model);
+    let statements = functions.flat_map(|(_, function)| &function.block.stmts);
+    statements
+        .filter_map(|statement| match statement {
+            Stmt::Local(Local {
+                pat: Pat::Ident(name),
+                init: Some(value),
+                ..
+            }) => Some((&name.ident, &*value.expr)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The methods of that name, with the types that they are of.
+pub fn methods<'a>(
+    file: &'a File,
+    name: &str,
+) -> impl Iterator<Item = (&'a Ident, &'a ImplItemFn)> {
+    let of = |item: &'a Item| match item {
+        Item::Impl(ItemImpl { self_ty, items, .. }) => match &**self_ty {
+            Type::Path(path) => Some((path.path.get_ident()?, items)),
+            _ => None,
+        },
+        _ => None,
+    };
+    file.items
+        .iter()
+        .filter_map(of)
+        .flat_map(|(of, items)| items.iter().map(move |item| (of, item)))
+        .filter_map(move |(of, item)| match item {
+            ImplItem::Fn(function) if function.sig.ident == name => Some((of, function)),
+            _ => None,
+        })
+}
+
+/// The calls of `Conv2dConfig::new(..).with_stride(..)…` by name, with their first arguments.
+struct Settings<'a>(HashMap<String, &'a Expr>);
+
+impl<'a> Settings<'a> {
+    fn of(mut value: &'a Expr) -> Self {
+        let mut calls = HashMap::new();
+        // From the last call to the first; the last of a name counts.
+        while let Expr::MethodCall(call) = value {
+            if let Some(first) = call.args.first() {
+                calls.entry(call.method.to_string()).or_insert(first);
+            }
+            value = &call.receiver;
+        }
+        if let Expr::Call(call) = value {
+            calls.extend(call.args.first().map(|first| ("new".into(), first)));
+        }
+        Self(calls)
+    }
+
+    /// Whether a setting is as it is when nothing is said, or is made of these numbers.
+    fn is(&self, name: &str, wanted: &[u64]) -> bool {
+        let found = self.0.get(name);
+        found.is_none_or(|value| numbers(value).is_some_and(|found| found == wanted))
+    }
+
+    /// The name of the padding's variant and its numbers.
+    fn padding(&self) -> Option<(String, Vec<u64>)> {
+        let (path, numbers) = match self.0.get("with_padding")? {
+            Expr::Path(path) => (&path.path, Vec::new()),
+            Expr::Call(call) => match &*call.func {
+                Expr::Path(path) => {
+                    let numbers = call.args.iter().filter_map(numbers).flatten();
+                    (&path.path, numbers.collect())
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some((path.segments.last()?.ident.to_string(), numbers))
+    }
+
+    /// What `kernels::nn::conv2d` leaves to Burn.
+    fn convolution_lacks(&self) -> Option<&'static str> {
+        let padding = self.padding();
+        let same = padding.is_some_and(|(variant, _)| variant == "Same");
+        [
+            ("in groups", !self.is("with_groups", &[1])),
+            ("with dilation", !self.is("with_dilation", &[1, 1])),
+            ("with padding Same", same),
+        ]
+        .into_iter()
+        .find_map(|(what, lacks)| lacks.then_some(what))
+    }
+
+    /// What `kernels::nn::max_pool2d` leaves to Burn.
+    fn pooling_lacks(&self) -> Option<&'static str> {
+        let unpadded = match self.padding() {
+            None => !self.0.contains_key("with_padding"),
+            Some((variant, _)) if variant == "Valid" => true,
+            Some((variant, numbers)) => variant == "Explicit" && numbers == [0; 4],
+        };
+        let halves = unpadded
+            && self.is("new", &[2, 2])
+            && self.is("with_strides", &[2, 2])
+            && self.is("with_dilation", &[1, 1])
+            && !self
+                .0
+                .get("with_ceil_mode")
+                .is_some_and(|value| is_true(value));
+        (!halves).then_some("of other windows than 2x2")
+    }
+}
+
+/// A number, or those of an array.
+fn numbers(value: &Expr) -> Option<Vec<u64>> {
+    match value {
+        Expr::Array(array) => {
+            let each = array.elems.iter().map(numbers);
+            Some(each.collect::<Option<Vec<_>>>()?.concat())
+        }
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(number),
+            ..
+        }) => Some(vec![number.base10_parse().ok()?]),
+        _ => None,
+    }
+}
+
+fn is_true(value: &Expr) -> bool {
+    matches!(value, Expr::Lit(ExprLit { lit: Lit::Bool(found), .. }) if found.value)
+}
