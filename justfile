@@ -1,4 +1,4 @@
-# One-word tasks for https://just.systems. Each calls a script or cargo; without just, call these yourself.
+# One-word tasks for https://just.systems. Each calls a script or cargo, which work without just.
 
 # List the tasks.
 default:

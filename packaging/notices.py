@@ -16,8 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
-    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC",
-    "MIT", "MIT-0", "MPL-2.0", "OFL-1.1", "Ubuntu-font-1.0", "Unicode-3.0", "Unlicense", "Zlib",
+    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause",
+    "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "MPL-2.0", "OFL-1.1", "Ubuntu-font-1.0",
+    "Unicode-3.0", "Unlicense", "Zlib",
 }
 TEXT = re.compile(r"(un)?licen[sc]e|copying|copyright|notice", re.IGNORECASE)
 # Texts under other names, by crate.
@@ -26,14 +27,20 @@ MORE_TEXTS = {"epaint_default_fonts": ["fonts/*.txt"]}
 OUTSIDE = {"benches", "examples", "test", "tests"}
 
 
-def met(expression: str) -> bool:
+def met(expression: str, allowed: set[str] = ALLOWED) -> bool:
     """Whether an SPDX expression can be met by the allowed licenses.
 
-    >>> [met(e) for e in ["MIT", "MIT/Apache-2.0", "GPL-3.0-only OR MIT", "GPL-3.0-only AND MIT", "GPL-3.0-only"]]
-    [True, True, True, False, False]
-    >>> met("(MIT OR GPL-3.0-only) AND OFL-1.1"), met("MIT OR GPL-3.0-only AND OFL-1.1"), met("(GPL-3.0-only OR LGPL-3.0-only) AND MIT")
+    >>> met("MIT"), met("MIT/Apache-2.0"), met("GPL-3.0-only")
     (True, True, False)
+    >>> met("GPL-3.0-only OR MIT"), met("GPL-3.0-only AND MIT")
+    (True, False)
+    >>> met("(MIT OR GPL-3.0-only) AND OFL-1.1"), met("MIT OR GPL-3.0-only AND OFL-1.1")
+    (True, True)
+    >>> met("(GPL-3.0-only OR LGPL-3.0-only) AND MIT")
+    False
     >>> met("Apache-2.0 WITH LLVM-exception"), met("MIT WITH Classpath-exception-2.0")
+    (True, False)
+    >>> met("MIT OR Apache-2.0", {"Apache-2.0"}), met("MIT AND Apache-2.0", {"Apache-2.0"})
     (True, False)
     >>> met("MIT OR")
     Traceback (most recent call last):
@@ -47,7 +54,7 @@ def met(expression: str) -> bool:
             raise ValueError(f"not a license expression: {expression}")
         word = words.pop(0)
         if word != "(":
-            return word.replace("+WITH+", " WITH ") in ALLOWED
+            return word.replace("+WITH+", " WITH ") in allowed
         value = alternatives()
         if not words or words.pop(0) != ")":
             raise ValueError(f"not a license expression: {expression}")
@@ -74,16 +81,24 @@ def met(expression: str) -> bool:
 
 
 def cargo(*arguments: str) -> str:
-    return subprocess.run(["cargo", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = ["cargo", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def linked(target: str) -> list[dict]:
     """The crates from elsewhere whose code is in the program, sorted by name and version."""
-    tree = cargo("tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--prefix", "none", "--format", "{p}")
+    tree = cargo(
+        "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target,
+        "--prefix", "none", "--format", "{p}",
+    )
     wanted = {tuple(line.split()[:2]) for line in tree.splitlines()}
-    metadata = json.loads(cargo("metadata", "--locked", "--format-version", "1", "--filter-platform", target))
-    found = [p for p in metadata["packages"] if p["source"] and (p["name"], "v" + p["version"]) in wanted]
-    return sorted(found, key=lambda p: (p["name"], p["version"]))
+    packages = cargo("metadata", "--locked", "--format-version", "1", "--filter-platform", target)
+    found = [
+        package
+        for package in json.loads(packages)["packages"]
+        if package["source"] and (package["name"], "v" + package["version"]) in wanted
+    ]
+    return sorted(found, key=lambda package: (package["name"], package["version"]))
 
 
 def texts(package: dict) -> list[str]:
@@ -92,7 +107,9 @@ def texts(package: dict) -> list[str]:
     files = {
         path
         for path in folder.rglob("*")
-        if TEXT.match(path.name) and path.suffix not in (".rs", ".py", ".json", ".toml") and path.is_file()
+        if TEXT.match(path.name)
+        and path.suffix not in (".rs", ".py", ".json", ".toml")
+        and path.is_file()
         and not OUTSIDE & set(path.relative_to(folder).parts)
     }
     if package["license_file"]:
@@ -110,7 +127,7 @@ def main() -> int:
     packages = linked(sys.argv[1])
     by_repository: dict[str, list[str]] = {}
     for package in packages:
-        if own := texts(package):
+        if package["repository"] and (own := texts(package)):
             by_repository.setdefault(package["repository"], own)
     standard = (ROOT / "LICENSE-APACHE").read_text(encoding="utf-8").strip("\n")
 
@@ -120,27 +137,29 @@ def main() -> int:
         if not expression or not met(expression):
             faults.append(f"{name}: license {expression}")
             continue
-        # A crate without a text has its repository's, or the standard one if it may be used under that.
+        # A crate without a text has its repository's, or Apache's if it may be used under that.
         found = texts(package) or by_repository.get(package["repository"])
-        if not found and re.search(r"\bApache-2\.0\b", expression):
+        if not found and met(expression, {"Apache-2.0"}):
             found = [standard]
         if not found:
             faults.append(f"{name}: no text of its license, {expression}")
             continue
-        listed.append(f"{name}: {expression}\n    {package['repository'] or 'no address given'}")
+        address = package["repository"] or "no address given"
+        listed.append(f"{name}: {expression}\n    {address}")
         for text in found:
             users.setdefault(text, []).append(name)
     if faults:
-        print("packaging/notices.py: these crates may not be in a package:", *faults, sep="\n  ", file=sys.stderr)
+        heading = "packaging/notices.py: these crates may not be in a package:"
+        print(heading, *faults, sep="\n  ", file=sys.stderr)
         return 1
 
     rule = "\n\n" + "=" * 80 + "\n"
-    print(f"fer contains code of these {len(listed)} crates, under the licenses named, whose texts follow.")
-    print("Their sources are at the addresses given. It contains the standard library of Rust too,")
-    print("which is available under the Apache License 2.0 (https://github.com/rust-lang/rust).\n")
+    print(f"fer contains code of these {len(listed)} crates, under the licenses named, whose texts")
+    print("follow. Their sources are at the addresses given. The standard library of Rust is in it")
+    print("too, under the Apache License 2.0 (https://github.com/rust-lang/rust).\n")
     print("\n".join(listed))
     for text, names in users.items():
-        print(rule + "\n".join(names) + "\n" + "-" * 80 + "\n" + text, end="")
+        print(rule + "\n".join(names), "-" * 80, text, sep="\n", end="")
     print()
     return 0
 
