@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{Run, fer, run, skip};
+use common::{Run, all_right, fer, run, skip};
 
 /// A shell, the file name that it wants, how it parses a script without running it, and what its
 /// script has to mention.
@@ -82,7 +82,7 @@ fn each_shell_parses_its_script() {
             }
         }
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    all_right(faults);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn bash_completes_commands_and_options() {
             faults.push(format!("{words}: {answer:?}"));
         }
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    all_right(faults);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn each_command_has_a_man_page() {
         }
         assert_page(&page, &mut faults);
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    all_right(faults);
 }
 
 #[test]
