@@ -1,6 +1,7 @@
 //! The command line: arguments, one module a command, and exit codes (0 done, 1 done in part or not
 //! equal, 2 nothing done).
 
+mod completions;
 mod convert;
 mod data;
 mod doctor;
@@ -9,6 +10,7 @@ mod eval;
 mod export;
 mod infer;
 mod layers;
+mod man;
 mod model_args;
 mod parity;
 mod progress;
@@ -19,7 +21,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use fer::host::Host;
 
 /// Train, export and run facial-emotion classifiers, and prove that they answer what Keras answers.
@@ -73,6 +75,12 @@ enum Command {
     Doctor(doctor::Args),
     /// Get ONNX Runtime's library.
     Runtime(runtime::Args),
+    /// Print the script by which a shell completes fer's command line.
+    #[command(after_help = completions::WHERE)]
+    Completions(completions::Args),
+    /// Write man pages, one for each command.
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// How a command ended.
@@ -102,6 +110,8 @@ pub fn main() -> ExitCode {
         Command::Data(command) => data::run(command),
         Command::Doctor(args) => doctor::run(&args, &host),
         Command::Runtime(args) => runtime::run(args, &host),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,
