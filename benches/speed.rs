@@ -12,9 +12,10 @@ use fer::classifier::Classifier;
 use fer::images::sources;
 use fer::kernels::allocator::Reuse;
 use fer::ort::{Provider, ProviderOptions};
-use fer::pipeline;
 use fer::preprocess::Preprocessor;
 use fer::runtime::Host;
+use fer::session::{Session, SessionOptions};
+use fer::stream::{Stream, StreamOptions};
 use fer::{Backend, LoadOptions, ModelRef, load};
 
 #[global_allocator]
@@ -90,9 +91,10 @@ fn ort(bencher: Bencher, batch: usize) {
 /// A folder of JPEGs through ONNX Runtime: at most 1.1 × `folder_model_alone`.
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn folder_end_to_end(bencher: Bencher) {
-    let Some(mut classifier) = notebook(onnx_runtime()) else {
+    let Some(classifier) = notebook(onnx_runtime()) else {
         return;
     };
+    let session = Session::start(classifier, SessionOptions::default()).expect("a thread");
     let folder = tempfile::tempdir().expect("a temporary folder");
     for i in 0..FOLDER_IMAGES {
         std::fs::write(
@@ -105,16 +107,12 @@ fn folder_end_to_end(bencher: Bencher) {
     bencher
         .counter(ItemsCount::new(FOLDER_IMAGES))
         .bench_local(|| {
-            pipeline::run(
-                &sources,
-                &mut *classifier,
-                pipeline::Options::default(),
-                &mut |record| {
-                    black_box(record);
-                    Ok(())
-                },
-            )
-            .expect("the run ends");
+            let stream = Stream::whole(&session, StreamOptions::default());
+            let run = stream.run(&sources, &mut |seen| {
+                black_box(seen);
+                Ok(())
+            });
+            run.expect("the run ends");
         });
 }
 

@@ -28,8 +28,8 @@ pub mod parity;
 
 pub use fer_burn::device;
 pub use fer_core::{
-    calibration, classifier, cores, files, host, images, onnx, panics, pipeline, preprocess,
-    random, report, spec,
+    calibration, classifier, cores, files, host, images, onnx, panics, prediction, preprocess,
+    random, report, session, spec, stream,
 };
 pub use fer_kernels as kernels;
 #[cfg(feature = "ort")]
@@ -38,4 +38,4 @@ pub use fer_ort as ort;
 pub use fer_ort::runtime;
 #[cfg(feature = "train")]
 pub use fer_train::{augment, data, eval, export, model, plot, train, trained};
-pub use load::{Backend, LoadError, LoadOptions, ModelRef, load, load_to_check};
+pub use load::{Backend, LoadError, LoadOptions, ModelRef, load, open, open_to_check};

@@ -11,6 +11,7 @@ use fer_core::calibration::Calibration;
 use fer_core::classifier::{Classifier, EngineError};
 use fer_core::host::Host;
 use fer_core::onnx::{self, Header, OnnxModel};
+use fer_core::session::{Session, SessionOptions as Joining};
 use fer_core::spec::{ModelSpec, SpecError};
 #[cfg(feature = "ort")]
 use fer_ort::runtime::{NotFound, Origin};
@@ -185,6 +186,9 @@ pub enum LoadError {
     #[cfg(feature = "ort")]
     #[error(transparent)]
     NotFound(#[from] NotFound),
+    /// The system has no thread left for the model.
+    #[error("can't start a thread for the model: {0}")]
+    Thread(#[source] std::io::Error),
     /// The engine can't be started with this model.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -206,6 +210,18 @@ impl From<SpecError> for LoadError {
 fn known() -> String {
     let names: Vec<&str> = compiled::models().iter().map(|m| m.name).collect();
     names.join(", ")
+}
+
+/// Loads a model, and gives it a thread of its own, so that any number of threads may ask it.
+///
+/// # Errors
+/// As [`load`], or the system has no thread left.
+pub fn open(model: &ModelRef, options: &LoadOptions, host: &Host) -> Result<Session, LoadError> {
+    start(load(model, options, host)?)
+}
+
+fn start(classifier: Box<dyn Classifier>) -> Result<Session, LoadError> {
+    Session::start(classifier, Joining::default()).map_err(LoadError::Thread)
 }
 
 /// Loads a model.
@@ -347,7 +363,9 @@ fn load_compiled(
     };
     if !compiled.generic.is_empty() {
         let generic = compiled.generic.join(", ");
-        notes.push(format!("computed by Burn, as the kernels lack it: {generic}"));
+        notes.push(format!(
+            "computed by Burn, as the kernels lack it: {generic}"
+        ));
     }
     let (load, threads) = (compiled.load, options.threads);
     let classifier = BurnClassifier::load(load, name, spec, device, threads, notes)?;
@@ -444,11 +462,11 @@ fn load_auto(
 ///
 /// # Errors
 /// The file does not run.
-pub fn load_to_check(
+pub fn open_to_check(
     path: &Path,
     uncalibrated: bool,
     host: &Host,
-) -> Result<Result<Box<dyn Classifier>, String>, LoadError> {
+) -> Result<Result<Session, String>, LoadError> {
     #[cfg(feature = "ort")]
     {
         let options = LoadOptions {
@@ -460,8 +478,8 @@ pub fn load_to_check(
             uncalibrated,
             ..LoadOptions::default()
         };
-        match load(&ModelRef::Onnx(path.into()), &options, host) {
-            Ok(classifier) => Ok(Ok(classifier)),
+        match open(&ModelRef::Onnx(path.into()), &options, host) {
+            Ok(session) => Ok(Ok(session)),
             Err(LoadError::NotFound(reason @ NotFound::Nowhere { .. })) => {
                 Ok(Err(reason.to_string()))
             }

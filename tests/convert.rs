@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use common::{all_right, data, keras, keras_file, ort, path, root, run};
 use fer::classifier::Classifier;
 use fer::convert::{ConvertOptions, Converted, convert, convert_bytes};
+use fer::ort::{Provider, ProviderOptions};
 use fer::runtime::Host;
 use fer::spec::{Layout, OutputKind};
-use fer::{Backend, LoadOptions, ModelRef, compiled, load, load_to_check};
+use fer::{Backend, LoadOptions, ModelRef, compiled, load};
 use safetensors::SafeTensors;
 
 /// How far an answer may be from Keras's, in proportion to the largest of the answers where that is
@@ -145,7 +146,15 @@ impl Golden {
 }
 
 fn on_ort(file: &Path) -> Result<Box<dyn Classifier>, String> {
-    load_to_check(file, false, &Host::from_env()).map_err(|e| e.to_string())?
+    let options = LoadOptions {
+        backend: Backend::Ort {
+            provider: Provider::Cpu,
+            options: ProviderOptions::default(),
+            library: None,
+        },
+        ..LoadOptions::default()
+    };
+    load(&ModelRef::Onnx(file.into()), &options, &Host::from_env()).map_err(|e| e.to_string())
 }
 
 #[test]

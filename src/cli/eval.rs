@@ -119,9 +119,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         .map_or(&[][..], |selection| &selection.0);
     let conditions = Condition::all(corruptions);
     let passes = indices.len() * conditions.len();
-    let mut classifier = args.model.load(passes * args.tta.count(), host)?;
+    let session = args.model.open(passes * args.tta.count(), host)?;
     if !args.quiet {
-        announce(&*classifier);
+        announce(session.description());
     }
     let labels = EMOTIONS.map(String::from);
     let questions = Questions {
@@ -130,10 +130,10 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         conditions: &conditions,
         tta: args.tta,
         batch_size: usize::from(args.batch_size),
-        class_order: &order_of(&classifier.spec().labels)?,
+        class_order: &order_of(&session.spec().labels)?,
     };
     let mut progress = (!args.quiet).then(|| Progress::new(passes, "classifying"));
-    let answers = questions.ask(&mut *classifier, &mut || {
+    let answers = questions.ask(&session, &mut || {
         progress.iter_mut().for_each(Progress::step)
     });
     progress.iter().for_each(Progress::finish);
@@ -159,7 +159,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
     )?;
     let title = format!(
         "{} on {} images",
-        classifier.description().model,
+        session.description().model,
         evaluation.images
     );
     pictures(args, &catalog, &evaluation, &title)?;

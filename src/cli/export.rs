@@ -77,7 +77,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let write = || format!("can't write {}", target.display());
     let file = files::temporary(&target).with_context(write)?;
     file.as_file().write_all(&onnx).with_context(write)?;
-    let engine = fer::load_to_check(file.path(), true, host)
+    let engine = fer::open_to_check(file.path(), true, host)
         .map_err(|e| anyhow!("the exported file does not run: {e}"))?;
     let checked = export::check(file.path(), &trained, &some(&validation), &device, engine)?;
     files::keep(file, &target).with_context(write)?;

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use fer::files;
 use fer::host::Host;
 use fer::images::sources::{self, Source};
-use fer::pipeline::{self, BatchSize, RunError};
 use fer::report::Format;
+use fer::report::Record;
+use fer::stream::{BatchSize, Stream, StreamError, StreamOptions};
 use tempfile::NamedTempFile;
 
 use super::Status;
@@ -54,11 +55,11 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         .format
         .unwrap_or_else(|| format_of(args.output.as_deref()));
     let output = args.output.as_deref().map(Output::open).transpose()?;
-    let mut classifier = args.model.load(sources.len(), host)?;
+    let session = args.model.open(sources.len(), host)?;
     if !args.quiet {
-        announce(&*classifier);
+        announce(session.description());
     }
-    let labels = classifier.spec().labels.clone();
+    let labels = session.spec().labels.clone();
 
     let out: Box<dyn Write> = match &output {
         Some(output) => Box::new(BufWriter::new(output.file()?)),
@@ -72,13 +73,18 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let mut progress =
         (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
-    let options = pipeline::Options {
+    let options = StreamOptions {
         batch_size: args
             .batch_size
             .unwrap_or_else(|| args.model.on.batch_size()),
         workers: args.model.on.threads.map_or_else(fer::cores, usize::from),
+        max_wait: None,
     };
-    let result = pipeline::run(&sources, &mut *classifier, options, &mut |record| {
+    let result = Stream::whole(&session, options).run(&sources, &mut |seen| {
+        let record = Record {
+            path: seen.item.name(),
+            outcome: seen.prediction().map_err(|e| e.to_string()),
+        };
         failed += usize::from(record.outcome.is_err());
         report.record(&record)?;
         progress.iter_mut().for_each(Progress::step);
@@ -87,8 +93,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     progress.iter().for_each(Progress::finish);
     match result {
         Ok(()) => report.finish()?,
-        Err(RunError::Output(e)) => return Err(e).context("can't write the results"),
-        Err(RunError::Engine(e)) => {
+        Err(StreamError::Sink(e)) => return Err(e).context("can't write the results"),
+        Err(StreamError::Session(e)) => {
             // What was answered before is not lost on standard output; a file appears whole or not
             // at all.
             report.finish()?;
@@ -98,7 +104,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     drop(report);
     // The process ends soon: taking a session apart, allocation by allocation, would be time for
     // nothing.
-    std::mem::forget(classifier);
+    std::mem::forget(session);
     if let Some(output) = output {
         output.keep()?;
     }

@@ -7,12 +7,13 @@ use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use fer::classifier::Classifier;
+use fer::classifier::{Classifier, Description};
 use fer::device::DeviceSpec;
 use fer::host::Host;
 use fer::ort::{Provider, ProviderOptions};
-use fer::pipeline::BatchSize;
+use fer::session::Session;
 use fer::spec::parse_override;
+use fer::stream::BatchSize;
 use fer::{Backend, LoadError, LoadOptions, ModelRef};
 
 /// The engine that the user wants.
@@ -192,20 +193,27 @@ impl EngineArgs {
 
 impl ModelArgs {
     /// Loads the model to run it on so many images.
-    pub fn load(&self, images: usize, host: &Host) -> Result<Box<dyn Classifier>> {
+    pub fn open(&self, images: usize, host: &Host) -> Result<Session> {
         let options = LoadOptions {
             images: Some(images),
             meta: self.meta.iter().cloned().collect(),
             ..self.on.options(self.engine)?
         };
-        load(self.model.as_deref(), &options, host)
+        open(self.model.as_deref(), &options, host)
     }
 }
 
-/// Loads a model by its name, or the default one; an error says which options lead on.
-pub fn load(name: Option<&str>, options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>> {
+/// Opens a model by its name, or the default one; an error says which options lead on.
+pub fn open(name: Option<&str>, options: &LoadOptions, host: &Host) -> Result<Session> {
     let model = name.map_or_else(ModelRef::default_model, ModelRef::find);
     model
+        .and_then(|model| fer::open(&model, options, host))
+        .map_err(advised)
+}
+
+/// Loads a model by its name, to ask it from one thread.
+pub fn load(name: &str, options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>> {
+    ModelRef::find(name)
         .and_then(|model| fer::load(&model, options, host))
         .map_err(advised)
 }
@@ -227,8 +235,7 @@ fn advised(error: LoadError) -> anyhow::Error {
 }
 
 /// Says which engine, provider and model run, and what there is to know about them.
-pub fn announce(classifier: &dyn Classifier) {
-    let d = classifier.description();
+pub fn announce(d: &Description) {
     super::say(format_args!(
         "{} on {} {} ({})",
         d.model, d.engine, d.provider, d.library

@@ -6,15 +6,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use fer::classifier::Classifier;
 use fer::host::Host;
+use fer::images::Pixels;
 use fer::images::sources::Source;
 use fer::ort::Provider;
 use fer::parity::layers::LayerDifference;
 use fer::parity::{Comparison, Output, Tolerance, golden, keras};
-use fer::pipeline;
 use fer::runtime::NotFound;
+use fer::session::Session;
 use fer::spec::{EMOTIONS, Resize};
+use fer::stream::{Item, Stream, StreamOptions};
 use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 use tempfile::{Builder, NamedTempFile};
@@ -149,8 +150,8 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
     }
     let mut checks = Vec::new();
     for target in targets {
-        let mut classifier = match target.open(host) {
-            Ok(classifier) => classifier,
+        let session = match target.open(host) {
+            Ok(session) => session,
             // A provider that is built into the library but can't start here is not there to be
             // checked.
             Err(e) if args.candidate.is_none() && !target.on_cpu() => {
@@ -159,7 +160,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             }
             Err(e) => return Err(e),
         };
-        let (spec, images) = (classifier.spec().clone(), golden.images);
+        let (spec, images) = (session.spec().clone(), golden.images);
         if spec.labels != EMOTIONS
             || spec.input_shape(1) != [1, 48, 48, 1]
             || spec.scale != 1.0 / 255.0
@@ -179,7 +180,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
                 golden::MODEL
             );
         }
-        let answer = classifier.classify(&golden.input)?;
+        let answer = session.classify(golden.input.clone())?;
         let rows = |values: &[f32]| -> Vec<Output> {
             let rows = values.chunks_exact(spec.labels.len()).enumerate();
             rows.map(|(i, p)| Output {
@@ -237,8 +238,8 @@ fn pair(
         Target::parse(reference, args)?,
         Target::parse(candidate, args)?,
     );
-    let mut first = load(&reference, host)?;
-    let mut second = load(&candidate, host)?;
+    let first = load(&reference, host)?;
+    let second = load(&candidate, host)?;
     let labels = first.spec().labels.clone();
     if labels != second.spec().labels {
         bail!(
@@ -251,16 +252,16 @@ fn pair(
         super::say("no images given: comparing on 64 generated ones");
         let images = generated_images();
         Comparison::of(
-            &on_pixels(&mut *first, &images)?,
-            &on_pixels(&mut *second, &images)?,
+            &on_pixels(&first, &images)?,
+            &on_pixels(&second, &images)?,
             &labels,
             tolerance,
         )
     } else {
         let sources = super::infer::list(inputs)?;
         Comparison::of(
-            &on_images(&mut *first, &sources)?,
-            &on_images(&mut *second, &sources)?,
+            &on_images(&first, &sources)?,
+            &on_images(&second, &sources)?,
             &labels,
             tolerance,
         )
@@ -313,9 +314,9 @@ fn against_keras(
             )
         }
     };
-    let mut classifier = load(&candidate, host)?;
-    let labels = classifier.spec().labels.clone();
-    let spec = classifier.spec().clone();
+    let session = load(&candidate, host)?;
+    let labels = session.spec().labels.clone();
+    let spec = session.spec().clone();
     if !spec.mean.is_empty() || !spec.std.is_empty() {
         bail!(
             "{} wants mean and std applied to its input, which Keras's side of the comparison can't do",
@@ -326,7 +327,7 @@ fn against_keras(
         scale: spec.scale,
         antialias: spec.resize == Resize::Antialias,
     };
-    let answers = on_images(&mut *classifier, &sources)?;
+    let answers = on_images(&session, &sources)?;
     super::say(format_args!("asking Keras about {} images", paths.len()));
     let (absolute, python) = (std::path::absolute(model)?, python(host)?);
     let reference =
@@ -407,8 +408,8 @@ impl Target {
     }
 
     /// Loads the model.
-    fn open(&self, host: &Host) -> Result<Box<dyn Classifier>> {
-        model_args::load(Some(&self.model), &self.options, host)
+    fn open(&self, host: &Host) -> Result<Session> {
+        model_args::open(Some(&self.model), &self.options, host)
     }
 
     /// True unless it names one of ONNX Runtime's providers for other hardware.
@@ -479,56 +480,48 @@ impl Target {
     }
 }
 
-fn load(target: &Target, host: &Host) -> Result<Box<dyn Classifier>> {
-    let classifier = target.open(host).with_context(|| target.name.clone())?;
-    announce(&*classifier);
-    Ok(classifier)
+fn load(target: &Target, host: &Host) -> Result<Session> {
+    let session = target.open(host).with_context(|| target.name.clone())?;
+    announce(session.description());
+    Ok(session)
 }
 
-fn on_images(classifier: &mut dyn Classifier, sources: &[Source]) -> Result<Vec<Output>> {
-    let mut answers = Vec::with_capacity(sources.len());
+fn on_images(session: &Session, sources: &[Source]) -> Result<Vec<Output>> {
     let mut progress = Progress::new(sources.len(), "comparing");
-    pipeline::run(
-        sources,
-        classifier,
-        pipeline::Options::default(),
-        &mut |record| {
-            answers.push(Output {
-                path: record.path,
-                probabilities: record.outcome.ok().map(|p| p.probabilities),
-            });
-            progress.step();
-            Ok(())
-        },
-    )?;
+    let outputs = outputs(session, sources, Source::name, &mut || progress.step());
     progress.finish();
-    Ok(answers)
+    outputs
 }
 
-fn on_pixels(
-    classifier: &mut dyn Classifier,
-    images: &[fer::images::Pixels],
+fn on_pixels(session: &Session, images: &[Pixels]) -> Result<Vec<Output>> {
+    let mut outputs = outputs(session, images, |_| String::new(), &mut || {})?;
+    for (i, output) in outputs.iter_mut().enumerate() {
+        output.path = format!("generated image {i}");
+    }
+    Ok(outputs)
+}
+
+/// A model's outputs for items, by their names.
+fn outputs<I: Item + Sync>(
+    session: &Session,
+    items: &[I],
+    name: impl Fn(&I) -> String,
+    done: &mut dyn FnMut(),
 ) -> Result<Vec<Output>> {
-    let preprocessor = fer::preprocess::Preprocessor::new(classifier.spec());
-    let classes = classifier.spec().labels.len();
-    let input: Vec<f32> = images
-        .iter()
-        .flat_map(|i| preprocessor.tensor(i.clone()))
-        .collect();
-    let probabilities = classifier.classify(&input)?;
-    let answer = |(i, p): (usize, &[f32])| Output {
-        path: format!("generated image {i}"),
-        probabilities: Some(p.to_vec()),
-    };
-    Ok(probabilities
-        .chunks_exact(classes)
-        .enumerate()
-        .map(answer)
-        .collect())
+    let mut outputs = Vec::with_capacity(items.len());
+    Stream::whole(session, StreamOptions::default()).run(items, &mut |seen| {
+        outputs.push(Output {
+            path: name(seen.item),
+            probabilities: seen.prediction().ok().map(|p| p.probabilities),
+        });
+        done();
+        Ok(())
+    })?;
+    Ok(outputs)
 }
 
 /// 64 RGB images of noise over slopes, always the same.
-fn generated_images() -> Vec<fer::images::Pixels> {
+fn generated_images() -> Vec<Pixels> {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     let mut noise = move || {
         // xorshift64
@@ -542,7 +535,7 @@ fn generated_images() -> Vec<fer::images::Pixels> {
         .map(|i| {
             let value = |p: usize| ((p * (i + 1) / 97) as u32 % 256 * 3 + noise() % 256) / 4;
             let data = (0..side * side * 3).map(value).map(|v| v as u8).collect();
-            fer::images::Pixels {
+            Pixels {
                 width: side,
                 height: side,
                 channels: 3,

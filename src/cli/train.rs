@@ -201,7 +201,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
             trainer::fresh(config.clone(), network, facts, on.clone())
         }
     };
-    let load = |name: &String| super::model_args::load(Some(name), &LoadOptions::default(), host);
+    let load = |name: &String| super::model_args::load(name, &LoadOptions::default(), host);
     let teachers = config.loss.teachers.iter().map(load);
     let teachers = Teachers::new(teachers.collect::<Result<_>>()?, config.loss.teachers_share)?;
     let folder = match folder {
@@ -469,9 +469,9 @@ fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<N
         uncalibrated: true,
         ..Default::default()
     };
-    match fer::load(&ModelRef::Onnx(file.clone()), &options, host) {
-        Ok(mut engine) => {
-            let difference = fer::export::difference(&network, &mut *engine, device)?;
+    match fer::open(&ModelRef::Onnx(file.clone()), &options, host) {
+        Ok(engine) => {
+            let difference = fer::export::difference(&network, &engine, device)?;
             if difference > fer::export::TOLERANCE {
                 bail!(
                     "{} answers otherwise than {} with its weights, by {difference:e}: choose the architecture that it was \

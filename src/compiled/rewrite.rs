@@ -15,7 +15,6 @@ mod tests;
 #[path = "rewrite/words.rs"]
 mod words;
 
-
 use std::collections::HashSet;
 
 use proc_macro2::TokenStream;

@@ -3,26 +3,24 @@
 use super::ItemError;
 use crate::images::Pixels;
 
-/// A part or a variation of a picture that the model is asked about.
-#[derive(Debug)]
-pub struct View<P> {
-    /// Where in the picture it is, or how it was made.
-    pub place: P,
-    /// Its pixels, or why there are none.
-    pub pixels: Result<Pixels, ItemError>,
-}
-
 /// Makes the views of an item's picture: none, one or many. Worker threads call it, several at a
 /// time.
 pub trait Locate<I>: Sync {
-    /// What tells the views of a picture apart.
+    /// What tells the views of a picture apart: where in it one is, or how it was made.
     type Place: Send;
 
-    /// The views, in the order of their predictions.
+    /// Hands each view to `view`, in the order of their predictions: its place, and its pixels or
+    /// why there are none. Each becomes a tensor at once, so that pixels of one view at a time are
+    /// in memory.
     ///
     /// # Errors
-    /// The picture as a whole can't be searched. One view that can't be made is its own error.
-    fn locate(&self, item: &I, pixels: Pixels) -> Result<Vec<View<Self::Place>>, ItemError>;
+    /// The picture as a whole can't be searched.
+    fn locate(
+        &self,
+        item: &I,
+        pixels: Pixels,
+        view: &mut dyn FnMut(Self::Place, Result<Pixels, ItemError>),
+    ) -> Result<(), ItemError>;
 }
 
 /// The whole picture, as it is.
@@ -32,10 +30,13 @@ pub struct Whole;
 impl<I> Locate<I> for Whole {
     type Place = ();
 
-    fn locate(&self, _: &I, pixels: Pixels) -> Result<Vec<View<()>>, ItemError> {
-        Ok(vec![View {
-            place: (),
-            pixels: Ok(pixels),
-        }])
+    fn locate(
+        &self,
+        _: &I,
+        pixels: Pixels,
+        view: &mut dyn FnMut((), Result<Pixels, ItemError>),
+    ) -> Result<(), ItemError> {
+        view((), Ok(pixels));
+        Ok(())
     }
 }

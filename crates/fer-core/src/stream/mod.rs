@@ -18,7 +18,7 @@ mod window;
 
 pub use batch_size::BatchSize;
 pub use item::{Item, ItemError};
-pub use locate::{Locate, View, Whole};
+pub use locate::{Locate, Whole};
 pub use reduce::Reduce;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -212,15 +212,14 @@ impl<L> Stream<'_, L> {
     {
         let pixels = item.load()?;
         let (width, height) = (pixels.width, pixels.height);
-        let tensor = |view: View<L::Place>| {
-            let tensor = view.pixels.map(|pixels| preprocessor.tensor(pixels));
-            (view.place, tensor)
-        };
-        let views = self.locate.locate(item, pixels)?;
+        let mut rows = Vec::new();
+        self.locate.locate(item, pixels, &mut |place, view| {
+            rows.push((place, view.map(|pixels| preprocessor.tensor(pixels))));
+        })?;
         Ok(Prepared {
             width,
             height,
-            rows: views.into_iter().map(tensor).collect(),
+            rows,
         })
     }
 

@@ -42,7 +42,9 @@ fn prediction(rows: &[Vec<f32>]) -> Result<Prediction, ItemError> {
     })
 }
 
-/// The mean of rows of probabilities, summed in double precision.
+/// The mean of rows of probabilities, summed in double precision. The arithmetic mean of
+/// distributions is one again, and a view that the model is unsure of does not outweigh the others,
+/// as it would in a mean of logits.
 fn mean(rows: &[Vec<f32>]) -> Vec<f32> {
     let classes = rows.first().map_or(0, Vec::len);
     let mut sums = vec![0f64; classes];

@@ -163,24 +163,28 @@ struct Copies;
 impl Locate<Numbered> for Copies {
     type Place = usize;
 
-    fn locate(&self, item: &Numbered, pixels: Pixels) -> Result<Vec<View<usize>>, ItemError> {
-        if item.0 == 17 {
-            return Err(ItemError::View {
-                reason: "no views of 17".into(),
-            });
-        }
-        let failed = || ItemError::View {
-            reason: "each third".into(),
+    fn locate(
+        &self,
+        item: &Numbered,
+        pixels: Pixels,
+        view: &mut dyn FnMut(usize, Result<Pixels, ItemError>),
+    ) -> Result<(), ItemError> {
+        let failed = |reason: &str| ItemError::View {
+            reason: reason.into(),
         };
-        let view = |place: usize| View {
-            place,
-            pixels: if place % 3 == 2 {
-                Err(failed())
+        if item.0 == 17 {
+            return Err(failed("no views of 17"));
+        }
+        for place in 0..item.0 {
+            let third = place % 3 == 2;
+            let pixels = if third {
+                Err(failed("each third"))
             } else {
                 Ok(pixels.clone())
-            },
-        };
-        Ok((0..item.0).map(view).collect())
+            };
+            view(place, pixels);
+        }
+        Ok(())
     }
 }
 
@@ -238,12 +242,15 @@ fn views_are_averaged() {
     struct Pair;
     impl Locate<Pixels> for Pair {
         type Place = &'static str;
-        fn locate(&self, _: &Pixels, pixels: Pixels) -> Result<Vec<View<Self::Place>>, ItemError> {
-            let view = |place, pixels| View {
-                place,
-                pixels: Ok(pixels),
-            };
-            Ok(vec![view("a", pixels), view("b", gray(255))])
+        fn locate(
+            &self,
+            _: &Pixels,
+            pixels: Pixels,
+            view: &mut dyn FnMut(&'static str, Result<Pixels, ItemError>),
+        ) -> Result<(), ItemError> {
+            view("a", Ok(pixels));
+            view("b", Ok(gray(255)));
+            Ok(())
         }
     }
     let session = Fake::new(None).session();

@@ -15,7 +15,7 @@ pub use corruptions::{Condition, Corruption, Severity};
 pub use metrics::{CalibrationBin, ClassScores, EvalError, Evaluation, Mistake, Predicted};
 pub use robustness::Robustness;
 pub use run::{Predictions, Questions, class_order};
-pub use views::{Tta, mean};
+pub use views::Tta;
 pub use votes::Agreement;
 
 /// The class of the highest probability, of equal ones the first.

@@ -1,20 +1,15 @@
-//! A classifier's answers to labelled images: decoded a block at a time, in all cores, and run in
-//! batches.
+//! A model's predictions for labelled images: a stream in which each image is shown in several
+//! conditions, and in each of them by several views.
 
-use std::borrow::Cow;
-
-use rayon::prelude::*;
-
-use super::{Condition, Predicted, Tta, mean};
-use crate::data::{Catalog, Item};
-use fer_core::classifier::{Classifier, EngineError};
 use fer_core::images::Pixels;
-use fer_core::preprocess::Preprocessor;
+use fer_core::session::Session;
 use fer_core::spec::EMOTIONS;
+use fer_core::stream::{
+    BatchSize, Item, ItemError, Locate, Reduce, Stream, StreamError, StreamOptions,
+};
 
-/// The most memory for decoded images that wait for their next corruption: 256 MiB. An image over
-/// its share of it is decoded anew for each.
-const KEPT_BYTES: usize = 256 << 20;
+use super::{Condition, Predicted, Tta};
+use crate::data::{self, Catalog};
 
 /// What came of the images.
 #[derive(Debug, Default)]
@@ -37,140 +32,123 @@ pub fn class_order(labels: &[String]) -> Option<Vec<usize>> {
     order.filter(|order| order.len() == labels.len())
 }
 
-/// Which images a classifier is asked about, and how.
+/// Which images a model is asked about, and how.
 #[derive(Debug)]
 pub struct Questions<'a> {
     /// The data set.
     pub catalog: &'a Catalog,
     /// The chosen ones of its items.
     pub indices: &'a [usize],
-    /// The states in which every image is shown.
+    /// The conditions in which every image is shown.
     pub conditions: &'a [Condition],
-    /// The views of an image in each state, whose mean answer counts.
+    /// The views of an image in each condition, whose mean prediction counts.
     pub tta: Tta,
-    /// About how many views are run at once.
+    /// How many views are run at once.
     pub batch_size: usize,
     /// Where each class stands in the model's output: [`class_order`].
     pub class_order: &'a [usize],
 }
 
 impl Questions<'_> {
-    /// Classifies every image under every condition; `done` is called for each of them. Returns
-    /// what came of each condition. Batches do not depend on what other conditions there are.
+    /// Classifies every image in every condition; `done` is called for each of them. Returns
+    /// what came of each condition.
     ///
     /// # Errors
     /// The engine failed.
     pub fn ask(
         &self,
-        classifier: &mut dyn Classifier,
+        session: &Session,
         done: &mut dyn FnMut(),
-    ) -> Result<Vec<Predictions>, EngineError> {
-        let preprocessor = Preprocessor::new(classifier.spec());
-        let mut all: Vec<Predictions> = self
-            .conditions
-            .iter()
-            .map(|_| Predictions::default())
-            .collect();
-        for block in self
-            .indices
-            .chunks((self.batch_size / self.tta.count()).max(1))
-        {
-            let room = if self.conditions.len() > 1 {
-                KEPT_BYTES / block.len()
-            } else {
-                0
-            };
-            let images: Vec<Image> = block
-                .par_iter()
-                .map(|i| Image::new(*i, &self.catalog.items[*i], room))
-                .collect();
-            for (condition, answers) in self.conditions.iter().zip(&mut all) {
-                self.classify(&images, *condition, &preprocessor, classifier, answers)?;
-                images.iter().for_each(|_| done());
+    ) -> Result<Vec<Predictions>, StreamError> {
+        let stream = Stream {
+            session,
+            locate: Shown {
+                conditions: self.conditions,
+                tta: self.tta,
+            },
+            reduce: Reduce::Mean(self.tta.count()),
+            options: StreamOptions {
+                batch_size: BatchSize::Fixed(self.batch_size),
+                ..StreamOptions::default()
+            },
+        };
+        let items = self.indices.iter().map(|index| Asked {
+            index: *index,
+            item: &self.catalog.items[*index],
+        });
+        let mut all = Vec::new();
+        all.resize_with(self.conditions.len(), Predictions::default);
+        stream.run(items, &mut |seen| {
+            let data::Item { name, label, .. } = seen.item.item;
+            match seen.outcome {
+                Ok(picture) => {
+                    for (condition, prediction) in picture.predictions {
+                        let predictions = &mut all[condition];
+                        match prediction {
+                            Ok(found) => {
+                                let of = |class: &usize| found.probabilities[*class];
+                                predictions.answers.push(Predicted {
+                                    name: name.clone(),
+                                    label: usize::from(*label),
+                                    probabilities: self.class_order.iter().map(of).collect(),
+                                });
+                                predictions.items.push(seen.item.index);
+                            }
+                            Err(e) => predictions.unreadable.push((name.clone(), e.to_string())),
+                        }
+                    }
+                }
+                Err(e) => all
+                    .iter_mut()
+                    .for_each(|p| p.unreadable.push((name.clone(), e.to_string()))),
             }
-        }
+            self.conditions.iter().for_each(|_| done());
+            Ok(())
+        })?;
         Ok(all)
     }
+}
 
-    fn classify(
+/// A labelled image and its place in the catalog.
+struct Asked<'a> {
+    index: usize,
+    item: &'a data::Item,
+}
+
+impl Item for Asked<'_> {
+    fn load(&self) -> Result<Pixels, ItemError> {
+        Ok(self.item.pixels()?)
+    }
+}
+
+/// The views of an image in each condition; their place is the condition's number.
+struct Shown<'a> {
+    conditions: &'a [Condition],
+    tta: Tta,
+}
+
+impl Locate<Asked<'_>> for Shown<'_> {
+    type Place = usize;
+
+    fn locate(
         &self,
-        images: &[Image<'_>],
-        condition: Condition,
-        preprocessor: &Preprocessor,
-        classifier: &mut dyn Classifier,
-        answers: &mut Predictions,
-    ) -> Result<(), EngineError> {
-        let tensors = |image: &Image<'_>| -> Result<Vec<f32>, String> {
-            let pixels = image.under(condition)?;
-            Ok(self
-                .tta
-                .views(&pixels)
-                .into_iter()
-                .flat_map(|view| preprocessor.tensor(view))
-                .collect())
-        };
-        let views: Vec<Result<Vec<f32>, String>> = images.par_iter().map(tensors).collect();
-        let input: Vec<f32> = views.iter().flatten().flatten().copied().collect();
-        let output = if input.is_empty() {
-            Vec::new()
-        } else {
-            classifier.classify(&input)?
-        };
-        let classes = classifier.spec().labels.len();
-        let mut rows = output.chunks_exact(classes * self.tta.count());
-        for (image, view) in images.iter().zip(views) {
-            let Item { name, label, .. } = image.item;
-            match view {
-                Ok(_) => {
-                    // `classify` answers for every image or fails.
-                    let Some(rows) = rows.next() else { continue };
-                    let mean = mean(rows, classes);
-                    let probabilities = self.class_order.iter().map(|class| mean[*class]).collect();
-                    answers.answers.push(Predicted {
-                        name: name.clone(),
-                        label: usize::from(*label),
-                        probabilities,
-                    });
-                    answers.items.push(image.index);
+        asked: &Asked<'_>,
+        pixels: Pixels,
+        view: &mut dyn FnMut(usize, Result<Pixels, ItemError>),
+    ) -> Result<(), ItemError> {
+        for (place, condition) in self.conditions.iter().enumerate() {
+            match condition.apply(&pixels, &asked.item.relative) {
+                Ok(shown) => {
+                    let views = self.tta.views(&shown);
+                    views.into_iter().for_each(|pixels| view(place, Ok(pixels)));
                 }
-                Err(reason) => answers.unreadable.push((name.clone(), reason)),
+                Err(reason) => (0..self.tta.count()).for_each(|_| {
+                    let reason = reason.clone();
+                    view(place, Err(ItemError::View { reason }));
+                }),
             }
         }
         Ok(())
-    }
-}
-
-/// An image of a block, and its pixels if they are kept.
-struct Image<'a> {
-    /// Its place in the catalog.
-    index: usize,
-    item: &'a Item,
-    kept: Option<Pixels>,
-}
-
-impl<'a> Image<'a> {
-    /// Keeps what takes up to `room` bytes; with none, nothing is decoded yet.
-    fn new(index: usize, item: &'a Item, room: usize) -> Self {
-        let decoded = if room > 0 { item.pixels().ok() } else { None };
-        Self {
-            index,
-            item,
-            kept: decoded.filter(|pixels| pixels.data.len() <= room),
-        }
-    }
-
-    /// The pixels under a condition, or why there are none.
-    fn under(&self, condition: Condition) -> Result<Cow<'_, Pixels>, String> {
-        let pixels = match &self.kept {
-            Some(pixels) => Cow::Borrowed(pixels),
-            None => Cow::Owned(self.item.pixels().map_err(|e| e.to_string())?),
-        };
-        match condition {
-            Condition::Clean => Ok(pixels),
-            Condition::Corrupted(corruption, severity) => corruption
-                .apply(severity, &pixels, &self.item.relative)
-                .map(Cow::Owned),
-        }
     }
 }
 

@@ -84,23 +84,6 @@ impl fmt::Display for Tta {
     }
 }
 
-/// The mean of the views' probabilities, one value a class: an answer for the image.
-///
-/// `rows` is `[views, classes]` as [`fer_core::classifier::Classifier::classify`] gives it. The arithmetic
-/// mean of distributions is one again, and a view that the model is unsure of does not outweigh the
-/// others, as it would in a mean of logits.
-pub fn mean(rows: &[f32], classes: usize) -> Vec<f32> {
-    let views = rows.chunks_exact(classes.max(1));
-    let count = views.len().max(1) as f64;
-    let sums = views.fold(vec![0f64; classes], |mut sums, row| {
-        sums.iter_mut()
-            .zip(row)
-            .for_each(|(sum, p)| *sum += f64::from(*p));
-        sums
-    });
-    sums.iter().map(|sum| (sum / count) as f32).collect()
-}
-
 /// 11/12 of a side, rounded, at least 1.
 fn window(side: usize) -> usize {
     ((side * 11 + 6) / 12).max(1)
@@ -259,16 +242,5 @@ mod tests {
             across[1].data[47], 188,
             "the right edge is in the right window"
         );
-    }
-
-    #[test]
-    fn the_mean_of_probabilities() {
-        assert_eq!(
-            mean(&[0.5, 0.25, 0.25, 1.0, 0.0, 0.0], 3),
-            [0.75, 0.125, 0.125]
-        );
-        assert_eq!(mean(&[0.5, 0.5], 2), [0.5, 0.5]);
-        assert_eq!(mean(&[], 2), [0.0, 0.0]);
-        assert!(mean(&[], 0).is_empty());
     }
 }

@@ -10,8 +10,9 @@ use crate::model::{CLASSES, Network, SIDE, load_onnx};
 use crate::train::batch::SCALE;
 use crate::train::checkpoint::Trained;
 use crate::train::step::logits;
-use fer_core::classifier::{Classifier, EngineError, softmax};
+use fer_core::classifier::softmax;
 use fer_core::random::{Purpose, Random};
+use fer_core::session::{Session, SessionError};
 
 /// How far a probability may be from the network's.
 pub const TOLERANCE: f32 = 1e-5;
@@ -42,15 +43,17 @@ pub fn check(
     trained: &Trained,
     images: &[u8],
     device: &Device,
-    engine: Result<Box<dyn Classifier>, String>,
+    engine: Result<Session, String>,
 ) -> Result<Checked, ExportError> {
     let mut input = inputs();
     input.extend(images.iter().map(|p| f32::from(*p) * SCALE));
     let expected = probabilities(&trained.network, &input, device).map_err(ExportError)?;
     let wrong = |e: String| ExportError(format!("the exported file does not run: {e}"));
     let (found, by, note) = match engine {
-        Ok(mut engine) => {
-            let found = engine.classify(&input).map_err(|e| wrong(e.to_string()))?;
+        Ok(engine) => {
+            let found = engine
+                .classify(input.clone())
+                .map_err(|e| wrong(e.to_string()))?;
             (found, engine.description().library.clone(), None)
         }
         Err(reason) => {
@@ -90,19 +93,30 @@ fn probabilities(network: &Network, input: &[f32], device: &Device) -> Result<Ve
     Ok(rows)
 }
 
+/// A network and an engine that can't be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The engine failed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The network can't be run.
+    #[error("the network can't be run: {reason}")]
+    Network {
+        /// What the device reported.
+        reason: String,
+    },
+}
+
 /// The largest difference between the probabilities of a network and of an engine that should be
 /// the same, on noise and drawn faces.
 ///
 /// # Errors
 /// The engine failed.
-pub fn difference(
-    network: &Network,
-    engine: &mut dyn Classifier,
-    device: &Device,
-) -> Result<f32, EngineError> {
+pub fn difference(network: &Network, engine: &Session, device: &Device) -> Result<f32, CheckError> {
     let input = inputs();
-    let found = engine.classify(&input)?;
-    let expected = probabilities(network, &input, device).map_err(EngineError::Unusable)?;
+    let found = engine.classify(input.clone())?;
+    let expected =
+        probabilities(network, &input, device).map_err(|reason| CheckError::Network { reason })?;
     Ok(largest_difference(&expected, &found))
 }
 

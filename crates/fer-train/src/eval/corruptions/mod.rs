@@ -12,6 +12,7 @@ mod detail;
 mod levels;
 mod place;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -256,6 +257,25 @@ impl Condition {
             .into_iter()
             .chain(corruptions.iter().flat_map(each))
             .collect()
+    }
+}
+
+impl Condition {
+    /// The image in this condition; `name` seeds what is drawn for it.
+    ///
+    /// # Errors
+    /// The corruption can't be made of this image.
+    pub(crate) fn apply<'a>(
+        self,
+        pixels: &'a Pixels,
+        name: &str,
+    ) -> Result<Cow<'a, Pixels>, String> {
+        match self {
+            Self::Clean => Ok(Cow::Borrowed(pixels)),
+            Self::Corrupted(corruption, severity) => {
+                corruption.apply(severity, pixels, name).map(Cow::Owned)
+            }
+        }
     }
 }
 
