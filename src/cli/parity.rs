@@ -14,7 +14,7 @@ use fer::parity::layers::LayerDifference;
 use fer::parity::{Comparison, Output, Tolerance, golden, keras};
 use fer::pipeline;
 use fer::runtime::NotFound;
-use fer::spec::{EMOTIONS, Resize};
+use fer::spec::Resize;
 use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 use tempfile::{Builder, NamedTempFile};
@@ -160,12 +160,9 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             Err(e) => return Err(e),
         };
         let (spec, images) = (classifier.spec().clone(), golden.images);
-        if spec.labels != EMOTIONS
-            || spec.input_shape(1) != [1, 48, 48, 1]
-            || spec.scale != 1.0 / 255.0
-        {
+        if let Err(mismatch) = spec.accepts(&golden::Golden::spec()) {
             bail!(
-                "{} has other classes, inputs or scale than the {} model of the recorded answers",
+                "{} is other than the {} model of the recorded answers: {mismatch}",
                 target.name,
                 golden::MODEL
             );
@@ -316,15 +313,15 @@ fn against_keras(
     let mut classifier = load(&candidate, host)?;
     let labels = classifier.spec().labels.clone();
     let spec = classifier.spec().clone();
-    if !spec.mean.is_empty() || !spec.std.is_empty() {
+    if !spec.input.mean.is_empty() || !spec.input.std.is_empty() {
         bail!(
             "{} wants mean and std applied to its input, which Keras's side of the comparison can't do",
             candidate.name
         );
     }
     let preprocessing = keras::Preprocessing {
-        scale: spec.scale,
-        antialias: spec.resize == Resize::Antialias,
+        scale: spec.input.scale,
+        antialias: spec.input.resize == Resize::Antialias,
     };
     let answers = on_images(&mut *classifier, &sources)?;
     super::say(format_args!("asking Keras about {} images", paths.len()));
@@ -509,7 +506,7 @@ fn on_pixels(
     classifier: &mut dyn Classifier,
     images: &[fer::images::Pixels],
 ) -> Result<Vec<Output>> {
-    let preprocessor = fer::preprocess::Preprocessor::new(classifier.spec());
+    let preprocessor = fer::preprocess::Preprocessor::new(&classifier.spec().input);
     let classes = classifier.spec().labels.len();
     let input: Vec<f32> = images
         .iter()

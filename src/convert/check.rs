@@ -37,7 +37,7 @@ pub fn check(file: &Path, host: &Host) -> Result<Checked, String> {
         }
         Err(e) => return Err(format!("the converted file does not run: {e}")),
     };
-    let (length, scale) = (engine.spec().image_len(), engine.spec().scale);
+    let (length, scale) = (engine.spec().image_len(), engine.spec().input.scale);
     let mut pixels = vec![0; IMAGES * length];
     Random::new(0, Purpose::Noise, 0, 0).fill(&mut pixels);
     let input: Vec<f32> = pixels.iter().map(|p| f32::from(*p) * scale).collect();

@@ -67,7 +67,7 @@ pub fn run(
 ) -> Result<(), RunError> {
     let image_bytes = classifier.spec().image_len() * size_of::<f32>();
     let sizes = Sizes::new(options.batch_size, image_bytes, MAX_BATCH_BYTES);
-    let preprocessor = Preprocessor::new(classifier.spec());
+    let preprocessor = Preprocessor::new(&classifier.spec().input);
     // One batch is decoded while another is computed.
     let window = Window::new(sources.len(), 2 * sizes.most());
     let (sender, receiver) = sync_channel(sizes.most());
@@ -272,7 +272,7 @@ impl Window {
 mod tests {
     use super::*;
     use crate::classifier::Description;
-    use crate::spec::{Layout, ModelSpec, OutputKind, Resize};
+    use crate::spec::{InputSpec, Layout, ModelSpec, OutputKind, Resize};
     use std::path::PathBuf;
 
     /// Answers with the mean of each image's pixels, and may fail on the n-th batch.
@@ -287,14 +287,16 @@ mod tests {
         fn new(fixed_batch: Option<usize>, fails_on: Option<usize>) -> Self {
             let spec = ModelSpec {
                 labels: vec!["dark".into(), "light".into()],
-                layout: Layout::Nhwc,
-                width: 2,
-                height: 2,
-                channels: 1,
-                scale: 1.0 / 255.0,
-                mean: Vec::new(),
-                std: Vec::new(),
-                resize: Resize::Nearest,
+                input: InputSpec {
+                    layout: Layout::Nhwc,
+                    width: 2,
+                    height: 2,
+                    channels: 1,
+                    scale: 1.0 / 255.0,
+                    mean: Vec::new(),
+                    std: Vec::new(),
+                    resize: Resize::Nearest,
+                },
                 output: OutputKind::Probabilities,
                 calibration: crate::calibration::Calibration::NONE,
                 fixed_batch,

@@ -65,7 +65,7 @@ impl Questions<'_> {
         classifier: &mut dyn Classifier,
         done: &mut dyn FnMut(),
     ) -> Result<Vec<Predictions>, EngineError> {
-        let preprocessor = Preprocessor::new(classifier.spec());
+        let preprocessor = Preprocessor::new(&classifier.spec().input);
         let mut all: Vec<Predictions> = self
             .conditions
             .iter()
