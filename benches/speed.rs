@@ -57,7 +57,7 @@ fn decode_and_preprocess(bencher: Bencher, name: &str) {
     let Some(classifier) = notebook(Backend::Burn(Default::default())) else {
         return;
     };
-    let (bytes, preprocessor) = (fixture(name), Preprocessor::new(classifier.spec()));
+    let (bytes, preprocessor) = (fixture(name), Preprocessor::new(&classifier.spec().input));
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         let pixels = fer::images::decode(black_box(&bytes)).expect("the fixture is an image");
         preprocessor.tensor(pixels)

@@ -132,7 +132,7 @@ fn builtin(model: &compiled::BuiltinModel) -> BuiltinModel {
         name: model.name.into(),
         input: spec
             .as_ref()
-            .map(|s| format!("{}x{}x{}", s.width, s.height, s.channels))
+            .map(|s| format!("{}x{}x{}", s.input.width, s.input.height, s.input.channels))
             .unwrap_or_default(),
         labels: spec.map(|s| s.labels).unwrap_or_default(),
         generic: model.generic.iter().map(|what| what.to_string()).collect(),

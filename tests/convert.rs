@@ -105,10 +105,10 @@ impl Golden {
             Layout::Nhwc
         };
         let spec = &converted.spec;
-        if spec.layout == own {
+        if spec.input.layout == own {
             return self.input.clone();
         }
-        let (area, channels) = (spec.width * spec.height, spec.channels);
+        let (area, channels) = (spec.input.width * spec.input.height, spec.input.channels);
         let (inner, outer) = if self.channels_first {
             (area, channels)
         } else {
@@ -193,7 +193,7 @@ fn without_a_layout_the_keras_models_own_is_kept() {
             Layout::Nhwc
         };
         assert_eq!(
-            golden.convert(None).unwrap().spec.layout,
+            golden.convert(None).unwrap().spec.input.layout,
             own,
             "{}",
             golden.name
@@ -537,15 +537,20 @@ fn what_the_user_says_is_in_the_file() {
     let file = fer::onnx::OnnxModel::read(Path::new(&onnx)).unwrap();
     let spec = fer::spec::ModelSpec::resolve(&file.header, &Default::default(), "m").unwrap();
     assert_eq!(
-        (spec.labels.join(" ").as_str(), spec.layout),
+        (spec.labels.join(" ").as_str(), spec.input.layout),
         ("left middle right", Layout::Nchw)
     );
     assert_eq!(
-        (spec.scale, spec.resize),
+        (spec.input.scale, spec.input.resize),
         (1.0 / 127.5, fer::spec::Resize::Antialias)
     );
     assert_eq!(
-        (spec.width, spec.height, spec.channels, spec.assumed.len()),
+        (
+            spec.input.width,
+            spec.input.height,
+            spec.input.channels,
+            spec.assumed.len()
+        ),
         (6, 6, 1, 0)
     );
     let source = &file.header.metadata["fer.source"];
@@ -658,7 +663,7 @@ fn what_a_model_answers_and_what_goes_in_is_read_from_its_layers() {
         match convert_bytes(sequential(&input, &layers), &name, &options) {
             Err(e) => wrong.push(e.to_string()),
             Ok(found) => {
-                let row = (found.spec.output, found.spec.scale, found.notes.len());
+                let row = (found.spec.output, found.spec.input.scale, found.notes.len());
                 if row != (output, scale as f32, notes) {
                     wrong.push(format!("{name}: {row:?} {:?}", found.notes));
                 }

@@ -6,7 +6,7 @@ mod common;
 use common::all_right;
 use fer::images::{Pixels, decode, read};
 use fer::preprocess::Preprocessor;
-use fer::spec::{Layout, ModelSpec, OutputKind, Resize};
+use fer::spec::{InputSpec, Layout, ModelSpec, OutputKind, Resize};
 use safetensors::SafeTensors;
 
 fn fixtures() -> Vec<String> {
@@ -31,14 +31,16 @@ fn golden_bytes() -> Vec<u8> {
 fn spec(resize: Resize, channels: usize) -> ModelSpec {
     ModelSpec {
         labels: vec!["a".into(), "b".into()],
-        layout: Layout::Nhwc,
-        width: 48,
-        height: 48,
-        channels,
-        scale: 1.0 / 255.0,
-        mean: Vec::new(),
-        std: Vec::new(),
-        resize,
+        input: InputSpec {
+            layout: Layout::Nhwc,
+            width: 48,
+            height: 48,
+            channels,
+            scale: 1.0 / 255.0,
+            mean: Vec::new(),
+            std: Vec::new(),
+            resize,
+        },
         output: OutputKind::Probabilities,
         calibration: Default::default(),
         fixed_batch: None,
@@ -92,20 +94,20 @@ fn rgb_values_equal_pil() {
 
 #[test]
 fn nearest_resizing_equals_pil() {
-    let preprocessor = Preprocessor::new(&spec(Resize::Nearest, 1));
+    let preprocessor = Preprocessor::new(&spec(Resize::Nearest, 1).input);
     compare("nearest48", 0, |pixels| preprocessor.pixels(pixels));
 }
 
 #[test]
 fn antialiased_resizing_is_within_one_level_of_pil() {
-    let preprocessor = Preprocessor::new(&spec(Resize::Antialias, 1));
+    let preprocessor = Preprocessor::new(&spec(Resize::Antialias, 1).input);
     compare("antialias48", 1, |pixels| preprocessor.pixels(pixels));
 }
 
 #[test]
 fn a_tensor_is_the_pixels_times_the_scale() {
     let pixels = fixture("gray.png");
-    let tensor = Preprocessor::new(&spec(Resize::Nearest, 1)).tensor(pixels.clone());
+    let tensor = Preprocessor::new(&spec(Resize::Nearest, 1).input).tensor(pixels.clone());
     // As Keras computes it: float32(pixel) × float32(1/255).
     let expected: Vec<f32> = pixels
         .data
@@ -115,8 +117,8 @@ fn a_tensor_is_the_pixels_times_the_scale() {
     assert_eq!(tensor, expected);
 
     let mut with_mean = spec(Resize::Nearest, 3);
-    (with_mean.mean, with_mean.std) = (vec![0.1, 0.2, 0.3], vec![0.5, 0.25, 2.0]);
-    let tensor = Preprocessor::new(&with_mean).tensor(pixels.clone());
+    (with_mean.input.mean, with_mean.input.std) = (vec![0.1, 0.2, 0.3], vec![0.5, 0.25, 2.0]);
+    let tensor = Preprocessor::new(&with_mean.input).tensor(pixels.clone());
     for (i, p) in pixels.data.iter().enumerate() {
         let x = f32::from(*p) * (1.0 / 255.0);
         assert_eq!(

@@ -35,15 +35,24 @@ fn metadata_counts_before_shapes_and_the_user_before_metadata() {
     let spec = spec_of(&model, &[]).unwrap();
     assert_eq!(spec.labels.join(""), "abcdefg");
     assert_eq!(
-        (spec.layout, spec.width, spec.height, spec.channels),
+        (
+            spec.input.layout,
+            spec.input.width,
+            spec.input.height,
+            spec.input.channels
+        ),
         (Layout::Nhwc, 2, 2, 1)
     );
     assert_eq!(
-        (spec.scale, spec.mean.as_slice(), spec.std.as_slice()),
+        (
+            spec.input.scale,
+            spec.input.mean.as_slice(),
+            spec.input.std.as_slice()
+        ),
         (0.5, &[0.25][..], &[2.0][..])
     );
     assert_eq!(
-        (spec.resize, spec.output, spec.fixed_batch),
+        (spec.input.resize, spec.output, spec.fixed_batch),
         (Resize::Antialias, OutputKind::Logits, None)
     );
     assert_eq!(
@@ -66,7 +75,7 @@ fn metadata_counts_before_shapes_and_the_user_before_metadata() {
     )
     .unwrap();
     assert_eq!(
-        (spec.scale, spec.output, spec.labels[0].as_str()),
+        (spec.input.scale, spec.output, spec.labels[0].as_str()),
         (1.0, OutputKind::Probabilities, "t")
     );
     // The file's two numbers go together.
@@ -114,8 +123,8 @@ fn what_the_file_does_not_say_is_taken_from_its_shapes_and_told() {
     for (i, (model, layout, size, first_label)) in rows.iter().enumerate() {
         let spec = spec_of(model, &[]).unwrap();
         if (
-            spec.layout,
-            (spec.width, spec.height, spec.channels),
+            spec.input.layout,
+            (spec.input.width, spec.input.height, spec.input.channels),
             spec.labels[0].as_str(),
         ) != (*layout, *size, *first_label)
         {

@@ -8,7 +8,7 @@ use common::linear;
 use fer::images::{Pixels, decode};
 use fer::onnx::{OnnxModel, read_header};
 use fer::preprocess::Preprocessor;
-use fer::spec::{Layout, ModelSpec, Resize};
+use fer::spec::{InputSpec, Layout, ModelSpec, Resize};
 use proptest::prelude::*;
 
 fn fixtures() -> Vec<Vec<u8>> {
@@ -52,14 +52,16 @@ fn spec_for(
 ) -> ModelSpec {
     ModelSpec {
         labels: vec!["a".into(), "b".into()],
-        layout,
-        width,
-        height,
-        channels,
-        scale: 1.0 / 255.0,
-        mean: Vec::new(),
-        std: Vec::new(),
-        resize,
+        input: InputSpec {
+            layout,
+            width,
+            height,
+            channels,
+            scale: 1.0 / 255.0,
+            mean: Vec::new(),
+            std: Vec::new(),
+            resize,
+        },
         output: fer::spec::OutputKind::Logits,
         calibration: Default::default(),
         fixed_batch: None,
@@ -94,7 +96,7 @@ proptest! {
         let resize = if antialias { Resize::Antialias } else { Resize::Nearest };
         let layout = if nchw { Layout::Nchw } else { Layout::Nhwc };
         let spec = spec_for(to_w, to_h, to_c, layout, resize);
-        let tensor = Preprocessor::new(&spec).tensor(Pixels { width: w, height: h, channels: c, data });
+        let tensor = Preprocessor::new(&spec.input).tensor(Pixels { width: w, height: h, channels: c, data });
         prop_assert_eq!(tensor.len(), spec.image_len());
         prop_assert!(tensor.iter().all(|v| (0.0..=1.0).contains(v)));
     }
@@ -103,7 +105,7 @@ proptest! {
     fn both_layouts_hold_the_same_values(w in 1usize..20, h in 1usize..20, seed: u8) {
         let data: Vec<u8> = (0..w * h * 3).map(|i| (i as u8).wrapping_mul(17).wrapping_add(seed)).collect();
         let pixels = Pixels { width: w, height: h, channels: 3, data };
-        let of = |layout| Preprocessor::new(&spec_for(w, h, 3, layout, Resize::Nearest)).tensor(pixels.clone());
+        let of = |layout| Preprocessor::new(&spec_for(w, h, 3, layout, Resize::Nearest).input).tensor(pixels.clone());
         let (nhwc, nchw) = (of(Layout::Nhwc), of(Layout::Nchw));
         for i in 0..w * h {
             for c in 0..3 {

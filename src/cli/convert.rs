@@ -128,11 +128,11 @@ fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &c
         "{} (Keras {}): {}x{}x{} {}, scale {}, classes {}",
         model.display(),
         converted.keras,
-        spec.width,
-        spec.height,
-        spec.channels,
-        spec.layout,
-        spec.scale,
+        spec.input.width,
+        spec.input.height,
+        spec.input.channels,
+        spec.input.layout,
+        spec.input.scale,
         spec.labels.join(", ")
     ));
     match checked.images {

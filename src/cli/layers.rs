@@ -64,7 +64,7 @@ pub fn compare(
     let places = layers::places(&file.header.metadata).map_err(wrong)?;
     let keras = SafeTensors::deserialize(keras)
         .map_err(|e| wrong(format!("Keras's answers can't be read: {e}")))?;
-    let preprocessor = Preprocessor::new(spec);
+    let preprocessor = Preprocessor::new(&spec.input);
     let mut input = Vec::with_capacity(images.len() * spec.image_len());
     for path in images {
         input.extend(preprocessor.tensor(fer::images::read(path)?));

@@ -14,7 +14,7 @@ use fer::parity::layers::LayerDifference;
 use fer::parity::{Comparison, Output, Tolerance, golden, keras};
 use fer::runtime::NotFound;
 use fer::session::Session;
-use fer::spec::{EMOTIONS, Resize};
+use fer::spec::Resize;
 use fer::stream::{Item, Stream, StreamOptions};
 use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
@@ -161,12 +161,9 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             Err(e) => return Err(e),
         };
         let (spec, images) = (session.spec().clone(), golden.images);
-        if spec.labels != EMOTIONS
-            || spec.input_shape(1) != [1, 48, 48, 1]
-            || spec.scale != 1.0 / 255.0
-        {
+        if let Err(mismatch) = spec.accepts(&golden::Golden::spec()) {
             bail!(
-                "{} has other classes, inputs or scale than the {} model of the recorded answers",
+                "{} is other than the {} model of the recorded answers: {mismatch}",
                 target.name,
                 golden::MODEL
             );
@@ -317,15 +314,15 @@ fn against_keras(
     let session = load(&candidate, host)?;
     let labels = session.spec().labels.clone();
     let spec = session.spec().clone();
-    if !spec.mean.is_empty() || !spec.std.is_empty() {
+    if !spec.input.mean.is_empty() || !spec.input.std.is_empty() {
         bail!(
             "{} wants mean and std applied to its input, which Keras's side of the comparison can't do",
             candidate.name
         );
     }
     let preprocessing = keras::Preprocessing {
-        scale: spec.scale,
-        antialias: spec.resize == Resize::Antialias,
+        scale: spec.input.scale,
+        antialias: spec.input.resize == Resize::Antialias,
     };
     let answers = on_images(&session, &sources)?;
     super::say(format_args!("asking Keras about {} images", paths.len()));

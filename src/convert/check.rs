@@ -67,9 +67,9 @@ fn noise(spec: &ModelSpec, i: usize) -> Pixels {
     let mut data = vec![0; spec.image_len()];
     Random::new(0, Purpose::Noise, 0, i as u64).fill(&mut data);
     Pixels {
-        width: spec.width,
-        height: spec.height,
-        channels: spec.channels,
+        width: spec.input.width,
+        height: spec.input.height,
+        channels: spec.input.channels,
         data,
     }
 }

@@ -1,5 +1,7 @@
 //! What Keras answered: inputs and probabilities that `scripts/keras/golden.py` wrote, compiled in.
 
+use fer_core::calibration::Calibration;
+use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind};
 use safetensors::SafeTensors;
 
 /// The file; `scripts/keras/golden.py` makes it.
@@ -17,6 +19,20 @@ pub struct Golden {
     pub probabilities: Vec<f32>,
     /// The number of images.
     pub images: usize,
+}
+
+impl Golden {
+    /// What the recorded model takes and gives.
+    pub fn spec() -> ModelSpec {
+        ModelSpec {
+            labels: EMOTIONS.map(String::from).to_vec(),
+            input: InputSpec::new(Layout::Nhwc, 48, 48, 1),
+            output: OutputKind::Probabilities,
+            calibration: Calibration::NONE,
+            fixed_batch: None,
+            assumed: Vec::new(),
+        }
+    }
 }
 
 /// Reads the golden file.

@@ -8,7 +8,7 @@ use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
 
 use crate::images::Pixels;
-use crate::spec::{Layout, ModelSpec, Resize};
+use crate::spec::{InputSpec, Layout, Resize};
 
 /// Turns pixels into one model's input values.
 #[derive(Debug, Clone)]
@@ -23,13 +23,8 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Prepares for a model.
-    pub fn new(spec: &ModelSpec) -> Self {
-        let level = |channel: usize, pixel: usize| {
-            let x = pixel as f32 * spec.scale;
-            let x = spec.mean.get(channel).map_or(x, |mean| x - mean);
-            spec.std.get(channel).map_or(x, |std| x / std)
-        };
+    /// Prepares for a model's input.
+    pub fn new(spec: &InputSpec) -> Self {
         Self {
             width: spec.width,
             height: spec.height,
@@ -37,7 +32,7 @@ impl Preprocessor {
             layout: spec.layout,
             resize: spec.resize,
             levels: (0..spec.channels)
-                .map(|c| std::array::from_fn(|p| level(c, p)))
+                .map(|c| std::array::from_fn(|p| spec.value(c, p as u8)))
                 .collect(),
         }
     }

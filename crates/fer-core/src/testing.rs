@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use crate::calibration::Calibration;
 use crate::classifier::{Classifier, Description, EngineError};
 use crate::session::{Session, SessionOptions};
-use crate::spec::{Layout, ModelSpec, OutputKind, Resize};
+use crate::spec::{InputSpec, Layout, ModelSpec, OutputKind};
 
 /// Takes gray images of 2 × 2 pixels. The probability of `light` is the mean of an image's pixels.
 pub(crate) struct Fake {
@@ -23,14 +23,7 @@ impl Fake {
     pub(crate) fn new(fixed_batch: Option<usize>) -> Self {
         let spec = ModelSpec {
             labels: vec!["dark".into(), "light".into()],
-            layout: Layout::Nhwc,
-            width: 2,
-            height: 2,
-            channels: 1,
-            scale: 1.0 / 255.0,
-            mean: Vec::new(),
-            std: Vec::new(),
-            resize: Resize::Nearest,
+            input: InputSpec::new(Layout::Nhwc, 2, 2, 1),
             output: OutputKind::Probabilities,
             calibration: Calibration::NONE,
             fixed_batch,

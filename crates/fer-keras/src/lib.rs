@@ -38,8 +38,9 @@ use self::lower::Lowering;
 use self::network::{KerasNetwork, LayerEntry};
 use self::tensor::product;
 use self::weights::Place;
+use fer_core::calibration::Calibration;
 use fer_core::onnx::OnnxModel;
-use fer_core::spec::{EMOTIONS, Layout, ModelSpec, OutputKind, Resize};
+use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind, Resize};
 
 /// The names of the file's input and of its outputs.
 const INPUT: &str = "input";
@@ -298,32 +299,29 @@ fn converted(
         }
         if scales == Some(true) { 1.0 } else { 1.0 / 255.0 }
     });
-    let rows = [
-        ("labels", serde_json::Value::from(labels).to_string()),
-        ("layout", image.layout.to_string()),
-        ("size", format!("{}x{}", image.width, image.height)),
-        ("channels", image.channels.to_string()),
-        ("scale", scale.to_string()),
-        (
-            "resize",
-            options.resize.unwrap_or(Resize::Nearest).to_string(),
-        ),
-        (
-            "output",
-            if softmax {
-                OutputKind::Probabilities
-            } else {
-                OutputKind::Logits
-            }
-            .to_string(),
-        ),
-        ("architecture", network.name.clone()),
-        ("source", source),
-    ];
-    let mut metadata: Vec<(String, String)> = rows
-        .into_iter()
-        .map(|(k, v)| (format!("fer.{k}"), v))
-        .collect();
+    let stated = ModelSpec {
+        labels,
+        input: InputSpec {
+            scale: scale as f32,
+            resize: options.resize.unwrap_or(Resize::Nearest),
+            ..InputSpec::new(image.layout, image.width, image.height, image.channels)
+        },
+        output: if softmax {
+            OutputKind::Probabilities
+        } else {
+            OutputKind::Logits
+        },
+        calibration: Calibration::NONE,
+        fixed_batch: None,
+        assumed: Vec::new(),
+    };
+    let mut metadata = stated.to_metadata();
+    // With the digits of the float64 that was given; a spec keeps a float32.
+    for (_, value) in metadata.iter_mut().filter(|(key, _)| key == "fer.scale") {
+        *value = scale.to_string();
+    }
+    metadata.push(("fer.architecture".into(), network.name.clone()));
+    metadata.push(("fer.source".into(), source));
     metadata.push((write::LAYERS.into(), write::layers(&answers)));
     let operators = counted(&graph);
     let (onnx, flushed) = write::write(

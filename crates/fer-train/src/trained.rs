@@ -5,14 +5,13 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use crate::model::{Network, SIDE};
-use crate::train::batch::SCALE;
 use crate::train::checkpoint::Trained;
 use crate::train::{run, step};
 use fer_burn::describe;
 use fer_burn::device::{self, DeviceSpec};
 use fer_core::calibration::Calibration;
 use fer_core::classifier::{Classifier, Description, EngineError};
-use fer_core::spec::{EMOTIONS, Layout, ModelSpec, OutputKind, Resize};
+use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind};
 use fer_kernels::threads::FlushToZero;
 
 /// True if a model's path means a run folder or a checkpoint.
@@ -25,14 +24,7 @@ pub fn is_trained(path: &Path) -> bool {
 pub fn spec() -> ModelSpec {
     ModelSpec {
         labels: EMOTIONS.map(String::from).to_vec(),
-        layout: Layout::Nchw,
-        width: SIDE,
-        height: SIDE,
-        channels: 1,
-        scale: SCALE,
-        mean: Vec::new(),
-        std: Vec::new(),
-        resize: Resize::Nearest,
+        input: InputSpec::new(Layout::Nchw, SIDE, SIDE, 1),
         output: OutputKind::Logits,
         calibration: Calibration::NONE,
         fixed_batch: None,

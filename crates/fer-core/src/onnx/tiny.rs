@@ -61,7 +61,12 @@ mod tests {
         let header = super::super::read_header(&tiny_classifier().into(), "tiny").unwrap();
         let spec = ModelSpec::resolve(&header, &Default::default(), "tiny").unwrap();
         assert_eq!(
-            (spec.layout, spec.width, spec.height, spec.channels),
+            (
+                spec.input.layout,
+                spec.input.width,
+                spec.input.height,
+                spec.input.channels
+            ),
             (Layout::Nchw, 2, 2, 1)
         );
         assert_eq!(

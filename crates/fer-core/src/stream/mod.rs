@@ -150,7 +150,7 @@ impl<L> Stream<'_, L> {
         let spec = self.session.spec();
         let image_bytes = spec.image_len() * size_of::<f32>();
         let sizes = Sizes::new(self.options.batch_size, image_bytes, MAX_BATCH_BYTES);
-        let preprocessor = Preprocessor::new(spec);
+        let preprocessor = Preprocessor::new(&spec.input);
         // One batch is decoded while another is computed.
         let ahead = 2 * sizes.most();
         let items = items.into_iter();

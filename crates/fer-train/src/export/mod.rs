@@ -11,7 +11,6 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
-use serde_json::json;
 
 use crate::data::Dataset;
 use crate::model::{Network, SIDE};
@@ -19,7 +18,7 @@ use crate::train::batch::SCALE;
 use crate::train::checkpoint::Trained;
 use crate::train::step::logits;
 use fer_core::calibration::{self, Calibration};
-use fer_core::spec::{EMOTIONS, OutputKind, Resize};
+use fer_core::spec::{ModelSpec, OutputKind};
 
 /// An export that failed; no file is left of it.
 #[derive(Debug, thiserror::Error)]
@@ -76,14 +75,12 @@ pub fn to_onnx(
 
 fn metadata(trained: &Trained, calibration: Option<Calibration>) -> BTreeMap<String, String> {
     let (config, state) = (&trained.config, &trained.state);
+    let spec = ModelSpec {
+        output: OutputKind::Probabilities,
+        calibration: calibration.unwrap_or(Calibration::NONE),
+        ..crate::trained::spec()
+    };
     let mut rows = vec![
-        ("labels", json!(EMOTIONS).to_string()),
-        ("layout", fer_core::spec::Layout::Nchw.to_string()),
-        ("size", format!("{SIDE}x{SIDE}")),
-        ("channels", "1".into()),
-        ("scale", SCALE.to_string()),
-        ("resize", Resize::Nearest.to_string()),
-        ("output", OutputKind::Probabilities.to_string()),
         ("architecture", config.architecture.exported().to_string()),
         ("version", env!("CARGO_PKG_VERSION").into()),
         // The folder's or file's own name: the rest of the path is nobody's business.
@@ -111,15 +108,8 @@ fn metadata(trained: &Trained, calibration: Option<Calibration>) -> BTreeMap<Str
         rows.push(("validation.accuracy", format!("{:.6}", line.accuracy)));
         rows.push(("validation.images", state.data.validation.to_string()));
     }
-    if let Some(Calibration {
-        temperature,
-        exponent,
-    }) = calibration
-    {
-        rows.push(("temperature", temperature.to_string()));
-        rows.push(("exponent", exponent.to_string()));
-    }
-    rows.into_iter()
-        .map(|(key, value)| (format!("fer.{key}"), value))
-        .collect()
+    let known = rows
+        .into_iter()
+        .map(|(key, value)| (format!("fer.{key}"), value));
+    spec.to_metadata().into_iter().chain(known).collect()
 }

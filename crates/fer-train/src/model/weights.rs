@@ -13,9 +13,9 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 use fer_core::onnx::proto::{ModelProto, NodeProto, TensorProto};
 
-use super::{Network, SIDE};
+use super::Network;
 use fer_core::onnx::{self, Header, OnnxError, OnnxModel};
-use fer_core::spec::{EMOTIONS, ModelSpec, SpecError};
+use fer_core::spec::{ModelSpec, SpecError};
 
 /// Weights that can't be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -69,12 +69,13 @@ fn filled(network: Network, path: &Path) -> Result<Network, WeightsError> {
         ));
     }
     let proto = onnx::parse_proto(&model.bytes, &file)?;
-    check_spec(&ModelSpec::resolve(
-        &Header::of(&proto),
-        &Default::default(),
-        &file,
-    )?)
-    .map_err(other)?;
+    // A file that wants other input would be wrong in silence. The order of its dimensions does not
+    // count: the weights are stored alike.
+    let mut spec = ModelSpec::resolve(&Header::of(&proto), &Default::default(), &file)?;
+    let network_spec = crate::trained::spec();
+    spec.input.layout = network_spec.input.layout;
+    spec.accepts(&network_spec)
+        .map_err(|mismatch| other(mismatch.to_string()))?;
     let tensors = parameters(&proto, network.epsilon()).map_err(other)?;
     let mut loader = Loader {
         tensors,
@@ -90,29 +91,6 @@ fn filled(network: Network, path: &Path) -> Result<Network, WeightsError> {
             loader.tensors.len()
         ))),
     }
-}
-
-/// The network is fed as the notebook's is; a file that wants other input would be wrong in
-/// silence.
-fn check_spec(spec: &ModelSpec) -> Result<(), String> {
-    let plain = spec.mean.iter().all(|m| *m == 0.0) && spec.std.iter().all(|s| *s == 1.0);
-    if (spec.width, spec.height, spec.channels) != (SIDE, SIDE, 1) {
-        return Err(format!(
-            "it takes {}x{} pixels of {} channels, the network {SIDE}x{SIDE} of 1",
-            spec.width, spec.height, spec.channels
-        ));
-    }
-    if (spec.scale * 255.0 - 1.0).abs() > 1e-5 || !plain {
-        return Err("it takes pixels scaled otherwise than to 0..1".into());
-    }
-    if spec.labels != EMOTIONS {
-        return Err(format!(
-            "its classes are {}, not {}",
-            spec.labels.join(", "),
-            EMOTIONS.join(", ")
-        ));
-    }
-    Ok(())
 }
 
 /// A weight as the network wants it, and the node it comes from.

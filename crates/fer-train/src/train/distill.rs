@@ -5,10 +5,9 @@
 //! distillation: A good teacher is patient and consistent", 2022).
 
 use fer_core::classifier::{Classifier, EngineError};
-use fer_core::spec::{EMOTIONS, ModelSpec};
 
 use super::batch::Batch;
-use crate::model::{CLASSES, SIDE};
+use crate::model::CLASSES;
 use crate::trained;
 
 /// Models whose predictions are learned beside the labels.
@@ -24,13 +23,14 @@ impl Teachers {
     /// # Errors
     /// A model takes other images or has other classes than the networks here.
     pub fn new(models: Vec<Box<dyn Classifier>>, share: f64) -> Result<Self, EngineError> {
-        if let Some(model) = models.iter().find(|model| !fits(model.spec())) {
-            return Err(EngineError::Unusable(format!(
-                "teacher {} takes other images or has other classes than the network: a teacher has \
-                 the classes {}, and gray images of {SIDE}x{SIDE} pixels times 1/255",
-                model.description().model,
-                EMOTIONS.join(", ")
-            )));
+        for model in &models {
+            model.spec().accepts(&trained::spec()).map_err(|mismatch| {
+                EngineError::Unusable(format!(
+                    "teacher {} does not fit the network: {mismatch}; a teacher has the classes and \
+                     takes the images of the network that it teaches",
+                    model.description().model,
+                ))
+            })?;
         }
         Ok(Self {
             models,
@@ -68,21 +68,12 @@ impl Teachers {
     }
 }
 
-fn fits(spec: &ModelSpec) -> bool {
-    let network = trained::spec();
-    let size = |spec: &ModelSpec| (spec.width, spec.height, spec.channels);
-    spec.labels == network.labels
-        && size(spec) == size(&network)
-        && (spec.scale - network.scale).abs() < 1e-9
-        && spec.mean.iter().all(|m| *m == 0.0)
-        && spec.std.iter().all(|s| *s == 1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SIDE;
     use fer_core::classifier::Description;
-    use fer_core::spec::OutputKind;
+    use fer_core::spec::{ModelSpec, OutputKind};
 
     /// Takes everything for one class.
     struct Sure(ModelSpec, Description, usize);
@@ -108,7 +99,7 @@ mod tests {
         }
     }
 
-    fn sure(class: usize) -> Box<dyn Classifier> {
+    fn sure(class: usize) -> Sure {
         let description = Description {
             engine: "burn",
             provider: "cpu".into(),
@@ -116,7 +107,7 @@ mod tests {
             library: String::new(),
             notes: Vec::new(),
         };
-        Box::new(Sure(spec(), description, class))
+        Sure(spec(), description, class)
     }
 
     #[test]
@@ -133,7 +124,7 @@ mod tests {
             labels: vec![0, 2],
         };
         let mut teachers = Teachers {
-            models: vec![sure(1), sure(2)],
+            models: vec![Box::new(sure(1)), Box::new(sure(2))],
             share: 0.4,
         };
         for (turn, wanted) in [
@@ -190,34 +181,28 @@ mod tests {
 
     #[test]
     fn a_teacher_sees_what_the_network_sees() {
-        let other = [
-            ModelSpec {
-                width: 64,
-                ..spec()
-            },
-            ModelSpec {
-                channels: 3,
-                ..spec()
-            },
-            ModelSpec {
-                scale: 1.0,
-                ..spec()
-            },
-            ModelSpec {
-                mean: vec![0.5],
-                ..spec()
-            },
-            ModelSpec {
-                std: vec![0.5],
-                ..spec()
-            },
-            ModelSpec {
-                labels: vec!["a".into(), "b".into()],
-                ..spec()
-            },
+        let changed = |change: fn(&mut ModelSpec)| {
+            let mut spec = spec();
+            change(&mut spec);
+            spec
+        };
+        let taken = |spec: ModelSpec| {
+            let Sure(_, description, class) = sure(0);
+            Teachers::new(vec![Box::new(Sure(spec, description, class))], 0.5).is_ok()
+        };
+        assert!(taken(spec()));
+        let others = [
+            changed(|spec| spec.input.width = 64),
+            changed(|spec| spec.input.channels = 3),
+            changed(|spec| spec.input.scale = 1.0),
+            changed(|spec| spec.input.mean = vec![0.5]),
+            changed(|spec| spec.input.std = vec![0.5]),
+            changed(|spec| spec.labels = vec!["a".into(), "b".into()]),
         ];
-        assert!(fits(&spec()));
-        let taken: Vec<_> = other.iter().filter(|spec| fits(spec)).collect();
-        assert!(taken.is_empty(), "{taken:?}");
+        let wrong: Vec<_> = others
+            .into_iter()
+            .filter(|spec| taken(spec.clone()))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

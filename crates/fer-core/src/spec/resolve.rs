@@ -1,35 +1,14 @@
-//! What a model expects of an image and what its answers mean ([`ModelSpec`]), read from an ONNX
-//! file's metadata where it says so, from its shapes where it does not, and assumed, with a word
-//! about it, where neither tells.
-//!
-//! # Metadata
-//! `fer` writes and reads these `metadata_props`; the `fer.` may be left out in
-//! [`ModelSpec::resolve`]'s overrides.
-//!
-//! | key | value | default |
-//! |---|---|---|
-//! | `fer.labels` | JSON array of class names in output order | the seven classes if there are seven outputs |
-//! | `fer.layout` | `NHWC` or `NCHW` | from the shape |
-//! | `fer.size` | `WIDTHxHEIGHT` in pixels | from the shape |
-//! | `fer.channels` | `1` (gray) or `3` (RGB) | from the shape |
-//! | `fer.scale` | what a pixel of 0..255 is multiplied with | 1/255 |
-//! | `fer.mean`, `fer.std` | JSON array a channel: `(scaled − mean) / std` | 0 and 1 |
-//! | `fer.resize` | `nearest` or `antialias` | `nearest`, as Keras |
-//! | `fer.output` | `probabilities` or `logits` | from the last operator |
-//! | `fer.temperature`, `fer.exponent` | how confidences are made of logits, see [`Calibration`] | 1 each; overriding one overrides both |
+//! An ONNX file's header → a spec: metadata where it says so, else the shapes, else what is usual,
+//! with a word about it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use super::metadata::parse_labels;
+use super::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind, Resize};
 use crate::calibration::{Calibration, EXPONENTS, TEMPERATURES};
 use crate::onnx::{Header, Port};
-
-/// The seven classes of FER-2013 in the order of the notebook (sorted folder names).
-pub const EMOTIONS: [&str; 7] = [
-    "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
-];
 
 /// Images wider or higher than this are not what a classifier's input is made of: a file that says
 /// so is refused.
@@ -38,174 +17,23 @@ const MAX_INPUT_SIDE: usize = 4096;
 /// The most values of a batch that a file may fix: 1 GiB of float32.
 const MAX_BATCH_LEN: usize = 1 << 28;
 
-/// A model that `fer` can't feed, and why.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{model}: {problem}")]
-pub struct SpecError {
-    model: String,
-    problem: String,
-}
-
-/// The order of a batch's dimensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `[N, height, width, channels]`, Keras's order.
-    Nhwc,
-    /// `[N, channels, height, width]`, Burn's and PyTorch's order.
-    Nchw,
-}
-
-/// How an image of another size is brought to the model's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resize {
-    /// The nearest pixel, as Keras's `load_img` does by default.
-    Nearest,
-    /// Area-weighted linear interpolation, which does not alias when it makes images smaller.
-    Antialias,
-}
-
-/// What the model's output values are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputKind {
-    /// They sum to 1.
-    Probabilities,
-    /// A softmax makes probabilities of them.
-    Logits,
-}
-
-macro_rules! named {
-    ($type:ty, $($variant:path => $name:literal),+) => {
-        impl FromStr for $type {
-            type Err = String;
-            fn from_str(s: &str) -> Result<Self, String> {
-                $(if s.eq_ignore_ascii_case($name) { return Ok($variant); })+
-                Err(format!("is '{s}'; it can be {}", [$($name),+].join(" or ")))
-            }
-        }
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $($variant => $name),+ })
-            }
-        }
-    };
-}
-named!(Layout, Layout::Nhwc => "NHWC", Layout::Nchw => "NCHW");
-named!(Resize, Resize::Nearest => "nearest", Resize::Antialias => "antialias");
-named!(OutputKind, OutputKind::Probabilities => "probabilities", OutputKind::Logits => "logits");
-
-/// What a model expects of an image and what its answers mean.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ModelSpec {
-    /// Class names in output order.
-    pub labels: Vec<String>,
-    /// The order of the input's dimensions.
-    pub layout: Layout,
-    /// Input width in pixels.
-    pub width: usize,
-    /// Input height in pixels.
-    pub height: usize,
-    /// 1 for gray, 3 for RGB.
-    pub channels: usize,
-    /// What a pixel of 0..255 is multiplied with.
-    pub scale: f32,
-    /// Subtracted from a scaled pixel, one value a channel; empty for zeros.
-    pub mean: Vec<f32>,
-    /// Divides a scaled pixel, one value a channel; empty for ones.
-    pub std: Vec<f32>,
-    /// How an image of another size is brought to this one.
-    pub resize: Resize,
-    /// What the output values are.
-    pub output: OutputKind,
-    /// How confidences are made of the logits, so that they are shares of right answers. It changes
-    /// no view's label.
-    pub calibration: Calibration,
-    /// The number of images that the model takes at once, if the file fixes it.
-    pub fixed_batch: Option<usize>,
-    /// What the file did not say, so that it was taken from its shapes or by default; each a phrase
-    /// for the user.
-    pub assumed: Vec<String>,
-}
-
-impl ModelSpec {
-    /// Makes the spec of the model called `model` from its header; `overrides` are metadata given
-    /// by the user, which count before the file's.
-    ///
-    /// # Errors
-    /// The model is not an image classifier with one float32 input of rank 4 and one output, or its
-    /// metadata contradicts its shapes or can't be understood.
-    pub fn resolve(
-        header: &Header,
-        overrides: &BTreeMap<String, String>,
-        model: &str,
-    ) -> Result<Self, SpecError> {
-        Resolver {
-            header,
-            overrides,
-            assumed: Vec::new(),
-        }
-        .resolve()
-        .map_err(|problem| SpecError {
-            model: model.to_string(),
-            problem,
-        })
-    }
-
-    /// Number of values of one image's tensor: height × width × channels.
-    pub fn image_len(&self) -> usize {
-        self.height * self.width * self.channels
-    }
-
-    /// The input's shape for a batch of `n` images.
-    pub fn input_shape(&self, n: usize) -> [usize; 4] {
-        match self.layout {
-            Layout::Nhwc => [n, self.height, self.width, self.channels],
-            Layout::Nchw => [n, self.channels, self.height, self.width],
-        }
-    }
-}
-
-/// The names of the metadata, without `fer.`.
-const KEYS: [&str; 11] = [
-    "labels",
-    "layout",
-    "size",
-    "channels",
-    "scale",
-    "mean",
-    "std",
-    "resize",
-    "output",
-    "temperature",
-    "exponent",
-];
-
-/// Reads one `KEY=VALUE` of the user's metadata.
-///
-/// # Errors
-/// It is not of that form, or the key is none that `fer` knows.
-pub fn parse_override(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("'{text}' is not KEY=VALUE"))?;
-    let key = key.trim().trim_start_matches("fer.");
-    if KEYS.contains(&key) {
-        Ok((key.to_string(), value.trim().to_string()))
-    } else {
-        Err(format!(
-            "'{key}' is no metadata key; there are {}",
-            KEYS.join(", ")
-        ))
-    }
-}
-
-struct Resolver<'a> {
+/// Makes a spec of a header, see [`ModelSpec::resolve`]; notes on the way what it assumes.
+pub(super) struct Resolver<'a> {
     header: &'a Header,
     overrides: &'a BTreeMap<String, String>,
     assumed: Vec<String>,
 }
 
-impl Resolver<'_> {
-    fn resolve(mut self) -> Result<ModelSpec, String> {
+impl<'a> Resolver<'a> {
+    pub(super) fn new(header: &'a Header, overrides: &'a BTreeMap<String, String>) -> Self {
+        Self {
+            header,
+            overrides,
+            assumed: Vec::new(),
+        }
+    }
+
+    pub(super) fn resolve(mut self) -> Result<ModelSpec, String> {
         let input = self.only(&self.header.inputs, "input")?;
         let output = self.only(&self.header.outputs, "output")?;
         if input.elem_type != crate::onnx::ELEM_FLOAT {
@@ -250,15 +78,17 @@ impl Resolver<'_> {
             ));
         }
         Ok(ModelSpec {
-            layout,
-            width,
-            height,
-            channels,
             labels,
-            scale: self.scale()?,
-            mean: self.per_channel("mean", channels)?,
-            std: self.per_channel("std", channels)?,
-            resize: self.resize()?,
+            input: InputSpec {
+                layout,
+                width,
+                height,
+                channels,
+                scale: self.scale()?,
+                mean: self.per_channel("mean", channels)?,
+                std: self.per_channel("std", channels)?,
+                resize: self.resize()?,
+            },
             output: self.output_kind()?,
             calibration: self.calibration()?,
             fixed_batch: dims[0],
@@ -500,21 +330,4 @@ impl Resolver<'_> {
             .push(format!("output {kind} (its last operator is {operator})"));
         Ok(kind)
     }
-}
-
-/// Reads class names: a JSON array, or a plain list with commas.
-fn parse_labels(text: &str) -> Result<Vec<String>, String> {
-    let labels: Vec<String> = if text.trim_start().starts_with('[') {
-        serde_json::from_str(text)
-            .map_err(|e| format!("its metadata 'labels' is no JSON array of names: {e}"))?
-    } else {
-        text.split(',').map(|l| l.trim().to_string()).collect()
-    };
-    let distinct: std::collections::HashSet<&String> = labels.iter().collect();
-    if labels.len() < 2 || distinct.len() != labels.len() || labels.iter().any(String::is_empty) {
-        return Err(format!(
-            "its class names '{text}' are not two or more different names"
-        ));
-    }
-    Ok(labels)
 }

@@ -1,0 +1,159 @@
+//! What a model expects of an image ([`InputSpec`]) and what its answers mean ([`ModelSpec`]), read from an ONNX
+//! file's metadata where it says so, from its shapes where it does not, and assumed, with a word
+//! about it, where neither tells.
+//!
+//! # Metadata
+//! `fer` writes and reads these `metadata_props`; the `fer.` may be left out in
+//! [`ModelSpec::resolve`]'s overrides.
+//!
+//! | key | value | default |
+//! |---|---|---|
+//! | `fer.labels` | JSON array of class names in output order | the seven classes if there are seven outputs |
+//! | `fer.layout` | `NHWC` or `NCHW` | from the shape |
+//! | `fer.size` | `WIDTHxHEIGHT` in pixels | from the shape |
+//! | `fer.channels` | `1` (gray) or `3` (RGB) | from the shape |
+//! | `fer.scale` | what a pixel of 0..255 is multiplied with | 1/255 |
+//! | `fer.mean`, `fer.std` | JSON array a channel: `(scaled − mean) / std` | 0 and 1 |
+//! | `fer.resize` | `nearest` or `antialias` | `nearest`, as Keras |
+//! | `fer.output` | `probabilities` or `logits` | from the last operator |
+//! | `fer.temperature`, `fer.exponent` | how confidences are made of logits, see [`Calibration`] | 1 each; overriding one overrides both |
+
+mod input;
+mod metadata;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+pub use input::{Field, InputSpec, Mismatch};
+pub use metadata::parse_override;
+
+use crate::calibration::Calibration;
+use crate::onnx::Header;
+use resolve::Resolver;
+
+/// The seven classes of FER-2013 in the order of the notebook (sorted folder names).
+pub const EMOTIONS: [&str; 7] = [
+    "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
+];
+
+/// A model that `fer` can't feed, and why.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{model}: {problem}")]
+pub struct SpecError {
+    model: String,
+    problem: String,
+}
+
+/// The order of a batch's dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[N, height, width, channels]`, Keras's order.
+    Nhwc,
+    /// `[N, channels, height, width]`, Burn's and PyTorch's order.
+    Nchw,
+}
+
+/// How an image of another size is brought to the model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resize {
+    /// The nearest pixel, as Keras's `load_img` does by default.
+    Nearest,
+    /// Area-weighted linear interpolation, which does not alias when it makes images smaller.
+    Antialias,
+}
+
+/// What the model's output values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputKind {
+    /// They sum to 1.
+    Probabilities,
+    /// A softmax makes probabilities of them.
+    Logits,
+}
+
+macro_rules! named {
+    ($type:ty, $($variant:path => $name:literal),+) => {
+        impl FromStr for $type {
+            type Err = String;
+            fn from_str(s: &str) -> Result<Self, String> {
+                $(if s.eq_ignore_ascii_case($name) { return Ok($variant); })+
+                Err(format!("is '{s}'; it can be {}", [$($name),+].join(" or ")))
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $($variant => $name),+ })
+            }
+        }
+    };
+}
+named!(Layout, Layout::Nhwc => "NHWC", Layout::Nchw => "NCHW");
+named!(Resize, Resize::Nearest => "nearest", Resize::Antialias => "antialias");
+named!(OutputKind, OutputKind::Probabilities => "probabilities", OutputKind::Logits => "logits");
+
+/// What a model expects of an image and what its answers mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSpec {
+    /// Class names in output order.
+    pub labels: Vec<String>,
+    /// What it takes.
+    pub input: InputSpec,
+    /// What the output values are.
+    pub output: OutputKind,
+    /// How confidences are made of the logits, so that they are shares of right answers. It changes
+    /// no view's label.
+    pub calibration: Calibration,
+    /// The number of images that the model takes at once, if the file fixes it.
+    pub fixed_batch: Option<usize>,
+    /// What the file did not say, so that it was taken from its shapes or by default; each a phrase
+    /// for the user.
+    pub assumed: Vec<String>,
+}
+
+impl ModelSpec {
+    /// Makes the spec of the model called `model` from its header; `overrides` are metadata given
+    /// by the user, which count before the file's.
+    ///
+    /// # Errors
+    /// The model is not an image classifier with one float32 input of rank 4 and one output, or its
+    /// metadata contradicts its shapes or can't be understood.
+    pub fn resolve(
+        header: &Header,
+        overrides: &BTreeMap<String, String>,
+        model: &str,
+    ) -> Result<Self, SpecError> {
+        Resolver::new(header, overrides)
+            .resolve()
+            .map_err(|problem| SpecError {
+                model: model.to_string(),
+                problem,
+            })
+    }
+
+    /// Whether tensors prepared for `other` mean the same to this model
+    /// ([`InputSpec::accepts`]), and its outputs are of the same classes in the same order.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn accepts(&self, other: &Self) -> Result<(), Mismatch> {
+        self.input.accepts(&other.input)?;
+        Mismatch::check(
+            Field::Labels,
+            self.labels == other.labels,
+            || other.labels.join(", "),
+            || self.labels.join(", "),
+        )
+    }
+
+    /// See [`InputSpec::image_len`].
+    pub fn image_len(&self) -> usize {
+        self.input.image_len()
+    }
+
+    /// See [`InputSpec::shape`].
+    pub fn input_shape(&self, n: usize) -> [usize; 4] {
+        self.input.shape(n)
+    }
+}
