@@ -38,4 +38,4 @@ pub use fer_ort as ort;
 pub use fer_ort::runtime;
 #[cfg(feature = "train")]
 pub use fer_train::{augment, data, eval, export, model, plot, train, trained};
-pub use load::{Backend, LoadError, LoadOptions, ModelRef, load, load_to_check};
+pub use load::{Backend, LoadError, LoadOptions, ModelRef, NoOnnxRuntime, load, load_to_check};

@@ -325,7 +325,11 @@ mod tests {
         }
         fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
             if self.fails_on == Some(self.batches.len()) {
-                return Err(EngineError::Unusable("the fake fails".into()));
+                return Err(EngineError::Run {
+                    model: "fake".into(),
+                    engine: "a test".into(),
+                    reason: "the fake fails".into(),
+                });
             }
             self.batches.push(n);
             let mean = |image: &[f32]| image.iter().sum::<f32>() / image.len() as f32;

@@ -102,7 +102,11 @@ pub fn difference(
 ) -> Result<f32, EngineError> {
     let input = inputs();
     let found = engine.classify(&input)?;
-    let expected = probabilities(network, &input, device).map_err(EngineError::Unusable)?;
+    let expected = probabilities(network, &input, device).map_err(|reason| EngineError::Run {
+        model: "the network".into(),
+        engine: "Burn".into(),
+        reason,
+    })?;
     Ok(largest_difference(&expected, &found))
 }
 

@@ -11,6 +11,18 @@ use super::batch::Batch;
 use crate::model::{CLASSES, SIDE};
 use crate::trained;
 
+/// A teacher that takes other images or has other classes than the networks here.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "teacher {model} takes other images or has other classes than the network: a teacher has \
+     the classes {}, and gray images of {SIDE}x{SIDE} pixels times 1/255",
+    EMOTIONS.join(", ")
+)]
+pub struct TeacherError {
+    /// The teacher.
+    pub model: String,
+}
+
 /// Models whose predictions are learned beside the labels.
 #[derive(Default)]
 pub struct Teachers {
@@ -23,14 +35,11 @@ impl Teachers {
     ///
     /// # Errors
     /// A model takes other images or has other classes than the networks here.
-    pub fn new(models: Vec<Box<dyn Classifier>>, share: f64) -> Result<Self, EngineError> {
+    pub fn new(models: Vec<Box<dyn Classifier>>, share: f64) -> Result<Self, TeacherError> {
         if let Some(model) = models.iter().find(|model| !fits(model.spec())) {
-            return Err(EngineError::Unusable(format!(
-                "teacher {} takes other images or has other classes than the network: a teacher has \
-                 the classes {}, and gray images of {SIDE}x{SIDE} pixels times 1/255",
-                model.description().model,
-                EMOTIONS.join(", ")
-            )));
+            return Err(TeacherError {
+                model: model.description().model.clone(),
+            });
         }
         Ok(Self {
             models,
