@@ -10,7 +10,7 @@ use fer::device::{Backend, DeviceError, ParseDeviceError};
 use fer::ort::{Missing, OptionError, OrtError, Provider, ProviderOption, ProviderProblem};
 use fer::parity::keras::KerasError;
 use fer::parity::layers::LayersError;
-use fer::runtime::{InstallError, NotFound, Origin, PipFailure, WheelError};
+use fer::runtime::{CudaNeeds, InstallError, NotFound, Origin, PipFailure, WheelError};
 use fer::trained::TrainedError;
 use fer::{LoadError, NoOnnxRuntime};
 
@@ -292,6 +292,17 @@ pub fn note(note: &Note) -> String {
     }
 }
 
+/// What the CUDA build takes besides, with how to get it.
+pub fn cuda_needs(needs: &CudaNeeds) -> String {
+    match needs {
+        CudaNeeds::All { packages, .. } => format!(
+            "{needs}; --with-cuda-libs installs those two ({})",
+            packages.join(" ")
+        ),
+        CudaNeeds::Driver { .. } | CudaNeeds::Unknown => needs.to_string(),
+    }
+}
+
 /// A note about a converted model, with what to do about it.
 pub fn conversion_note(note: &convert::Note) -> String {
     match note {
@@ -308,5 +319,135 @@ pub fn with(error: &(dyn Error + 'static)) -> String {
     match about(error) {
         Some(advice) => format!("{error}; {advice}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use anyhow::{Context, Error};
+    use fer::device::DeviceSpec;
+    use fer::runtime::NoPython;
+
+    use super::*;
+    use crate::cli::one_line;
+
+    fn written(kind: ErrorKind) -> Error {
+        let source = WheelError::Write {
+            path: PathBuf::from("/data/x.so"),
+            source: kind.into(),
+        };
+        let file = "a.whl".to_owned();
+        InstallError::Wheel { file, source }.into()
+    }
+
+    fn pip(failure: PipFailure) -> Error {
+        let error = InstallError::Pip {
+            wanted: "onnxruntime==9.9".into(),
+            line: "No matching distribution found".into(),
+            failure,
+        };
+        error.into()
+    }
+
+    fn provider(provider: Provider, missing: Option<Missing>) -> Error {
+        let reason = "it fails".to_string();
+        let problem = ProviderProblem::DoesNotStart { reason, missing };
+        LoadError::Ort(OrtError::Provider { provider, problem }).into()
+    }
+
+    fn parsed(device: &str) -> Error {
+        device.parse::<DeviceSpec>().unwrap_err().into()
+    }
+
+    #[test]
+    fn each_error_ends_in_its_advice() {
+        let newest = "1.32.0".to_string();
+        let wheel = InstallError::Wheel {
+            file: "a.whl".into(),
+            source: WheelError::NoRecord,
+        };
+        let reason = "No module named pip".into();
+        let names = vec!["python3"];
+        let old_pip = InstallError::OldPip {
+            python: "/bin/python3".into(),
+            version: "22.1".into(),
+            purpose: "asking the package index for hashes",
+            needed: "22.2".into(),
+        };
+        let rows = [
+            (
+                written(ErrorKind::StorageFull),
+                "free some space or set FER_DATA_DIR to a folder on another disk",
+            ),
+            (
+                written(ErrorKind::PermissionDenied),
+                "set FER_DATA_DIR to a folder that you may write to",
+            ),
+            (
+                written(ErrorKind::NotADirectory),
+                "set FER_DATA_DIR to another folder or repair this one",
+            ),
+            (wheel.into(), "try again, or choose another --version"),
+            (
+                InstallError::NoPip { reason }.into(),
+                "install pip or name another Python in FER_PYTHON",
+            ),
+            (
+                InstallError::NoPython(NoPython::NotOnPath { names }).into(),
+                "python3 is on PATH; install Python 3 or name it in FER_PYTHON",
+            ),
+            (
+                old_pip.into(),
+                "needs 22.2 or newer; update it with `/bin/python3 -m pip install --upgrade pip`",
+            ),
+            (
+                pip(PipFailure::NoSuchVersion { newest }),
+                "choose another --version (the newest for this machine is 1.32.0)",
+            ),
+            (
+                pip(PipFailure::Network),
+                "check the network connection, and check pip's settings (`pip config list`)",
+            ),
+            (
+                pip(PipFailure::NoSpace),
+                "free some space or set FER_DATA_DIR (and TMPDIR) to a folder on another disk",
+            ),
+            (
+                provider(Provider::Cuda, Some(Missing::Driver)),
+                "the NVIDIA driver is not installed; install it, or run on the CPU with \
+                 --provider cpu",
+            ),
+            (
+                provider(Provider::TensorRt, Some(Missing::Cudnn)),
+                "`fer runtime install --cuda --with-cuda-libs` get it",
+            ),
+            (
+                provider(Provider::Cuda, None),
+                "it fails; `fer doctor` shows what this machine has",
+            ),
+            (provider(Provider::OpenVino, None), "can't run: it fails"),
+            (parsed("flex:1"), "--threads bounds it"),
+        ];
+        let wrong: Vec<String> = rows
+            .into_iter()
+            .flat_map(|(error, end)| {
+                let line = one_line(&error);
+                // What was being done comes before it, and takes nothing away.
+                let context = one_line(&Err::<(), _>(error).context("a file").unwrap_err());
+                let right = line.ends_with(end) && context == format!("a file: {line}");
+                (!right).then(|| format!("{context} should end in: {end}"))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn an_error_that_nothing_is_known_about_stays_as_it_is() {
+        let error = Error::new(io::Error::other("odd")).context("can't do it");
+        assert_eq!(one_line(&error), "can't do it: odd");
+        assert_eq!(with(&io::Error::other("odd")), "odd");
     }
 }

@@ -25,7 +25,7 @@ mod wheel;
 
 use std::path::{Path, PathBuf};
 
-pub use cuda::cuda_library_folder;
+pub use cuda::{CudaNeeds, cuda_library_folder};
 pub use error::{InstallError, PipFailure, WheelError};
 pub use fer_core::host::{Host, Os};
 pub use install::{Event, Installed, install};
