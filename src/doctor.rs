@@ -13,8 +13,12 @@ use fer_core::spec::ModelSpec;
 #[cfg(feature = "ort")]
 use fer_ort::runtime::{self, Finding};
 #[cfg(feature = "ort")]
-use fer_ort::{ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions, library};
+use fer_ort::{
+    ModelSource, OrtClassifier, OrtError, Provider, ProviderOptions, SessionOptions, library,
+};
 
+#[cfg(feature = "ort")]
+use crate::LoadError;
 use crate::compiled;
 
 /// The findings.
@@ -66,7 +70,7 @@ pub struct SearchStep {
 /// An execution provider on this machine.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProviderState {
-    /// The name for `--provider`.
+    /// Its name.
     pub name: String,
     /// The library was built with it.
     pub built_in: bool,
@@ -74,12 +78,16 @@ pub struct ProviderState {
     pub starts: bool,
     /// Why it does not start.
     pub error: Option<String>,
+    /// What the machine lacks for it, where that is known; also part of the error.
+    #[cfg(feature = "ort")]
+    #[serde(skip)]
+    pub missing: Option<fer_ort::Missing>,
 }
 
 /// A compiled-in model.
 #[derive(Debug, Clone, Serialize)]
 pub struct BuiltinModel {
-    /// The name for `--model`.
+    /// Its name.
     pub name: String,
     /// Input, e.g. `48x48x1`.
     pub input: String,
@@ -154,7 +162,7 @@ fn examine_library(_: Option<&Path>, _: &Host) -> Library {
     Library {
         path: None,
         version: None,
-        error: Some("this fer was built without ONNX Runtime (feature ort)".into()),
+        error: Some(crate::NoOnnxRuntime::NotBuiltIn.to_string()),
         search: Vec::new(),
         providers: Vec::new(),
     }
@@ -197,42 +205,39 @@ fn examine_library(ort_lib: Option<&Path>, host: &Host) -> Library {
 /// Runs a tiny model on a provider.
 #[cfg(feature = "ort")]
 fn try_provider(library: &'static library::Library, provider: Provider) -> ProviderState {
-    let state = |starts, error| ProviderState {
-        name: provider.to_string(),
-        built_in: provider.is_built_in(),
-        starts,
-        error,
+    let state = |started: Option<Result<(), LoadError>>| {
+        let error = started.as_ref().and_then(|s| s.as_ref().err());
+        let (error, missing) = match error {
+            Some(LoadError::Ort(OrtError::Provider { problem, .. })) => {
+                (Some(problem.to_string()), problem.missing())
+            }
+            other => (other.map(ToString::to_string), None),
+        };
+        ProviderState {
+            name: provider.to_string(),
+            built_in: provider.is_built_in(),
+            starts: started.is_some_and(|s| s.is_ok()),
+            error,
+            missing,
+        }
     };
-    if !provider.is_built_in() {
-        return state(false, None);
-    }
+    state(provider.is_built_in().then(|| start(library, provider)))
+}
+
+/// Starts a session of a tiny model on a provider.
+#[cfg(feature = "ort")]
+fn start(library: &'static library::Library, provider: Provider) -> Result<(), LoadError> {
+    const NAME: &str = "a tiny model";
     let model = Bytes::from(onnx::tiny_classifier());
-    let started = onnx::read_header(&model, "tiny")
-        .map_err(|e| e.to_string())
-        .and_then(|h| {
-            ModelSpec::resolve(&h, &Default::default(), "a tiny model").map_err(|e| e.to_string())
-        })
-        .and_then(|spec| {
-            let options = SessionOptions {
-                provider,
-                provider_options: &ProviderOptions::default(),
-                threads: Some(1),
-                images: Some(1),
-            };
-            OrtClassifier::load(
-                library,
-                &ModelSource::Bytes(model),
-                "a tiny model",
-                spec,
-                &options,
-                Vec::new(),
-            )
-            .map_err(|e| e.to_string())
-        });
-    let prefix = format!("--provider {provider} can't run: ");
-    let reason = started
-        .as_ref()
-        .err()
-        .map(|e| e.trim_start_matches(&prefix).to_string());
-    state(started.is_ok(), reason)
+    let header = onnx::read_header(&model, NAME)?;
+    let spec = ModelSpec::resolve(&header, &Default::default(), NAME)?;
+    let options = SessionOptions {
+        provider,
+        provider_options: &ProviderOptions::default(),
+        threads: Some(1),
+        images: Some(1),
+    };
+    let source = ModelSource::Bytes(model);
+    OrtClassifier::load(library, &source, NAME, spec, &options, Vec::new())?;
+    Ok(())
 }

@@ -38,4 +38,6 @@ pub use fer_ort as ort;
 pub use fer_ort::runtime;
 #[cfg(feature = "train")]
 pub use fer_train::{augment, data, eval, export, model, plot, train, trained};
-pub use load::{Backend, LoadError, LoadOptions, ModelRef, load, open, open_to_check};
+pub use load::{
+    Backend, LoadError, LoadOptions, ModelRef, NoOnnxRuntime, load, open, open_to_check,
+};

@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fer_burn::BurnClassifier;
-use fer_burn::device::DeviceSpec;
+use fer_burn::device::{DeviceError, DeviceSpec};
 use fer_core::calibration::Calibration;
-use fer_core::classifier::{Classifier, EngineError};
+use fer_core::classifier::{Classifier, Note};
 use fer_core::host::Host;
-use fer_core::onnx::{self, Header, OnnxModel};
+use fer_core::onnx::{self, Header, OnnxError, OnnxModel};
 use fer_core::session::{Session, SessionOptions as Joining};
 use fer_core::spec::{ModelSpec, SpecError};
 #[cfg(feature = "ort")]
 use fer_ort::runtime::{NotFound, Origin};
 #[cfg(feature = "ort")]
-use fer_ort::{ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions, library};
+use fer_ort::{
+    ModelSource, OrtClassifier, OrtError, Provider, ProviderOptions, SessionOptions, library,
+};
+#[cfg(feature = "train")]
+use fer_train::trained::TrainedError;
 
 use crate::compiled::{self, BuiltinModel};
 
@@ -145,15 +149,15 @@ pub enum LoadError {
     },
     /// A folder that holds no training run.
     #[error(
-        "{name} is a folder, and no training run's (there is no {name}/config.toml); name an ONNX \
-         file, a run folder or a built-in model ({})",
+        "{name} is a folder, and not a training run's (there is no {name}/config.toml); a model is \
+         an ONNX file, a run folder or a built-in model ({})",
         known()
     )]
     Folder {
         /// The folder.
         name: String,
     },
-    /// Burn runs compiled-in models, and this file is none.
+    /// Burn runs compiled-in models, and this file is not one of them.
     #[error(
         "{model} is not one of the compiled-in models ({}), which are what Burn runs",
         known()
@@ -163,7 +167,7 @@ pub enum LoadError {
         model: String,
     },
     /// A training run was to be run by ONNX Runtime.
-    #[error("{model} is a training run, which Burn runs, and no ONNX file")]
+    #[error("{model} is a training run, which Burn runs, and not an ONNX file")]
     TrainedNotOnnx {
         /// The run.
         model: String,
@@ -174,36 +178,66 @@ pub enum LoadError {
         /// The run.
         model: String,
     },
-    /// Only ONNX Runtime runs this model, and it can't be had.
+    /// Only ONNX Runtime runs this model, and it can't be used.
     #[error("{model} is not compiled in, so it needs ONNX Runtime: {reason}")]
     NeedsOnnxRuntime {
         /// The model.
         model: String,
-        /// Why ONNX Runtime can't be had.
-        reason: String,
+        /// Why ONNX Runtime can't be used.
+        reason: NoOnnxRuntime,
     },
-    /// ONNX Runtime was asked for and not found.
-    #[cfg(feature = "ort")]
+    /// ONNX Runtime was asked for, and it can't be used.
     #[error(transparent)]
-    NotFound(#[from] NotFound),
+    NoOnnxRuntime(#[from] NoOnnxRuntime),
+    /// The model file can't be read.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// The model is not an image classifier that can be fed.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The system has no thread left for the model.
     #[error("can't start a thread for the model: {0}")]
     Thread(#[source] std::io::Error),
-    /// The engine can't be started with this model.
+    /// ONNX Runtime can't run the model.
+    #[cfg(feature = "ort")]
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Ort(OrtError),
+    /// Burn's device can't be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The training run can't be loaded.
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Trained(#[from] TrainedError),
 }
 
-impl From<onnx::OnnxError> for LoadError {
-    fn from(error: onnx::OnnxError) -> Self {
-        Self::Engine(error.into())
+#[cfg(feature = "ort")]
+impl From<OrtError> for LoadError {
+    fn from(error: OrtError) -> Self {
+        match error {
+            OrtError::Library { .. } | OrtError::InUse { .. } => {
+                Self::NoOnnxRuntime(NoOnnxRuntime::Library(error))
+            }
+            OrtError::Onnx(error) => Self::Onnx(error),
+            _ => Self::Ort(error),
+        }
     }
 }
 
-impl From<SpecError> for LoadError {
-    fn from(error: SpecError) -> Self {
-        Self::Engine(error.into())
-    }
+/// Why ONNX Runtime can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NoOnnxRuntime {
+    /// This program was built without it.
+    #[error("this program was built without ONNX Runtime (Cargo feature ort)")]
+    NotBuiltIn,
+    /// Its library was not found, or a path that was given is not its library's.
+    #[cfg(feature = "ort")]
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// Its library was found and can't be opened.
+    #[cfg(feature = "ort")]
+    #[error(transparent)]
+    Library(OrtError),
 }
 
 /// The names of the compiled-in models.
@@ -246,7 +280,8 @@ pub fn load(
             options: provider_options,
             library,
         } => {
-            let found = fer_ort::runtime::locate(library.as_deref(), host)?;
+            let found =
+                fer_ort::runtime::locate(library.as_deref(), host).map_err(NoOnnxRuntime::from)?;
             let library = library::open(&found)?;
             load_ort(file, *provider, provider_options, library, options)
         }
@@ -279,7 +314,7 @@ struct File {
     source: ModelSource,
     /// The compiled-in model that this is, be it by name or as a file of the same bytes.
     compiled: Option<&'static BuiltinModel>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
 }
 
 impl File {
@@ -304,8 +339,7 @@ impl File {
             spec.calibration = Calibration::NONE;
         }
         if !spec.assumed.is_empty() {
-            let assumed = spec.assumed.join("; ");
-            notes.push(format!("assumed, as the file does not say: {assumed}"));
+            notes.push(Note::Assumed(spec.assumed.clone()));
         }
         #[cfg(not(feature = "ort"))]
         let _ = (bytes, path);
@@ -329,17 +363,15 @@ type Contents = (
     Option<PathBuf>,
 );
 
-fn read(path: &Path, notes: &mut Vec<String>) -> Result<Contents, LoadError> {
+fn read(path: &Path, notes: &mut Vec<Note>) -> Result<Contents, LoadError> {
     let file = OnnxModel::read(path)?;
     if file.flushed > 0 {
-        let (count, tiny) = (file.flushed, onnx::flush::TINY);
-        notes.push(format!(
-            "{count} weights below {tiny:e} set to zero, for speed"
-        ));
+        notes.push(Note::Flushed {
+            weights: file.flushed,
+        });
     }
     if file.external_data {
-        let note = "weights in other files are run as they are: tiny ones are not set to zero";
-        notes.push(note.into());
+        notes.push(Note::ExternalWeights);
     }
     let compiled = compiled::models().iter().find(|m| m.onnx == file.bytes);
     let path = file.external_data.then(|| path.to_path_buf());
@@ -362,10 +394,7 @@ fn load_compiled(
         return Err(LoadError::NotCompiledIn { model: name });
     };
     if !compiled.generic.is_empty() {
-        let generic = compiled.generic.join(", ");
-        notes.push(format!(
-            "computed by Burn, as the kernels lack it: {generic}"
-        ));
+        notes.push(Note::Generic(compiled.generic));
     }
     let (load, threads) = (compiled.load, options.threads);
     let classifier = BurnClassifier::load(load, name, spec, device, threads, notes)?;
@@ -412,9 +441,9 @@ fn load_auto(
         Err(e) => matches!(e, NotFound::WrongPath { .. }),
     };
     let opened = located
-        .map_err(LoadError::from)
-        .and_then(|found| Ok(library::open(&found)?));
-    let note = match opened {
+        .map_err(NoOnnxRuntime::from)
+        .and_then(|found| library::open(&found).map_err(NoOnnxRuntime::Library));
+    let unusable = match opened {
         Ok(library) => {
             return load_ort(
                 file,
@@ -424,19 +453,17 @@ fn load_auto(
                 options,
             );
         }
-        Err(e) if named => return Err(e),
-        Err(e) if file.compiled.is_none() => {
+        Err(e) if named => return Err(e.into()),
+        Err(reason) if file.compiled.is_none() => {
             return Err(LoadError::NeedsOnnxRuntime {
                 model: file.name,
-                reason: e.to_string(),
+                reason,
             });
         }
-        Err(LoadError::NotFound(_)) => "ONNX Runtime is not installed (`fer runtime install` gets \
-                                        it): running on burn"
-            .into(),
-        Err(e) => format!("{e}: running on burn"),
+        Err(NoOnnxRuntime::NotFound(_)) => None,
+        Err(e) => Some(e.to_string()),
     };
-    file.notes.push(note);
+    file.notes.push(Note::NoOnnxRuntime { unusable });
     load_compiled(file, DeviceSpec::default(), options)
 }
 
@@ -451,7 +478,7 @@ fn load_auto(
     if file.compiled.is_none() {
         return Err(LoadError::NeedsOnnxRuntime {
             model: file.name,
-            reason: "this fer was built without it (feature ort)".into(),
+            reason: NoOnnxRuntime::NotBuiltIn,
         });
     }
     load_compiled(file, DeviceSpec::default(), options)
@@ -466,7 +493,7 @@ pub fn open_to_check(
     path: &Path,
     uncalibrated: bool,
     host: &Host,
-) -> Result<Result<Session, String>, LoadError> {
+) -> Result<Result<Session, NoOnnxRuntime>, LoadError> {
     #[cfg(feature = "ort")]
     {
         let options = LoadOptions {
@@ -480,15 +507,15 @@ pub fn open_to_check(
         };
         match open(&ModelRef::Onnx(path.into()), &options, host) {
             Ok(session) => Ok(Ok(session)),
-            Err(LoadError::NotFound(reason @ NotFound::Nowhere { .. })) => {
-                Ok(Err(reason.to_string()))
-            }
+            Err(LoadError::NoOnnxRuntime(
+                reason @ NoOnnxRuntime::NotFound(NotFound::Nowhere { .. }),
+            )) => Ok(Err(reason)),
             Err(e) => Err(e),
         }
     }
     #[cfg(not(feature = "ort"))]
     {
         let _ = (path, uncalibrated, host);
-        Ok(Err("this fer was built without ONNX Runtime".into()))
+        Ok(Err(NoOnnxRuntime::NotBuiltIn))
     }
 }

@@ -19,7 +19,7 @@ fn cuda_without_cuda_is_refused() {
         assert!(run.stdout.is_empty());
         assert!(
             run.error()
-                .contains(&format!("--provider {provider} can't run")),
+                .contains(&format!("provider {provider} can't run")),
             "{}",
             run.stderr
         );

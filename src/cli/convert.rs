@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
+use fer::convert::{self, Checked};
+use fer::files;
 use fer::host::Host;
 use fer::spec::{Layout, Resize};
-use fer::{convert, files};
 
-use super::Status;
+use super::{Status, advice};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -90,7 +91,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         .write_all(&converted.onnx)
         .with_context(write)?;
     let checked = convert::check(file.path(), host)
-        .map_err(|e| anyhow!("{}: {e}; no file was kept", args.model.display()))?;
+        .with_context(|| format!("{}: no file was kept", args.model.display()))?;
     files::keep(file, &target).with_context(write)?;
     if !args.quiet {
         tell(&args.model, &target, &converted, &checked);
@@ -107,9 +108,9 @@ fn beside(model: &Path) -> Result<PathBuf> {
     Ok(Path::new(stem).with_extension("onnx"))
 }
 
-fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &convert::Checked) {
+fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &Checked) {
     for note in &converted.notes {
-        super::say(note);
+        super::say(advice::conversion_note(note));
     }
     if converted.flushed > 0 {
         let tiny = fer::onnx::flush::TINY;
@@ -135,9 +136,14 @@ fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &c
         spec.input.scale,
         spec.labels.join(", ")
     ));
-    match checked.images {
-        0 => super::say(format_args!("{}: not run, only read again", checked.by)),
-        n => super::say(format_args!("run on {n} images of noise ({})", checked.by)),
+    match checked {
+        Checked::NotRun(reason) => super::say(format_args!(
+            "not run, only read again: {}",
+            advice::with(reason)
+        )),
+        Checked::Run { images, by } => {
+            super::say(format_args!("run on {images} images of noise ({by})"));
+        }
     }
     super::say(format_args!(
         "{} ({:.1} MB): {} nodes: {}",

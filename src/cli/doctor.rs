@@ -6,10 +6,11 @@ use anyhow::Result;
 use fer::device::{self, Backend, DeviceSpec, Listed};
 use fer::doctor::{Findings, examine};
 use fer::host::Host;
+use fer::runtime::Origin;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::Status;
+use super::{Status, advice};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -104,7 +105,8 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
         (Some(path), Some(version), _) => {
             writeln!(out, "  ort   ONNX Runtime {version} at {path}")?
         }
-        (_, _, Some(error)) => writeln!(out, "  ort   {error}")?,
+        (Some(_), _, Some(error)) => writeln!(out, "  ort   {error}; {}", advice::ANOTHER_LIBRARY)?,
+        (None, _, Some(error)) => writeln!(out, "  ort   {error}")?,
         _ => writeln!(
             out,
             "  ort   ONNX Runtime was not found; `fer runtime install` gets it"
@@ -118,14 +120,24 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
             .as_deref()
             .or(step.reason.as_deref())
             .unwrap_or("not found");
-        writeln!(out, "  {mark} {}: {what}", step.origin)?;
+        // Where the path was given, by its option.
+        let origin = if step.origin == Origin::Option.to_string() {
+            "--ort-lib"
+        } else {
+            &step.origin
+        };
+        writeln!(out, "  {mark} {origin}: {what}")?;
     }
     if ort.version.is_some() {
         writeln!(out, "\nProviders")?;
         for p in ort.providers.iter().filter(|p| p.built_in) {
             match &p.error {
                 None => writeln!(out, "  {:<10} starts", p.name)?,
-                Some(error) => writeln!(out, "  {:<10} does not start: {error}", p.name)?,
+                Some(error) => {
+                    let next = p.missing.map(advice::missing);
+                    let next = next.map_or(String::new(), |next| format!("; {next}"));
+                    writeln!(out, "  {:<10} does not start: {error}{next}", p.name)?
+                }
             }
         }
         let absent: Vec<&str> = ort

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use fer::calibration::MIN_IMAGES;
 use fer::data::Dataset;
@@ -13,7 +13,7 @@ use fer::train::checkpoint::Trained;
 use fer::train::run;
 use fer::{export, files};
 
-use super::Status;
+use super::{Status, advice};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -78,7 +78,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let file = files::temporary(&target).with_context(write)?;
     file.as_file().write_all(&onnx).with_context(write)?;
     let engine = fer::open_to_check(file.path(), true, host)
-        .map_err(|e| anyhow!("the exported file does not run: {e}"))?;
+        .context("the exported file does not run")?
+        .map_err(|reason| advice::with(&reason));
     let checked = export::check(file.path(), &trained, &some(&validation), &device, engine)?;
     files::keep(file, &target).with_context(write)?;
     if !args.quiet {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use fer::ModelRef;
 use fer::host::Host;
@@ -45,7 +45,7 @@ pub fn images(
         .collect()
 }
 
-/// How far the layers of a model are from Keras's answers, a safetensors file, on the same images.
+/// How far the layers of a model are from Keras's outputs, a safetensors file, on the same images.
 pub fn compare(
     model: &ModelRef,
     library: Option<&Path>,
@@ -55,15 +55,16 @@ pub fn compare(
     host: &Host,
 ) -> Result<Vec<LayerDifference>> {
     let name = &model.name();
-    let wrong = |e: String| anyhow!("--layers: {name}: {e}");
+    let of = || format!("--layers: {name}");
     let file = match model {
         ModelRef::Builtin(builtin) => OnnxModel::parse(Bytes::from_static(builtin.onnx), name)?,
         ModelRef::Onnx(path) => OnnxModel::read(path)?,
-        _ => return Err(wrong("it is no ONNX file".into())),
+        _ => return Err(anyhow!("it is not an ONNX file")).with_context(of),
     };
-    let places = layers::places(&file.header.metadata).map_err(wrong)?;
+    let places = layers::places(&file.header.metadata).with_context(of)?;
     let keras = SafeTensors::deserialize(keras)
-        .map_err(|e| wrong(format!("Keras's answers can't be read: {e}")))?;
+        .context("Keras's outputs can't be read")
+        .with_context(of)?;
     let preprocessor = Preprocessor::new(&spec.input);
     let mut input = Vec::with_capacity(images.len() * spec.image_len());
     for path in images {
@@ -79,7 +80,7 @@ pub fn compare(
         &input,
         spec.input_shape(images.len()),
     )?;
-    layers::compare(&places, &found, &keras).map_err(wrong)
+    layers::compare(&places, &found, &keras).with_context(of)
 }
 
 /// Says which layer departs first, or that none does.

@@ -1,6 +1,7 @@
 //! The command line: arguments, one module a command, and exit codes (0 done, 1 done in part or not
 //! equal, 2 nothing done).
 
+mod advice;
 mod completions;
 mod convert;
 mod data;
@@ -132,16 +133,21 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// An error with its causes, but for those whose text it holds already.
+/// An error with its causes, but for those whose text it holds already, and with what to do about
+/// it where that is known.
 fn one_line(error: &anyhow::Error) -> String {
-    error
+    let line = error
         .chain()
         .map(ToString::to_string)
         .fold(String::new(), |line, cause| match line.as_str() {
             "" => cause,
             _ if line.contains(&cause) => line,
             _ => format!("{line}: {cause}"),
-        })
+        });
+    match advice::of(error) {
+        Some(advice) => format!("{line}; {advice}"),
+        None => line,
+    }
 }
 
 /// Says something to the user on stderr; if nobody can hear it, the work goes on.

@@ -5,16 +5,18 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use fer::classifier::{Classifier, Description};
-use fer::device::DeviceSpec;
+use fer::device::{Choices, DeviceSpec};
 use fer::host::Host;
 use fer::ort::{Provider, ProviderOptions};
 use fer::session::Session;
 use fer::spec::parse_override;
 use fer::stream::BatchSize;
-use fer::{Backend, LoadError, LoadOptions, ModelRef};
+use fer::{Backend, LoadOptions, ModelRef};
+
+use super::advice;
 
 /// The engine that the user wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +35,9 @@ impl FromStr for EngineChoice {
             "auto" => Ok(Self::Auto),
             "ort" => Ok(Self::Ort),
             "burn" => Ok(Self::Burn),
-            _ => Err(format!("'{s}' is no engine; there are auto, ort and burn")),
+            _ => Err(format!(
+                "'{s}' is not an engine; there are auto, ort and burn"
+            )),
         }
     }
 }
@@ -48,6 +52,16 @@ impl fmt::Display for EngineChoice {
     }
 }
 
+/// Reads the name of one of Burn's devices.
+pub fn parse_device(text: &str) -> Result<DeviceSpec, String> {
+    text.parse().map_err(|e| advice::with(&e))
+}
+
+/// Reads the names of one or several of Burn's devices.
+pub fn parse_devices(text: &str) -> Result<Choices, String> {
+    text.parse().map_err(|e| advice::with(&e))
+}
+
 /// A device of ONNX Runtime's provider, or one of Burn's.
 #[derive(Clone, Copy, Debug)]
 pub enum Device {
@@ -60,7 +74,7 @@ impl FromStr for Device {
     fn from_str(s: &str) -> Result<Self, String> {
         match s.parse() {
             Ok(number) => Ok(Self::Number(number)),
-            Err(_) => s.parse().map(Self::Named),
+            Err(_) => parse_device(s).map(Self::Named),
         }
     }
 }
@@ -153,7 +167,7 @@ impl EngineArgs {
                  it, as wgpu or cuda:{number}"
             );
         }
-        options.check(provider).map_err(|e| anyhow!(e))?;
+        options.check(provider)?;
         if engine == EngineChoice::Burn && provider != Provider::Cpu {
             bail!(
                 "--provider {provider} belongs to --engine ort; Burn computes where --device says"
@@ -203,35 +217,15 @@ impl ModelArgs {
     }
 }
 
-/// Opens a model by its name, or the default one; an error says which options lead on.
+/// Opens a model by its name, or the default one.
 pub fn open(name: Option<&str>, options: &LoadOptions, host: &Host) -> Result<Session> {
-    let model = name.map_or_else(ModelRef::default_model, ModelRef::find);
-    model
-        .and_then(|model| fer::open(&model, options, host))
-        .map_err(advised)
+    let model = name.map_or_else(ModelRef::default_model, ModelRef::find)?;
+    Ok(fer::open(&model, options, host)?)
 }
 
 /// Loads a model by its name, to ask it from one thread.
 pub fn load(name: &str, options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>> {
-    ModelRef::find(name)
-        .and_then(|model| fer::load(&model, options, host))
-        .map_err(advised)
-}
-
-/// The error with the options that lead on.
-fn advised(error: LoadError) -> anyhow::Error {
-    let advice = match &error {
-        LoadError::NoneCompiledIn => "name an ONNX file with --model".to_string(),
-        LoadError::NotCompiledIn { model } => format!(
-            "compile it in with `FER_MODEL={model} cargo build --release`, or use --engine ort"
-        ),
-        LoadError::TrainedNotOnnx { model } => {
-            format!("write an ONNX file of it with `fer export --onnx --run {model}`")
-        }
-        LoadError::TrainedMetadata { .. } => "leave --meta out".to_string(),
-        _ => return error.into(),
-    };
-    anyhow!("{error}; {advice}")
+    Ok(fer::load(&ModelRef::find(name)?, options, host)?)
 }
 
 /// Says which engine, provider and model run, and what there is to know about them.
@@ -240,7 +234,7 @@ pub fn announce(d: &Description) {
         "{} on {} {} ({})",
         d.model, d.engine, d.provider, d.library
     ));
-    d.notes.iter().for_each(super::say);
+    d.notes.iter().map(advice::note).for_each(super::say);
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
@@ -267,15 +261,19 @@ fn parse_size(text: &str) -> Result<usize, String> {
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
-        unit => return Err(format!("'{unit}' is no unit; there are KiB, MiB and GiB")),
+        unit => {
+            return Err(format!(
+                "'{unit}' is not a unit; there are KiB, MiB and GiB"
+            ));
+        }
     };
     let number: usize = text[..digits]
         .parse()
-        .map_err(|_| format!("'{text}' is no size, as 2GiB is"))?;
+        .map_err(|_| format!("'{text}' is not a size such as 2GiB"))?;
     number
         .checked_mul(factor)
         .filter(|n| *n > 0)
-        .ok_or_else(|| format!("'{text}' is no usable size"))
+        .ok_or_else(|| format!("'{text}' is not a usable size"))
 }
 
 #[cfg(test)]

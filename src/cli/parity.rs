@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use fer::host::Host;
 use fer::images::Pixels;
 use fer::images::sources::Source;
-use fer::ort::Provider;
+use fer::ort::{Provider, UnknownProvider};
 use fer::parity::layers::LayerDifference;
 use fer::parity::{Comparison, Output, Tolerance, golden, keras};
 use fer::runtime::NotFound;
@@ -20,9 +20,9 @@ use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 use tempfile::{Builder, NamedTempFile};
 
-use super::Status;
 use super::model_args::{self, Device, EngineArgs, EngineChoice, announce};
 use super::progress::Progress;
+use super::{Status, advice};
 
 /// Without --reference or --keras, the notebook model is checked on the answers that Keras itself
 /// gave, recorded in this program, through every engine that is present.
@@ -87,7 +87,7 @@ fn parse_tolerance(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|x: &f64| x.is_finite() && *x >= 0.0)
-        .ok_or_else(|| format!("'{text}' is no number from 0 up"))
+        .ok_or_else(|| format!("'{text}' is not a number from 0 up"))
 }
 
 /// A comparison with the names of its sides.
@@ -136,7 +136,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
 
 /// Every engine that is present, on Keras's recorded answers.
 fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<Check>> {
-    let golden = golden::read().map_err(|e| anyhow!(e))?;
+    let golden = golden::read()?;
     let mut targets = Vec::new();
     match &args.candidate {
         Some(candidate) => targets.push(Target::parse(candidate, args)?),
@@ -193,7 +193,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             tolerance,
         );
         let reference = "Keras's recorded answers".to_string();
-        let comparison = comparison.map_err(|e| anyhow!(e))?;
+        let comparison = comparison?;
         checks.push(Check {
             reference,
             candidate: target.name,
@@ -213,7 +213,7 @@ fn present_providers(args: &Args, host: &Host) -> Result<impl Iterator<Item = Pr
         }
         Err(e) if matches!(e, NotFound::WrongPath { .. }) => return Err(e.into()),
         Err(e) => {
-            super::say(format_args!("not checked: {e}"));
+            super::say(format_args!("not checked: {}", advice::with(&e)));
             false
         }
     };
@@ -263,7 +263,7 @@ fn pair(
             tolerance,
         )
     };
-    let comparison = comparison.map_err(|e| anyhow!(e))?;
+    let comparison = comparison?;
     Ok(Check {
         reference: reference.name,
         candidate: candidate.name,
@@ -327,15 +327,12 @@ fn against_keras(
     let answers = on_images(&session, &sources)?;
     super::say(format_args!("asking Keras about {} images", paths.len()));
     let (absolute, python) = (std::path::absolute(model)?, python(host)?);
-    let reference =
-        keras::predict(&absolute, &paths, preprocessing, &python).map_err(|e| anyhow!(e))?;
-    let comparison =
-        Comparison::of(&reference, &answers, &labels, tolerance).map_err(|e| anyhow!(e))?;
+    let reference = keras::predict(&absolute, &paths, preprocessing, &python)?;
+    let comparison = Comparison::of(&reference, &answers, &labels, tolerance)?;
     let layers = match args.layers {
         true => {
             let chosen = super::layers::images(paths, &reference, &answers, &comparison);
-            let keras = keras::layers(&absolute, &chosen, preprocessing, &python)
-                .map_err(|e| anyhow!(e))?;
+            let keras = keras::layers(&absolute, &chosen, preprocessing, &python)?;
             Some(super::layers::compare(
                 &ModelRef::find(&candidate.model)?,
                 args.ort_lib.as_deref(),
@@ -360,7 +357,8 @@ fn against_keras(
 fn converted(model: &Path) -> Result<NamedTempFile> {
     let converted = fer::convert::convert(model, None, &Default::default())
         .context("it can't be converted without more words; use `fer convert`, and name its file with --candidate")?;
-    converted.notes.iter().for_each(super::say);
+    let notes = converted.notes.iter().map(advice::conversion_note);
+    notes.for_each(super::say);
     let wrong = || {
         format!(
             "can't write the converted model into {}",
@@ -431,7 +429,9 @@ impl Target {
             (_, None) => (Provider::Cpu, None),
             (EngineChoice::Burn, Some(device)) => (
                 Provider::Cpu,
-                Some(Device::Named(device.parse().map_err(wrong)?)),
+                Some(Device::Named(
+                    model_args::parse_device(device).map_err(wrong)?,
+                )),
             ),
             (_, Some(rest)) => {
                 let (provider, number) = rest
@@ -440,10 +440,15 @@ impl Target {
                 let number = number
                     .map(|n| {
                         n.parse()
-                            .map_err(|_| wrong(format!("'{n}' is no device index")))
+                            .map_err(|_| wrong(format!("'{n}' is not a device index")))
                     })
                     .transpose()?;
-                (provider.parse().map_err(wrong)?, number.map(Device::Number))
+                (
+                    provider
+                        .parse()
+                        .map_err(|e: UnknownProvider| wrong(e.to_string()))?,
+                    number.map(Device::Number),
+                )
             }
         };
         Ok(Self {

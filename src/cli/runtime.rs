@@ -7,7 +7,7 @@ use clap::Subcommand;
 use fer::host::Host;
 use fer::runtime::{Event, Request, install};
 
-use super::{Status, say};
+use super::{Status, advice, say};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -57,7 +57,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         host,
         &mut tell,
     )?;
-    installed.notes.iter().for_each(say);
+    installed.cuda.iter().map(advice::cuda_needs).for_each(say);
     writeln!(std::io::stdout(), "{}", installed.library.display())?;
     Ok(Status::Done)
 }

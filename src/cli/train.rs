@@ -18,9 +18,10 @@ use fer::train::{Compute, Config, Precision, RunFolder, StopReason, TrainingData
 use fer::trained::is_trained;
 use fer::{LoadOptions, ModelRef};
 
-use super::Status;
 use super::data::{decoded, opened, voted};
 use super::epochs::Epochs;
+use super::model_args::parse_devices;
+use super::{Status, advice};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -103,7 +104,7 @@ pub struct Args {
     /// Where Burn computes: flex (the CPU), wgpu or vulkan (any GPU), cuda (NVIDIA's), each where
     /// fer was built with it; cuda:1 is the second one, and cuda:0,1 divides each batch between
     /// two.
-    #[arg(long, value_name = "NAME", default_value_t)]
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = parse_devices)]
     device: Choices,
 
     /// What a step computes in: f32, tf32 (CUDA), bf16 or f16, where the device has it; weights,
@@ -488,8 +489,9 @@ fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<N
             }
         }
         Err(e) => super::say(format_args!(
-            "{}: weights taken over, not compared ({e})",
-            file.display()
+            "{}: weights taken over, not compared ({})",
+            file.display(),
+            advice::with(&e)
         )),
     }
     Ok(network)

@@ -1,15 +1,14 @@
 //! The proof that a converted file runs: on noise, through ONNX Runtime where that is installed.
 
-use std::fmt::Display;
 use std::path::Path;
 
 use fer_core::host::Host;
 use fer_core::images::Pixels;
 use fer_core::random::{Purpose, Random};
 use fer_core::spec::ModelSpec;
-use fer_core::stream::{Stream, StreamOptions};
+use fer_core::stream::{ItemError, Stream, StreamError, StreamOptions};
 
-use crate::open_to_check;
+use crate::{LoadError, NoOnnxRuntime, open_to_check};
 
 /// How far the probabilities of an image may be from summing to 1.
 const TOLERANCE: f32 = 1e-3;
@@ -18,44 +17,63 @@ const TOLERANCE: f32 = 1e-3;
 const IMAGES: usize = 8;
 
 /// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// Number of images that the file was run on; 0 if nothing could run it.
-    pub images: usize,
-    /// What ran it, or why nothing did.
-    pub by: String,
+#[derive(Debug)]
+pub enum Checked {
+    /// The file ran.
+    Run {
+        /// Number of images that it was run on.
+        images: usize,
+        /// What ran it: ONNX Runtime's version and path.
+        by: String,
+    },
+    /// Nothing could run the file.
+    NotRun(NoOnnxRuntime),
+}
+
+/// A converted file that does not run as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// ONNX Runtime refuses the file.
+    #[error("the converted file does not run: {0}")]
+    Load(#[from] LoadError),
+    /// ONNX Runtime failed on the file.
+    #[error("the converted file does not run: {0}")]
+    Run(#[from] StreamError),
+    /// The file's outputs are not finite.
+    #[error("the converted file gives no predictions for noise: {0}")]
+    Prediction(#[from] ItemError),
+    /// The file's outputs are not probabilities.
+    #[error(
+        "the converted file returns {row:?}, which are not probabilities: look at the model's weights"
+    )]
+    NotProbabilities {
+        /// The output for an image, one value a class.
+        row: Vec<f32>,
+    },
 }
 
 /// Runs an ONNX file on noise.
 ///
 /// # Errors
-/// ONNX Runtime refuses the file, or it answers what are no probabilities.
-pub fn check(file: &Path, host: &Host) -> Result<Checked, String> {
-    let failed = |e: &dyn Display| format!("the converted file does not run: {e}");
-    let session = match open_to_check(file, false, host) {
-        Ok(Ok(session)) => session,
-        Ok(Err(reason)) => {
-            return Ok(Checked {
-                images: 0,
-                by: reason,
-            });
-        }
-        Err(e) => return Err(failed(&e)),
+/// ONNX Runtime refuses the file, or its outputs are not probabilities.
+pub fn check(file: &Path, host: &Host) -> Result<Checked, CheckError> {
+    let session = match open_to_check(file, false, host)? {
+        Ok(session) => session,
+        Err(reason) => return Ok(Checked::NotRun(reason)),
     };
     let noise = (0..IMAGES).map(|i| noise(session.spec(), i));
     let mut problem = None;
     let stream = Stream::whole(&session, StreamOptions::default());
-    let run = stream.run(noise, &mut |seen| {
+    stream.run(noise, &mut |seen| {
         problem = problem.take().or(match seen.prediction() {
-            Ok(prediction) => not_probabilities(&prediction.probabilities),
-            Err(e) => Some(e.to_string()),
+            Ok(prediction) => not_probabilities(prediction.probabilities),
+            Err(e) => Some(CheckError::Prediction(e)),
         });
         Ok(())
-    });
-    run.map_err(|e| failed(&e))?;
+    })?;
     match problem {
         Some(problem) => Err(problem),
-        None => Ok(Checked {
+        None => Ok(Checked::Run {
             images: IMAGES,
             by: session.description().library.clone(),
         }),
@@ -74,13 +92,8 @@ fn noise(spec: &ModelSpec, i: usize) -> Pixels {
     }
 }
 
-/// Why a row is not one of probabilities.
-fn not_probabilities(row: &[f32]) -> Option<String> {
+/// What is wrong with a row that is not one of probabilities.
+fn not_probabilities(row: Vec<f32>) -> Option<CheckError> {
     let off = (row.iter().sum::<f32>() - 1.0).abs();
-    (off.is_nan() || off > TOLERANCE).then(|| {
-        format!(
-            "the converted file returns {row:?}, which are not probabilities: look at the model's \
-             weights"
-        )
-    })
+    (off > TOLERANCE).then_some(CheckError::NotProbabilities { row })
 }

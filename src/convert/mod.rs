@@ -2,5 +2,5 @@
 
 mod check;
 
-pub use check::{Checked, check};
+pub use check::{CheckError, Checked, check};
 pub use fer_keras::*;

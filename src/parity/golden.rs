@@ -1,4 +1,4 @@
-//! What Keras answered: inputs and probabilities that `scripts/keras/golden.py` wrote, compiled in.
+//! What Keras computed: inputs and probabilities that `scripts/keras/golden.py` wrote, compiled in.
 
 use fer_core::calibration::Calibration;
 use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind};
@@ -10,7 +10,7 @@ const FILE: &[u8] = include_bytes!("../../tests/golden/notebook.safetensors");
 /// The name of the model that it belongs to.
 pub const MODEL: &str = "notebook";
 
-/// Keras's inputs and answers.
+/// Keras's inputs and outputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Golden {
     /// `[n, 48, 48, 1]` values, row-major.
@@ -34,16 +34,19 @@ impl Golden {
         }
     }
 }
+/// The file that was compiled in is damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("the file of Keras's recorded outputs is damaged: {0}")]
+pub struct Damaged(#[from] safetensors::SafeTensorError);
 
 /// Reads the golden file.
 ///
 /// # Errors
 /// The file that was compiled in is damaged.
-pub fn read() -> Result<Golden, String> {
-    let damaged = |e: safetensors::SafeTensorError| format!("the golden file is damaged: {e}");
-    let file = SafeTensors::deserialize(FILE).map_err(damaged)?;
-    let values = |name: &str| -> Result<(Vec<f32>, usize), String> {
-        let tensor = file.tensor(name).map_err(damaged)?;
+pub fn read() -> Result<Golden, Damaged> {
+    let file = SafeTensors::deserialize(FILE)?;
+    let values = |name: &str| -> Result<(Vec<f32>, usize), Damaged> {
+        let tensor = file.tensor(name)?;
         let value = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
         let images = tensor.shape().first().copied().unwrap_or(0);
         Ok((tensor.data().chunks_exact(4).map(value).collect(), images))

@@ -5,9 +5,9 @@
 //! checked too. It runs with `FER_PYTHON` if that is set, else with `python3`, and then makes
 //! itself an environment with pinned packages.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::{fs, io};
 
 use serde::Deserialize;
 
@@ -35,21 +35,59 @@ pub struct Preprocessing {
     pub antialias: bool,
 }
 
+/// Keras can't be asked, or it can't compute the outputs.
+#[derive(Debug, thiserror::Error)]
+pub enum KerasError {
+    /// A file for the script, or of it, can't be read or written.
+    #[error("can't {action}: {source}")]
+    Io {
+        /// What was tried, as a verb with its object.
+        action: &'static str,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// Python can't be started.
+    #[error("can't start {}: {source}", python.display())]
+    Python {
+        /// The interpreter.
+        python: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// The script failed; Keras's own message went to stderr.
+    #[error("Keras could not compute its outputs ({status}); its own message stands above")]
+    Failed {
+        /// How the script ended.
+        status: ExitStatus,
+    },
+    /// The script wrote another number of outputs than there are images.
+    #[error("Keras returned outputs of {outputs} of {images} images")]
+    Count {
+        /// Number of outputs.
+        outputs: usize,
+        /// Number of images.
+        images: usize,
+    },
+    /// A line of the script can't be read.
+    #[error("Keras's outputs can't be read: {0}")]
+    Line(#[from] serde_json::Error),
+}
+
 /// Asks a Keras model for its probabilities on image files. `python` is the interpreter; Keras's
 /// own messages go to stderr.
 ///
 /// # Errors
-/// Python or Keras can't be started, or the script failed; the text says which.
+/// Python or Keras can't be started, or the script failed.
 pub fn predict(
     model: &Path,
     images: &[PathBuf],
     preprocessing: Preprocessing,
     python: &Path,
-) -> Result<Vec<Output>, String> {
+) -> Result<Vec<Output>, KerasError> {
     Ok(run(model, images, preprocessing, python, false)?.0)
 }
 
-/// Asks a Keras model for what each of its layers answers on image files, at most 64: a safetensors
+/// Asks a Keras model for the output of each of its layers on image files, at most 64: a safetensors
 /// file with float32 `[n, …]` by the names of the layers and of the models that they lie in, of the
 /// `n` images that could be read.
 ///
@@ -60,7 +98,7 @@ pub fn layers(
     images: &[PathBuf],
     preprocessing: Preprocessing,
     python: &Path,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, KerasError> {
     Ok(run(model, images, preprocessing, python, true)?.1)
 }
 
@@ -70,18 +108,20 @@ fn run(
     preprocessing: Preprocessing,
     python: &Path,
     with_layers: bool,
-) -> Result<(Vec<Output>, Vec<u8>), String> {
-    let io = |what: &str, e: &dyn std::fmt::Display| format!("can't {what}: {e}");
-    let folder = tempfile::tempdir().map_err(|e| io("make a temporary folder", &e))?;
+) -> Result<(Vec<Output>, Vec<u8>), KerasError> {
+    let failed = |action| move |source| KerasError::Io { action, source };
+    let folder = tempfile::tempdir().map_err(failed("make a temporary folder"))?;
     for (name, text) in FILES {
-        fs::write(folder.path().join(name), text).map_err(|e| io("write the Keras script", &e))?;
+        let written = fs::write(folder.path().join(name), text);
+        written.map_err(failed("write the Keras script"))?;
     }
     let (list, output) = (
         folder.path().join("images.json"),
         folder.path().join("answers.jsonl"),
     );
-    let json = serde_json::to_string(images).map_err(|e| io("list the images", &e))?;
-    fs::write(&list, json).map_err(|e| io("list the images", &e))?;
+    let json = serde_json::to_string(images).map_err(io::Error::other);
+    json.and_then(|json| fs::write(&list, json))
+        .map_err(failed("list the images"))?;
     let layers = folder.path().join("layers.safetensors");
     let mut command = Command::new(python);
     command.arg(folder.path().join("predict.py"));
@@ -105,42 +145,36 @@ fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
-        .map_err(|e| {
-            format!(
-                "can't start {}: {e}; name a Python with FER_PYTHON",
-                python.display()
-            )
+        .map_err(|source| KerasError::Python {
+            python: python.into(),
+            source,
         })?;
     if !status.success() {
-        return Err(format!(
-            "Keras could not answer ({status}); its own message stands above"
-        ));
+        return Err(KerasError::Failed { status });
     }
-    let text = fs::read_to_string(&output).map_err(|e| io("read Keras's answers", &e))?;
-    let answers: Vec<Output> = text.lines().map(answer).collect::<Result<_, _>>()?;
-    if answers.len() != images.len() {
-        return Err(format!(
-            "Keras answered {} of {} images",
-            answers.len(),
-            images.len()
-        ));
+    let text = fs::read_to_string(&output).map_err(failed("read Keras's outputs"))?;
+    let outputs: Vec<Output> = text.lines().map(parse).collect::<Result<_, _>>()?;
+    if outputs.len() != images.len() {
+        return Err(KerasError::Count {
+            outputs: outputs.len(),
+            images: images.len(),
+        });
     }
     let layers = if with_layers {
-        fs::read(&layers).map_err(|e| io("read Keras's layers", &e))?
+        fs::read(&layers).map_err(failed("read Keras's layers"))?
     } else {
         Vec::new()
     };
-    Ok((answers, layers))
+    Ok((outputs, layers))
 }
 
-fn answer(line: &str) -> Result<Output, String> {
+fn parse(line: &str) -> Result<Output, serde_json::Error> {
     #[derive(Deserialize)]
     struct Line {
         path: String,
         probabilities: Option<Vec<f32>>,
     }
-    let line: Line = serde_json::from_str(line)
-        .map_err(|e| format!("Keras's answer can't be understood: {e}"))?;
+    let line: Line = serde_json::from_str(line)?;
     Ok(Output {
         path: line.path,
         probabilities: line.probabilities,

@@ -1,7 +1,7 @@
-//! Layer by layer: where the answers of a converted model begin to depart from Keras's.
+//! Layer by layer: where the outputs of a converted model begin to depart from Keras's.
 //!
-//! `fer convert` writes into its files which tensor holds which layer's answer, in which order;
-//! Keras's answers come from `scripts/keras/predict.py`.
+//! A converted file's metadata name the tensor of each layer's output, and its order; Keras's
+//! outputs come from `scripts/keras/predict.py`.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use fer_ort::inspect::Tensor;
 
-/// How far a layer's answer may be off, in proportion to its largest value: rounding adds up over
+/// How far a layer's output may be off, in proportion to its largest value: rounding adds up over
 /// the layers.
 pub const TOLERANCE: f64 = 1e-4;
 
-/// Where a layer's answer is.
+/// Where a layer's output is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The layer, with the names of the models that it lies in.
@@ -25,7 +25,7 @@ pub struct Place {
     order: String,
 }
 
-/// How far a layer's answer is from Keras's.
+/// How far a layer's output is from Keras's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LayerDifference {
     /// The layer.
@@ -41,21 +41,44 @@ impl LayerDifference {
     }
 }
 
-/// The layers whose answers are in an ONNX file with this metadata, in the order of computation. A
+/// A file whose layers can't be compared with Keras's.
+#[derive(Debug, thiserror::Error)]
+pub enum LayersError {
+    /// The file's metadata do not name its layers: it was not converted here.
+    #[error("it does not say where its layers are")]
+    NoPlaces,
+    /// The metadata that name the layers can't be read.
+    #[error("its metadata '{}' can't be read: {source}", fer_keras::LAYERS)]
+    Metadata {
+        /// What is wrong with them.
+        source: serde_json::Error,
+    },
+    /// A layer's output has another number of values than Keras's.
+    #[error("its layer {layer} returns {values} values, Keras's {expected}")]
+    Values {
+        /// The layer.
+        layer: String,
+        /// How many values its tensor has.
+        values: usize,
+        /// How many Keras's has.
+        expected: usize,
+    },
+    /// No layer has the name of one of Keras's.
+    #[error("it shares no layer with the Keras model")]
+    NoneShared,
+}
+
+/// The layers whose outputs are in an ONNX file with this metadata, in the order of computation. A
 /// layer that is called more than once is left out.
 ///
 /// # Errors
-/// `fer convert` did not write the file.
-pub fn places(metadata: &BTreeMap<String, String>) -> Result<Vec<Place>, String> {
+/// The file was not converted here, or its metadata are damaged.
+pub fn places(metadata: &BTreeMap<String, String>) -> Result<Vec<Place>, LayersError> {
     let text = metadata
         .get(fer_keras::LAYERS)
-        .ok_or("it does not say where its layers are; `fer convert` writes files that do")?;
-    let rows: Vec<(String, String, String)> = serde_json::from_str(text).map_err(|e| {
-        format!(
-            "its metadata '{}' can't be understood: {e}",
-            fer_keras::LAYERS
-        )
-    })?;
+        .ok_or(LayersError::NoPlaces)?;
+    let rows: Vec<(String, String, String)> =
+        serde_json::from_str(text).map_err(|source| LayersError::Metadata { source })?;
     let once = |layer: &String| rows.iter().filter(|(l, ..)| l == layer).count() == 1;
     let kept = rows.iter().filter(|(layer, ..)| once(layer)).cloned();
     Ok(kept
@@ -67,7 +90,7 @@ pub fn places(metadata: &BTreeMap<String, String>) -> Result<Vec<Place>, String>
         .collect())
 }
 
-/// Compares the tensors of `places`, in their order, with Keras's answers by the names of the
+/// Compares the tensors of `places`, in their order, with Keras's outputs by the names of the
 /// layers; layers that Keras does not have are left out.
 ///
 /// # Errors
@@ -76,7 +99,7 @@ pub fn compare(
     places: &[Place],
     found: &[Tensor],
     keras: &SafeTensors<'_>,
-) -> Result<Vec<LayerDifference>, String> {
+) -> Result<Vec<LayerDifference>, LayersError> {
     let mut differences = Vec::new();
     for (place, tensor) in places.iter().zip(found) {
         let Ok(expected) = keras.tensor(&place.layer) else {
@@ -89,12 +112,11 @@ pub fn compare(
             .collect();
         let values = in_keras_order(tensor, &place.order);
         if values.len() != expected.len() {
-            return Err(format!(
-                "its layer {} answers {} values, Keras's {}",
-                place.layer,
-                values.len(),
-                expected.len()
-            ));
+            return Err(LayersError::Values {
+                layer: place.layer.clone(),
+                values: values.len(),
+                expected: expected.len(),
+            });
         }
         let largest = expected
             .iter()
@@ -103,7 +125,7 @@ pub fn compare(
             .iter()
             .zip(&expected)
             .map(|(a, b)| f64::from(*a) - f64::from(*b));
-        // What is no number is as far off as can be.
+        // NaN is as far off as can be.
         let off = off
             .map(|d| if d.is_nan() { f64::INFINITY } else { d.abs() })
             .fold(0.0, f64::max);
@@ -113,7 +135,7 @@ pub fn compare(
         });
     }
     if differences.is_empty() {
-        Err("it shares no layer with the Keras model".into())
+        Err(LayersError::NoneShared)
     } else {
         Ok(differences)
     }

@@ -1,5 +1,6 @@
-//! Whether two models, engines or providers answer the same ([`Comparison`]), what Keras answered
-//! ([`golden`]) and what it answers now ([`keras`]), in the end or layer by layer ([`layers`]).
+//! Whether two models, engines or providers have the same outputs ([`Comparison`]), what Keras
+//! computed ([`golden`]) and what it computes now ([`keras`]), in the end or layer by layer
+//! ([`layers`]).
 
 pub mod golden;
 pub mod keras;
@@ -26,14 +27,14 @@ impl Default for Tolerance {
     }
 }
 
-/// Two sets of answers on the same images, compared.
+/// Two sets of outputs on the same images, compared.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Images that both answered.
+    /// Images that both have an output for.
     pub images: usize,
-    /// Images that only one could answer; one is a failure.
+    /// Images that only one has an output for; one is a failure.
     pub unequal_reads: usize,
-    /// Images that neither answered: unreadable, or an answer that is not finite.
+    /// Images that neither has an output for: unreadable, or an output that is not finite.
     pub unanswered: usize,
     /// The largest difference of a probability.
     pub max_difference: f64,
@@ -65,7 +66,7 @@ pub struct Worst {
     pub candidate: String,
 }
 
-/// One image's answer, or none if it could not be read.
+/// One image's output, or none if it could not be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// The image.
@@ -74,23 +75,50 @@ pub struct Output {
     pub probabilities: Option<Vec<f32>>,
 }
 
+/// Outputs that can't be compared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompareError {
+    /// They are of different numbers of images.
+    #[error("the reference has outputs for {reference} images, the candidate for {candidate}")]
+    Images {
+        /// The reference's number.
+        reference: usize,
+        /// The candidate's number.
+        candidate: usize,
+    },
+    /// They have different numbers of classes, or others than there are labels.
+    #[error(
+        "the reference has {reference} classes, the candidate {candidate}; there are {labels} labels"
+    )]
+    Classes {
+        /// The reference's number.
+        reference: usize,
+        /// The candidate's number.
+        candidate: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// No image could be read by both.
+    #[error("there is no image that both could read")]
+    NothingRead,
+}
+
 impl Comparison {
-    /// Compares a candidate's answers with a reference's, image by image in the same order.
+    /// Compares a candidate's outputs with a reference's, image by image in the same order.
     ///
     /// # Errors
-    /// They have not the same images or number of classes, so that there is nothing to compare.
+    /// They have different numbers of images or classes, or nothing to compare.
     pub fn of(
         reference: &[Output],
         candidate: &[Output],
         labels: &[String],
         tolerance: Tolerance,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, CompareError> {
         if reference.len() != candidate.len() {
-            return Err(format!(
-                "the reference answered {} images, the candidate {}",
-                reference.len(),
-                candidate.len()
-            ));
+            return Err(CompareError::Images {
+                reference: reference.len(),
+                candidate: candidate.len(),
+            });
         }
         let mut result = Self {
             images: 0,
@@ -107,11 +135,11 @@ impl Comparison {
         for (r, c) in reference.iter().zip(candidate) {
             match (&r.probabilities, &c.probabilities) {
                 (Some(p), Some(q)) if p.len() != q.len() || p.len() != labels.len() => {
-                    return Err(format!(
-                        "the reference has {} classes, the candidate {}",
-                        p.len(),
-                        q.len()
-                    ));
+                    return Err(CompareError::Classes {
+                        reference: p.len(),
+                        candidate: q.len(),
+                        labels: labels.len(),
+                    });
                 }
                 (Some(p), Some(q)) => result.add(&r.path, p, q, labels),
                 (None, None) => result.unanswered += 1,
@@ -119,7 +147,7 @@ impl Comparison {
             }
         }
         if result.images == 0 {
-            return Err("there is no image that both could read".into());
+            return Err(CompareError::NothingRead);
         }
         let images = result.images as f64;
         result.mean_difference /= images * labels.len() as f64;

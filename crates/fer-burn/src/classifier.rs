@@ -1,11 +1,11 @@
 //! A forward pass on a device of Burn's as a [`Classifier`].
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fer_core::classifier::{Classifier, Description, EngineError};
+use fer_core::classifier::{Classifier, Description, EngineError, Note};
 use fer_core::spec::ModelSpec;
 use fer_kernels::threads::{self, FlushToZero};
 
-use crate::device::{self, Backend, DeviceSpec, Opened};
+use crate::device::{self, Backend, DeviceError, DeviceSpec, Opened};
 
 /// A model's forward pass: `[N, H, W, C]` or `[N, C, H, W]` → `[N, classes]`.
 pub type Forward = Box<dyn Fn(Tensor<4>) -> Tensor<2> + Send>;
@@ -31,18 +31,19 @@ impl BurnClassifier {
     /// Loads a model by `load`, which makes its forward pass on a device; `threads` as in [`threads::start`].
     ///
     /// # Errors
-    /// The device can't be had.
+    /// The device can't be used, or it fails on the model.
     pub fn load(
         load: fn(&Device) -> Forward,
         name: String,
         spec: ModelSpec,
         on: DeviceSpec,
         threads: Option<usize>,
-        notes: Vec<String>,
-    ) -> Result<Self, EngineError> {
+        notes: Vec<Note>,
+    ) -> Result<Self, DeviceError> {
         threads::start(threads);
         let opened = on.open()?;
-        let forward = device::computed(&opened.device, || load(&opened.device)).map_err(failed)?;
+        let forward = device::computed(&opened.device, || load(&opened.device))
+            .map_err(|reason| DeviceError::Failed { choice: on, reason })?;
         let description = describe(&opened, name, notes);
         Ok(Self {
             spec,
@@ -53,14 +54,10 @@ impl BurnClassifier {
     }
 }
 
-fn failed(why: String) -> EngineError {
-    EngineError::Unusable(format!("the device failed: {why}"))
-}
-
 /// What a classifier on this device says of itself.
-pub fn describe(on: &Opened, model: String, mut notes: Vec<String>) -> Description {
+pub fn describe(on: &Opened, model: String, mut notes: Vec<Note>) -> Description {
     if on.choice.backend == Backend::Cuda {
-        notes.push("Burn may multiply float32 as TF32 there".into());
+        notes.push(Note::Tf32);
     }
     let provider = if on.is_cpu() {
         "cpu".into()
@@ -88,9 +85,13 @@ impl Classifier for BurnClassifier {
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
         let _flushed = FlushToZero::new();
         let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
-        let answer = || values((self.forward)(Tensor::from_data(data, &self.device)));
-        device::computed(&self.device, answer)
+        let outputs = || values((self.forward)(Tensor::from_data(data, &self.device)));
+        device::computed(&self.device, outputs)
             .and_then(|values| values)
-            .map_err(failed)
+            .map_err(|reason| EngineError::Run {
+                model: self.description.model.clone(),
+                engine: format!("Burn on {}", self.description.provider),
+                reason,
+            })
     }
 }

@@ -1,22 +1,41 @@
 //! What turns a batch of tensors into probabilities, behind one trait ([`Classifier`]): ONNX Runtime,
 //! compiled-in code, a trained network, or a test's fake.
 
-use crate::calibration::Calibration;
-use crate::onnx::OnnxError;
-use crate::spec::{ModelSpec, OutputKind, SpecError};
+use std::fmt;
 
-/// An engine that can't be started or did not answer.
+use crate::calibration::Calibration;
+use crate::onnx::flush::TINY;
+use crate::spec::{ModelSpec, OutputKind};
+
+/// A loaded model that fails while it runs. What keeps one from being loaded is an error of the
+/// engine's crate.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The model file can't be read.
-    #[error(transparent)]
-    Onnx(#[from] OnnxError),
-    /// The model is no image classifier that can be fed.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// Anything else: the text says what, where and what to do.
-    #[error("{0}")]
-    Unusable(String),
+    /// The engine failed.
+    #[error("{model} failed in {engine}: {reason}")]
+    Run {
+        /// The model: a built-in one's name or a path.
+        model: String,
+        /// The engine, and what it runs on where there is a choice.
+        engine: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// The model returned another number of values than one a class.
+    #[error(
+        "{model} returned {values} values for {images} images; {classes} classes make {}",
+        images.saturating_mul(*classes)
+    )]
+    WrongOutput {
+        /// The model: a built-in one's name or a path.
+        model: String,
+        /// How many values it returned.
+        values: usize,
+        /// How many images it was given.
+        images: usize,
+        /// How many classes it has.
+        classes: usize,
+    },
 }
 
 /// What was loaded, for the user's eyes.
@@ -30,13 +49,95 @@ pub struct Description {
     pub model: String,
     /// The library behind the engine, e.g. ONNX Runtime's path and version.
     pub library: String,
-    /// What the user should know: assumptions, flushed weights, operators that run elsewhere.
-    pub notes: Vec<String>,
+    /// What the user should know.
+    pub notes: Vec<Note>,
+}
+
+/// Something to know about a loaded model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The model's file does not state all that its input and output need.
+    Assumed(Vec<String>),
+    /// Tiny weights were set to zero, for speed (see [`crate::onnx::flush`]).
+    Flushed {
+        /// How many.
+        weights: usize,
+    },
+    /// The weights lie in other files, so tiny ones were not set to zero.
+    ExternalWeights,
+    /// Operators run on other providers than the one that was asked for.
+    Elsewhere {
+        /// The provider that was asked for.
+        provider: String,
+        /// How many operators the model has.
+        total: usize,
+        /// (operator, provider that runs it, how many of them).
+        operators: Vec<(String, String, usize)>,
+    },
+    /// Burn runs the model, as ONNX Runtime can't.
+    NoOnnxRuntime {
+        /// Why the library that was found can't be used; `None` if none was found.
+        unusable: Option<String>,
+    },
+    /// Layers of a compiled-in model that take time and that the kernels lack: Burn computes them.
+    Generic(&'static [&'static str]),
+    /// Burn may multiply float32 as TF32 on this device.
+    Tf32,
+    /// The model is a training run that has not reached its end.
+    Unfinished {
+        /// The epoch that its weights are from, in words.
+        progress: String,
+        /// The epochs that the run is to have.
+        epochs: u32,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Assumed(what) => {
+                write!(f, "assumed, as the file does not say: {}", what.join("; "))
+            }
+            Self::Flushed { weights } => {
+                write!(f, "{weights} weights below {TINY:e} set to zero, for speed")
+            }
+            Self::Generic(layers) => {
+                let layers = layers.join(", ");
+                write!(f, "computed by Burn, as the kernels lack it: {layers}")
+            }
+            Self::ExternalWeights => f.write_str(
+                "weights in other files are run as they are: tiny ones are not set to zero",
+            ),
+            Self::Elsewhere {
+                provider,
+                total,
+                operators,
+            } => {
+                let count: usize = operators.iter().map(|(.., n)| n).sum();
+                write!(f, "{count} of {total} operators are not on {provider}: ")?;
+                for (i, (operator, on, n)) in operators.iter().enumerate() {
+                    let comma = if i == 0 { "" } else { ", " };
+                    write!(f, "{comma}{operator} ×{n} on {on}")?;
+                }
+                Ok(())
+            }
+            Self::NoOnnxRuntime { unusable: None } => {
+                f.write_str("ONNX Runtime is not installed: running on burn")
+            }
+            Self::NoOnnxRuntime {
+                unusable: Some(reason),
+            } => write!(f, "{reason}: running on burn"),
+            Self::Tf32 => f.write_str("Burn may multiply float32 as TF32 there"),
+            Self::Unfinished { progress, epochs } => {
+                write!(f, "its weights are those of {progress} of {epochs}")
+            }
+        }
+    }
 }
 
 /// A loaded model that classifies batches of preprocessed images.
 pub trait Classifier: Send {
-    /// What the model expects and answers.
+    /// What the model expects and returns.
     fn spec(&self) -> &ModelSpec;
 
     /// What was loaded.
@@ -54,7 +155,7 @@ pub trait Classifier: Send {
     /// `[n, classes]`, each row summing to 1, calibrated as the model's spec says.
     ///
     /// # Errors
-    /// The engine failed or answered with another number of values.
+    /// The engine failed or returned another number of values.
     fn classify(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
         let (image_len, classes) = (self.spec().image_len(), self.spec().labels.len());
         let n = input.len() / image_len;
@@ -66,20 +167,20 @@ pub trait Classifier: Send {
                     let used = chunk.len() / image_len;
                     let mut chunk = chunk.to_vec();
                     chunk.resize(size * image_len, 0.0);
-                    let mut answer = self.forward(&chunk, size)?;
-                    answer.truncate(used * classes);
-                    output.append(&mut answer);
+                    let mut rows = self.forward(&chunk, size)?;
+                    rows.truncate(used * classes);
+                    output.append(&mut rows);
                 }
                 output
             }
         };
         if output.len() != n * classes {
-            let model = &self.description().model;
-            return Err(EngineError::Unusable(format!(
-                "{model} answered {} values for {n} images; its {classes} classes make {}",
-                output.len(),
-                n * classes
-            )));
+            return Err(EngineError::WrongOutput {
+                model: self.description().model.clone(),
+                values: output.len(),
+                images: n,
+                classes,
+            });
         }
         let ModelSpec {
             output: kind,
@@ -169,7 +270,7 @@ mod tests {
         );
         assert!(
             at(kind, [f32::NAN, 0.5, 0.5, 0.0], 2.0, 1.5)[0].is_nan(),
-            "no number stays none"
+            "NaN stays NaN"
         );
     }
 }

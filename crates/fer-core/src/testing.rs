@@ -67,7 +67,11 @@ impl Classifier for Fake {
                 panic!("the engine panics, as the test wants")
             }
             Some((batch, false)) if batch == batches.len() => {
-                return Err(EngineError::Unusable("the fake fails".into()));
+                return Err(EngineError::Run {
+                    model: "fake".into(),
+                    engine: "fake".into(),
+                    reason: "the test wants it".into(),
+                });
             }
             _ => batches.push(n),
         }

@@ -66,11 +66,11 @@ impl KerasFile {
         if !bytes.starts_with(hdf5::MAGIC) {
             return Err(malformed(
                 path,
-                "it is neither HDF5 nor a zip of Keras; name a .keras or .h5 file",
+                "it is neither HDF5 nor a zip of Keras: not a .keras or .h5 file",
             ));
         }
         let file = Hdf5::open(bytes)
-            .map_err(|e| malformed(path, &format!("it is no whole HDF5 file: {e}")))?;
+            .map_err(|e| malformed(path, &format!("it is not a whole HDF5 file: {e}")))?;
         let Some(model) = file.text("/", "model_config").filter(|_| config.is_none()) else {
             let beside = path.with_file_name("config.json");
             return Self::with_weights(path, file, config.unwrap_or(&beside));
@@ -91,17 +91,16 @@ impl KerasFile {
     fn apart(weights: &Path, config: &Path) -> Result<Self, ConvertError> {
         let bytes = read(weights, MAX_FILE_BYTES)?;
         let file = Hdf5::open(bytes)
-            .map_err(|e| malformed(weights, &format!("it is no whole HDF5 file: {e}")))?;
+            .map_err(|e| malformed(weights, &format!("it is not a whole HDF5 file: {e}")))?;
         Self::with_weights(weights, file, config)
     }
 
     fn with_weights(path: &Path, file: Hdf5, config: &Path) -> Result<Self, ConvertError> {
         if !config.is_file() {
-            let reason = format!(
-                "it holds weights and no configuration, and there is no {}; give the model's JSON with --config",
-                config.display()
-            );
-            return Err(malformed(path, &reason));
+            return Err(ConvertError::NoConfig {
+                path: path.display().to_string(),
+                config: config.display().to_string(),
+            });
         }
         let model = json(config, &read(config, MAX_CONFIG_BYTES)?)?;
         let keras_3 = file.has_group("/layers");
@@ -134,7 +133,7 @@ impl KerasFile {
     fn archive(path: &Path, bytes: Vec<u8>) -> Result<Self, ConvertError> {
         let size = bytes.len() as u64;
         let mut archive = ZipArchive::new(io::Cursor::new(bytes))
-            .map_err(|e| malformed(path, &format!("it is no whole .keras file: {e}")))?;
+            .map_err(|e| malformed(path, &format!("it is not a whole .keras file: {e}")))?;
         let model = json(
             path,
             &entry(path, &mut archive, "config.json", MAX_CONFIG_BYTES)?,

@@ -159,7 +159,7 @@ impl Graph {
     /// The answer is too large for any image classifier.
     pub(crate) fn end(&mut self, start: usize, mut value: Value) -> Result<Value, String> {
         if product(&value.shape).is_none_or(|n| n > MAX_VALUES || n == 0) {
-            return Err(format!("it answers {:?} values for an image", value.shape));
+            return Err(format!("it returns {:?} values for an image", value.shape));
         }
         if self.nodes[start..]
             .iter()

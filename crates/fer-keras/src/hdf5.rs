@@ -93,7 +93,7 @@ impl Hdf5 {
             .map(|d| usize::try_from(*d).ok())
             .collect();
         let width = float_width(&dataset)
-            .ok_or_else(|| format!("the values of its dataset {path} are no floats"))?;
+            .ok_or_else(|| format!("the values of its dataset {path} are not floats"))?;
         let dims = dims.unwrap_or_else(|| vec![usize::MAX]);
         let bytes = product(&dims).and_then(|n| n.checked_mul(width));
         let (bytes, left) = bytes

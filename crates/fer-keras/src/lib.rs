@@ -73,8 +73,40 @@ pub struct Converted {
     pub keras: String,
     /// The number of weights that were set to zero because they were too small.
     pub flushed: usize,
-    /// What the user should know: what was assumed.
-    pub notes: Vec<String>,
+    /// What the user should know.
+    pub notes: Vec<Note>,
+}
+
+/// Something to know about a converted model: what was assumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The model does not end in softmax, so its output counts as logits.
+    NoSoftmax {
+        /// The operator that it ends in.
+        operator: String,
+    },
+    /// The model scales pixels of 0..255 itself.
+    ScalesItself,
+    /// The model rescales values, but not first: its pixels count as 1/255.
+    RescalesLater,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSoftmax { operator } => write!(
+                f,
+                "it does not end in softmax but in {operator}: its output counts as logits, which \
+                 go through a softmax"
+            ),
+            Self::ScalesItself => {
+                f.write_str("pixels go in as 0..255, as the model scales them itself")
+            }
+            Self::RescalesLater => {
+                f.write_str("it rescales values, but not first: pixels go in times 1/255")
+            }
+        }
+    }
 }
 
 /// A layer that can't be converted.
@@ -121,7 +153,7 @@ pub enum ConvertError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A file is none of Keras's, or not all of one.
+    /// A file is not one of Keras's, or not all of one.
     #[error("{path}: {reason}")]
     Malformed {
         /// The file.
@@ -129,10 +161,17 @@ pub enum ConvertError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file holds weights alone, and their configuration is not there.
+    #[error("{path}: it holds weights and no configuration, and there is no {config}")]
+    NoConfig {
+        /// The file.
+        path: String,
+        /// Where the configuration was looked for.
+        config: String,
+    },
     /// The model has layers that can't be converted: all of them.
     #[error(
-        "{path}: {} of its layers can't be converted: {}; leave them out of the model that you save, or convert it with \
-         scripts/keras/convert.py",
+        "{path}: {} of its layers can't be converted: {}",
         layers.len(),
         layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
@@ -152,14 +191,30 @@ pub enum ConvertError {
         /// What is wrong.
         problem: String,
     },
-    /// The model is no image classifier, or the options do not fit it.
+    /// The model has other classes than were named, or none were named and they can't be assumed.
+    #[error("{path}: it has {classes} classes{}", named(.names))]
+    Labels {
+        /// The file.
+        path: String,
+        /// How many classes it has.
+        classes: usize,
+        /// How many names were given, if any were.
+        names: Option<usize>,
+    },
+    /// The model is not an image classifier.
     #[error("{path}: {problem}")]
     Classifier {
         /// The file.
         path: String,
-        /// What is wrong, and what to do.
+        /// What is wrong.
         problem: String,
     },
+}
+
+fn named(names: &Option<usize>) -> String {
+    names.map_or(", which have no names".into(), |n| {
+        format!(", and the given list names {n}")
+    })
 }
 
 /// What is wrong with a layer.
@@ -260,7 +315,7 @@ fn converted(
     let answer = graph.keras_order(&answer);
     let [classes] = answer.shape[..] else {
         return Err(wrong(format!(
-            "it answers {:?} for an image; a classifier answers one value a class",
+            "it returns {:?} for an image; a classifier returns one value a class",
             answer.shape
         )));
     };
@@ -271,10 +326,9 @@ fn converted(
     let output = if softmax { OUTPUTS[0] } else { OUTPUTS[1] };
     let mut notes = Vec::new();
     if !softmax {
-        notes.push(format!(
-            "it does not end in softmax but in {}: `fer` puts a softmax behind what it answers",
-            last.op_type
-        ));
+        notes.push(Note::NoSoftmax {
+            operator: last.op_type.clone(),
+        });
     }
     graph.rename(0, &answer.name, output);
     answers
@@ -284,20 +338,23 @@ fn converted(
     optimize::optimize(&mut graph, output);
     answers.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
 
-    let labels = labels(options, classes).map_err(wrong)?;
+    let labels = labels(options, classes).map_err(|names| ConvertError::Labels {
+        path: name.clone(),
+        classes,
+        names,
+    })?;
     let scale = options.scale.unwrap_or_else(|| {
         let scales = scales_itself(&network);
         match scales {
-            Some(true) => {
-                notes.push("pixels go in as 0..255, as the model scales them itself (--scale says otherwise)".into());
-            }
+            Some(true) => notes.push(Note::ScalesItself),
             Some(false) => {}
-            None => notes.push(
-                "it rescales values, but not first: pixels go in times 1/255; if they should go in as 0..255, say --scale 1"
-                    .into(),
-            ),
+            None => notes.push(Note::RescalesLater),
         }
-        if scales == Some(true) { 1.0 } else { 1.0 / 255.0 }
+        if scales == Some(true) {
+            1.0
+        } else {
+            1.0 / 255.0
+        }
     });
     let stated = ModelSpec {
         labels,
@@ -429,17 +486,13 @@ impl Image {
     }
 }
 
-fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, String> {
+/// The names of the classes, in the order of the outputs; an error is how many names were given.
+fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, Option<usize>> {
     match &options.labels {
         None if classes == EMOTIONS.len() => Ok(EMOTIONS.map(String::from).to_vec()),
-        None => Err(format!(
-            "it has {classes} classes; name them in the order of its outputs with --labels a,b,…"
-        )),
+        None => Err(None),
         Some(labels) if labels.len() == classes => Ok(labels.clone()),
-        Some(labels) => Err(format!(
-            "it has {classes} classes, and --labels names {}",
-            labels.len()
-        )),
+        Some(labels) => Err(Some(labels.len())),
     }
 }
 

@@ -32,7 +32,10 @@ impl Tensor {
     /// The product is another.
     pub(crate) fn reshaped(self, dims: &[usize]) -> Result<Self, String> {
         if product(dims) != Some(self.values.len()) {
-            return Err(format!("a weight of {:?} is no {dims:?}", self.dims));
+            return Err(format!(
+                "a weight of {:?} is not one of {dims:?}",
+                self.dims
+            ));
         }
         Ok(Self {
             dims: dims.to_vec(),

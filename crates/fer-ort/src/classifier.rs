@@ -8,9 +8,10 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
 
-use fer_core::classifier::{Classifier, Description, EngineError};
+use fer_core::classifier::{Classifier, Description, EngineError, Note};
 use fer_core::spec::ModelSpec;
 
+use crate::error::OrtError;
 use crate::library::Library;
 use crate::placement;
 use crate::provider::{Provider, ProviderOptions};
@@ -61,8 +62,8 @@ impl OrtClassifier {
         name: &str,
         spec: ModelSpec,
         options: &SessionOptions<'_>,
-        mut notes: Vec<String>,
-    ) -> Result<Self, EngineError> {
+        mut notes: Vec<Note>,
+    ) -> Result<Self, OrtError> {
         let provider = options.provider;
         let session = if provider == Provider::Cpu {
             commit(&mut builder(library, options)?, source, name)?
@@ -96,12 +97,12 @@ impl Classifier for OrtClassifier {
     }
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
-        run(
-            &mut self.session,
-            input,
-            self.spec.input_shape(n),
-            &self.description.model,
-        )
+        let shape = self.spec.input_shape(n);
+        run(&mut self.session, input, shape).map_err(|e| EngineError::Run {
+            model: self.description.model.clone(),
+            engine: "ONNX Runtime".into(),
+            reason: one_line(&e.to_string()),
+        })
     }
 }
 
@@ -109,9 +110,9 @@ impl Classifier for OrtClassifier {
 pub(crate) fn builder(
     library: &Library,
     options: &SessionOptions<'_>,
-) -> Result<SessionBuilder, EngineError> {
-    let refuse = |e: &dyn std::fmt::Display| {
-        EngineError::Unusable(format!("ONNX Runtime refuses its session options: {e}"))
+) -> Result<SessionBuilder, OrtError> {
+    let refuse = |e: &dyn std::fmt::Display| OrtError::Options {
+        reason: e.to_string(),
     };
     let threads = options.threads.unwrap_or_else(fer_core::cores);
     let few = options.images.is_some_and(|n| n <= FEW_IMAGES);
@@ -135,16 +136,14 @@ pub(crate) fn commit(
     builder: &mut SessionBuilder,
     source: &ModelSource,
     name: &str,
-) -> Result<Session, EngineError> {
+) -> Result<Session, OrtError> {
     let session = match source {
         ModelSource::Bytes(bytes) => builder.commit_from_memory(bytes),
         ModelSource::Path(path) => builder.commit_from_file(path),
     };
-    session.map_err(|e| {
-        EngineError::Unusable(format!(
-            "ONNX Runtime can't load {name}: {}",
-            one_line(&e.to_string())
-        ))
+    session.map_err(|e| OrtError::Session {
+        model: name.to_string(),
+        reason: one_line(&e.to_string()),
     })
 }
 
@@ -152,17 +151,10 @@ pub(crate) fn run(
     session: &mut Session,
     input: &[f32],
     shape: [usize; 4],
-    name: &str,
-) -> Result<Vec<f32>, EngineError> {
-    let failed = |e: ort::Error| {
-        EngineError::Unusable(format!(
-            "{name} failed in ONNX Runtime: {}",
-            one_line(&e.to_string())
-        ))
-    };
-    let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
-    let outputs = session.run(ort::inputs![tensor]).map_err(failed)?;
-    let (_, values) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+) -> ort::Result<Vec<f32>> {
+    let tensor = TensorRef::from_array_view((shape, input))?;
+    let outputs = session.run(ort::inputs![tensor])?;
+    let (_, values) = outputs[0].try_extract_tensor::<f32>()?;
     Ok(values.to_vec())
 }
 

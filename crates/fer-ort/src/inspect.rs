@@ -1,14 +1,14 @@
-//! Tensors within a model, as ONNX Runtime computes them: what each layer answers, not the last one
-//! alone.
+//! Tensors within a model, as ONNX Runtime computes them: the output of each layer, not of the last
+//! one alone.
 
 use bytes::Bytes;
 use fer_core::onnx::proto::{Message, ValueInfoProto};
 use ort::value::TensorRef;
 
-use fer_core::classifier::EngineError;
 use fer_core::onnx::{self, ELEM_FLOAT};
 
 use crate::classifier::{ModelSource, SessionOptions, builder, commit, one_line};
+use crate::error::OrtError;
 use crate::library::Library;
 use crate::{Provider, ProviderOptions};
 
@@ -33,12 +33,10 @@ pub fn tensors(
     wanted: &[&str],
     input: &[f32],
     shape: [usize; 4],
-) -> Result<Vec<Tensor>, EngineError> {
-    let failed = |e: &dyn std::fmt::Display| {
-        EngineError::Unusable(format!(
-            "{name} failed in ONNX Runtime: {}",
-            one_line(&e.to_string())
-        ))
+) -> Result<Vec<Tensor>, OrtError> {
+    let failed = |e: &dyn std::fmt::Display| OrtError::Run {
+        model: name.to_string(),
+        reason: one_line(&e.to_string()),
     };
     let mut proto = onnx::parse_proto(model, name)?;
     let graph = proto.graph.mut_or_insert_default();
@@ -71,10 +69,11 @@ pub fn tensors(
     )?;
     let input = TensorRef::from_array_view((shape, input)).map_err(|e| failed(&e))?;
     let outputs = session.run(ort::inputs![input]).map_err(|e| failed(&e))?;
-    let extract = |tensor: &&str| -> Result<Tensor, EngineError> {
-        let value = outputs
-            .get(*tensor)
-            .ok_or_else(|| failed(&format!("it has no tensor {tensor}")))?;
+    let extract = |tensor: &&str| -> Result<Tensor, OrtError> {
+        let value = outputs.get(*tensor).ok_or_else(|| OrtError::NoTensor {
+            model: name.to_string(),
+            tensor: tensor.to_string(),
+        })?;
         let (dims, values) = value.try_extract_tensor::<f32>().map_err(|e| failed(&e))?;
         let dims = dims
             .iter()

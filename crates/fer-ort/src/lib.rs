@@ -9,6 +9,7 @@
 //! uses this crate has to do the same, as a library can't do it safely.
 
 mod classifier;
+mod error;
 pub mod inspect;
 pub mod library;
 mod placement;
@@ -16,4 +17,5 @@ pub mod provider;
 pub mod runtime;
 
 pub use classifier::{ModelSource, OrtClassifier, SessionOptions};
-pub use provider::{Provider, ProviderOptions};
+pub use error::{Missing, OrtError, ProviderProblem};
+pub use provider::{OptionError, Provider, ProviderOption, ProviderOptions, UnknownProvider};

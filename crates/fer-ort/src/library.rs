@@ -9,8 +9,8 @@ use ort::environment::Environment;
 use ort::ep::cuda::{CUDA_DYLIBS, CUDNN_DYLIBS};
 use ort::logging::LogLevel;
 
+use crate::error::OrtError;
 use crate::runtime::{Found, Origin};
-use fer_core::classifier::EngineError;
 
 /// The oldest ONNX Runtime whose interface is used: 1.17, of February 2024.
 pub const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
@@ -69,23 +69,21 @@ impl fmt::Display for Library {
 /// Opens the library that was found, or returns it if it is open already.
 ///
 /// # Errors
-/// The file is no library, is not ONNX Runtime, is too old, or another one is open in this process
+/// The file is not a library, is not ONNX Runtime, is too old, or another one is open in this process
 /// already.
-pub fn open(found: &Found) -> Result<&'static Library, EngineError> {
+pub fn open(found: &Found) -> Result<&'static Library, OrtError> {
     if let Some(library) = LIBRARY.get() {
         if library.path == found.path {
             return Ok(library);
         }
-        return Err(EngineError::Unusable(format!(
-            "{library} is in use already; one process runs one library"
-        )));
+        return Err(OrtError::InUse {
+            open: library.to_string(),
+        });
     }
-    let library = open_first(found).map_err(|reason| {
-        EngineError::Unusable(format!(
-            "{} (from {}) can't be used: {reason}; `fer runtime install` gets a fitting one",
-            found.path.display(),
-            found.origin
-        ))
+    let library = open_first(found).map_err(|reason| OrtError::Library {
+        path: found.path.clone(),
+        origin: found.origin,
+        reason,
     })?;
     Ok(LIBRARY.get_or_init(|| library))
 }
@@ -98,9 +96,11 @@ fn open_first(found: &Found) -> Result<Library, String> {
             None => crate::classifier::one_line(&error.to_string()),
         },
         ort::LoadDynamicError::MissingApi { .. } => "it is not ONNX Runtime".into(),
-        ort::LoadDynamicError::InvalidVersionString => "it does not say its version".into(),
+        ort::LoadDynamicError::InvalidVersionString => "it does not state its version".into(),
         ort::LoadDynamicError::BadVersion { version_str, .. } => {
-            format!("it is version {version_str}, and 1.{OLDEST_MINOR} is the oldest that serves")
+            format!(
+                "it is version {version_str}, and 1.{OLDEST_MINOR} is the oldest that is supported"
+            )
         }
     })?;
     let environment = builder
@@ -112,7 +112,7 @@ fn open_first(found: &Found) -> Result<Library, String> {
         .build()
         .map_err(|e| e.to_string())?;
     environment.set_log_level(LogLevel::Warning);
-    let minor_version = ort::util::probe(&found.path).ok_or("it does not say its version")?;
+    let minor_version = ort::util::probe(&found.path).ok_or("it does not state its version")?;
     Ok(Library {
         path: found.path.clone(),
         origin: found.origin,

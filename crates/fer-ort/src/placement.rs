@@ -13,7 +13,8 @@ use serde::Deserialize;
 use super::library::{self, Library};
 use super::provider::Provider;
 use crate::classifier::{ModelSource, SessionOptions, builder, commit, one_line, run};
-use fer_core::classifier::EngineError;
+use crate::error::{Missing, OrtError, ProviderProblem};
+use fer_core::classifier::Note;
 use fer_core::spec::ModelSpec;
 
 /// How many operators of each type each provider ran.
@@ -33,26 +34,20 @@ impl Placement {
     }
 
     /// Names the operators that another provider ran, if there are any.
-    pub(super) fn elsewhere_note(&self, provider: Provider) -> Option<String> {
-        let elsewhere: Vec<String> = self
+    pub(super) fn elsewhere_note(&self, provider: Provider) -> Option<Note> {
+        let operators: Vec<(String, String, usize)> = self
             .operators
             .iter()
             .filter(|((p, _), _)| p != provider.ep_name())
             .map(|((p, operator), n)| {
-                format!(
-                    "{operator} ×{n} on {}",
-                    p.trim_end_matches("ExecutionProvider")
-                )
+                let p = p.trim_end_matches("ExecutionProvider").to_string();
+                (operator.clone(), p, *n)
             })
             .collect();
-        let total: usize = self.operators.values().sum();
-        let there = self.on(provider);
-        (!elsewhere.is_empty()).then(|| {
-            format!(
-                "{} of {total} operators are not on {provider}: {}",
-                total - there,
-                elsewhere.join(", ")
-            )
+        (!operators.is_empty()).then(|| Note::Elsewhere {
+            provider: provider.to_string(),
+            total: self.operators.values().sum(),
+            operators,
         })
     }
 
@@ -98,24 +93,30 @@ pub(super) fn start(
     name: &str,
     spec: &ModelSpec,
     options: &SessionOptions<'_>,
-) -> Result<(Session, Placement), EngineError> {
+) -> Result<(Session, Placement), OrtError> {
     let provider = options.provider;
-    let refuse = |reason: String| {
-        EngineError::Unusable(format!("--provider {provider} can't run: {reason}"))
-    };
+    let refuse = |problem| OrtError::Provider { provider, problem };
     if !provider.is_built_in() {
-        return Err(refuse(not_built_in(provider, library)));
+        return Err(refuse(ProviderProblem::NotBuiltIn {
+            library: library.to_string(),
+            has: Provider::all().filter(|p| p.is_built_in()).collect(),
+        }));
     }
     if matches!(provider, Provider::Cuda | Provider::TensorRt) {
         library.open_cuda();
     }
     library::take_warnings();
+    let unproven = |e: &dyn std::fmt::Display| {
+        refuse(ProviderProblem::Unproven {
+            reason: e.to_string(),
+        })
+    };
     let folder = tempfile::tempdir()
-        .map_err(|e| refuse(format!("no temporary folder for the profile: {e}")))?;
+        .map_err(|e| unproven(&format!("no temporary folder for the profile: {e}")))?;
     let mut builder = builder(library, options)?
         .with_profiling(folder.path().join("profile"))
-        .map_err(|e| refuse(e.to_string()))?;
-    let cause = |error: String| refuse(explain(provider, &error, &library::take_warnings()));
+        .map_err(|e| unproven(&e))?;
+    let cause = |error: String| refuse(does_not_start(provider, &error, &library::take_warnings()));
     provider
         .register(&mut builder, options.provider_options)
         .map_err(|e| cause(e.to_string()))?;
@@ -125,103 +126,89 @@ pub(super) fn start(
         &mut session,
         &vec![0.0; n * spec.image_len()],
         spec.input_shape(n),
-        name,
     )
-    .map_err(|e| cause(e.to_string()))?;
+    .map_err(|e| cause(format!("{name} failed in it: {}", one_line(&e.to_string()))))?;
 
-    let unread =
-        |e: &dyn std::fmt::Display| refuse(format!("where its operators ran can't be told: {e}"));
-    let profile = session.end_profiling().map_err(|e| unread(&e))?;
-    let profile = std::fs::read_to_string(profile).map_err(|e| unread(&e))?;
-    let placement = Placement::from_profile(&profile).map_err(|e| unread(&e))?;
+    let profile = session.end_profiling().map_err(|e| unproven(&e))?;
+    let profile = std::fs::read_to_string(profile).map_err(|e| unproven(&e))?;
+    let placement = Placement::from_profile(&profile).map_err(|e| unproven(&e))?;
     if placement.on(provider) == 0 {
-        return Err(cause(format!("it took none of the operators of {name}")));
+        let warnings = library::take_warnings();
+        return Err(refuse(ProviderProblem::TookNothing {
+            model: name.to_string(),
+            warning: revealing(&warnings, "").cloned(),
+            missing: missing(provider, &warnings.join(" ")),
+        }));
     }
     Ok((session, placement))
 }
 
-fn not_built_in(provider: Provider, library: &Library) -> String {
-    let has: Vec<String> = Provider::all()
-        .filter(|p| p.is_built_in())
-        .map(|p| p.to_string())
-        .collect();
-    let next = match provider {
-        Provider::Cuda | Provider::TensorRt => "`fer runtime install --cuda` gets one with CUDA",
-        _ => "name one that has it with --ort-lib",
-    };
-    format!(
-        "{library} is built without it (it has {}); {next}",
-        has.join(", ")
-    )
-}
-
-/// Says what failed and what to do about it, from ONNX Runtime's error and the warnings that came
-/// with it.
-fn explain(provider: Provider, error: &str, warnings: &[String]) -> String {
-    // The error may be as general as "no such provider"; what the loader said stands in a warning.
-    let telling = |text: &&String| {
-        [
-            "cannot open shared object",
-            "Failed to load",
-            "CUDA",
-            "cuDNN",
-        ]
-        .iter()
-        .any(|w| text.contains(w))
-    };
-    let all = std::iter::once(error)
-        .chain(warnings.iter().map(String::as_str))
-        .collect::<Vec<_>>()
-        .join(" ");
+/// What failed, from ONNX Runtime's error and the warnings that came with it.
+fn does_not_start(provider: Provider, error: &str, warnings: &[String]) -> ProviderProblem {
     let mut reason = one_line(error);
-    if let Some(warning) = warnings
-        .iter()
-        .filter(telling)
-        .find(|w| !error.contains(w.as_str()))
-    {
+    if let Some(warning) = revealing(warnings, error) {
         reason = format!("{reason} ({warning})");
     }
-    match next_step(provider, &all) {
-        Some(step) => format!("{reason}; {step}"),
-        None => reason,
+    ProviderProblem::DoesNotStart {
+        reason,
+        missing: missing(provider, &format!("{error} {}", warnings.join(" "))),
     }
 }
 
-fn next_step(provider: Provider, text: &str) -> Option<&'static str> {
-    let has = |words: &[&str]| words.iter().any(|w| text.contains(w));
-    match provider {
-        Provider::Cuda | Provider::TensorRt => Some(if has(&["libcuda.so", "nvcuda.dll"]) {
-            "the NVIDIA driver is not installed: install it, or run on the CPU with --provider cpu"
-        } else if has(&["libcudnn", "cudnn64"]) {
-            "cuDNN 9 is missing: install it, or let `fer runtime install --cuda --with-cuda-libs` get it"
-        } else if has(&[
-            "libcublas",
-            "libcudart",
-            "libcufft",
-            "libcurand",
-            "libnvrtc",
-            "cublas64",
-            "cudart64",
-            "cufft64",
-        ]) {
-            "the CUDA runtime libraries are missing: install the CUDA version that this ONNX Runtime was built for, or let \
-             `fer runtime install --cuda --with-cuda-libs` get them"
-        } else if has(&["libnvinfer", "nvinfer_"]) {
-            "TensorRT is missing: install it, or use --provider cuda"
-        } else if has(&["driver version is insufficient", "CUDA failure 35"]) {
-            "the NVIDIA driver is too old for this CUDA: update the driver"
-        } else if has(&[
-            "no CUDA-capable device",
-            "CUDA failure 100",
-            "invalid device ordinal",
-            "CUDA failure 101",
-        ]) {
-            "no such NVIDIA device: `nvidia-smi` and `fer doctor` list them, --device chooses one"
-        } else {
-            "`fer doctor` shows what this machine has"
-        }),
-        _ => None,
+/// The first warning that says more than the error, which may be as general as "no such provider":
+/// what the loader said stands in a warning.
+fn revealing<'a>(warnings: &'a [String], error: &str) -> Option<&'a String> {
+    const WORDS: [&str; 4] = [
+        "cannot open shared object",
+        "Failed to load",
+        "CUDA",
+        "cuDNN",
+    ];
+    warnings
+        .iter()
+        .find(|w| WORDS.iter().any(|word| w.contains(word)) && !error.contains(w.as_str()))
+}
+
+/// What the machine lacks, by what ONNX Runtime and the loader said.
+fn missing(provider: Provider, text: &str) -> Option<Missing> {
+    if !matches!(provider, Provider::Cuda | Provider::TensorRt) {
+        return None;
     }
+    const SIGNS: [(Missing, &[&str]); 6] = [
+        (Missing::Driver, &["libcuda.so", "nvcuda.dll"]),
+        (Missing::Cudnn, &["libcudnn", "cudnn64"]),
+        (
+            Missing::CudaLibraries,
+            &[
+                "libcublas",
+                "libcudart",
+                "libcufft",
+                "libcurand",
+                "libnvrtc",
+                "cublas64",
+                "cudart64",
+                "cufft64",
+            ],
+        ),
+        (Missing::TensorRt, &["libnvinfer", "nvinfer_"]),
+        (
+            Missing::NewerDriver,
+            &["driver version is insufficient", "CUDA failure 35"],
+        ),
+        (
+            Missing::Device,
+            &[
+                "no CUDA-capable device",
+                "CUDA failure 100",
+                "invalid device ordinal",
+                "CUDA failure 101",
+            ],
+        ),
+    ];
+    SIGNS
+        .iter()
+        .find(|(_, signs)| signs.iter().any(|sign| text.contains(sign)))
+        .map(|(missing, _)| *missing)
 }
 
 #[cfg(test)]
@@ -241,41 +228,51 @@ mod tests {
         let placement = Placement::from_profile(PROFILE).unwrap();
         assert_eq!(placement.on(Provider::Cuda), 1);
         assert_eq!(
-            placement.elsewhere_note(Provider::Cuda).unwrap(),
+            placement
+                .elsewhere_note(Provider::Cuda)
+                .unwrap()
+                .to_string(),
             "1 of 2 operators are not on cuda: Shape ×1 on CPU"
         );
         assert_eq!(placement.on(Provider::OpenVino), 0);
     }
 
     #[test]
-    fn a_failure_comes_with_its_next_step() {
+    fn a_failure_names_what_the_machine_lacks() {
         let rows = [
             (
                 "libcuda.so.1: cannot open shared object file",
-                "the NVIDIA driver is not installed",
+                Some(Missing::Driver),
             ),
             (
                 "libcudnn.so.9: cannot open shared object file",
-                "cuDNN 9 is missing",
+                Some(Missing::Cudnn),
             ),
             (
                 "libcublasLt.so.13: cannot open shared object file",
-                "the CUDA runtime libraries are missing",
+                Some(Missing::CudaLibraries),
             ),
             (
                 "CUDA failure 100: no CUDA-capable device is detected",
-                "no such NVIDIA device",
+                Some(Missing::Device),
             ),
             (
                 "CUDA failure 35: CUDA driver version is insufficient",
-                "the NVIDIA driver is too old",
+                Some(Missing::NewerDriver),
             ),
-            ("something else", "`fer doctor`"),
+            ("something else", None),
         ];
-        let wrong: Vec<_> = rows
-            .iter()
-            .filter(|(error, step)| !explain(Provider::Cuda, error, &[]).contains(step))
-            .collect();
+        let mut wrong = Vec::new();
+        for (text, expected) in rows {
+            let own = does_not_start(Provider::Cuda, text, &[]);
+            let warned = does_not_start(Provider::Cuda, "no such provider", &[text.into()]);
+            let other = does_not_start(Provider::OpenVino, text, &[]);
+            let found = [own.missing(), warned.missing(), other.missing()];
+            let told = warned.to_string().contains(text);
+            if found != [expected, expected, None] || told == expected.is_none() {
+                wrong.push((text, own, warned, other));
+            }
+        }
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

@@ -51,7 +51,7 @@ pub struct ProviderOptions {
     pub extra: Vec<(String, String)>,
 }
 
-/// (provider, name on the command line, ONNX Runtime's name)
+/// (provider, the name that users give, ONNX Runtime's name)
 const NAMES: [(Provider, &str, &str); 19] = [
     (Provider::Cpu, "cpu", "CPUExecutionProvider"),
     (Provider::Cuda, "cuda", ep::CUDA::NAME),
@@ -227,71 +227,140 @@ fn with_extra<P: Configurable>(provider: P, options: &ProviderOptions) -> P {
 }
 
 impl ProviderOptions {
-    /// Fails, with a text for the user, if an option does not belong to the provider.
+    /// Fails if an option does not belong to the provider.
     ///
     /// # Errors
-    /// The text names the option and the providers that have it.
-    pub fn check(&self, provider: Provider) -> Result<(), String> {
-        let with = |takes: fn(Provider) -> bool| {
-            Provider::all()
-                .filter(|p| takes(*p))
-                .map(|p| p.to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        if self.device.is_some() && !provider.takes_device() {
-            return Err(format!(
-                "--provider {provider} takes no --device; these do: {}",
-                with(Provider::takes_device)
-            ));
+    /// The error names the option and the providers that have it.
+    pub fn check(&self, provider: Provider) -> Result<(), OptionError> {
+        let is_cuda = provider == Provider::Cuda;
+        let given = [
+            (
+                ProviderOption::Device,
+                self.device.is_some() && !provider.takes_device(),
+            ),
+            (
+                ProviderOption::MemoryLimit,
+                self.memory_limit.is_some() && !is_cuda,
+            ),
+            (ProviderOption::Tf32, self.tf32.is_some() && !is_cuda),
+            (
+                ProviderOption::Extra,
+                !self.extra.is_empty() && !provider.takes_extra(),
+            ),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, misplaced)| *misplaced) {
+            return Err(OptionError::NotTaken { provider, option });
         }
-        if self.device.is_some_and(|d| i32::try_from(d).is_err()) {
-            return Err("--device is an index: 0 is the first device".into());
-        }
-        if provider != Provider::Cuda && self.memory_limit.is_some() {
-            return Err(format!(
-                "--memory-limit belongs to --provider cuda, not {provider}"
-            ));
-        }
-        if provider != Provider::Cuda && self.tf32.is_some() {
-            return Err(format!("--tf32 belongs to --provider cuda, not {provider}"));
-        }
-        if !self.extra.is_empty() && !provider.takes_extra() {
-            return Err(format!(
-                "--provider {provider} takes no --provider-option; these do: {}",
-                with(Provider::takes_extra)
-            ));
+        if let Some(device) = self.device.filter(|d| i32::try_from(*d).is_err()) {
+            return Err(OptionError::DeviceIndex { device });
         }
         let is_graph = |(key, value): &&(String, String)| {
             GRAPHS.contains(&key.as_str()) && !OFF.contains(&value.as_str())
         };
         if let Some((key, _)) = self.extra.iter().find(is_graph) {
-            return Err(format!(
-                "--provider-option {key}: a CUDA graph goes on answering what lay in the memory of its first run, and fer gives \
-                 each batch memory of its own; leave it out"
-            ));
+            return Err(OptionError::CudaGraph { key: key.clone() });
         }
         // ONNX Runtime takes C strings.
-        if self
-            .extra
-            .iter()
-            .any(|(k, v)| k.contains('\0') || v.contains('\0'))
-        {
-            return Err("--provider-option can't hold a zero byte".into());
+        let zero = |(key, value): &&(String, String)| key.contains('\0') || value.contains('\0');
+        match self.extra.iter().find(zero) {
+            Some((key, _)) => Err(OptionError::ZeroByte { key: key.clone() }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
+/// One of [`ProviderOptions`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderOption {
+    /// [`ProviderOptions::device`].
+    Device,
+    /// [`ProviderOptions::memory_limit`].
+    MemoryLimit,
+    /// [`ProviderOptions::tf32`].
+    Tf32,
+    /// [`ProviderOptions::extra`].
+    Extra,
+}
+
+impl ProviderOption {
+    /// The providers that take it.
+    pub fn takers(self) -> Vec<Provider> {
+        let takes = |provider: Provider| match self {
+            Self::Device => provider.takes_device(),
+            Self::MemoryLimit | Self::Tf32 => provider == Provider::Cuda,
+            Self::Extra => provider.takes_extra(),
+        };
+        Provider::all().filter(|p| takes(*p)).collect()
+    }
+}
+
+impl fmt::Display for ProviderOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Device => "device index",
+            Self::MemoryLimit => "memory limit",
+            Self::Tf32 => "TF32 switch",
+            Self::Extra => "options by ONNX Runtime's names",
+        })
+    }
+}
+
+/// An option that a provider does not take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// The provider has no such option.
+    #[error("provider {provider} takes no {option}; these do: {}", names(&.option.takers()))]
+    NotTaken {
+        /// The provider.
+        provider: Provider,
+        /// The option.
+        option: ProviderOption,
+    },
+    /// The index is larger than ONNX Runtime takes.
+    #[error("{device} is not a device index: 0 is the first device")]
+    DeviceIndex {
+        /// The index.
+        device: u32,
+    },
+    /// The option makes the provider record a CUDA graph.
+    #[error(
+        "the provider option {key} can't be used: a CUDA graph goes on reading the memory of its \
+         first run, and each batch here has memory of its own"
+    )]
+    CudaGraph {
+        /// The option's name.
+        key: String,
+    },
+    /// The option holds a zero byte, which ends a text for ONNX Runtime.
+    #[error("the provider option {key:?} can't hold a zero byte")]
+    ZeroByte {
+        /// The option's name.
+        key: String,
+    },
+}
+
+/// Providers in a list.
+fn names(providers: &[Provider]) -> String {
+    let names: Vec<String> = providers.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+/// A name that is not a provider's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{name}' is not a provider; there are {}", names(&Provider::all().collect::<Vec<_>>()))]
+pub struct UnknownProvider {
+    /// The name.
+    pub name: String,
+}
+
 impl FromStr for Provider {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
-        let known = || NAMES.map(|(_, name, _)| name).join(", ");
+    type Err = UnknownProvider;
+    fn from_str(s: &str) -> Result<Self, UnknownProvider> {
         NAMES
             .iter()
             .find(|(_, name, ep)| s.eq_ignore_ascii_case(name) || s.eq_ignore_ascii_case(ep))
             .map(|(provider, ..)| *provider)
-            .ok_or_else(|| format!("'{s}' is no provider; there are {}", known()))
+            .ok_or_else(|| UnknownProvider { name: s.into() })
     }
 }
 

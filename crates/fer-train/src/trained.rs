@@ -5,12 +5,12 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use crate::model::{Network, SIDE};
-use crate::train::checkpoint::Trained;
-use crate::train::{run, step};
+use crate::train::checkpoint::{CheckpointError, Trained};
+use crate::train::{TrainError, run, step};
 use fer_burn::describe;
-use fer_burn::device::{self, DeviceSpec};
+use fer_burn::device::{self, DeviceError, DeviceSpec};
 use fer_core::calibration::Calibration;
-use fer_core::classifier::{Classifier, Description, EngineError};
+use fer_core::classifier::{Classifier, Description, EngineError, Note};
 use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind};
 use fer_kernels::threads::FlushToZero;
 
@@ -32,6 +32,20 @@ pub fn spec() -> ModelSpec {
     }
 }
 
+/// A training run that can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainedError {
+    /// The device can't be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The folder holds no run that is far enough.
+    #[error(transparent)]
+    Run(#[from] TrainError),
+    /// The checkpoint can't be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
 /// A trained network on a device of Burn's.
 pub struct TrainedClassifier {
     spec: ModelSpec,
@@ -45,22 +59,20 @@ impl TrainedClassifier {
     ///
     /// # Errors
     /// There is no whole checkpoint, or the device can't be had.
-    pub fn load(path: &Path, on: DeviceSpec) -> Result<Self, EngineError> {
+    pub fn load(path: &Path, on: DeviceSpec) -> Result<Self, TrainedError> {
         let on = on.open()?;
-        let unusable = |e: String| EngineError::Unusable(e);
         let file = if path.is_dir() {
-            run::chosen(path).map_err(|e| unusable(e.to_string()))?
+            run::chosen(path)?
         } else {
             path.to_path_buf()
         };
-        let trained = Trained::read(&file, &on.device).map_err(|e| unusable(e.to_string()))?;
+        let trained = Trained::read(&file, &on.device)?;
         let mut notes = Vec::new();
         if trained.state.epoch < trained.config.epochs {
-            notes.push(format!(
-                "its weights are those of {} of {}",
-                trained.progress(),
-                trained.config.epochs
-            ));
+            notes.push(Note::Unfinished {
+                progress: trained.progress(),
+                epochs: trained.config.epochs,
+            });
         }
         let description = describe(&on, file.display().to_string(), notes);
         Ok(Self {
@@ -87,6 +99,10 @@ impl Classifier for TrainedClassifier {
             step::logits(&self.network, input, n.max(1), &self.device)
         })
         .and_then(|logits| logits)
-        .map_err(|e| EngineError::Unusable(format!("the device failed: {e}")))
+        .map_err(|reason| EngineError::Run {
+            model: self.description.model.clone(),
+            engine: format!("Burn on {}", self.description.provider),
+            reason,
+        })
     }
 }

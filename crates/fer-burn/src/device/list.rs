@@ -12,7 +12,7 @@ use fer_core::panics;
 /// A device, as far as the machine tells of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// The name for `--device`.
+    /// Its name, as [`DeviceSpec`] reads it.
     pub device: String,
     /// Its own name.
     pub name: Option<String>,

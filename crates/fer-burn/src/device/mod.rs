@@ -88,19 +88,13 @@ impl Backend {
         }
     }
 
-    /// What a machine needs to have one.
-    fn needs(self) -> &'static str {
+    /// What a machine needs to have one, in words.
+    pub fn needs(self) -> &'static str {
         match self {
             Self::Flex | Self::Ndarray => "a CPU",
-            Self::Wgpu => {
-                "a GPU's driver with Vulkan, Metal or DirectX 12 (`vulkaninfo --summary` lists Vulkan's)"
-            }
-            Self::Vulkan => {
-                "a GPU's driver with Vulkan (`vulkaninfo --summary` lists what it finds)"
-            }
-            Self::Cuda => {
-                "an NVIDIA GPU and its driver (`nvidia-smi` lists them), and CUDA's runtime compiler, NVRTC"
-            }
+            Self::Wgpu => "a GPU's driver with Vulkan, Metal or DirectX 12",
+            Self::Vulkan => "a GPU's driver with Vulkan",
+            Self::Cuda => "an NVIDIA GPU and its driver, and CUDA's runtime compiler, NVRTC",
         }
     }
 }
@@ -126,12 +120,12 @@ pub struct DeviceSpec {
     pub index: usize,
 }
 
-/// A device that was asked for and can't be had; one line that says why, and what to do.
+/// A device that was asked for and can't be used; one line that says why.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The backend is not part of this program.
     #[error(
-        "--device {choice}: this fer was built without it; build it with `cargo build --release --features {}`",
+        "device {choice}: this program was built without it (Cargo feature {})",
         .choice.backend.feature()
     )]
     NotBuiltIn {
@@ -139,15 +133,13 @@ pub enum DeviceError {
         choice: DeviceSpec,
     },
     /// The machine has no such device at all.
-    #[error("--device {choice}: this machine has none; it takes {}. `fer doctor` lists what there is", .choice.backend.needs())]
+    #[error("device {choice}: this machine has none; it takes {}", .choice.backend.needs())]
     None {
         /// What was asked for.
         choice: DeviceSpec,
     },
     /// The machine has fewer of them.
-    #[error(
-        "--device {choice}: this machine has {found} of them, numbered from 0; `fer doctor` lists them"
-    )]
+    #[error("device {choice}: this machine has {found} of them, numbered from 0")]
     NoSuch {
         /// What was asked for.
         choice: DeviceSpec,
@@ -155,12 +147,56 @@ pub enum DeviceError {
         found: usize,
     },
     /// It does not compute.
-    #[error("--device {choice} does not start: {reason}; it takes {}", .choice.backend.needs())]
+    #[error("device {choice} does not start: {reason}; it takes {}", .choice.backend.needs())]
     DoesNotStart {
         /// What was asked for.
         choice: DeviceSpec,
         /// What went wrong.
         reason: String,
+    },
+    /// It started, and failed when a model was loaded onto it.
+    #[error("the device failed: {reason} (device {choice})")]
+    Failed {
+        /// What was asked for.
+        choice: DeviceSpec,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A text that names no device, or devices that don't go together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseDeviceError {
+    /// There is no backend of that name.
+    #[error(
+        "'{name}' is not a device; there are {}",
+        Backend::ALL.map(|b| b.to_string()).join(", ")
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// What stands behind the colon is not a device's number.
+    #[error("'{index}' is not a device number; {backend}:0 is the first")]
+    Number {
+        /// The backend.
+        backend: Backend,
+        /// What stands behind the colon.
+        index: String,
+    },
+    /// The backend is the CPU, which has no numbers.
+    #[error("{backend} has no numbers: it is the CPU, all of it")]
+    Cpu {
+        /// The backend.
+        backend: Backend,
+    },
+    /// A device is named twice.
+    #[error("'{text}' names {choice} twice")]
+    Twice {
+        /// The whole text.
+        text: String,
+        /// The device.
+        choice: DeviceSpec,
     },
 }
 
@@ -273,18 +309,15 @@ pub fn is_cpu(device: &Device) -> bool {
 }
 
 impl FromStr for DeviceSpec {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
+    type Err = ParseDeviceError;
+    fn from_str(s: &str) -> Result<Self, ParseDeviceError> {
         let (name, index) = s
             .split_once(':')
             .map_or((s, None), |(name, index)| (name, Some(index)));
         let backend = Backend::ALL
             .into_iter()
             .find(|b| b.to_string() == name)
-            .ok_or_else(|| {
-                let names = Backend::ALL.map(|b| b.to_string()).join(", ");
-                format!("'{s}' is no device; there are {names}")
-            })?;
+            .ok_or_else(|| ParseDeviceError::Unknown { name: s.into() })?;
         let Some(index) = index else {
             return Ok(Self { backend, index: 0 });
         };
@@ -293,12 +326,11 @@ impl FromStr for DeviceSpec {
                 backend,
                 index: index.into(),
             }),
-            Ok(_) => Err(format!(
-                "{backend} has no numbers: it is the CPU, all of it; --threads bounds it"
-            )),
-            Err(_) => Err(format!(
-                "'{index}' is no device's number; {backend}:0 is the first"
-            )),
+            Ok(_) => Err(ParseDeviceError::Cpu { backend }),
+            Err(_) => Err(ParseDeviceError::Number {
+                backend,
+                index: index.into(),
+            }),
         }
     }
 }
@@ -333,15 +365,18 @@ impl Choices {
 }
 
 impl FromStr for Choices {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
+    type Err = ParseDeviceError;
+    fn from_str(s: &str) -> Result<Self, ParseDeviceError> {
         let mut parts = s.split(',');
         let first: DeviceSpec = parts.next().unwrap_or_default().parse()?;
         let mut all = vec![first];
         for index in parts {
             let choice: DeviceSpec = format!("{}:{index}", first.backend).parse()?;
             if all.contains(&choice) {
-                return Err(format!("'{s}' names {choice} twice"));
+                return Err(ParseDeviceError::Twice {
+                    text: s.into(),
+                    choice,
+                });
             }
             all.push(choice);
         }
@@ -369,12 +404,6 @@ impl fmt::Display for Choices {
     }
 }
 
-impl From<DeviceError> for fer_core::classifier::EngineError {
-    fn from(error: DeviceError) -> Self {
-        Self::Unusable(error.to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,17 +416,17 @@ mod tests {
             ("cuda:3,0,1", Ok(3)),
             ("wgpu:1", Ok(1)),
             ("cuda:0,0", Err("twice")),
-            ("cuda,cuda", Err("no device's number")),
-            ("cuda:0,", Err("no device's number")),
-            ("flex,1", Err("--threads")),
-            ("cuda:0,wgpu:1", Err("no device's number")),
+            ("cuda,cuda", Err("is not a device number")),
+            ("cuda:0,", Err("is not a device number")),
+            ("flex,1", Err("has no numbers")),
+            ("cuda:0,wgpu:1", Err("is not a device number")),
         ];
         let wrong: Vec<_> = rows
             .iter()
             .filter(
                 |(text, expected)| match (text.parse::<Choices>(), expected) {
                     (Ok(found), Ok(count)) => found.0.len() != *count || found.to_string() != *text,
-                    (Err(found), Err(part)) => !found.contains(part),
+                    (Err(found), Err(part)) => !found.to_string().contains(part),
                     _ => true,
                 },
             )
@@ -414,10 +443,10 @@ mod tests {
             ("cuda:3", choice(Backend::Cuda, 3)),
             ("vulkan:1", choice(Backend::Vulkan, 1)),
             ("tpu", Err("there are flex")),
-            ("cuda:", Err("no device's number")),
-            ("cuda:-1", Err("no device's number")),
-            ("cuda:99999", Err("no device's number")),
-            ("flex:1", Err("--threads")),
+            ("cuda:", Err("is not a device number")),
+            ("cuda:-1", Err("is not a device number")),
+            ("cuda:99999", Err("is not a device number")),
+            ("flex:1", Err("has no numbers")),
             ("", Err("there are flex")),
         ];
         let wrong: Vec<_> = rows
@@ -425,7 +454,7 @@ mod tests {
             .filter(
                 |(text, expected)| match (text.parse::<DeviceSpec>(), expected) {
                     (Ok(found), Ok(expected)) => found != *expected || found.to_string() != *text,
-                    (Err(found), Err(part)) => !found.contains(part),
+                    (Err(found), Err(part)) => !found.to_string().contains(part),
                     _ => true,
                 },
             )
@@ -448,7 +477,8 @@ mod tests {
                 .map(|o| o.name)
                 .unwrap_err()
                 .to_string();
-            assert!(error.contains("--features"), "{error}");
+            let feature = format!("Cargo feature {}", backend.feature());
+            assert!(error.contains(&feature), "{error}");
         }
     }
 }

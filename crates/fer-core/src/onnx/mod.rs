@@ -19,7 +19,7 @@ use bytes::Bytes;
 /// The largest ONNX file that is read: protobuf itself ends at 2 GiB.
 pub const MAX_FILE_BYTES: u64 = 2 << 30;
 
-/// An ONNX file that can't be read or is no ONNX file.
+/// An ONNX file that can't be read or is not an ONNX file.
 #[derive(Debug, thiserror::Error)]
 pub enum OnnxError {
     /// The file could not be read.

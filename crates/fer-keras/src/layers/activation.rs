@@ -66,7 +66,7 @@ impl Activation {
                     _ => Err(format!("its activation {class} can't be converted")),
                 }
             }
-            Some(other) => Err(format!("its activation {other} is no name")),
+            Some(other) => Err(format!("its activation {other} is not a name")),
         }
     }
 

@@ -249,7 +249,7 @@ impl Layer for Permute {
         sorted.sort_unstable();
         if sorted != (1..=input.shape.len() as i64).collect::<Vec<_>>() {
             return Err(format!(
-                "its dims {:?} are no order of its input's axes",
+                "its dims {:?} are not an order of its input's axes",
                 self.axes
             ));
         }

@@ -1,6 +1,7 @@
 //! The libraries of NVIDIA that the CUDA build needs: what its package says of them, and fetching
 //! them.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::error::{InstallError, at};
@@ -80,35 +81,74 @@ pub(super) fn requirements(metadata: &str) -> Vec<Requirement> {
         .collect()
 }
 
-/// What a user of the CUDA build must know, one line each.
-pub(super) fn notes(metadata: &str, has_libraries: bool) -> Vec<String> {
-    let requirements = requirements(metadata);
-    let major = |part: &str| {
-        requirements
-            .iter()
-            .find(|r| r.name.contains(part))
-            .and_then(Requirement::major)
-    };
-    let (Some(cuda), Some(cudnn)) = (major("cuda-runtime"), major("cudnn")) else {
-        return vec![
-            "this build also needs NVIDIA's driver, CUDA and cuDNN; its package does not say which"
-                .to_owned(),
-        ];
-    };
-    if has_libraries {
-        return vec![format!(
-            "CUDA {cuda} and cuDNN {cudnn} are installed with it; besides them it needs NVIDIA's driver for CUDA {cuda}"
-        )];
+/// What the CUDA build takes besides the library itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CudaNeeds {
+    /// The driver; CUDA and cuDNN were installed beside the library.
+    Driver {
+        /// CUDA's major version.
+        cuda: String,
+        /// cuDNN's major version.
+        cudnn: String,
+    },
+    /// The driver, CUDA and cuDNN.
+    All {
+        /// CUDA's major version.
+        cuda: String,
+        /// cuDNN's major version.
+        cudnn: String,
+        /// The packages that CUDA and cuDNN can be installed from, with their versions.
+        packages: Vec<String>,
+    },
+    /// The driver, CUDA and cuDNN of unknown versions.
+    Unknown,
+}
+
+impl CudaNeeds {
+    /// Reads them from a wheel's METADATA.
+    pub(super) fn of(metadata: &str, has_libraries: bool) -> Self {
+        let requirements = requirements(metadata);
+        let major = |part: &str| {
+            requirements
+                .iter()
+                .find(|r| r.name.contains(part))
+                .and_then(Requirement::major)
+                .map(str::to_owned)
+        };
+        match (major("cuda-runtime"), major("cudnn")) {
+            (Some(cuda), Some(cudnn)) if has_libraries => Self::Driver { cuda, cudnn },
+            (Some(cuda), Some(cudnn)) => Self::All {
+                cuda,
+                cudnn,
+                packages: requirements
+                    .iter()
+                    .map(|r| format!("{}{}", r.name, r.versions))
+                    .collect(),
+            },
+            _ => Self::Unknown,
+        }
     }
-    let packages: Vec<_> = requirements
-        .iter()
-        .map(|r| format!("{}{}", r.name, r.versions))
-        .collect();
-    vec![format!(
-        "this build also needs NVIDIA's driver for CUDA {cuda}, and CUDA {cuda} and cuDNN {cudnn} on the loader's path; \
-         --with-cuda-libs installs those two ({})",
-        packages.join(" ")
-    )]
+}
+
+impl fmt::Display for CudaNeeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver { cuda, cudnn } => write!(
+                f,
+                "CUDA {cuda} and cuDNN {cudnn} are installed with it; besides them it needs \
+                 NVIDIA's driver for CUDA {cuda}"
+            ),
+            Self::All { cuda, cudnn, .. } => write!(
+                f,
+                "this build also needs NVIDIA's driver for CUDA {cuda}, and CUDA {cuda} and cuDNN \
+                 {cudnn} on the loader's path"
+            ),
+            Self::Unknown => f.write_str(
+                "this build also needs NVIDIA's driver, CUDA and cuDNN; its package does not say \
+                 which",
+            ),
+        }
+    }
 }
 
 /// Fetches NVIDIA's packages and everything they need, and unpacks their libraries into
@@ -208,13 +248,22 @@ Requires-Dist: nvidia-text~=1.0; extra == \"cuda\"
                 "nvidia-cudnn-cu13~=9.0"
             ]
         );
-        let note = notes(METADATA, false).join("\n");
+        let note = CudaNeeds::of(METADATA, false).to_string();
         assert!(
             note.contains("driver for CUDA 13, and CUDA 13 and cuDNN 9 on the loader's path"),
             "{note}"
         );
-        assert!(notes(METADATA, true)[0].starts_with("CUDA 13 and cuDNN 9 are installed with it"));
-        assert!(notes("", false)[0].contains("does not say which"));
+        let with = CudaNeeds::of(METADATA, true).to_string();
+        assert!(
+            with.starts_with("CUDA 13 and cuDNN 9 are installed with it"),
+            "{with}"
+        );
+        assert_eq!(CudaNeeds::of("", false), CudaNeeds::Unknown);
+        assert!(
+            CudaNeeds::Unknown
+                .to_string()
+                .contains("does not say which")
+        );
     }
 
     #[test]

@@ -1,17 +1,17 @@
-//! What can go wrong while installing, each told in one line: what, where, and what to do next.
+//! What can go wrong while installing, each in one line: what and where.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fer_core::host::Os;
 
+use super::python::NoPython;
+
 /// Why the library was not installed. Nothing that was installed before is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// No wheel is published for this machine.
-    #[error(
-        "there is no ONNX Runtime package for {os} on {arch}; build the library and name it with --ort-lib"
-    )]
+    #[error("there is no ONNX Runtime package for {os} on {arch}")]
     NoPlatform {
         /// The operating system.
         os: Os,
@@ -19,7 +19,7 @@ pub enum InstallError {
         arch: String,
     },
     /// No CUDA build is published for this machine.
-    #[error("there is no CUDA build of ONNX Runtime for {os} on {arch}; install without --cuda")]
+    #[error("there is no CUDA build of ONNX Runtime for {os} on {arch}")]
     NoCudaBuild {
         /// The operating system.
         os: Os,
@@ -27,27 +27,27 @@ pub enum InstallError {
         arch: String,
     },
     /// CUDA's libraries were asked for without the build that uses them.
-    #[error("CUDA's libraries are of no use to the CPU build; ask for --cuda too")]
+    #[error("CUDA's libraries are of no use to the CPU build")]
     CudaLibsWithoutCuda,
     /// Not a version.
     #[error(
-        "{version:?} is no version; give numbers joined by dots (at most 20 characters), for example 1.32.0"
+        "{version:?} is not a version; give numbers joined by dots (at most 20 characters), for example 1.32.0"
     )]
     BadVersion {
         /// What was given.
         version: String,
     },
     /// It is not known where fer keeps its data.
-    #[error("no folder for fer's data is known; set FER_DATA_DIR to one")]
+    #[error("no folder for fer's data is known")]
     NoDataFolder,
     /// Another installation is running.
-    #[error("another `fer runtime install` is at work in {}; wait for it to end", path.display())]
+    #[error("another installation of ONNX Runtime is at work in {}; wait for it to end", path.display())]
     Busy {
         /// The folder it works in.
         path: PathBuf,
     },
     /// A file operation failed.
-    #[error("cannot {action} {}: {source}; {}", path.display(), io_advice(source))]
+    #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -57,25 +57,17 @@ pub enum InstallError {
         source: io::Error,
     },
     /// No interpreter.
-    #[error(
-        "pip is needed to fetch ONNX Runtime, but {reason}; install Python 3 or name it in FER_PYTHON"
-    )]
-    NoPython {
-        /// Where it was looked for.
-        reason: String,
-    },
+    #[error("pip is needed to fetch ONNX Runtime, but {0}")]
+    NoPython(#[from] NoPython),
     /// No interpreter that has pip.
-    #[error(
-        "pip is needed to fetch ONNX Runtime, but {reason}; install pip or name another Python in FER_PYTHON"
-    )]
+    #[error("pip is needed to fetch ONNX Runtime, but {reason}")]
     NoPip {
         /// What the interpreters answered.
         reason: String,
     },
     /// pip is too old.
     #[error(
-        "{} has pip {version}, but {purpose} needs {needed} or newer; update it with `{} -m pip install --upgrade pip`",
-        python.display(),
+        "{} has pip {version}, but {purpose} needs {needed} or newer",
         python.display()
     )]
     OldPip {
@@ -89,14 +81,14 @@ pub enum InstallError {
         needed: String,
     },
     /// pip ended with an error.
-    #[error("pip could not fetch {wanted}: {line}; {advice}")]
+    #[error("pip could not fetch {wanted}: {line}")]
     Pip {
         /// The packages.
         wanted: String,
         /// pip's own last word.
         line: String,
-        /// What to do.
-        advice: String,
+        /// What was wrong, as far as its messages show.
+        failure: PipFailure,
     },
     /// pip ended well, but its answer is not what was asked for.
     #[error(
@@ -125,7 +117,7 @@ pub enum InstallError {
         pinned: bool,
     },
     /// The wheel could not be unpacked.
-    #[error("{file} {source}; nothing was installed: {}", wheel_advice(source))]
+    #[error("{file} {source}; nothing was installed")]
     Wheel {
         /// The wheel's name.
         file: String,
@@ -133,13 +125,27 @@ pub enum InstallError {
         source: WheelError,
     },
     /// A version from before the wheels carried the library.
-    #[error(
-        "{file} holds no ONNX Runtime library to load (versions before 1.19 have none); choose a newer --version"
-    )]
+    #[error("{file} holds no ONNX Runtime library to load (versions before 1.19 have none)")]
     NoLibrary {
         /// The wheel's name.
         file: String,
     },
+}
+
+/// Why pip fetched nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PipFailure {
+    /// The disk is full.
+    NoSpace,
+    /// The package index was not reached, or it has nothing for this machine.
+    Network,
+    /// The index has other versions of the package.
+    NoSuchVersion {
+        /// The newest that it has for this machine.
+        newest: String,
+    },
+    /// pip's messages do not show it.
+    Unknown,
 }
 
 /// What is wrong with a wheel. The texts go on after its file name.
@@ -203,63 +209,5 @@ pub(super) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Ins
         action,
         path: path.clone(),
         source,
-    }
-}
-
-fn io_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free some space or set FER_DATA_DIR to a folder on another disk"
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            if cfg!(windows) {
-                // A library that is in use cannot be replaced there.
-                "end the programs that use the library, or set FER_DATA_DIR to a folder that you may write to"
-            } else {
-                "set FER_DATA_DIR to a folder that you may write to"
-            }
-        }
-        _ => "set FER_DATA_DIR to another folder or mend this one",
-    }
-}
-
-fn wheel_advice(error: &WheelError) -> &'static str {
-    match error {
-        WheelError::Write { source, .. } => io_advice(source),
-        _ => "try again, or choose another --version",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn advice_fits_the_failure() {
-        let told = |kind: io::ErrorKind| {
-            let path = PathBuf::from("/data/x.so");
-            let source = WheelError::Write {
-                path,
-                source: kind.into(),
-            };
-            InstallError::Wheel {
-                file: "a.whl".to_owned(),
-                source,
-            }
-            .to_string()
-        };
-        let rows = [
-            (told(io::ErrorKind::StorageFull), "free some space"),
-            (
-                told(io::ErrorKind::PermissionDenied),
-                "a folder that you may write to",
-            ),
-            (told(io::ErrorKind::NotADirectory), "another folder"),
-        ];
-        let wrong: Vec<_> = rows
-            .iter()
-            .filter(|(text, part)| !text.contains(part) || text.contains('\n'))
-            .collect();
-        assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

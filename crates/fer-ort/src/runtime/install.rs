@@ -8,12 +8,13 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use super::cuda::{self, CudaNeeds};
 use super::error::{InstallError, at};
 use super::fetch::{fetch, onnxruntime_member};
+use super::library_in;
 use super::pip::Pip;
 use super::request::{Plan, Request};
 use super::store::{Flavour, Store, TEMPORARY_PREFIX, is_complete};
-use super::{cuda, library_in};
 use fer_core::host::Host;
 
 /// What happens during an installation.
@@ -67,8 +68,8 @@ pub struct Installed {
     pub version: String,
     /// The library's file.
     pub library: PathBuf,
-    /// What the user should know besides, one line each.
-    pub notes: Vec<String>,
+    /// What it takes besides, if it is the CUDA build.
+    pub cuda: Option<CudaNeeds>,
 }
 
 /// Installs the library and makes it the one in use. `progress` is told of each stage as it
@@ -104,15 +105,18 @@ pub fn install(
     progress(Event::Activated {
         path: library.clone(),
     });
-    let notes = match plan.flavour {
-        Flavour::Cpu => Vec::new(),
-        Flavour::Cuda => cuda::notes(&metadata_of(&folder), folder.join(cuda::FOLDER).is_dir()),
+    let cuda = match plan.flavour {
+        Flavour::Cpu => None,
+        Flavour::Cuda => {
+            let has_libraries = folder.join(cuda::FOLDER).is_dir();
+            Some(CudaNeeds::of(&metadata_of(&folder), has_libraries))
+        }
     };
     Ok(Installed {
         flavour: plan.flavour,
         version: plan.version,
         library,
-        notes,
+        cuda,
     })
 }
 
@@ -198,7 +202,7 @@ fn build(
 }
 
 fn metadata_of(folder: &Path) -> String {
-    // It only serves for notes and for CUDA's libraries, which say themselves when nothing is in
+    // It only serves for what the user should know and for CUDA's libraries, which say themselves when nothing is in
     // it.
     let bytes = fs::read(folder.join("METADATA")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
@@ -233,7 +237,8 @@ fn lock(store: &Store) -> Result<Lock, InstallError> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::runtime::testing::{FakeMachine, put, wheel, zip_file};
@@ -368,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_leave_what_was_there_and_say_what_to_do() {
+    fn failures_leave_what_was_there_and_say_what_failed() {
         let mut wrong = Vec::new();
         let mut check = |row: &str, prepare: &dyn Fn(&FakeMachine), expected: &str| {
             let machine = FakeMachine::new();
@@ -378,7 +383,8 @@ mod tests {
             prepare(&machine);
             let text = match run(&machine, &request("1.2.3")).1 {
                 Ok(installed) => format!("{installed:?}"),
-                Err(error) => error.to_string(),
+                // The variant is what advice is given by.
+                Err(error) => format!("{error} {error:?}"),
             };
             let kept = machine.names("") == [".lock", "active", "cpu-1.0.0"]
                 && fs::read_to_string(machine.store().join("active")).unwrap() == "cpu-1.0.0\n";
@@ -404,17 +410,17 @@ mod tests {
         check(
             "disk full",
             &|m| m.set("fail", "ERROR: [Errno 28] No space left on device"),
-            "free some space",
+            "failure: NoSpace",
         );
         check(
             "no pip",
             &|m| m.set("no-pip", "x"),
-            "No module named pip; install pip or name another Python",
+            "No module named pip NoPip {",
         );
         check(
             "old pip",
             &|m| m.set("version", "pip 22.1 from x"),
-            "has pip 22.1, but asking the package index for hashes needs 22.2 or newer; update it",
+            "has pip 22.1, but asking the package index for hashes needs 22.2 or newer OldPip {",
         );
         check(
             "very old pip",
@@ -434,7 +440,7 @@ mod tests {
         check(
             "no Python",
             &|m| fs::remove_file(m.folder.path().join("bin/python3")).unwrap(),
-            "none of python3, python is on PATH; install Python 3",
+            "none of python3, python is on PATH NoPython(",
         );
         check(
             "truncated",
@@ -497,9 +503,10 @@ mod tests {
         };
         let installed = run(&machine, &without).1.unwrap();
         assert!(
-            installed.notes[0].contains("CUDA 13 and cuDNN 9 on the loader's path"),
+            matches!(&installed.cuda, Some(CudaNeeds::All { cuda, cudnn, .. })
+                if (cuda.as_str(), cudnn.as_str()) == ("13", "9")),
             "{:?}",
-            installed.notes
+            installed.cuda
         );
         assert_eq!(
             cuda_library_folder(&locate(None, &machine.host).unwrap()),
@@ -511,10 +518,11 @@ mod tests {
             ..without
         };
         let (events, result) = run(&machine, &with);
-        let notes = result.unwrap().notes;
+        let needs = result.unwrap().cuda;
         assert!(
-            notes[0].starts_with("CUDA 13 and cuDNN 9 are installed with it"),
-            "{notes:?}"
+            matches!(&needs, Some(CudaNeeds::Driver { cuda, cudnn })
+                if (cuda.as_str(), cudnn.as_str()) == ("13", "9")),
+            "{needs:?}"
         );
         let count = |name: &str| events.iter().filter(|event| *event == name).count();
         assert_eq!(
@@ -580,12 +588,7 @@ mod tests {
         );
         let live = lock(&Store::of(&machine.host).unwrap()).unwrap();
         let error = run(&machine, &request("1.2.3")).1.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("another `fer runtime install` is at work in "),
-            "{error}"
-        );
+        assert!(matches!(error, InstallError::Busy { .. }), "{error}");
         assert!(machine.store().join(".tmp-dead").exists());
         drop(live);
         run(&machine, &request("1.2.3")).1.unwrap();
@@ -600,10 +603,13 @@ mod tests {
             .host
             .vars
             .insert("FER_DATA_DIR".into(), in_the_way.into());
-        let text = run(&machine, &request("1.2.3")).1.unwrap_err().to_string();
+        let error = run(&machine, &request("1.2.3")).1.unwrap_err();
+        let text = error.to_string();
         assert!(
-            text.starts_with("cannot make the folder ") && text.contains("set FER_DATA_DIR"),
-            "{text}"
+            text.starts_with("cannot make the folder ")
+                && matches!(&error, InstallError::Io { source, .. }
+                    if source.kind() == std::io::ErrorKind::NotADirectory),
+            "{error:?}"
         );
 
         use std::os::unix::fs::PermissionsExt;
@@ -618,8 +624,12 @@ mod tests {
             .host
             .vars
             .insert("FER_DATA_DIR".into(), closed.into());
-        let text = run(&machine, &request("1.2.3")).1.unwrap_err().to_string();
-        assert!(text.contains("a folder that you may write to"), "{text}");
+        let error = run(&machine, &request("1.2.3")).1.unwrap_err();
+        assert!(
+            matches!(&error, InstallError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied),
+            "{error:?}"
+        );
     }
 
     #[test]

@@ -69,13 +69,13 @@ fn named(path: Option<&Path>, os: Os) -> Looked {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let library = match path.metadata() {
         Ok(meta) if meta.is_dir() => library_in(&path, os)
-            .ok_or_else(|| format!("a folder without {}", os.library_file_name())),
-        Ok(meta) if meta.len() == 0 => Err("an empty file".to_owned()),
+            .ok_or_else(|| format!("it is a folder without {}", os.library_file_name())),
+        Ok(meta) if meta.len() == 0 => Err("it is an empty file".to_owned()),
         Ok(_) => Ok(path.clone()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err("which does not exist".to_owned())
+            Err("it does not exist".to_owned())
         }
-        Err(error) => Err(format!("which cannot be opened ({error})")),
+        Err(error) => Err(format!("it cannot be opened ({error})")),
     };
     (vec![path], library)
 }
@@ -106,7 +106,7 @@ fn beside_executable(host: &Host) -> Looked {
 fn python_package(host: &Host) -> Looked {
     let interpreters = match python::interpreters(host) {
         Ok(interpreters) => interpreters,
-        Err(reason) => return (Vec::new(), Err(reason)),
+        Err(none) => return (Vec::new(), Err(none.to_string())),
     };
     let started = Instant::now();
     let mut looked_at = Vec::new();
@@ -173,7 +173,8 @@ fn folders(folders: Vec<PathBuf>, os: Os) -> Looked {
     )
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::runtime::testing::{host_with, put};
@@ -288,7 +289,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "ONNX Runtime was not found (looked in fer's data folder, the program's folder, Python's onnxruntime \
-             package, the system's library folders); install it with `fer runtime install` or name it with --ort-lib"
+             package, the system's library folders)"
         );
     }
 
@@ -322,7 +323,7 @@ mod tests {
                 .result()
                 .unwrap_err()
                 .to_string()
-                .starts_with("--ort-lib names /no/such")
+                .starts_with("/no/such (from the given path) ")
         );
     }
 
@@ -336,20 +337,20 @@ mod tests {
         );
         put(&folder.path().join("zero.so"), b"");
         let rows = [
-            ("absent.so", "which does not exist"),
-            ("wrong", "a folder without libonnxruntime.so"),
-            ("zero.so", "an empty file"),
+            ("absent.so", "it does not exist"),
+            ("wrong", "it is a folder without libonnxruntime.so"),
+            ("zero.so", "it is an empty file"),
         ];
         for (name, reason) in rows {
             let path = folder.path().join(name);
-            let expect = |flag: &str| {
-                let next = "give the ONNX Runtime library or the folder that holds it";
-                format!("{flag} names {}, {reason}; {next}", path.display())
+            let expect = |from: &str| {
+                let path = path.display();
+                format!("{path} (from {from}) is not ONNX Runtime's library: {reason}")
             };
             let error = locate(Some(&path), &host).unwrap_err();
             assert_eq!(
                 (error.to_string(), error.search().steps.len()),
-                (expect("--ort-lib"), 1)
+                (expect("the given path"), 1)
             );
             host.vars
                 .insert("ORT_DYLIB_PATH".into(), path.clone().into());

@@ -25,13 +25,13 @@ mod wheel;
 
 use std::path::{Path, PathBuf};
 
-pub use cuda::cuda_library_folder;
-pub use error::{InstallError, WheelError};
+pub use cuda::{CudaNeeds, cuda_library_folder};
+pub use error::{InstallError, PipFailure, WheelError};
 pub use fer_core::host::{Host, Os};
 pub use install::{Event, Installed, install};
 pub use locate::{locate, search_all};
 pub use pins::{Platform, default_version, pinned};
-pub use python::interpreters;
+pub use python::{NoPython, interpreters};
 pub use request::Request;
 pub use search::{Finding, Found, NotFound, Origin, Search, Step};
 pub use store::Flavour;

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use super::error::InstallError;
 use super::pins::Platform;
-use super::pip_answer::{Listed, advice_for, last_word, parse_report, version_of};
+use super::pip_answer::{Listed, failure_of, last_word, parse_report, version_of};
 use super::python;
 use fer_core::host::Host;
 
@@ -21,8 +21,7 @@ pub(super) struct Pip<'a> {
 impl<'a> Pip<'a> {
     /// The first interpreter whose pip answers.
     pub fn find(host: &'a Host) -> Result<Self, InstallError> {
-        let pythons =
-            python::interpreters(host).map_err(|reason| InstallError::NoPython { reason })?;
+        let pythons = python::interpreters(host)?;
         let mut reasons = Vec::new();
         for python in pythons {
             let output = python::command(&python, host)
@@ -170,7 +169,7 @@ impl<'a> Pip<'a> {
         Err(InstallError::Pip {
             wanted: requirements.join(" "),
             line: last_word(&errors),
-            advice: advice_for(&errors),
+            failure: failure_of(&errors),
         })
     }
 }

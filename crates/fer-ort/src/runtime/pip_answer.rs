@@ -2,6 +2,8 @@
 
 use fer_core::host::is_version;
 
+use super::error::PipFailure;
+
 /// A package that pip would install, with the SHA-256 that the package index gives for its wheel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
@@ -102,16 +104,15 @@ pub(super) fn last_word(errors: &str) -> String {
     line.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
-/// What to do after these messages.
-pub(super) fn advice_for(errors: &str) -> String {
+/// What was wrong, as far as pip's messages show.
+pub(super) fn failure_of(errors: &str) -> PipFailure {
     let any = |parts: &[&str]| parts.iter().any(|part| errors.contains(part));
     let versions = errors
         .lines()
         .rev()
         .find_map(|line| line.split_once("(from versions: ")?.1.strip_suffix(')'));
     if any(&["No space left", "[Errno 28]", "Disk quota exceeded"]) {
-        return "free some space or set FER_DATA_DIR (and TMPDIR) to a folder on another disk"
-            .to_owned();
+        return PipFailure::NoSpace;
     }
     if any(&[
         "Retrying (",
@@ -121,13 +122,13 @@ pub(super) fn advice_for(errors: &str) -> String {
         "SSLError",
     ]) || versions == Some("none")
     {
-        return "check the network connection and pip's settings (`pip config list`)".to_owned();
+        return PipFailure::Network;
     }
     match versions.and_then(|list| list.rsplit(", ").find(|version| is_version(version))) {
-        Some(newest) => {
-            format!("choose another --version (the newest for this machine is {newest})")
-        }
-        None => "check pip's settings (`pip config list`)".to_owned(),
+        Some(newest) => PipFailure::NoSuchVersion {
+            newest: newest.to_owned(),
+        },
+        None => PipFailure::Unknown,
     }
 }
 
@@ -136,43 +137,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_of_pip_become_a_line_and_an_advice() {
+    fn messages_of_pip_become_a_line_and_a_failure() {
         let rows = [
             (
                 "ERROR: Could not find a version that satisfies the requirement onnxruntime==9.9 (from versions: \
                  1.31.1, 1.32.0, 1.33.0.dev1)\nERROR: No matching distribution found for onnxruntime==9.9\n",
                 "No matching distribution found for onnxruntime==9.9",
-                "choose another --version (the newest for this machine is 1.32.0)",
+                PipFailure::NoSuchVersion {
+                    newest: "1.32.0".to_owned(),
+                },
             ),
             (
                 "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<x object at 0x7f>: Failed to establish a new \
                  connection: [Errno 111] Connection refused')': /simple/a/\nERROR: Could not find a version \
                  that satisfies the requirement a==1 (from versions: none)\nERROR: No matching distribution found",
                 "No matching distribution found (Failed to establish a new connection: [Errno 111] Connection refused)",
-                "check the network connection and pip's settings (`pip config list`)",
+                PipFailure::Network,
             ),
             (
                 "ERROR: Exception:\nTraceback (most recent call last):\n  File \"x\"\nOSError: [Errno 28] No space \
                  left on device: 'a' -> 'b'\n",
                 "OSError: [Errno 28] No space left on device: 'a' -> 'b'",
-                "free some space or set FER_DATA_DIR (and TMPDIR) to a folder on another disk",
+                PipFailure::NoSpace,
             ),
             (
                 "/usr/bin/python3: No module named pip\n",
                 "/usr/bin/python3: No module named pip",
-                "check pip's settings",
+                PipFailure::Unknown,
             ),
             (
                 "ERROR: \u{1b}[31mred\u{7}\n",
                 "[31mred",
-                "check pip's settings",
+                PipFailure::Unknown,
             ),
-            ("", "no message", "check pip's settings"),
+            ("", "no message", PipFailure::Unknown),
         ];
         let mut wrong = Vec::new();
-        for (errors, line, advice) in rows {
-            let got = (last_word(errors), advice_for(errors));
-            if got.0 != line || !got.1.starts_with(advice) {
+        for (errors, line, failure) in rows {
+            let got = (last_word(errors), failure_of(errors));
+            if got.0 != line || got.1 != failure {
                 wrong.push((errors, got));
             }
         }

@@ -21,9 +21,28 @@ places = list(spec.submodule_search_locations or []) if spec else []
 sys.stdout.buffer.write(b'\\nfer:' + os.fsencode(places[0] if places else '') + b'\\n')
 ";
 
-/// The interpreters to try, in order: `FER_PYTHON` alone when it is set, else those on `PATH`. An
-/// error says in one line why there is none.
-pub fn interpreters(host: &Host) -> Result<Vec<PathBuf>, String> {
+/// Why there is no Python to run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoPython {
+    /// `FER_PYTHON` names something else.
+    #[error("FER_PYTHON names {}, which is not a program", path.display())]
+    NotAProgram {
+        /// What it names.
+        path: PathBuf,
+    },
+    /// `PATH` has none.
+    #[error("none of {} is on PATH", names.join(", "))]
+    NotOnPath {
+        /// The names that it was looked for by.
+        names: Vec<&'static str>,
+    },
+}
+
+/// The interpreters to try, in order: `FER_PYTHON` alone when it is set, else those on `PATH`.
+///
+/// # Errors
+/// There is none.
+pub fn interpreters(host: &Host) -> Result<Vec<PathBuf>, NoPython> {
     if let Some(named) = host.var("FER_PYTHON") {
         let path = Path::new(named);
         let is_bare_name = path.components().count() == 1 && !path.is_file();
@@ -36,13 +55,10 @@ pub fn interpreters(host: &Host) -> Result<Vec<PathBuf>, String> {
             Some(file) if !file.is_dir() && file.symlink_metadata().is_ok() => {
                 Ok(vec![std::path::absolute(&file).unwrap_or(file)])
             }
-            _ => Err(format!(
-                "FER_PYTHON names {}, which is not a program",
-                path.display()
-            )),
+            _ => Err(NoPython::NotAProgram { path: path.into() }),
         };
     }
-    let names: &[&str] = if host.os == Os::Windows {
+    let names: &[&'static str] = if host.os == Os::Windows {
         &["python3", "python", "py"]
     } else {
         &["python3", "python"]
@@ -55,7 +71,9 @@ pub fn interpreters(host: &Host) -> Result<Vec<PathBuf>, String> {
         }
     }
     if found.is_empty() {
-        Err(format!("none of {} is on PATH", names.join(", ")))
+        Err(NoPython::NotOnPath {
+            names: names.to_vec(),
+        })
     } else {
         Ok(found)
     }
@@ -160,7 +178,8 @@ fn path_from_bytes(bytes: &[u8]) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::runtime::testing::{host_with, script};
@@ -223,7 +242,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
         assert_eq!(
-            interpreters(&host_with(&[("PATH", path)])).unwrap_err(),
+            interpreters(&host_with(&[("PATH", path)]))
+                .unwrap_err()
+                .to_string(),
             "none of python3, python is on PATH"
         );
         let python3 = script(folder.path(), "python3", "");
@@ -245,6 +266,7 @@ mod tests {
             assert!(
                 interpreters(&host)
                     .unwrap_err()
+                    .to_string()
                     .starts_with("FER_PYTHON names "),
                 "{wrong}"
             );

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// A kind of place that is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// The `--ort-lib` option.
+    /// The path that the caller gave.
     Option,
     /// The `ORT_DYLIB_PATH` variable.
     Environment,
@@ -36,7 +36,7 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Origin::Option => "--ort-lib",
+            Origin::Option => "the given path",
             Origin::Environment => "ORT_DYLIB_PATH",
             Origin::DataFolder => "fer's data folder",
             Origin::BesideExecutable => "the program's folder",
@@ -80,8 +80,8 @@ pub struct Step {
 pub struct Search {
     /// The places.
     pub steps: Vec<Step>,
-    /// The index of the step that decides: the first hit, or `--ort-lib` or `ORT_DYLIB_PATH` if
-    /// given, be it right or wrong. `None` when nothing was found.
+    /// The index of the step that decides: the first hit, or the given path or `ORT_DYLIB_PATH` if
+    /// there is one, be it right or wrong. `None` when nothing was found.
     pub decided_by: Option<usize>,
 }
 
@@ -134,8 +134,8 @@ impl Search {
 /// Why there is no library to use.
 #[derive(Debug, thiserror::Error)]
 pub enum NotFound {
-    /// `--ort-lib` or `ORT_DYLIB_PATH` names something that is not the library.
-    #[error("{origin} names {}, {reason}; give the ONNX Runtime library or the folder that holds it", path.display())]
+    /// The given path or `ORT_DYLIB_PATH` names something that is not the library.
+    #[error("{} (from {origin}) is not ONNX Runtime's library: {reason}", path.display())]
     WrongPath {
         /// Which of the two.
         origin: Origin,
@@ -147,10 +147,7 @@ pub enum NotFound {
         search: Search,
     },
     /// No place holds the library.
-    #[error(
-        "ONNX Runtime was not found (looked in {}); install it with `fer runtime install` or name it with --ort-lib",
-        search.places()
-    )]
+    #[error("ONNX Runtime was not found (looked in {})", search.places())]
     Nowhere {
         /// What was looked at.
         search: Search,

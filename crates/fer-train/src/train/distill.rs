@@ -5,10 +5,24 @@
 //! distillation: A good teacher is patient and consistent", 2022).
 
 use fer_core::classifier::{Classifier, EngineError};
+use fer_core::spec::Mismatch;
 
 use super::batch::Batch;
 use crate::model::CLASSES;
 use crate::trained;
+
+/// A teacher that takes other images or has other classes than the networks here.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "teacher {model} does not fit the network: {mismatch}; a teacher has the classes and takes the \
+     images of the network that it teaches"
+)]
+pub struct TeacherError {
+    /// The teacher.
+    pub model: String,
+    /// The first difference.
+    pub mismatch: Mismatch,
+}
 
 /// Models whose predictions are learned beside the labels.
 #[derive(Default)]
@@ -22,15 +36,15 @@ impl Teachers {
     ///
     /// # Errors
     /// A model takes other images or has other classes than the networks here.
-    pub fn new(models: Vec<Box<dyn Classifier>>, share: f64) -> Result<Self, EngineError> {
+    pub fn new(models: Vec<Box<dyn Classifier>>, share: f64) -> Result<Self, TeacherError> {
         for model in &models {
-            model.spec().accepts(&trained::spec()).map_err(|mismatch| {
-                EngineError::Unusable(format!(
-                    "teacher {} does not fit the network: {mismatch}; a teacher has the classes and \
-                     takes the images of the network that it teaches",
-                    model.description().model,
-                ))
-            })?;
+            model
+                .spec()
+                .accepts(&trained::spec())
+                .map_err(|mismatch| TeacherError {
+                    model: model.description().model.clone(),
+                    mismatch,
+                })?;
         }
         Ok(Self {
             models,

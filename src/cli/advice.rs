@@ -1,0 +1,454 @@
+//! What a user of the command line can do about an error, as one clause behind it. The libraries
+//! say what is wrong; flags and commands are named here.
+
+use std::error::Error;
+use std::io::ErrorKind;
+
+use fer::classifier::Note;
+use fer::convert::{self, ConvertError};
+use fer::device::{Backend, DeviceError, ParseDeviceError};
+use fer::ort::{Missing, OptionError, OrtError, Provider, ProviderOption, ProviderProblem};
+use fer::parity::keras::KerasError;
+use fer::parity::layers::LayersError;
+use fer::runtime::{CudaNeeds, InstallError, NotFound, Origin, PipFailure, WheelError};
+use fer::trained::TrainedError;
+use fer::{LoadError, NoOnnxRuntime};
+
+/// Where pip says what it is set to do.
+const PIP: &str = "check pip's settings (`pip config list`)";
+
+/// What to do about an error, by the first of its causes that there is advice for.
+pub fn of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(about)
+}
+
+/// What to do about an error of a known type.
+fn about(error: &(dyn Error + 'static)) -> Option<String> {
+    fn typed<T: Error + 'static>(
+        error: &(dyn Error + 'static),
+        advice: fn(&T) -> Option<String>,
+    ) -> Option<String> {
+        error.downcast_ref().and_then(advice)
+    }
+    typed(error, load)
+        .or_else(|| typed(error, no_onnx_runtime))
+        .or_else(|| typed(error, not_found))
+        .or_else(|| typed(error, ort))
+        .or_else(|| typed(error, device))
+        .or_else(|| typed(error, parse_device))
+        .or_else(|| typed(error, option))
+        .or_else(|| typed(error, install))
+        .or_else(|| typed(error, conversion))
+        .or_else(|| typed(error, layers))
+        .or_else(|| typed(error, keras))
+}
+
+fn load(error: &LoadError) -> Option<String> {
+    match error {
+        LoadError::NoneCompiledIn => Some("name an ONNX file with --model".into()),
+        LoadError::NotCompiledIn { model } => Some(format!(
+            "compile it in with `FER_MODEL={model} cargo build --release`, or use --engine ort"
+        )),
+        LoadError::TrainedNotOnnx { model } => Some(format!(
+            "write an ONNX file of it with `fer export --onnx --run {model}`"
+        )),
+        LoadError::TrainedMetadata { .. } => Some("leave --meta out".into()),
+        LoadError::NeedsOnnxRuntime { reason, .. } => no_onnx_runtime(reason),
+        LoadError::NoOnnxRuntime(reason) => no_onnx_runtime(reason),
+        LoadError::Ort(error) => ort(error),
+        LoadError::Device(error) | LoadError::Trained(TrainedError::Device(error)) => device(error),
+        LoadError::Thread(_)
+        | LoadError::Unknown { .. }
+        | LoadError::Folder { .. }
+        | LoadError::Onnx(_)
+        | LoadError::Spec(_)
+        | LoadError::Trained(_) => None,
+    }
+}
+
+fn no_onnx_runtime(reason: &NoOnnxRuntime) -> Option<String> {
+    match reason {
+        NoOnnxRuntime::NotBuiltIn => Some("build it in with `cargo build --release`".into()),
+        NoOnnxRuntime::NotFound(error) => not_found(error),
+        NoOnnxRuntime::Library(error) => ort(error),
+    }
+}
+
+fn not_found(error: &NotFound) -> Option<String> {
+    Some(match error {
+        NotFound::Nowhere { .. } => {
+            "install it with `fer runtime install` or name it with --ort-lib".into()
+        }
+        NotFound::WrongPath { origin, .. } => {
+            let option = match origin {
+                Origin::Environment => "ORT_DYLIB_PATH",
+                _ => "--ort-lib",
+            };
+            format!("give {option} the ONNX Runtime library or the folder that holds it")
+        }
+    })
+}
+
+fn ort(error: &OrtError) -> Option<String> {
+    match error {
+        OrtError::Library { .. } => Some(ANOTHER_LIBRARY.into()),
+        OrtError::Provider { provider, problem } => provider_problem(*provider, problem),
+        OrtError::InUse { .. }
+        | OrtError::Options { .. }
+        | OrtError::Onnx(_)
+        | OrtError::Session { .. }
+        | OrtError::Run { .. }
+        | OrtError::NoTensor { .. } => None,
+    }
+}
+
+/// What to do about a library that can't be opened.
+pub const ANOTHER_LIBRARY: &str = "`fer runtime install` gets a fitting one";
+
+fn provider_problem(provider: Provider, problem: &ProviderProblem) -> Option<String> {
+    let nvidia = matches!(provider, Provider::Cuda | Provider::TensorRt);
+    match problem {
+        ProviderProblem::NotBuiltIn { .. } if nvidia => {
+            Some("`fer runtime install --cuda` gets one with CUDA".into())
+        }
+        ProviderProblem::NotBuiltIn { .. } => Some("name one that has it with --ort-lib".into()),
+        ProviderProblem::DoesNotStart { .. } | ProviderProblem::TookNothing { .. } if nvidia => {
+            Some(match problem.missing() {
+                Some(what) => missing(what).into(),
+                None => "`fer doctor` shows what this machine has".into(),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What to do about what a provider lacks.
+pub fn missing(what: Missing) -> &'static str {
+    match what {
+        Missing::Driver => "install it, or run on the CPU with --provider cpu",
+        Missing::NewerDriver => "update the driver",
+        Missing::Cudnn => "install it, or let `fer runtime install --cuda --with-cuda-libs` get it",
+        Missing::CudaLibraries => {
+            "install the CUDA version that this ONNX Runtime was built for, or let `fer runtime \
+             install --cuda --with-cuda-libs` get them"
+        }
+        Missing::TensorRt => "install it, or use --provider cuda",
+        Missing::Device => "`nvidia-smi` and `fer doctor` list them, --device chooses one",
+    }
+}
+
+fn device(error: &DeviceError) -> Option<String> {
+    match error {
+        DeviceError::NotBuiltIn { choice } => Some(format!(
+            "build it in with `cargo build --release --features {}`",
+            choice.backend.feature()
+        )),
+        DeviceError::None { choice } => {
+            let doctor = "`fer doctor` lists what there is";
+            Some(lists(choice.backend).map_or(doctor.into(), |lists| format!("{lists}, {doctor}")))
+        }
+        DeviceError::NoSuch { .. } => Some("`fer doctor` lists them".into()),
+        DeviceError::DoesNotStart { choice, .. } => lists(choice.backend).map(String::from),
+        DeviceError::Failed { .. } => None,
+    }
+}
+
+/// The system's own tool that lists a backend's devices.
+fn lists(backend: Backend) -> Option<&'static str> {
+    match backend {
+        Backend::Flex | Backend::Ndarray => None,
+        Backend::Wgpu => Some("`vulkaninfo --summary` lists Vulkan's"),
+        Backend::Vulkan => Some("`vulkaninfo --summary` lists what it finds"),
+        Backend::Cuda => Some("`nvidia-smi` lists them"),
+    }
+}
+
+fn parse_device(error: &ParseDeviceError) -> Option<String> {
+    match error {
+        ParseDeviceError::Cpu { .. } => Some("--threads bounds it".into()),
+        ParseDeviceError::Unknown { .. }
+        | ParseDeviceError::Number { .. }
+        | ParseDeviceError::Twice { .. } => None,
+    }
+}
+
+fn option(error: &OptionError) -> Option<String> {
+    let leave_out = |option: &str| Some(format!("leave {option} out"));
+    match error {
+        OptionError::NotTaken { option, .. } => {
+            let option = match option {
+                ProviderOption::Device => "--device",
+                ProviderOption::MemoryLimit => "--memory-limit",
+                ProviderOption::Tf32 => "--tf32",
+                ProviderOption::Extra => "--provider-option",
+            };
+            Some(format!(
+                "leave {option} out, or choose one of them with --provider"
+            ))
+        }
+        OptionError::DeviceIndex { .. } => Some("--device takes such an index".into()),
+        OptionError::CudaGraph { key } => leave_out(&format!("--provider-option {key}")),
+        OptionError::ZeroByte { .. } => leave_out("that --provider-option"),
+    }
+}
+
+fn install(error: &InstallError) -> Option<String> {
+    Some(match error {
+        InstallError::NoPlatform { .. } => "build the library and name it with --ort-lib".into(),
+        InstallError::NoCudaBuild { .. } => "install without --cuda".into(),
+        InstallError::CudaLibsWithoutCuda => "ask for --cuda too".into(),
+        InstallError::NoDataFolder => "set FER_DATA_DIR to one".into(),
+        InstallError::Io { source, .. } => disk(source.kind()).into(),
+        InstallError::NoPython(_) => "install Python 3 or name it in FER_PYTHON".into(),
+        InstallError::NoPip { .. } => "install pip or name another Python in FER_PYTHON".into(),
+        InstallError::OldPip { python, .. } => format!(
+            "update it with `{} -m pip install --upgrade pip`",
+            python.display()
+        ),
+        InstallError::Pip { failure, .. } => match failure {
+            PipFailure::NoSpace => {
+                "free some space or set FER_DATA_DIR (and TMPDIR) to a folder on another disk"
+                    .into()
+            }
+            PipFailure::Network => format!("check the network connection, and {PIP}"),
+            PipFailure::NoSuchVersion { newest } => {
+                format!("choose another --version (the newest for this machine is {newest})")
+            }
+            PipFailure::Unknown => PIP.into(),
+        },
+        InstallError::Wheel { source, .. } => match source {
+            WheelError::Write { source, .. } => disk(source.kind()).into(),
+            _ => "try again, or choose another --version".into(),
+        },
+        InstallError::NoLibrary { .. } => "choose a newer --version".into(),
+        InstallError::BadVersion { .. }
+        | InstallError::Busy { .. }
+        | InstallError::OddAnswer { .. }
+        | InstallError::WrongHash { .. } => return None,
+    })
+}
+
+/// What to do about a file of fer's data folder that can't be written.
+fn disk(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space or set FER_DATA_DIR to a folder on another disk"
+        }
+        // On Windows, a library that is in use can't be replaced.
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if cfg!(windows) => {
+            "end the programs that use the library, or set FER_DATA_DIR to a folder that you may \
+             write to"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "set FER_DATA_DIR to a folder that you may write to"
+        }
+        _ => "set FER_DATA_DIR to another folder or repair this one",
+    }
+}
+
+fn conversion(error: &ConvertError) -> Option<String> {
+    match error {
+        ConvertError::NoConfig { .. } => Some("give the model's JSON with --config".into()),
+        ConvertError::Labels { .. } => {
+            Some("name them in the order of its outputs with --labels a,b,…".into())
+        }
+        ConvertError::Unsupported { .. } => Some(
+            "leave them out of the model that you save, or convert it with \
+             scripts/keras/convert.py"
+                .into(),
+        ),
+        ConvertError::Read { .. }
+        | ConvertError::Malformed { .. }
+        | ConvertError::Layer { .. }
+        | ConvertError::Classifier { .. } => None,
+    }
+}
+
+fn layers(error: &LayersError) -> Option<String> {
+    match error {
+        LayersError::NoPlaces => Some("`fer convert` writes files that do".into()),
+        LayersError::Metadata { .. } => Some("write it again with `fer convert`".into()),
+        LayersError::Values { .. } | LayersError::NoneShared => None,
+    }
+}
+
+fn keras(error: &KerasError) -> Option<String> {
+    match error {
+        KerasError::Python { .. } => Some("name a Python with FER_PYTHON".into()),
+        KerasError::Io { .. }
+        | KerasError::Failed { .. }
+        | KerasError::Count { .. }
+        | KerasError::Line(_) => None,
+    }
+}
+
+/// A note about a loaded model, with what to do about it.
+pub fn note(note: &Note) -> String {
+    match note {
+        Note::NoOnnxRuntime { unusable: None } => {
+            format!("{note}; `fer runtime install` gets it")
+        }
+        Note::NoOnnxRuntime { unusable: Some(_) } => format!("{note}; {ANOTHER_LIBRARY}"),
+        _ => note.to_string(),
+    }
+}
+
+/// What the CUDA build takes besides, with how to get it.
+pub fn cuda_needs(needs: &CudaNeeds) -> String {
+    match needs {
+        CudaNeeds::All { packages, .. } => format!(
+            "{needs}; --with-cuda-libs installs those two ({})",
+            packages.join(" ")
+        ),
+        CudaNeeds::Driver { .. } | CudaNeeds::Unknown => needs.to_string(),
+    }
+}
+
+/// A note about a converted model, with what to do about it.
+pub fn conversion_note(note: &convert::Note) -> String {
+    match note {
+        convert::Note::NoSoftmax { .. } => note.to_string(),
+        convert::Note::ScalesItself => format!("{note} (--scale says otherwise)"),
+        convert::Note::RescalesLater => {
+            format!("{note}; if they should go in as 0..255, say --scale 1")
+        }
+    }
+}
+
+/// A known error with what to do about it, in one line.
+pub fn with(error: &(dyn Error + 'static)) -> String {
+    match about(error) {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use anyhow::{Context, Error};
+    use fer::device::DeviceSpec;
+    use fer::runtime::NoPython;
+
+    use super::*;
+    use crate::cli::one_line;
+
+    fn written(kind: ErrorKind) -> Error {
+        let source = WheelError::Write {
+            path: PathBuf::from("/data/x.so"),
+            source: kind.into(),
+        };
+        let file = "a.whl".to_owned();
+        InstallError::Wheel { file, source }.into()
+    }
+
+    fn pip(failure: PipFailure) -> Error {
+        let error = InstallError::Pip {
+            wanted: "onnxruntime==9.9".into(),
+            line: "No matching distribution found".into(),
+            failure,
+        };
+        error.into()
+    }
+
+    fn provider(provider: Provider, missing: Option<Missing>) -> Error {
+        let reason = "it fails".to_string();
+        let problem = ProviderProblem::DoesNotStart { reason, missing };
+        LoadError::Ort(OrtError::Provider { provider, problem }).into()
+    }
+
+    fn parsed(device: &str) -> Error {
+        device.parse::<DeviceSpec>().unwrap_err().into()
+    }
+
+    #[test]
+    fn each_error_ends_in_its_advice() {
+        let newest = "1.32.0".to_string();
+        let wheel = InstallError::Wheel {
+            file: "a.whl".into(),
+            source: WheelError::NoRecord,
+        };
+        let reason = "No module named pip".into();
+        let names = vec!["python3"];
+        let old_pip = InstallError::OldPip {
+            python: "/bin/python3".into(),
+            version: "22.1".into(),
+            purpose: "asking the package index for hashes",
+            needed: "22.2".into(),
+        };
+        let rows = [
+            (
+                written(ErrorKind::StorageFull),
+                "free some space or set FER_DATA_DIR to a folder on another disk",
+            ),
+            (
+                written(ErrorKind::PermissionDenied),
+                "set FER_DATA_DIR to a folder that you may write to",
+            ),
+            (
+                written(ErrorKind::NotADirectory),
+                "set FER_DATA_DIR to another folder or repair this one",
+            ),
+            (wheel.into(), "try again, or choose another --version"),
+            (
+                InstallError::NoPip { reason }.into(),
+                "install pip or name another Python in FER_PYTHON",
+            ),
+            (
+                InstallError::NoPython(NoPython::NotOnPath { names }).into(),
+                "python3 is on PATH; install Python 3 or name it in FER_PYTHON",
+            ),
+            (
+                old_pip.into(),
+                "needs 22.2 or newer; update it with `/bin/python3 -m pip install --upgrade pip`",
+            ),
+            (
+                pip(PipFailure::NoSuchVersion { newest }),
+                "choose another --version (the newest for this machine is 1.32.0)",
+            ),
+            (
+                pip(PipFailure::Network),
+                "check the network connection, and check pip's settings (`pip config list`)",
+            ),
+            (
+                pip(PipFailure::NoSpace),
+                "free some space or set FER_DATA_DIR (and TMPDIR) to a folder on another disk",
+            ),
+            (
+                provider(Provider::Cuda, Some(Missing::Driver)),
+                "the NVIDIA driver is not installed; install it, or run on the CPU with \
+                 --provider cpu",
+            ),
+            (
+                provider(Provider::TensorRt, Some(Missing::Cudnn)),
+                "`fer runtime install --cuda --with-cuda-libs` get it",
+            ),
+            (
+                provider(Provider::Cuda, None),
+                "it fails; `fer doctor` shows what this machine has",
+            ),
+            (provider(Provider::OpenVino, None), "can't run: it fails"),
+            (parsed("flex:1"), "--threads bounds it"),
+        ];
+        let wrong: Vec<String> = rows
+            .into_iter()
+            .flat_map(|(error, end)| {
+                let line = one_line(&error);
+                // What was being done comes before it, and takes nothing away.
+                let context = one_line(&Err::<(), _>(error).context("a file").unwrap_err());
+                let right = line.ends_with(end) && context == format!("a file: {line}");
+                (!right).then(|| format!("{context} should end in: {end}"))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn an_error_that_nothing_is_known_about_stays_as_it_is() {
+        let error = Error::new(io::Error::other("odd")).context("can't do it");
+        assert_eq!(one_line(&error), "can't do it: odd");
+        assert_eq!(with(&io::Error::other("odd")), "odd");
+    }
+}
