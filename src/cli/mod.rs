@@ -4,18 +4,26 @@
 mod advice;
 mod completions;
 mod convert;
+#[cfg(feature = "train")]
 mod data;
 mod doctor;
+#[cfg(feature = "train")]
 mod epochs;
+#[cfg(feature = "train")]
 mod eval;
+#[cfg(feature = "train")]
 mod export;
 mod infer;
+#[cfg(feature = "ort")]
 mod layers;
 mod man;
 mod model_args;
+#[cfg(feature = "ort")]
 mod parity;
 mod progress;
+#[cfg(feature = "ort")]
 mod runtime;
+#[cfg(feature = "train")]
 mod train;
 
 use std::fmt::Display;
@@ -44,24 +52,28 @@ enum Command {
     #[command(
         after_help = "Exit code: 0 if every comparison holds, 1 if one does not, 2 if nothing could be compared."
     )]
+    #[cfg(feature = "ort")]
     Parity(parity::Args),
     /// Train a network.
     #[command(
         after_help = "Exit code: 0 if the run is done, 1 if it was interrupted and can be resumed, 2 on an error; \
                             the last checkpoint stays."
     )]
+    #[cfg(feature = "train")]
     Train(train::Args),
     /// Measure how good a model is on labelled images.
     #[command(
         after_help = "Exit code: 0 if done, 1 if the accuracy is below --min-accuracy or images could not be read, 2 if \
                       nothing was measured."
     )]
+    #[cfg(feature = "train")]
     Eval(eval::Args),
     /// Write a trained network as an ONNX file, checked against it.
     #[command(
         after_help = "Exit code: 0 if the file was written, 2 if not; a file that does not answer as the network is not \
                             kept."
     )]
+    #[cfg(feature = "train")]
     Export(export::Args),
     /// Write a Keras model as an ONNX file, without Python.
     #[command(
@@ -71,10 +83,12 @@ enum Command {
     Convert(convert::Args),
     /// Check, draw and look at data sets.
     #[command(subcommand)]
+    #[cfg(feature = "train")]
     Data(data::Command),
     /// Show what this machine can do: ONNX Runtime, providers that start, GPUs, built-in models.
     Doctor(doctor::Args),
     /// Get ONNX Runtime's library.
+    #[cfg(feature = "ort")]
     Runtime(runtime::Args),
     /// Print the script by which a shell completes fer's command line.
     #[command(after_help = completions::WHERE)]
@@ -103,13 +117,19 @@ pub fn main() -> ExitCode {
     let host = Host::from_env();
     let result = match Cli::parse().command {
         Command::Infer(args) => infer::run(args, &host),
+        #[cfg(feature = "ort")]
         Command::Parity(args) => parity::run(args, &host),
+        #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, &host),
+        #[cfg(feature = "train")]
         Command::Eval(args) => eval::run(&args, &host),
+        #[cfg(feature = "train")]
         Command::Export(args) => export::run(args, &host),
         Command::Convert(args) => convert::run(args, &host),
+        #[cfg(feature = "train")]
         Command::Data(command) => data::run(command),
         Command::Doctor(args) => doctor::run(&args, &host),
+        #[cfg(feature = "ort")]
         Command::Runtime(args) => runtime::run(args, &host),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),

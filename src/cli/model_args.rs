@@ -2,14 +2,20 @@
 //! run one.
 
 use std::fmt;
+#[cfg(feature = "ort")]
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use fer::classifier::{Classifier, Description};
-use fer::device::{Choices, DeviceSpec};
+#[cfg(feature = "train")]
+use fer::classifier::Classifier;
+use fer::classifier::Description;
+#[cfg(feature = "train")]
+use fer::device::Choices;
+use fer::device::DeviceSpec;
 use fer::host::Host;
+#[cfg(feature = "ort")]
 use fer::ort::{Provider, ProviderOptions};
 use fer::session::Session;
 use fer::spec::parse_override;
@@ -57,6 +63,7 @@ pub fn parse_device(text: &str) -> Result<DeviceSpec, String> {
     text.parse().map_err(|e| advice::with(&e))
 }
 
+#[cfg(feature = "train")]
 /// Reads the names of one or several of Burn's devices.
 pub fn parse_devices(text: &str) -> Result<Choices, String> {
     text.parse().map_err(|e| advice::with(&e))
@@ -79,17 +86,14 @@ impl FromStr for Device {
     }
 }
 
+/// What ONNX Runtime's providers take.
+#[cfg(feature = "ort")]
 #[derive(Args, Clone)]
-pub struct EngineArgs {
+pub struct OrtArgs {
     /// Execution provider of ONNX Runtime: cpu, cuda, tensorrt, openvino, directml, coreml, … It
     /// runs there or the command fails.
     #[arg(long, default_value_t, value_name = "NAME")]
     pub provider: Provider,
-
-    /// A number: which of the provider's devices. A name: where Burn computes, as wgpu, vulkan or
-    /// cuda:1, each where fer was built with it; it takes --engine burn.
-    #[arg(long, value_name = "N|NAME")]
-    pub device: Option<Device>,
 
     /// Most GPU memory that ONNX Runtime's arena takes, e.g. 2GiB or 512MiB (cuda).
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -103,13 +107,25 @@ pub struct EngineArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub provider_option: Vec<(String, String)>,
 
-    /// Compute threads [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: Option<u16>,
-
     /// ONNX Runtime's library, a file or its folder [default: searched, see `fer doctor`].
     #[arg(long, value_name = "PATH")]
     pub ort_lib: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
+pub struct EngineArgs {
+    #[cfg(feature = "ort")]
+    #[command(flatten)]
+    pub ort: OrtArgs,
+
+    /// A number: which of the provider's devices. A name: where Burn computes, as wgpu, vulkan or
+    /// cuda:1, each where fer was built with it; it takes --engine burn.
+    #[arg(long, value_name = "N|NAME")]
+    pub device: Option<Device>,
+
+    /// Compute threads [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
 }
 
 #[derive(Args, Clone)]
@@ -138,7 +154,10 @@ impl EngineArgs {
     pub fn batch_size(&self) -> BatchSize {
         let grows = match self.device {
             Some(Device::Named(choice)) => !choice.backend.is_cpu(),
-            _ => self.provider == Provider::Cuda,
+            #[cfg(feature = "ort")]
+            _ => self.ort.provider == Provider::Cuda,
+            #[cfg(not(feature = "ort"))]
+            _ => false,
         };
         if grows {
             BatchSize::Growing
@@ -149,50 +168,60 @@ impl EngineArgs {
 
     /// What runs a model, if engine, provider and device go together.
     pub fn backend(&self, engine: EngineChoice) -> Result<Backend> {
-        let number = match self.device {
-            Some(Device::Number(number)) => Some(number),
-            _ => None,
-        };
-        let options = ProviderOptions {
-            device: number,
-            memory_limit: self.memory_limit,
-            tf32: self.tf32,
-            extra: self.provider_option.clone(),
-        };
-        let library = self.ort_lib.clone();
-        let provider = self.provider;
-        if let (EngineChoice::Burn, Some(number)) = (engine, number) {
-            bail!(
+        match (engine, self.device) {
+            (EngineChoice::Burn, Some(Device::Number(number))) => bail!(
                 "--device {number} is a number of ONNX Runtime's providers; for --engine burn name \
                  it, as wgpu or cuda:{number}"
-            );
+            ),
+            (EngineChoice::Ort, Some(Device::Named(device))) => bail!(named_for_ort(device)),
+            _ => {}
         }
+        #[cfg(feature = "ort")]
+        if let Some(backend) = self.on_ort(engine)? {
+            return Ok(backend);
+        }
+        match (engine, self.device) {
+            (_, Some(Device::Named(device))) => Ok(Backend::Burn(device)),
+            (EngineChoice::Burn, None) => Ok(Backend::Burn(DeviceSpec::default())),
+            #[cfg(feature = "ort")]
+            _ => Ok(Backend::Auto {
+                library: self.ort.ort_lib.clone(),
+            }),
+            #[cfg(not(feature = "ort"))]
+            (EngineChoice::Auto, None) => Ok(Backend::default()),
+            #[cfg(not(feature = "ort"))]
+            _ => Err(fer::LoadError::from(fer::NoOnnxRuntime::NotBuiltIn).into()),
+        }
+    }
+
+    /// ONNX Runtime, if it was asked for.
+    #[cfg(feature = "ort")]
+    fn on_ort(&self, engine: EngineChoice) -> Result<Option<Backend>> {
+        let provider = self.ort.provider;
+        let options = ProviderOptions {
+            device: match self.device {
+                Some(Device::Number(number)) => Some(number),
+                _ => None,
+            },
+            memory_limit: self.ort.memory_limit,
+            tf32: self.ort.tf32,
+            extra: self.ort.provider_option.clone(),
+        };
         options.check(provider)?;
         if engine == EngineChoice::Burn && provider != Provider::Cpu {
             bail!(
                 "--provider {provider} belongs to --engine ort; Burn computes where --device says"
             );
         }
-        match self.device {
-            Some(Device::Named(device))
-                if engine == EngineChoice::Ort || provider != Provider::Cpu =>
-            {
-                bail!(
-                    "--device {device} belongs to --engine burn; ONNX Runtime computes where \
-                     --provider says, and --device N is its number"
-                )
-            }
-            Some(Device::Named(device)) => Ok(Backend::Burn(device)),
-            _ if engine == EngineChoice::Burn => Ok(Backend::Burn(DeviceSpec::default())),
-            _ if engine == EngineChoice::Auto && provider == Provider::Cpu => {
-                Ok(Backend::Auto { library })
-            }
-            _ => Ok(Backend::Ort {
-                provider,
-                options,
-                library,
-            }),
+        if let (Some(Device::Named(device)), true) = (self.device, provider != Provider::Cpu) {
+            bail!(named_for_ort(device));
         }
+        let wanted = engine == EngineChoice::Ort || provider != Provider::Cpu;
+        Ok(wanted.then(|| Backend::Ort {
+            provider,
+            options,
+            library: self.ort.ort_lib.clone(),
+        }))
     }
 
     /// The backend, the threads, and the defaults of the rest.
@@ -203,6 +232,14 @@ impl EngineArgs {
             ..LoadOptions::default()
         })
     }
+}
+
+/// Why a device of Burn's does not go with ONNX Runtime.
+fn named_for_ort(device: DeviceSpec) -> String {
+    format!(
+        "--device {device} belongs to --engine burn; ONNX Runtime computes where --provider says, \
+         and --device N is its number"
+    )
 }
 
 impl ModelArgs {
@@ -224,6 +261,7 @@ pub fn open(name: Option<&str>, options: &LoadOptions, host: &Host) -> Result<Se
 }
 
 /// Loads a model by its name, to ask it from one thread.
+#[cfg(feature = "train")]
 pub fn load(name: &str, options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>> {
     Ok(fer::load(&ModelRef::find(name)?, options, host)?)
 }
@@ -237,12 +275,14 @@ pub fn announce(d: &Description) {
     d.notes.iter().map(advice::note).for_each(super::say);
 }
 
+#[cfg(feature = "ort")]
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(k, v)| (k.to_string(), v.to_string()))
         .ok_or_else(|| format!("'{text}' is not KEY=VALUE"))
 }
 
+#[cfg(feature = "ort")]
 fn parse_switch(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
@@ -252,6 +292,7 @@ fn parse_switch(text: &str) -> Result<bool, String> {
 }
 
 /// A size in bytes, or with KiB, MiB, GiB behind it.
+#[cfg(feature = "ort")]
 fn parse_size(text: &str) -> Result<usize, String> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
@@ -276,7 +317,7 @@ fn parse_size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("'{text}' is not a usable size"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "ort"))]
 mod tests {
     use super::*;
 

@@ -20,7 +20,7 @@ use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 use tempfile::{Builder, NamedTempFile};
 
-use super::model_args::{self, Device, EngineArgs, EngineChoice, announce};
+use super::model_args::{self, Device, EngineArgs, EngineChoice, OrtArgs, announce};
 use super::progress::Progress;
 use super::{Status, advice};
 
@@ -465,14 +465,16 @@ impl Target {
         args: &Args,
     ) -> Result<LoadOptions> {
         let on = EngineArgs {
-            provider,
+            ort: OrtArgs {
+                provider,
+                memory_limit: None,
+                // TF32 keeps 10 bits of a float32's 23: no parity to within 1e-5 with it.
+                tf32: (provider == Provider::Cuda).then_some(false),
+                provider_option: Vec::new(),
+                ort_lib: args.ort_lib.clone(),
+            },
             device,
-            memory_limit: None,
-            // TF32 keeps 10 bits of a float32's 23: no parity to within 1e-5 with it.
-            tf32: (provider == Provider::Cuda).then_some(false),
-            provider_option: Vec::new(),
             threads: args.threads,
-            ort_lib: args.ort_lib.clone(),
         };
         // A calibration is no matter of who computes: it is applied to any engine's answers.
         Ok(LoadOptions {

@@ -1,21 +1,21 @@
 //! What a user of the command line can do about an error, as one clause behind it. The libraries
 //! say what is wrong; flags and commands are named here.
 
+#[cfg(feature = "ort")]
+mod ort;
+
 use std::error::Error;
-use std::io::ErrorKind;
 
 use fer::classifier::Note;
 use fer::convert::{self, ConvertError};
 use fer::device::{Backend, DeviceError, ParseDeviceError};
-use fer::ort::{Missing, OptionError, OrtError, Provider, ProviderOption, ProviderProblem};
 use fer::parity::keras::KerasError;
-use fer::parity::layers::LayersError;
-use fer::runtime::{CudaNeeds, InstallError, NotFound, Origin, PipFailure, WheelError};
+#[cfg(feature = "train")]
 use fer::trained::TrainedError;
 use fer::{LoadError, NoOnnxRuntime};
 
-/// Where pip says what it is set to do.
-const PIP: &str = "check pip's settings (`pip config list`)";
+#[cfg(feature = "ort")]
+pub use self::ort::{ANOTHER_LIBRARY, cuda_needs, missing};
 
 /// What to do about an error, by the first of its causes that there is advice for.
 pub fn of(error: &anyhow::Error) -> Option<String> {
@@ -30,17 +30,20 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
     ) -> Option<String> {
         error.downcast_ref().and_then(advice)
     }
-    typed(error, load)
+    let found = typed(error, load)
         .or_else(|| typed(error, no_onnx_runtime))
-        .or_else(|| typed(error, not_found))
-        .or_else(|| typed(error, ort))
         .or_else(|| typed(error, device))
         .or_else(|| typed(error, parse_device))
-        .or_else(|| typed(error, option))
-        .or_else(|| typed(error, install))
         .or_else(|| typed(error, conversion))
-        .or_else(|| typed(error, layers))
-        .or_else(|| typed(error, keras))
+        .or_else(|| typed(error, keras));
+    #[cfg(feature = "ort")]
+    let found = found
+        .or_else(|| typed(error, ort::not_found))
+        .or_else(|| typed(error, ort::ort))
+        .or_else(|| typed(error, ort::option))
+        .or_else(|| typed(error, ort::install))
+        .or_else(|| typed(error, ort::layers));
+    found
 }
 
 fn load(error: &LoadError) -> Option<String> {
@@ -55,85 +58,28 @@ fn load(error: &LoadError) -> Option<String> {
         LoadError::TrainedMetadata { .. } => Some("leave --meta out".into()),
         LoadError::NeedsOnnxRuntime { reason, .. } => no_onnx_runtime(reason),
         LoadError::NoOnnxRuntime(reason) => no_onnx_runtime(reason),
-        LoadError::Ort(error) => ort(error),
-        LoadError::Device(error) | LoadError::Trained(TrainedError::Device(error)) => device(error),
+        #[cfg(feature = "ort")]
+        LoadError::Ort(error) => ort::ort(error),
+        LoadError::Device(error) => device(error),
+        #[cfg(feature = "train")]
+        LoadError::Trained(TrainedError::Device(error)) => device(error),
+        #[cfg(feature = "train")]
+        LoadError::Trained(_) => None,
         LoadError::Thread(_)
         | LoadError::Unknown { .. }
         | LoadError::Folder { .. }
         | LoadError::Onnx(_)
-        | LoadError::Spec(_)
-        | LoadError::Trained(_) => None,
+        | LoadError::Spec(_) => None,
     }
 }
 
 fn no_onnx_runtime(reason: &NoOnnxRuntime) -> Option<String> {
     match reason {
         NoOnnxRuntime::NotBuiltIn => Some("build it in with `cargo build --release`".into()),
-        NoOnnxRuntime::NotFound(error) => not_found(error),
-        NoOnnxRuntime::Library(error) => ort(error),
-    }
-}
-
-fn not_found(error: &NotFound) -> Option<String> {
-    Some(match error {
-        NotFound::Nowhere { .. } => {
-            "install it with `fer runtime install` or name it with --ort-lib".into()
-        }
-        NotFound::WrongPath { origin, .. } => {
-            let option = match origin {
-                Origin::Environment => "ORT_DYLIB_PATH",
-                _ => "--ort-lib",
-            };
-            format!("give {option} the ONNX Runtime library or the folder that holds it")
-        }
-    })
-}
-
-fn ort(error: &OrtError) -> Option<String> {
-    match error {
-        OrtError::Library { .. } => Some(ANOTHER_LIBRARY.into()),
-        OrtError::Provider { provider, problem } => provider_problem(*provider, problem),
-        OrtError::InUse { .. }
-        | OrtError::Options { .. }
-        | OrtError::Onnx(_)
-        | OrtError::Session { .. }
-        | OrtError::Run { .. }
-        | OrtError::NoTensor { .. } => None,
-    }
-}
-
-/// What to do about a library that can't be opened.
-pub const ANOTHER_LIBRARY: &str = "`fer runtime install` gets a fitting one";
-
-fn provider_problem(provider: Provider, problem: &ProviderProblem) -> Option<String> {
-    let nvidia = matches!(provider, Provider::Cuda | Provider::TensorRt);
-    match problem {
-        ProviderProblem::NotBuiltIn { .. } if nvidia => {
-            Some("`fer runtime install --cuda` gets one with CUDA".into())
-        }
-        ProviderProblem::NotBuiltIn { .. } => Some("name one that has it with --ort-lib".into()),
-        ProviderProblem::DoesNotStart { .. } | ProviderProblem::TookNothing { .. } if nvidia => {
-            Some(match problem.missing() {
-                Some(what) => missing(what).into(),
-                None => "`fer doctor` shows what this machine has".into(),
-            })
-        }
-        _ => None,
-    }
-}
-
-/// What to do about what a provider lacks.
-pub fn missing(what: Missing) -> &'static str {
-    match what {
-        Missing::Driver => "install it, or run on the CPU with --provider cpu",
-        Missing::NewerDriver => "update the driver",
-        Missing::Cudnn => "install it, or let `fer runtime install --cuda --with-cuda-libs` get it",
-        Missing::CudaLibraries => {
-            "install the CUDA version that this ONNX Runtime was built for, or let `fer runtime \
-             install --cuda --with-cuda-libs` get them"
-        }
-        Missing::TensorRt => "install it, or use --provider cuda",
-        Missing::Device => "`nvidia-smi` and `fer doctor` list them, --device chooses one",
+        #[cfg(feature = "ort")]
+        NoOnnxRuntime::NotFound(error) => ort::not_found(error),
+        #[cfg(feature = "ort")]
+        NoOnnxRuntime::Library(error) => ort::ort(error),
     }
 }
 
@@ -172,80 +118,6 @@ fn parse_device(error: &ParseDeviceError) -> Option<String> {
     }
 }
 
-fn option(error: &OptionError) -> Option<String> {
-    let leave_out = |option: &str| Some(format!("leave {option} out"));
-    match error {
-        OptionError::NotTaken { option, .. } => {
-            let option = match option {
-                ProviderOption::Device => "--device",
-                ProviderOption::MemoryLimit => "--memory-limit",
-                ProviderOption::Tf32 => "--tf32",
-                ProviderOption::Extra => "--provider-option",
-            };
-            Some(format!(
-                "leave {option} out, or choose one of them with --provider"
-            ))
-        }
-        OptionError::DeviceIndex { .. } => Some("--device takes such an index".into()),
-        OptionError::CudaGraph { key } => leave_out(&format!("--provider-option {key}")),
-        OptionError::ZeroByte { .. } => leave_out("that --provider-option"),
-    }
-}
-
-fn install(error: &InstallError) -> Option<String> {
-    Some(match error {
-        InstallError::NoPlatform { .. } => "build the library and name it with --ort-lib".into(),
-        InstallError::NoCudaBuild { .. } => "install without --cuda".into(),
-        InstallError::CudaLibsWithoutCuda => "ask for --cuda too".into(),
-        InstallError::NoDataFolder => "set FER_DATA_DIR to one".into(),
-        InstallError::Io { source, .. } => disk(source.kind()).into(),
-        InstallError::NoPython(_) => "install Python 3 or name it in FER_PYTHON".into(),
-        InstallError::NoPip { .. } => "install pip or name another Python in FER_PYTHON".into(),
-        InstallError::OldPip { python, .. } => format!(
-            "update it with `{} -m pip install --upgrade pip`",
-            python.display()
-        ),
-        InstallError::Pip { failure, .. } => match failure {
-            PipFailure::NoSpace => {
-                "free some space or set FER_DATA_DIR (and TMPDIR) to a folder on another disk"
-                    .into()
-            }
-            PipFailure::Network => format!("check the network connection, and {PIP}"),
-            PipFailure::NoSuchVersion { newest } => {
-                format!("choose another --version (the newest for this machine is {newest})")
-            }
-            PipFailure::Unknown => PIP.into(),
-        },
-        InstallError::Wheel { source, .. } => match source {
-            WheelError::Write { source, .. } => disk(source.kind()).into(),
-            _ => "try again, or choose another --version".into(),
-        },
-        InstallError::NoLibrary { .. } => "choose a newer --version".into(),
-        InstallError::BadVersion { .. }
-        | InstallError::Busy { .. }
-        | InstallError::OddAnswer { .. }
-        | InstallError::WrongHash { .. } => return None,
-    })
-}
-
-/// What to do about a file of fer's data folder that can't be written.
-fn disk(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space or set FER_DATA_DIR to a folder on another disk"
-        }
-        // On Windows, a library that is in use can't be replaced.
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if cfg!(windows) => {
-            "end the programs that use the library, or set FER_DATA_DIR to a folder that you may \
-             write to"
-        }
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "set FER_DATA_DIR to a folder that you may write to"
-        }
-        _ => "set FER_DATA_DIR to another folder or repair this one",
-    }
-}
-
 fn conversion(error: &ConvertError) -> Option<String> {
     match error {
         ConvertError::NoConfig { .. } => Some("give the model's JSON with --config".into()),
@@ -261,14 +133,6 @@ fn conversion(error: &ConvertError) -> Option<String> {
         | ConvertError::Malformed { .. }
         | ConvertError::Layer { .. }
         | ConvertError::Classifier { .. } => None,
-    }
-}
-
-fn layers(error: &LayersError) -> Option<String> {
-    match error {
-        LayersError::NoPlaces => Some("`fer convert` writes files that do".into()),
-        LayersError::Metadata { .. } => Some("write it again with `fer convert`".into()),
-        LayersError::Values { .. } | LayersError::NoneShared => None,
     }
 }
 
@@ -288,19 +152,9 @@ pub fn note(note: &Note) -> String {
         Note::NoOnnxRuntime { unusable: None } => {
             format!("{note}; `fer runtime install` gets it")
         }
+        #[cfg(feature = "ort")]
         Note::NoOnnxRuntime { unusable: Some(_) } => format!("{note}; {ANOTHER_LIBRARY}"),
         _ => note.to_string(),
-    }
-}
-
-/// What the CUDA build takes besides, with how to get it.
-pub fn cuda_needs(needs: &CudaNeeds) -> String {
-    match needs {
-        CudaNeeds::All { packages, .. } => format!(
-            "{needs}; --with-cuda-libs installs those two ({})",
-            packages.join(" ")
-        ),
-        CudaNeeds::Driver { .. } | CudaNeeds::Unknown => needs.to_string(),
     }
 }
 
@@ -323,14 +177,15 @@ pub fn with(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "ort"))]
 mod tests {
-    use std::io;
+    use std::io::{self, ErrorKind};
     use std::path::PathBuf;
 
     use anyhow::{Context, Error};
     use fer::device::DeviceSpec;
-    use fer::runtime::NoPython;
+    use fer::ort::{Missing, OptionError, OrtError, Provider, ProviderOption, ProviderProblem};
+    use fer::runtime::{InstallError, NoPython, NotFound, Origin, PipFailure, WheelError};
 
     use super::*;
     use crate::cli::one_line;
