@@ -3,8 +3,7 @@
 //! libjpeg's (`tests/golden/quality.safetensors`, written by `scripts/keras/quality_golden.py`),
 //! and what holds for every setting and image.
 
-mod common;
-
+use crate::common;
 use fer::augment::{Augmentation, Crop, Draw, Geometry, Variation};
 use proptest::prelude::*;
 use safetensors::SafeTensors;

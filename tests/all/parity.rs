@@ -1,9 +1,7 @@
 //! The engines against Keras's recorded answers, against each other, and against Keras itself.
 
-mod common;
-
-use common::Dim::{N, Open};
-use common::{all_right, data, keras, keras_file, linear, ort, run, run_without_ort};
+use crate::common::Dim::{N, Open};
+use crate::common::{self, all_right, data, keras, keras_file, linear, ort, run, run_without_ort};
 use fer::onnx::proto::{Message, ModelProto};
 
 #[test]

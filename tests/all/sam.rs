@@ -1,14 +1,12 @@
 //! Sharpness-aware minimization against the same step by hand: plain passes, and the arithmetic
 //! between them in float64.
 
-mod common;
-
 use std::cell::Cell;
 
+use crate::common::all_right;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use common::all_right;
 use fer::model::{Architecture, CLASSES, Network, SIDE};
 use fer::random::{Purpose, Random};
 use fer::train::batch::{Batch, Tensors};

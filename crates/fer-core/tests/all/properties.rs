@@ -1,14 +1,12 @@
 //! Properties that hold for every input: parsers of untrusted bytes end in a value or an error,
 //! never in a panic or in unbounded memory; preprocessing gives finite values of the promised size.
 
-mod common;
-
-use common::Dim::{N, Open};
-use common::linear;
-use fer::images::{Pixels, decode};
-use fer::onnx::{OnnxModel, read_header};
-use fer::preprocess::Preprocessor;
-use fer::spec::{InputSpec, Layout, ModelSpec, Resize};
+use crate::common::Dim::{N, Open};
+use crate::common::{self, linear};
+use fer_core::images::{Pixels, decode};
+use fer_core::onnx::{OnnxModel, read_header};
+use fer_core::preprocess::Preprocessor;
+use fer_core::spec::{InputSpec, Layout, ModelSpec, Resize};
 use proptest::prelude::*;
 
 fn fixtures() -> Vec<Vec<u8>> {
@@ -62,7 +60,7 @@ fn spec_for(
             std: Vec::new(),
             resize,
         },
-        output: fer::spec::OutputKind::Logits,
+        output: fer_core::spec::OutputKind::Logits,
         calibration: Default::default(),
         fixed_batch: None,
         assumed: Vec::new(),

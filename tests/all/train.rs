@@ -1,16 +1,14 @@
 //! From drawn faces to an ONNX file: training through the binary, resuming, exporting, evaluating.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::common::Dim::{N, Open};
+use crate::common::{self, Run, all_right, fer, keras, linear, ort, run, run_without_ort};
 use burn::tensor::Device;
-use common::Dim::{N, Open};
-use common::{Run, all_right, fer, keras, linear, ort, run, run_without_ort};
 use fer::calibration::EXPONENTS;
 use fer::data::{Catalog, Dataset};
 use fer::model::{Architecture, load_onnx};

@@ -1,12 +1,10 @@
 //! `fer completions` and `fer man` as shells and `man` read them.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{Run, all_right, fer, run, skip};
+use crate::common::{Run, all_right, fer, run, skip};
 
 /// A shell, the file name that it wants, how it parses a script without running it, and what its
 /// script has to mention.

@@ -1,13 +1,11 @@
 //! Users' ONNX files: what is read from them, what is assumed, and what is refused with a clear
 //! word.
 
-mod common;
-
-use common::Dim::{N, Open};
-use common::{ModelBuilder, all_right, linear, run};
-use fer::calibration::Calibration;
-use fer::onnx::{OnnxModel, read_header};
-use fer::spec::{Layout, ModelSpec, OutputKind, Resize, parse_override};
+use crate::common::Dim::{N, Open};
+use crate::common::{self, ModelBuilder, all_right, linear};
+use fer_core::calibration::Calibration;
+use fer_core::onnx::{OnnxModel, read_header};
+use fer_core::spec::{Layout, ModelSpec, OutputKind, Resize, parse_override};
 
 fn spec_of(model: &ModelBuilder, overrides: &[&str]) -> Result<ModelSpec, String> {
     let overrides = overrides
@@ -305,143 +303,4 @@ fn the_shipped_model_has_nothing_left_to_flush() {
         model.flushed, 0,
         "scripts/keras/convert.py and src/onnx/flush.rs have one threshold"
     );
-}
-
-#[test]
-fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
-    if common::ort().is_none() {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let put = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.display().to_string()
-    };
-    let good = std::fs::read(common::root().join("models/notebook.onnx")).unwrap();
-    let gray = [Open, N(1), N(2), N(2)];
-    let unknown = linear(&gray, 4, 7, true, |_, _| 0.0).node("Frobnicate", &["output"], "odd", &[]);
-    let rows = [
-        (
-            put("truncated.onnx", &good[..good.len() / 2]),
-            "not a whole ONNX file",
-        ),
-        (put("empty.onnx", b""), "not a whole ONNX file"),
-        (
-            put("text.onnx", b"this is no model, it is a line of text\n"),
-            "not a whole ONNX file",
-        ),
-        (
-            put(
-                "image.onnx",
-                &std::fs::read(common::root().join("examples/faces/happy.png")).unwrap(),
-            ),
-            "not a whole ONNX",
-        ),
-        (
-            linear(&[Open, N(4)], 4, 7, true, |_, _| 0.0).write(folder.path(), "rank.onnx"),
-            "rank 2",
-        ),
-        (unknown.write(folder.path(), "unknown.onnx"), "Frobnicate"),
-        (
-            (0..4)
-                .fold(linear(&gray, 4, 7, true, |_, _| 0.0), |m, i| {
-                    m.output(&format!("x{i}"), &[Open, N(7)])
-                })
-                .write(folder.path(), "five.onnx"),
-            "5 outputs",
-        ),
-        (
-            folder.path().join("absent.onnx").display().to_string(),
-            "no file",
-        ),
-        (
-            folder.path().display().to_string(),
-            "is a folder, and no training run",
-        ),
-    ];
-    let mut wrong = Vec::new();
-    for (model, word) in &rows {
-        let run = run(&["infer", "--model", model, "examples/faces/happy.png"]);
-        let lines = run.stderr.lines().count();
-        if run.code != 2
-            || !run.error().contains(word)
-            || !run.error().contains(model.as_str())
-            || lines != 1
-        {
-            wrong.push(format!("{model} should say '{word}' in one line: {run:?}"));
-        }
-    }
-    all_right(wrong);
-}
-
-#[test]
-fn any_classifier_runs_logits_layouts_colours_and_fixed_batches() {
-    if common::ort().is_none() {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    // Four 2×2 images whose pixels are all different, so that a wrong order of dimensions shows.
-    let mut names = Vec::new();
-    for i in 0..5u8 {
-        let path = folder.path().join(format!("{i}.png"));
-        let pixels: Vec<u8> = (0..12).map(|p| p * 20 + i).collect();
-        image::RgbImage::from_raw(2, 2, pixels)
-            .unwrap()
-            .save(&path)
-            .unwrap();
-        names.push(path.display().to_string());
-    }
-    // Class c looks at channel c of the pixel in the upper right corner only.
-    let picks =
-        |index: [i64; 3]| move |p: i64, c: i64| if index[c as usize] == p { 10.0 } else { 0.0 };
-    let rows = [
-        (
-            "nhwc",
-            linear(&[Open, N(2), N(2), N(3)], 12, 3, false, picks([3, 4, 5])),
-        ),
-        (
-            "nchw",
-            linear(&[Open, N(3), N(2), N(2)], 12, 3, false, picks([1, 5, 9])),
-        ),
-        (
-            "softmax",
-            linear(&[Open, N(3), N(2), N(2)], 12, 3, true, picks([1, 5, 9])),
-        ),
-        (
-            "batch of 2",
-            linear(&[N(2), N(3), N(2), N(2)], 12, 3, true, picks([1, 5, 9])),
-        ),
-    ];
-    let mut wrong = Vec::new();
-    for (name, model) in rows {
-        let file = model.write(folder.path(), &format!("{name}.onnx"));
-        let mut args = vec!["infer", "--model", &file, "--format", "json"];
-        args.extend(names.iter().map(String::as_str));
-        let run = run(&args).expect(0);
-        for (i, record) in run.records().iter().enumerate() {
-            let logits: Vec<f64> = (3..6)
-                .map(|p| (p * 20 + i as i32) as f64 / 255.0 * 10.0)
-                .collect();
-            let sum: f64 = logits.iter().map(|l| l.exp()).sum();
-            for (c, logit) in logits.iter().enumerate() {
-                let p = record["probabilities"][format!("class_{c}")]
-                    .as_f64()
-                    .unwrap();
-                if (p - logit.exp() / sum).abs() > 1e-5 {
-                    wrong.push(format!(
-                        "{name}, image {i}, class {c}: {p} instead of {}",
-                        logit.exp() / sum
-                    ));
-                }
-            }
-        }
-        if !run.stderr.contains("assumed") {
-            wrong.push(format!(
-                "{name} does not say what it assumed: {}",
-                run.stderr
-            ));
-        }
-    }
-    all_right(wrong);
 }

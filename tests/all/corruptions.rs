@@ -1,14 +1,12 @@
 //! `fer eval --corruptions` through the binary, on drawn faces: its figures do not depend on what
 //! else is measured, its reports agree with each other, and what it can't do is refused.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::{Run, all_right, run};
+use crate::common::{Run, all_right, run};
 use fer::eval::{Corruption, Severity};
 use fer::images::read;
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! Keras files as untrusted input: damaged, hostile or merely odd, they give a model or an error of
 //! one line, never a panic, and never take more memory than a multiple of their size.
 
+#[path = "../../fer-core/tests/common/mod.rs"]
 mod common;
 
 use std::alloc::{GlobalAlloc, System};
@@ -8,7 +9,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fer::convert::{ConvertOptions, convert_bytes};
+use fer_keras::{ConvertOptions, convert_bytes};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

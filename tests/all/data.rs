@@ -148,7 +148,7 @@ fn kaggles_folders_are_listed_by_part_class_and_name() {
 /// files of FER-2013.
 #[test]
 fn the_keras_split_is_that_of_keras() {
-    let golden: serde_json::Value = serde_json::from_slice(include_bytes!("golden/split.json"))
+    let golden: serde_json::Value = serde_json::from_slice(include_bytes!("../golden/split.json"))
         .expect("the golden file is JSON");
     let step = golden["step"].as_u64().expect("a number");
     let mut names = Vec::new();

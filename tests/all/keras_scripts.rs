@@ -1,15 +1,13 @@
 //! The scripts between Keras and `models/notebook.onnx`: there and back without a changed bit, and
 //! the golden files as they are.
 
-mod common;
-
 use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
+use crate::common::{Run, keras, keras_file, ort, root, run, script};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use common::{Run, keras, keras_file, ort, root, run, script};
 use fer::model::{Architecture, load_onnx};
 use fer::onnx::proto::{Message, ModelProto};
 use safetensors::SafeTensors;

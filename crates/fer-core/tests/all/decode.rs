@@ -1,12 +1,10 @@
 //! Decoding and resizing against PIL, on every kind of image: `scripts/fixtures.py` drew the images
 //! and wrote what PIL made of them to `tests/golden/preprocess.safetensors`.
 
-mod common;
-
-use common::all_right;
-use fer::images::{Pixels, decode, read};
-use fer::preprocess::Preprocessor;
-use fer::spec::{InputSpec, Layout, ModelSpec, OutputKind, Resize};
+use crate::common::{self, all_right};
+use fer_core::images::{Pixels, decode, read};
+use fer_core::preprocess::Preprocessor;
+use fer_core::spec::{InputSpec, Layout, ModelSpec, OutputKind, Resize};
 use safetensors::SafeTensors;
 
 fn fixtures() -> Vec<String> {

@@ -3,8 +3,7 @@
 //!
 //! `scripts/keras/training_golden.py` made the golden file and describes what is in it.
 
-mod common;
-
+use crate::common;
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};

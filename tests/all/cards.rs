@@ -4,9 +4,7 @@
 //!
 //! scripts/card fills the regions in and says what their commands mean.
 
-mod common;
-
-use common::{all_right, data, ort, run, skip};
+use crate::common::{self, all_right, data, ort, run, skip};
 use fer::onnx::OnnxModel;
 
 /// The names of the models in `models/`, with the text of their cards.

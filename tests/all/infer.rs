@@ -1,14 +1,12 @@
 //! `fer infer` as a user meets it: inputs, formats, order, exit codes, bad files. Runs on the
 //! compiled-in model, without ONNX Runtime.
 
-mod common;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{Run, all_right, fer, path, run, run_without_ort};
+use crate::common::{self, Run, all_right, fer, path, run, run_without_ort};
 
 const LABELS: [&str; 7] = [
     "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",

@@ -1,11 +1,9 @@
 //! Providers that never lie: what can't run is refused with the reason and the next step, never
 //! replaced by the CPU.
 
-mod common;
-
 use std::fs;
 
-use common::{all_right, fer, ort, run, run_without_ort};
+use crate::common::{self, all_right, fer, ort, run, run_without_ort};
 
 const FACE: &str = "examples/faces/happy.png";
 

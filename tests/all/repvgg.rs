@@ -1,16 +1,14 @@
 //! Convolutions in their training form, beside a 1×1 convolution and the input: what the branches
 //! give, and the plain network that gives the same.
 
-mod common;
-
 use std::fs;
 
+use crate::common::{self, all_right, ort, run, run_without_ort};
 use burn::module::{Module, Param};
 use burn::nn::pool::MaxPool2dConfig;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{all_right, ort, run, run_without_ort};
 use fer::kernels::nn;
 use fer::kernels::norm::Epilogue;
 use fer::model::{Architecture, CLASSES, Network, SIDE, load_onnx};

@@ -4,12 +4,10 @@
 //!
 //! `scripts/keras/convert_goldens.py` made `tests/golden/convert/`.
 
-mod common;
-
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use common::{all_right, data, keras, keras_file, ort, path, root, run};
+use crate::common::{self, all_right, data, keras, keras_file, ort, path, root, run};
 use fer::classifier::Classifier;
 use fer::convert::{ConvertOptions, Converted, convert, convert_bytes};
 use fer::ort::{Provider, ProviderOptions};

@@ -1,14 +1,12 @@
 //! People's votes through the binary: what is learnt from them, how a model is compared with them,
 //! and what is refused.
 
-mod common;
-
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{all_right, fer, run, run_without_ort};
+use crate::common::{self, all_right, fer, run, run_without_ort};
 use fer::data::votes::{Counts, Matched};
 use fer::data::{Catalog, Dataset, Votes};
 use fer::spec::EMOTIONS;

@@ -1,0 +1,28 @@
+//! The tests of the program and of what needs Burn or ONNX Runtime, as one program: each test program
+//! links all of Burn and the weights of the compiled-in models.
+//!
+//! `cargo test --release --test all infer::` runs one file's. A test that has to have a process or
+//! a build of its own is a file beside this folder.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod augment;
+mod cards;
+mod cli_completions;
+mod convert;
+mod corruptions;
+mod data;
+mod gradients;
+mod infer;
+mod keras_scripts;
+mod onnx_files;
+mod parity;
+mod plot;
+mod providers;
+mod repvgg;
+mod sam;
+mod synth;
+mod train;
+mod votes;
+mod words;
