@@ -145,7 +145,8 @@ impl Golden {
 }
 
 fn on_ort(file: &Path) -> Result<Box<dyn Classifier>, String> {
-    load_to_check(file, false, &Host::from_env()).map_err(|e| e.to_string())?
+    let loaded = load_to_check(file, false, &Host::from_env()).map_err(|e| e.to_string())?;
+    loaded.map_err(|e| e.to_string())
 }
 
 #[test]
