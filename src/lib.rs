@@ -24,6 +24,7 @@ pub mod compiled;
 pub mod convert;
 pub mod doctor;
 mod load;
+mod load_error;
 pub mod parity;
 
 pub use fer_burn::device;
@@ -38,6 +39,5 @@ pub use fer_ort as ort;
 pub use fer_ort::runtime;
 #[cfg(feature = "train")]
 pub use fer_train::{augment, data, eval, export, model, plot, train, trained};
-pub use load::{
-    Backend, LoadError, LoadOptions, ModelRef, NoOnnxRuntime, load, open, open_to_check,
-};
+pub use load::{Backend, LoadOptions, ModelRef, load, open, open_to_check};
+pub use load_error::{LoadError, NoOnnxRuntime};

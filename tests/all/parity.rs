@@ -118,8 +118,8 @@ fn two_targets_are_compared_and_a_difference_is_exit_code_1() {
 #[test]
 fn what_can_not_be_compared_is_exit_code_2() {
     let rows: [(&[&str], &str); 11] = [
-        (&["--atol", "nan"], "no number from 0 up"),
-        (&["--rtol", "inf"], "no number from 0 up"),
+        (&["--atol", "nan"], "not a number from 0 up"),
+        (&["--rtol", "inf"], "not a number from 0 up"),
         (
             &["--reference", "notebook", "--candidate", "notebook", "-"],
             "name files",
@@ -131,7 +131,7 @@ fn what_can_not_be_compared_is_exit_code_2() {
         (&["--candidate", "notebook@brun"], "auto, ort and burn"),
         (
             &["--reference", "notebook@ort:gpu", "--candidate", "notebook"],
-            "no provider",
+            "is not a provider",
         ),
         (
             &[
@@ -140,7 +140,7 @@ fn what_can_not_be_compared_is_exit_code_2() {
                 "--candidate",
                 "notebook",
             ],
-            "no device index",
+            "not a device index",
         ),
         (&["--layers", "--candidate", "notebook"], "--keras"),
     ];

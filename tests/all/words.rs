@@ -115,24 +115,25 @@ fn names_flag_or_command(text: &str) -> bool {
 }
 
 /// The Rust files below a folder.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
         if path.is_dir() {
-            sources(&path, found);
+            sources(&path, found)?;
         } else if path.extension().is_some_and(|e| e == "rs") {
             found.push(path);
         }
     }
+    Ok(())
 }
 
 #[test]
 fn flags_are_named_by_the_command_line_alone() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    sources(&root.join("src"), &mut files);
+    sources(&root.join("src"), &mut files).unwrap();
     for entry in std::fs::read_dir(root.join("crates")).unwrap() {
-        sources(&entry.unwrap().path().join("src"), &mut files);
+        sources(&entry.unwrap().path().join("src"), &mut files).unwrap();
     }
     let cli = root.join("src/cli");
     files.retain(|file| !file.starts_with(&cli));

@@ -296,7 +296,7 @@ fn hostile_models_are_refused_with_a_word() {
         ),
         (
             archive(&huge("Permute", json!({"dims": [1, 1, 2]}))),
-            "no order",
+            "not an order",
         ),
         (
             archive(&huge(

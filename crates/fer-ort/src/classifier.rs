@@ -14,7 +14,7 @@ use fer_core::spec::ModelSpec;
 use crate::error::OrtError;
 use crate::library::Library;
 use crate::placement;
-use crate::provider::{Provider, ProviderOptions};
+use crate::{Provider, ProviderOptions};
 
 /// Where a session gets its model from.
 #[derive(Debug, Clone)]

@@ -12,10 +12,12 @@ mod classifier;
 mod error;
 pub mod inspect;
 pub mod library;
+mod options;
 mod placement;
-pub mod provider;
+mod provider;
 pub mod runtime;
 
 pub use classifier::{ModelSource, OrtClassifier, SessionOptions};
 pub use error::{Missing, OrtError, ProviderProblem};
-pub use provider::{OptionError, Provider, ProviderOption, ProviderOptions, UnknownProvider};
+pub use options::{OptionError, ProviderOption, ProviderOptions};
+pub use provider::{Provider, UnknownProvider};

@@ -1,0 +1,143 @@
+//! What keeps a model from being converted, and what is assumed of one that is.
+
+use std::fmt;
+
+/// A layer that can't be converted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// Why.
+    pub reason: String,
+    /// What is set of its configuration, in one line.
+    pub config: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            class,
+            reason,
+            config,
+        } = self;
+        write!(
+            f,
+            "{name} ({class}: {reason}; {})",
+            if config.is_empty() {
+                "no options"
+            } else {
+                config
+            }
+        )
+    }
+}
+
+/// A model that can't be converted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// A file could not be read.
+    #[error("can't read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not one of Keras's, or not all of one.
+    #[error("{path}: {reason}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file holds weights alone, and their configuration is not there.
+    #[error("{path}: it holds weights and no configuration, and there is no {config}")]
+    NoConfig {
+        /// The file.
+        path: String,
+        /// Where the configuration was looked for.
+        config: String,
+    },
+    /// The model has layers that can't be converted: all of them.
+    #[error(
+        "{path}: {} of its layers can't be converted: {}",
+        layers.len(),
+        layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Unsupported {
+        /// The file.
+        path: String,
+        /// The layers.
+        layers: Vec<Unsupported>,
+    },
+    /// A layer's weights or shapes are not what its configuration makes.
+    #[error("{path}: layer {layer}: {problem}")]
+    Layer {
+        /// The file.
+        path: String,
+        /// The layer, with its class.
+        layer: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The model has other classes than were named, or none were named and they can't be assumed.
+    #[error("{path}: it has {classes} classes{}", named(.names))]
+    Labels {
+        /// The file.
+        path: String,
+        /// How many classes it has.
+        classes: usize,
+        /// How many names were given, if any were.
+        names: Option<usize>,
+    },
+    /// The model is not an image classifier.
+    #[error("{path}: {problem}")]
+    Classifier {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+fn named(names: &Option<usize>) -> String {
+    names.map_or(", which have no names".into(), |n| {
+        format!(", and the given list names {n}")
+    })
+}
+
+/// Something to know about a converted model: what was assumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The model does not end in softmax, so its output counts as logits.
+    NoSoftmax {
+        /// The operator that it ends in.
+        operator: String,
+    },
+    /// The model scales pixels of 0..255 itself.
+    ScalesItself,
+    /// The model rescales values, but not first: its pixels count as 1/255.
+    RescalesLater,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSoftmax { operator } => write!(
+                f,
+                "it does not end in softmax but in {operator}: its output counts as logits, which \
+                 go through a softmax"
+            ),
+            Self::ScalesItself => {
+                f.write_str("pixels go in as 0..255, as the model scales them itself")
+            }
+            Self::RescalesLater => {
+                f.write_str("it rescales values, but not first: pixels go in times 1/255")
+            }
+        }
+    }
+}

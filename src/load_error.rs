@@ -1,0 +1,125 @@
+//! Why a model can't be loaded, as a type with fields.
+
+use fer_burn::device::DeviceError;
+use fer_core::onnx::OnnxError;
+use fer_core::spec::SpecError;
+#[cfg(feature = "ort")]
+use fer_ort::{OrtError, runtime::NotFound};
+#[cfg(feature = "train")]
+use fer_train::trained::TrainedError;
+
+use crate::compiled;
+
+/// A model that can't be loaded as it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// This program has no compiled-in model.
+    #[error("no model is compiled in")]
+    NoneCompiledIn,
+    /// There is neither a file nor a compiled-in model of that name.
+    #[error(
+        "there is no file {name} and no built-in model of that name (there is {})",
+        known()
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// A folder that holds no training run.
+    #[error(
+        "{name} is a folder, and not a training run's (there is no {name}/config.toml); a model is \
+         an ONNX file, a run folder or a built-in model ({})",
+        known()
+    )]
+    Folder {
+        /// The folder.
+        name: String,
+    },
+    /// Burn runs compiled-in models, and this file is not one of them.
+    #[error(
+        "{model} is not one of the compiled-in models ({}), which are what Burn runs",
+        known()
+    )]
+    NotCompiledIn {
+        /// The file.
+        model: String,
+    },
+    /// A training run was to be run by ONNX Runtime.
+    #[error("{model} is a training run, which Burn runs, and not an ONNX file")]
+    TrainedNotOnnx {
+        /// The run.
+        model: String,
+    },
+    /// Metadata was given for a training run.
+    #[error("metadata is for ONNX files; {model} is a training run, which knows its own input")]
+    TrainedMetadata {
+        /// The run.
+        model: String,
+    },
+    /// Only ONNX Runtime runs this model, and it can't be used.
+    #[error("{model} is not compiled in, so it needs ONNX Runtime: {reason}")]
+    NeedsOnnxRuntime {
+        /// The model.
+        model: String,
+        /// Why ONNX Runtime can't be used.
+        reason: NoOnnxRuntime,
+    },
+    /// ONNX Runtime was asked for, and it can't be used.
+    #[error(transparent)]
+    NoOnnxRuntime(#[from] NoOnnxRuntime),
+    /// The model file can't be read.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// The model is not an image classifier that can be fed.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The system has no thread left for the model.
+    #[error("can't start a thread for the model: {0}")]
+    Thread(#[source] std::io::Error),
+    /// ONNX Runtime can't run the model.
+    #[cfg(feature = "ort")]
+    #[error(transparent)]
+    Ort(OrtError),
+    /// Burn's device can't be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The training run can't be loaded.
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Trained(#[from] TrainedError),
+}
+
+#[cfg(feature = "ort")]
+impl From<OrtError> for LoadError {
+    fn from(error: OrtError) -> Self {
+        match error {
+            OrtError::Library { .. } | OrtError::InUse { .. } => {
+                Self::NoOnnxRuntime(NoOnnxRuntime::Library(error))
+            }
+            OrtError::Onnx(error) => Self::Onnx(error),
+            _ => Self::Ort(error),
+        }
+    }
+}
+
+/// Why ONNX Runtime can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NoOnnxRuntime {
+    /// This program was built without it.
+    #[error("this program was built without ONNX Runtime (Cargo feature ort)")]
+    NotBuiltIn,
+    /// Its library was not found, or a path that was given is not its library's.
+    #[cfg(feature = "ort")]
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// Its library was found and can't be opened.
+    #[cfg(feature = "ort")]
+    #[error(transparent)]
+    Library(OrtError),
+}
+
+/// The names of the compiled-in models.
+fn known() -> String {
+    let names: Vec<&str> = compiled::models().iter().map(|m| m.name).collect();
+    names.join(", ")
+}
