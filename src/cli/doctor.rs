@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use fer::device::{self, Backend, DeviceSpec, Listed};
-use fer::doctor::{Findings, examine};
+use fer::doctor::{Findings, Library, examine};
 use fer::host::Host;
+#[cfg(feature = "ort")]
 use fer::runtime::Origin;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::{Status, advice};
+use super::Status;
+#[cfg(feature = "ort")]
+use super::advice;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -93,14 +96,9 @@ fn described(device: &Listed) -> String {
         .join(", ")
 }
 
-fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
-    let ort = &findings.onnxruntime;
-    writeln!(out, "fer {}, {} cores\n", findings.version, findings.cores)?;
-    writeln!(out, "Engines")?;
-    writeln!(
-        out,
-        "  burn  compiled in, on the CPU or what else Burn computes on (below)"
-    )?;
+/// ONNX Runtime: where it is, where it was looked for, and its providers.
+#[cfg(feature = "ort")]
+fn print_onnx_runtime(ort: &Library, out: &mut dyn Write) -> std::io::Result<()> {
     match (&ort.path, &ort.version, &ort.error) {
         (Some(path), Some(version), _) => {
             writeln!(out, "  ort   ONNX Runtime {version} at {path}")?
@@ -150,6 +148,24 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
             writeln!(out, "  not in this library: {}", absent.join(" "))?;
         }
     }
+    Ok(())
+}
+
+/// Why there is no ONNX Runtime.
+#[cfg(not(feature = "ort"))]
+fn print_onnx_runtime(ort: &Library, out: &mut dyn Write) -> std::io::Result<()> {
+    let error = ort.error.as_deref().unwrap_or_default();
+    writeln!(out, "  ort   {error}")
+}
+
+fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "fer {}, {} cores\n", findings.version, findings.cores)?;
+    writeln!(out, "Engines")?;
+    writeln!(
+        out,
+        "  burn  compiled in, on the CPU or what else Burn computes on (below)"
+    )?;
+    print_onnx_runtime(&findings.onnxruntime, out)?;
     writeln!(out, "\nGPUs")?;
     match findings.gpus.as_slice() {
         [] => writeln!(out, "  none seen")?,
