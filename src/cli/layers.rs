@@ -59,7 +59,8 @@ pub fn compare(
     let file = match model {
         ModelRef::Builtin(builtin) => OnnxModel::parse(Bytes::from_static(builtin.onnx), name)?,
         ModelRef::Onnx(path) => OnnxModel::read(path)?,
-        _ => return Err(anyhow!("it is not an ONNX file")).with_context(of),
+        #[cfg(feature = "train")]
+        ModelRef::Trained(_) => return Err(anyhow!("it is not an ONNX file")).with_context(of),
     };
     let places = layers::places(&file.header.metadata).with_context(of)?;
     let keras = SafeTensors::deserialize(keras)
