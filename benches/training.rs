@@ -30,10 +30,11 @@ fn faces() -> Dataset {
     Dataset {
         width: synth::SIDE,
         height: synth::SIDE,
+        channels: 1,
         pixels: (0..n)
             .flat_map(|i| synth::face((i % 7) as usize, 0, i))
             .collect(),
-        labels: (0..n).map(|i| (i % 7) as u8).collect(),
+        labels: (0..n).map(|i| (i % 7) as u16).collect(),
         names: (0..n).map(|i| i.to_string()).collect(),
     }
 }
@@ -90,7 +91,8 @@ fn data_pipeline(bencher: Bencher, recipe: &str) {
 /// those of dead channels: too small for normal numbers.
 #[divan::bench(args = [false, true], sample_count = 10, sample_size = 1)]
 fn training_step_with_subnormal_weights(bencher: Bencher, subnormal: bool) {
-    let mut network = Architecture::Notebook.init(None, 0, &Device::flex());
+    let mut network =
+        Architecture::Notebook.init(fer::model::Shape::FER2013, None, 0, &Device::flex());
     if let (Network::Notebook(notebook), true) = (&mut network, subnormal) {
         for conv in [&mut notebook.conv4, &mut notebook.conv5] {
             conv.weight = conv.weight.clone().map(|w| w.mul_scalar(1e-38));
@@ -109,7 +111,7 @@ fn training_step(bencher: Bencher, architecture: Architecture) {
     steps(
         bencher,
         &config,
-        architecture.init(None, 0, &Device::flex()),
+        architecture.init(fer::model::Shape::FER2013, None, 0, &Device::flex()),
     );
 }
 

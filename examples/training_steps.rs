@@ -12,10 +12,16 @@ use fer::device::DeviceSpec;
 use fer::kernels::allocator::Reuse;
 use fer::kernels::simd;
 use fer::kernels::threads::{self, FlushToZero};
-use fer::model::{Architecture, CLASSES, SIDE};
+use fer::model::{Architecture, Shape};
 use fer::train::batch::{Batch, SCALE, Tensors};
 use fer::train::step::{self, Score};
 use fer::train::{Config, Precision, optimizer};
+
+/// The width and height of FER-2013's images.
+const SIDE: usize = 48;
+
+/// FER-2013's classes.
+const CLASSES: usize = 7;
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
@@ -52,7 +58,9 @@ fn main() -> Result<()> {
         .into_iter()
         .map(|batch| batch.tensors(&learning))
         .collect();
-    let mut network = architecture.init(None, 0, &opened.device).train();
+    let mut network = architecture
+        .init(Shape::FER2013, None, 0, &opened.device)
+        .train();
     // Adam at 1e-4, as the notebook has it.
     let mut optimizer = optimizer::build(&Config::preset("notebook")?.optimizer, &network);
     let mut done = 0;
@@ -82,8 +90,9 @@ fn main() -> Result<()> {
 fn batches(bytes: &[u8], size: usize) -> Vec<Batch> {
     let image = 1 + SIDE * SIDE;
     let batch = |bytes: &[u8]| {
-        let labels: Vec<u8> = bytes.chunks_exact(image).map(|i| i[0]).collect();
+        let labels: Vec<u16> = bytes.chunks_exact(image).map(|i| i[0].into()).collect();
         Batch {
+            shape: [1, 48, 48],
             images: bytes
                 .chunks_exact(image)
                 .flat_map(|i| &i[1..])

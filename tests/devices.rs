@@ -10,11 +10,17 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use common::{all_right, fer, run};
 use fer::device::Backend;
-use fer::model::{Architecture, CLASSES, Network, SIDE};
+use fer::model::{Architecture, Network, Shape};
 use fer::random::{Purpose, Random};
 use fer::train::batch::Batch;
 use fer::train::parallel::Team;
 use fer::train::{Precision, step};
+
+/// The width and height of FER-2013's images.
+const SIDE: usize = 48;
+
+/// FER-2013's classes.
+const CLASSES: usize = 7;
 
 const FACE: &str = "examples/faces/happy.png";
 
@@ -132,12 +138,13 @@ fn engines_and_their_devices_are_not_mixed_up() {
 
 fn batch(n: usize) -> Batch {
     let mut random = Random::new(7, Purpose::Noise, 0, 0);
-    let labels: Vec<u8> = (0..n).map(|i| (i % CLASSES) as u8).collect();
+    let labels: Vec<u16> = (0..n).map(|i| (i % CLASSES) as u16).collect();
     let targets = labels.iter().flat_map(|label| {
         let label = usize::from(*label);
         std::array::from_fn::<f32, CLASSES, _>(|class| if class == label { 0.9 } else { 0.1 / 6.0 })
     });
     Batch {
+        shape: [1, 48, 48],
         images: (0..n * SIDE * SIDE)
             .map(|_| random.uniform() as f32)
             .collect(),
@@ -181,7 +188,7 @@ fn pass(
     precision: Precision,
 ) -> Vec<(String, Vec<f32>)> {
     let learning = device.clone().autodiff();
-    let network = Module::train(architecture.init(Some(0.0), 3, device));
+    let network = Module::train(architecture.init(Shape::FER2013, Some(0.0), 3, device));
     let pass = step::gradients(&network, batch.clone().tensors(&learning), precision);
     let mut all = vec![
         ("logits".into(), fer_burn::values(pass.logits).unwrap()),
@@ -322,7 +329,7 @@ fn a_run_in_mixed_precision_keeps_float32_weights() {
 fn devices_share_a_batch() {
     let (batch, device) = (batch(7), Device::flex());
     let learning = device.clone().autodiff();
-    let init = || Module::train(Architecture::Tiny.init(Some(0.0), 3, &device));
+    let init = || Module::train(Architecture::Tiny.init(Shape::FER2013, Some(0.0), 3, &device));
     let whole = batch.clone().tensors(&learning);
     let network = init();
     let team = Team::new(&device, 2, Precision::F32);

@@ -720,6 +720,7 @@ fn a_step_takes_subnormal_weights_for_zeros() {
     let _flushed = FlushToZero::new();
     let (plain, learning) = (Device::flex(), Device::flex().autodiff());
     let batch = Batch {
+        shape: [1, 48, 48],
         images: numbers(6 * 48 * 48, 1).iter().map(|x| x.abs()).collect(),
         targets: (0..42).map(|i| f32::from(i % 8 == 0)).collect(),
         labels: (0..6).collect(),
@@ -733,7 +734,7 @@ fn a_step_takes_subnormal_weights_for_zeros() {
         |architecture| {
             let step = |small: f32| {
                 let network = architecture
-                    .init(Some(0.0), 3, &plain)
+                    .init(fer::model::Shape::FER2013, Some(0.0), 3, &plain)
                     .map(&mut First(Some(small)))
                     .train();
                 let mut optimizer =

@@ -8,14 +8,14 @@ use anyhow::{Context, Error, Result, bail};
 use fer::augment::Draw;
 use fer::data::check::{Keep, check};
 use fer::data::votes::{Counts, Votes};
-use fer::data::{Catalog, Dataset, synth};
+use fer::data::{Catalog, Dataset, PixelForm, synth};
 use fer::eval::corruptions::Selection;
 use fer::eval::{Corruption, Severity};
 use fer::files;
-use fer::images::Pixels;
 use fer::plot::{self, Cell, MAX_CELLS};
 use fer::spec::EMOTIONS;
 use fer::train::Config;
+use fer::train::task::pixel_form;
 
 use super::Status;
 use super::progress::Progress;
@@ -187,24 +187,19 @@ fn preview(args: &PreviewArgs) -> Result<Status> {
     );
     let chosen = by_turns(&catalog, &training, args.count);
     let items: Vec<usize> = chosen.iter().map(|place| training[*place]).collect();
-    let dataset = decoded(&catalog, &items, true)?;
+    let form = pixel_form(&config.input, &catalog, &training);
+    let dataset = decoded(&catalog, &items, form, true)?;
     let (width, height) = (dataset.width, dataset.height);
     let mut cells = Vec::new();
     for (row, place) in chosen.iter().enumerate() {
         let class = catalog.items[items[row]].class();
-        let pixels = |data| Pixels {
-            width,
-            height,
-            channels: 1,
-            data,
-        };
         cells.push(Cell {
-            pixels: pixels(dataset.image(row).to_vec()),
+            pixels: dataset.picture(dataset.image(row)),
             caption: class.into(),
             mark: None,
         });
         for epoch in 0..VARIANTS {
-            let mut levels = vec![0.0; width * height];
+            let mut levels = vec![0.0; dataset.image_len()];
             let draw = Draw {
                 seed: args.seed,
                 epoch,
@@ -213,9 +208,9 @@ fn preview(args: &PreviewArgs) -> Result<Status> {
             config
                 .augment
                 .apply(dataset.image(row), width, height, draw, &mut levels);
-            let data = levels.iter().map(|level| level.round() as u8).collect();
+            let levels: Vec<u8> = levels.iter().map(|level| level.round() as u8).collect();
             cells.push(Cell {
-                pixels: pixels(data),
+                pixels: dataset.picture(&levels),
                 caption: format!("epoch {}", epoch + 1),
                 mark: None,
             });
@@ -301,6 +296,7 @@ fn fits_a_sheet(count: u16, pictures: usize) -> Result<()> {
 
 /// The places in `indices` of the first image of each class, then of the second, …, `count` in all.
 fn by_turns(catalog: &Catalog, indices: &[usize], count: u16) -> Vec<usize> {
+    let classes = catalog.classes.len();
     let of = |class: usize| {
         let places = indices.iter().enumerate();
         places
@@ -308,7 +304,7 @@ fn by_turns(catalog: &Catalog, indices: &[usize], count: u16) -> Vec<usize> {
             .map(|(place, _)| place)
     };
     (0..usize::from(count))
-        .filter_map(|n| of(n % EMOTIONS.len()).nth(n / EMOTIONS.len()))
+        .filter_map(|n| of(n % classes).nth(n / classes))
         .collect()
 }
 
@@ -328,9 +324,14 @@ pub fn opened(path: &Path, exclude: Option<&Path>, quiet: bool) -> Result<Catalo
 }
 
 /// The images, decoded, with their progress shown.
-pub fn decoded(catalog: &Catalog, indices: &[usize], quiet: bool) -> Result<Dataset> {
+pub fn decoded(
+    catalog: &Catalog,
+    indices: &[usize],
+    form: PixelForm,
+    quiet: bool,
+) -> Result<Dataset> {
     Ok(with_progress(indices.len(), "decoding", quiet, |step| {
-        Dataset::load(catalog, indices, step)
+        Dataset::load_as(catalog, indices, form, step)
     })?)
 }
 
@@ -341,6 +342,13 @@ pub fn voted(
     indices: &[usize],
     quiet: bool,
 ) -> Result<Vec<Option<Counts>>> {
+    if catalog.classes != EMOTIONS {
+        bail!(
+            "{}: votes are for the seven emotions, and the classes of {} are others",
+            votes.path().display(),
+            catalog.source.display()
+        );
+    }
     let matched = votes.of(catalog, indices)?;
     if !quiet {
         let found = matched.counts.iter().flatten().count();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fer::data::votes::Counts;
-use fer::data::{Catalog, Part, Split, Votes};
+use fer::data::{Catalog, Part, Split, Votes, shortened};
 use fer::eval::corruptions::Selection;
 use fer::eval::{
     Agreement, Condition, Evaluation, Predictions, Questions, Robustness, Tta, class_order, report,
@@ -14,7 +14,6 @@ use fer::eval::{
 };
 use fer::host::Host;
 use fer::plot::{self, Cell, Mark};
-use fer::spec::EMOTIONS;
 use fer::train::Config;
 use fer::train::checkpoint::{self, State};
 use fer::train::run::{chosen, read_config, split};
@@ -123,14 +122,14 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
     if !args.quiet {
         announce(session.description());
     }
-    let labels = EMOTIONS.map(String::from);
+    let labels = &catalog.classes;
     let questions = Questions {
         catalog: &catalog,
         indices: &indices,
         conditions: &conditions,
         tta: args.tta,
         batch_size: usize::from(args.batch_size),
-        class_order: &order_of(&session.spec().labels)?,
+        class_order: &order_of(labels, &session.spec().labels)?,
     };
     let mut progress = (!args.quiet).then(|| Progress::new(passes, "classifying"));
     let answers = questions.ask(&session, &mut || {
@@ -139,7 +138,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
     progress.iter().for_each(Progress::finish);
     let answers = answers?;
     let whole = say_unreadable(&answers);
-    let evaluation = Evaluation::new(&labels, &answers[0].answers)?;
+    let evaluation = Evaluation::new(labels, &answers[0].answers)?;
     let votes = votes.map(|votes| {
         let own: Vec<_> = answers[0]
             .items
@@ -149,7 +148,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         Agreement::new(&answers[0].answers, &own)
     });
     let robustness = (!corruptions.is_empty())
-        .then(|| Robustness::new(&labels, evaluation.accuracy, corruptions, &answers[1..]))
+        .then(|| Robustness::new(labels, evaluation.accuracy, corruptions, &answers[1..]))
         .transpose()?;
     print(
         &args.format,
@@ -183,13 +182,13 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
 }
 
 /// Where the data's classes stand in the model's output.
-fn order_of(labels: &[String]) -> Result<Vec<usize>> {
-    let Some(order) = class_order(labels) else {
+fn order_of(classes: &[String], labels: &[String]) -> Result<Vec<usize>> {
+    let Some(order) = class_order(classes, labels) else {
         bail!(
             "the model's classes are {}, the data's {}; name the model's by these words, in the order of its outputs, with \
              --meta labels='[\"…\"]'",
-            labels.join(", "),
-            EMOTIONS.join(", ")
+            shortened(labels),
+            shortened(classes)
         );
     };
     Ok(order)
@@ -342,7 +341,7 @@ fn split_of(config: &Config, args: &Args) -> Split {
 
 fn pictures(args: &Args, catalog: &Catalog, evaluation: &Evaluation, title: &str) -> Result<()> {
     if let Some(path) = &args.confusion {
-        plot::confusion(path, &evaluation.labels(), &evaluation.confusion, title)?;
+        plot::confusion_of(path, evaluation, title)?;
     }
     if let Some(path) = &args.reliability {
         plot::reliability(
@@ -369,9 +368,9 @@ fn pictures(args: &Args, catalog: &Catalog, evaluation: &Evaluation, title: &str
             };
             let caption = format!(
                 "{} {:.0} %\nis {}",
-                EMOTIONS[mistake.predicted],
+                catalog.classes[mistake.predicted],
                 mistake.confidence * 100.0,
-                EMOTIONS[mistake.label]
+                catalog.classes[mistake.label]
             );
             cells.push(Cell {
                 pixels,

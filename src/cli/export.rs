@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use fer::calibration::MIN_IMAGES;
-use fer::data::Dataset;
+use fer::data::{Dataset, PixelForm};
 use fer::host::Host;
-use fer::model::SIDE;
 use fer::train::checkpoint::Trained;
 use fer::train::run;
 use fer::{export, files};
@@ -118,12 +117,12 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// Some 64 of the images, `[n, 48, 48]`.
+/// Some 64 of the images, `[n, channels, height, width]`.
 fn some(images: &Dataset) -> Vec<u8> {
     let every = images.labels.len().div_ceil(64).max(1);
     images
         .pixels
-        .chunks_exact(SIDE * SIDE)
+        .chunks_exact(images.image_len().max(1))
         .step_by(every)
         .flatten()
         .copied()
@@ -153,5 +152,11 @@ fn validation_images(trained: &Trained, source: &Path) -> Result<Dataset> {
             path.display()
         );
     }
-    super::data::decoded(&catalog, &parts.validation, true)
+    let task = &trained.state.data.task;
+    let form = PixelForm {
+        size: Some([task.width, task.height]),
+        channels: task.channels,
+        resize: task.resize,
+    };
+    super::data::decoded(&catalog, &parts.validation, form, true)
 }

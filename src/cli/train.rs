@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::Device;
 use fer::data::votes::{Counts, Votes};
-use fer::data::{Dataset, Split};
+use fer::data::{Dataset, Split, shortened};
 use fer::device::Choices;
 use fer::host::Host;
-use fer::model::{Architecture, CLASSES, Network, SIDE};
+use fer::model::{Architecture, Network};
+use fer::spec::{EMOTIONS, ModelSpec};
 use fer::train::checkpoint::{Checkpoint, DataFacts, Trained};
+use fer::train::config::{ClassWeights, Size};
 use fer::train::distill::Teachers;
 use fer::train::run::{chosen, split};
+use fer::train::task::{Task, pixel_form};
 use fer::train::{Compute, Config, Precision, RunFolder, StopReason, TrainingData, trainer};
 use fer::trained::is_trained;
 use fer::{LoadOptions, ModelRef};
@@ -51,6 +54,16 @@ pub struct Args {
     /// The network: vgg, repvgg (which trains longer and is exported as vgg), notebook or tiny.
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     architecture: Option<Architecture>,
+
+    /// The size that images are resized to: N or WIDTHxHEIGHT, 8 to 512 pixels
+    /// [default: the recipe's, else the size that all images have].
+    #[arg(long, value_name = "SIZE", conflicts_with = "resume")]
+    size: Option<Size>,
+
+    /// 1 for gray, 3 for RGB [default: the recipe's, else 1 for the seven emotions and where all
+    /// images are gray].
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    channels: Option<usize>,
 
     /// How often to go through the training images.
     #[arg(long, value_name = "N", conflicts_with = "resume")]
@@ -198,13 +211,15 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
     let checkpoint = match resumed {
         Some(checkpoint) => checkpoint,
         None => {
-            let network = start(&config, device, host, args.quiet)?;
+            let network = start(&config, &facts.task, device, host, args.quiet)?;
             trainer::fresh(config.clone(), network, facts, on.clone())
         }
     };
     let load = |name: &String| super::model_args::load(name, &LoadOptions::default(), host);
     let teachers = config.loss.teachers.iter().map(load);
-    let teachers = Teachers::new(teachers.collect::<Result<_>>()?, config.loss.teachers_share)?;
+    let spec = checkpoint.state.data.task.spec();
+    let share = config.loss.teachers_share;
+    let teachers = Teachers::new(teachers.collect::<Result<_>>()?, share, &spec)?;
     let folder = match folder {
         Some(folder) => {
             folder.write_config(&config)?;
@@ -355,6 +370,8 @@ fn configuration(args: &Args) -> Result<Config> {
     config.batch_size = args.batch_size.unwrap_or(config.batch_size);
     config.optimizer.learning_rate = args.lr.unwrap_or(config.optimizer.learning_rate);
     config.seed = args.seed.unwrap_or(config.seed);
+    config.input.size = args.size.or(config.input.size);
+    config.input.channels = args.channels.or(config.input.channels);
     config.validate().context("the options make no run")?;
     Ok(config)
 }
@@ -374,7 +391,7 @@ struct Images {
     /// The names by which lists know the validation images.
     names: Vec<String>,
     /// What is learnt from votes of each training image; empty without --votes.
-    votes: Vec<Option<[f32; CLASSES]>>,
+    votes: Vec<Option<[f32; EMOTIONS.len()]>>,
     facts: DataFacts,
 }
 
@@ -391,17 +408,28 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
         .as_ref()
         .map(|file| voted(file, &catalog, &parts.training, quiet))
         .transpose()?;
-    let training = decoded(&catalog, &parts.training, quiet)?;
-    let validation = decoded(&catalog, &parts.validation, quiet)?;
-    for dataset in [&training, &validation] {
-        if (dataset.width, dataset.height) != (SIDE, SIDE) {
-            bail!(
-                "the images of {} have {}x{} pixels; the networks take {SIDE}x{SIDE}: resize them first",
-                path.display(),
-                dataset.width,
-                dataset.height
-            );
-        }
+    if matches!(config.loss.class_weights, ClassWeights::Listed(_)) && catalog.classes != EMOTIONS {
+        bail!(
+            "loss.class_weights lists factors of the seven emotions, and the classes of {} are others: it can be 'none' or \
+             'balanced'",
+            path.display()
+        );
+    }
+    let form = pixel_form(&config.input, &catalog, &parts.training);
+    let training = decoded(&catalog, &parts.training, form, quiet)?;
+    let validation = decoded(&catalog, &parts.validation, form, quiet)?;
+    let task = Task::of(&catalog, &training, form)?;
+    if training.image_shape() != validation.image_shape() {
+        bail!(
+            "the training images of {} have {}x{} pixels ({}), the validation images {}x{} ({}): have all of them resized with --size",
+            path.display(),
+            training.width,
+            training.height,
+            training.names[0],
+            validation.width,
+            validation.height,
+            validation.names[0],
+        );
     }
     let used: Vec<usize> = parts
         .training
@@ -415,6 +443,7 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
         training: training.len(),
         validation: validation.len(),
         sha256: catalog.hash(&used)?,
+        task,
         votes_sha256: file.map(|file| file.sha256().into()),
     };
     let target = |counts: Counts| {
@@ -455,17 +484,23 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
 }
 
 /// The network that the run begins with.
-fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<Network> {
+fn start(
+    config: &Config,
+    task: &Task,
+    device: &Device,
+    host: &Host,
+    quiet: bool,
+) -> Result<Network> {
     let network = config
         .architecture
-        .init(config.dropout, config.seed, device);
+        .init(task.shape(), config.dropout, config.seed, device);
     let Some(file) = &config.init else {
         return Ok(network);
     };
     if is_trained(file) {
-        return trained(config, file, network, device);
+        return trained(config, &task.spec(), file, network, device);
     }
-    let network = fer::model::load_onnx(network, file)?;
+    let network = fer::model::load_onnx(network, &task.spec(), file)?;
     let options = LoadOptions {
         uncalibrated: true,
         ..Default::default()
@@ -498,7 +533,13 @@ fn start(config: &Config, device: &Device, host: &Host, quiet: bool) -> Result<N
 }
 
 /// The weights of another run.
-fn trained(config: &Config, path: &Path, network: Network, device: &Device) -> Result<Network> {
+fn trained(
+    config: &Config,
+    spec: &ModelSpec,
+    path: &Path,
+    network: Network,
+    device: &Device,
+) -> Result<Network> {
     let file = if path.is_dir() {
         chosen(path)?
     } else {
@@ -514,6 +555,9 @@ fn trained(config: &Config, path: &Path, network: Network, device: &Device) -> R
             other = other.config.architecture,
         );
     }
+    let own = other.state.data.task.spec();
+    own.accepts(spec)
+        .map_err(|mismatch| anyhow!("{} does not fit the data: {mismatch}", file.display()))?;
     other.transfer(network).map_err(anyhow::Error::msg)
 }
 
@@ -553,6 +597,17 @@ fn announce(
 ) {
     let (config, state) = (&run.config, &run.state);
     let parameters = burn::module::Module::num_params(&run.network);
+    let task = &state.data.task;
+    if !task.is_fer2013() {
+        super::say(format_args!(
+            "{} classes ({}), {} images of {}x{} pixels",
+            task.classes.len(),
+            shortened(&task.classes),
+            if task.channels == 1 { "gray" } else { "RGB" },
+            task.width,
+            task.height
+        ));
+    }
     super::say(format_args!(
         "{} ({parameters} parameters, {:.1} MMAC), {} training and {} validation images, {} epochs of {} on {device}",
         config.architecture,

@@ -408,8 +408,18 @@ fn the_notebook_model_answers_as_its_conversion_by_tf2onnx() {
         "{result}"
     );
     // The way back into a network to train on takes it as it takes tf2onnx's.
-    let network = fer::model::Architecture::Notebook.init(None, 0, &::burn::tensor::Device::flex());
-    fer::model::load_onnx(network, Path::new(&onnx)).unwrap();
+    let network = fer::model::Architecture::Notebook.init(
+        fer::model::Shape::FER2013,
+        None,
+        0,
+        &::burn::tensor::Device::flex(),
+    );
+    fer::model::load_onnx(
+        network,
+        &fer::train::task::Task::default().spec(),
+        Path::new(&onnx),
+    )
+    .unwrap();
 }
 
 /// A model with layers that are not known, as a folder with weights that are never looked at.

@@ -662,7 +662,11 @@ fn a_check_finds_every_fault() {
     );
     let balance = report.balance.expect("no class is empty");
     assert_eq!(
-        (balance.largest, balance.smallest, balance.ratio),
+        (
+            balance.largest.as_str(),
+            balance.smallest.as_str(),
+            balance.ratio
+        ),
         ("angry", "fear", 4.0)
     );
 }

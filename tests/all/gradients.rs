@@ -9,12 +9,15 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use fer::model::{Architecture, CLASSES, Network, load_onnx};
+use fer::model::{Architecture, Network, Shape, load_onnx};
 use fer::train::batch::{Batch, SCALE};
 use fer::train::step::{self, Score};
 use fer::train::{Config, Precision, optimizer};
 use safetensors::SafeTensors;
 use serde_json::Value;
+
+/// FER-2013's classes.
+const CLASSES: usize = 7;
 
 /// The golden file.
 struct Golden<'a> {
@@ -80,13 +83,14 @@ impl<'a> Golden<'a> {
 
     /// The batch of a setting, as the Keras model got it.
     fn batch(&self, setting: &str) -> Batch {
-        let labels = self.bytes("labels").to_vec();
-        let target = |label: &u8| {
+        let labels: Vec<u16> = self.bytes("labels").iter().map(|l| (*l).into()).collect();
+        let target = |label: &u16| {
             (0..CLASSES)
                 .map(|c| f32::from(c == usize::from(*label)))
                 .collect::<Vec<_>>()
         };
         Batch {
+            shape: [1, 48, 48],
             images: self
                 .bytes(&format!("{setting}/images"))
                 .iter()
@@ -403,8 +407,13 @@ fn file() -> Vec<u8> {
 fn the_trained_model_learns_as_in_keras() {
     let bytes = file();
     let golden = Golden::read(&bytes);
-    let network = Architecture::Notebook.init(Some(0.0), 0, &Device::flex());
-    let network = load_onnx(network, &common::root().join("models/notebook.onnx")).unwrap();
+    let network = Architecture::Notebook.init(Shape::FER2013, Some(0.0), 0, &Device::flex());
+    let network = load_onnx(
+        network,
+        &fer::train::task::Task::default().spec(),
+        &common::root().join("models/notebook.onnx"),
+    )
+    .unwrap();
     compare(&golden, "trained", network, 1e-4, 1e-4);
 }
 
@@ -412,7 +421,7 @@ fn the_trained_model_learns_as_in_keras() {
 fn weights_by_a_formula_learn_as_in_keras() {
     let bytes = file();
     let golden = Golden::read(&bytes);
-    let network = Architecture::Notebook.init(Some(0.0), 0, &Device::flex());
+    let network = Architecture::Notebook.init(Shape::FER2013, Some(0.0), 0, &Device::flex());
     let network = network.map(&mut Fill {
         weights: golden.weights.iter(),
     });

@@ -23,9 +23,13 @@ fn weights(onnx: &Path) -> Vec<u32> {
         }
     }
     let mut bits = Bits(Vec::new());
-    load_onnx(Architecture::Notebook.init(None, 0, &Device::flex()), onnx)
-        .unwrap()
-        .visit(&mut bits);
+    load_onnx(
+        Architecture::Notebook.init(fer::model::Shape::FER2013, None, 0, &Device::flex()),
+        &fer::train::task::Task::default().spec(),
+        onnx,
+    )
+    .unwrap()
+    .visit(&mut bits);
     assert_eq!(bits.0.len(), 3_841_543);
     bits.0
 }

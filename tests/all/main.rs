@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod anyclass;
 mod augment;
 mod cards;
 mod cli_completions;

@@ -11,11 +11,17 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use fer::kernels::nn;
 use fer::kernels::norm::Epilogue;
-use fer::model::{Architecture, CLASSES, Network, SIDE, load_onnx};
+use fer::model::{Architecture, Network, Shape, load_onnx};
 use fer::random::{Purpose, Random};
 use fer::train::batch::Batch;
 use fer::train::{Config, Precision, optimizer, step};
 use serde_json::Value;
+
+/// The width and height of FER-2013's images.
+const SIDE: usize = 48;
+
+/// FER-2013's classes.
+const CLASSES: usize = 7;
 
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut random = Random::new(seed, Purpose::Noise, 0, 0);
@@ -151,13 +157,14 @@ fn normalizations_that_are_added_up_are_those_of_burn() {
 }
 
 fn batch(n: usize) -> Batch {
-    let labels: Vec<u8> = (0..n).map(|i| (i % CLASSES) as u8).collect();
-    let one_hot = |label: &u8| {
+    let labels: Vec<u16> = (0..n).map(|i| (i % CLASSES) as u16).collect();
+    let one_hot = |label: &u16| {
         (0..CLASSES)
             .map(|class| f32::from(class == usize::from(*label)))
             .collect::<Vec<_>>()
     };
     Batch {
+        shape: [1, 48, 48],
         images: numbers(n * SIDE * SIDE, 3)
             .iter()
             .map(|x| x.abs())
@@ -185,7 +192,10 @@ fn logits(network: &Network) -> Vec<f32> {
 
 #[test]
 fn branches_fold_into_the_plain_network() {
-    let network = trained(Architecture::RepVgg.init(Some(0.0), 1, &Device::flex()), 4);
+    let network = trained(
+        Architecture::RepVgg.init(Shape::FER2013, Some(0.0), 1, &Device::flex()),
+        4,
+    );
     let folded = network.folded();
     assert!(matches!(folded, Network::Vgg(_)));
     assert_eq!(
@@ -208,7 +218,12 @@ fn a_plain_network_begins_as_the_first_branch_and_the_others_learn() {
     let device = Device::flex();
     let file = common::root().join("models/fer.onnx");
     let load = |architecture: Architecture| {
-        load_onnx(architecture.init(Some(0.0), 1, &device), &file).unwrap()
+        load_onnx(
+            architecture.init(Shape::FER2013, Some(0.0), 1, &device),
+            &fer::train::task::Task::default().spec(),
+            &file,
+        )
+        .unwrap()
     };
     let (plain, branched) = (load(Architecture::Vgg), load(Architecture::RepVgg));
     assert!(matches!(branched, Network::RepVgg(_)));

@@ -7,7 +7,7 @@ use crate::common::all_right;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use fer::model::{Architecture, CLASSES, Network, SIDE};
+use fer::model::{Architecture, Network, Shape};
 use fer::random::{Purpose, Random};
 use fer::train::batch::{Batch, Tensors};
 use fer::train::config::{Method, Optimizer};
@@ -15,16 +15,23 @@ use fer::train::parallel::Team;
 use fer::train::step::{self, Score};
 use fer::train::{Config, Precision, optimizer, sam};
 
+/// The width and height of FER-2013's images.
+const SIDE: usize = 48;
+
+/// FER-2013's classes.
+const CLASSES: usize = 7;
+
 /// Noise under labels that go round; `weight` is the sum of each image's targets.
 fn batch(n: usize, weight: f32) -> Batch {
     let mut random = Random::new(7, Purpose::Noise, 0, 0);
-    let labels: Vec<u8> = (0..n).map(|i| (i % CLASSES) as u8).collect();
-    let one_hot = |label: &u8| {
+    let labels: Vec<u16> = (0..n).map(|i| (i % CLASSES) as u16).collect();
+    let one_hot = |label: &u16| {
         (0..CLASSES)
             .map(|class| f32::from(class == usize::from(*label)) * weight)
             .collect::<Vec<_>>()
     };
     Batch {
+        shape: [1, 48, 48],
         images: (0..n * SIDE * SIDE)
             .map(|_| random.uniform() as f32)
             .collect(),
@@ -107,7 +114,7 @@ fn apart(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 fn network(architecture: Architecture, dropout: f64) -> Network {
-    Module::train(architecture.init(Some(dropout), 3, &Device::flex()))
+    Module::train(architecture.init(Shape::FER2013, Some(dropout), 3, &Device::flex()))
 }
 
 /// Two plain passes with the way between them by hand.
@@ -139,7 +146,7 @@ impl ByHand {
         let before = collect(&step::frozen(&start), None);
         let (uphill, score) = pass(&start);
         let moved = along(&before, &uphill, rho / length(&flat(&uphill)));
-        let fresh = architecture.init(Some(0.0), 3, &Device::flex());
+        let fresh = architecture.init(Shape::FER2013, Some(0.0), 3, &Device::flex());
         let (slopes, higher) = pass(&Module::train(fresh.map(&mut Set(moved.into_iter()))));
         let after = collect(&step::frozen(&start), None);
         Self {
@@ -248,7 +255,7 @@ fn both_passes_have_the_same_dropout() {
     let moved = along(&weights, &uphill, rho / length(&flat(&uphill)));
     let fresh = || {
         Architecture::Tiny
-            .init(Some(0.5), 3, &device)
+            .init(Shape::FER2013, Some(0.5), 3, &device)
             .map(&mut Set(moved.clone().into_iter()))
     };
     let [same, other] = [11, 12].map(|seed| flat(&plain(&Module::train(fresh()), seed)));

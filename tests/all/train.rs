@@ -677,10 +677,18 @@ fn weights_taken_over_answer_as_the_onnx_file_does() {
         .collect();
     let device = Device::flex();
     let network = load_onnx(
-        Architecture::Notebook.init(None, 0, &device),
+        Architecture::Notebook.init(fer::model::Shape::FER2013, None, 0, &device),
+        &fer::train::task::Task::default().spec(),
         &common::root().join("models/notebook.onnx"),
     );
-    let evaluation = trainer::evaluate(network.as_ref().unwrap(), &dataset, 64, &device).unwrap();
+    let evaluation = trainer::evaluate(
+        network.as_ref().unwrap(),
+        &dataset,
+        &catalog.classes,
+        64,
+        &device,
+    )
+    .unwrap();
     let options = LoadOptions {
         backend: Backend::Burn(Default::default()),
         ..Default::default()

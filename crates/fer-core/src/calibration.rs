@@ -81,7 +81,7 @@ impl fmt::Display for Calibration {
 /// `logits`: a row of one value a class for each of `labels`. For an exponent the likelihood is
 /// concave in `T^-γ`, and the zero of its slope is found by halving; the exponent is found by
 /// golden sections.
-pub fn fit(logits: &[f32], labels: &[u8]) -> Option<Calibration> {
+pub fn fit(logits: &[f32], labels: &[u16]) -> Option<Calibration> {
     if labels.len() < MIN_IMAGES {
         return None;
     }
@@ -129,7 +129,7 @@ struct Likelihood {
 }
 
 impl Likelihood {
-    fn new(logits: &[f32], labels: &[u8], exponent: f64) -> Self {
+    fn new(logits: &[f32], labels: &[u16], exponent: f64) -> Self {
         let classes = logits.len() / labels.len();
         let mut distances = Vec::with_capacity(logits.len());
         for row in logits.chunks_exact(classes) {
@@ -139,7 +139,7 @@ impl Likelihood {
                     .map(|v| (f64::from(max) - f64::from(*v)).powf(exponent)),
             );
         }
-        let of_label = |(row, label): (&[f64], &u8)| row[usize::from(*label)];
+        let of_label = |(row, label): (&[f64], &u16)| row[usize::from(*label)];
         let labels = distances
             .chunks_exact(classes)
             .zip(labels)
@@ -197,7 +197,7 @@ mod tests {
     use crate::random::{Purpose, Random};
 
     /// Logits, and labels drawn from the probabilities that a calibration makes of them.
-    fn drawn(n: usize, calibration: Calibration) -> (Vec<f32>, Vec<u8>) {
+    fn drawn(n: usize, calibration: Calibration) -> (Vec<f32>, Vec<u16>) {
         let mut random = Random::new(3, Purpose::Noise, 0, 0);
         let mut logits = Vec::new();
         let labels = (0..n)
@@ -212,7 +212,7 @@ mod tests {
                     left -= share;
                     left < 0.0
                 });
-                drawn.unwrap_or(6) as u8
+                drawn.unwrap_or(6) as u16
             })
             .collect();
         (logits, labels)
@@ -344,14 +344,16 @@ mod tests {
         let (logits, labels) = drawn(MIN_IMAGES, Calibration::NONE);
         assert!(fit(&logits, &labels).is_some());
         assert_eq!(fit(&logits[7..], &labels[1..]), None, "too few");
-        let best: Vec<u8> = logits
+        let best: Vec<u16> = logits
             .chunks_exact(7)
-            .map(|row| (0..7).fold(0, |best, i| if row[i] > row[best] { i } else { best }) as u8)
+            .map(|row| (0..7).fold(0, |best, i| if row[i] > row[best] { i } else { best }) as u16)
             .collect();
         assert_eq!(fit(&logits, &best), None, "all right");
-        let least: Vec<u8> = logits
+        let least: Vec<u16> = logits
             .chunks_exact(7)
-            .map(|row| (0..7).fold(0, |least, i| if row[i] < row[least] { i } else { least }) as u8)
+            .map(|row| {
+                (0..7).fold(0, |least, i| if row[i] < row[least] { i } else { least }) as u16
+            })
             .collect();
         assert_eq!(fit(&logits, &least), None, "always the last choice");
         assert_eq!(fit(&vec![0.5; logits.len()], &labels), None, "all alike");

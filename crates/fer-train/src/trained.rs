@@ -4,32 +4,19 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use crate::model::{Network, SIDE};
+use crate::model::Network;
 use crate::train::checkpoint::{CheckpointError, Trained};
 use crate::train::{TrainError, run, step};
 use fer_burn::describe;
 use fer_burn::device::{self, DeviceError, DeviceSpec};
-use fer_core::calibration::Calibration;
 use fer_core::classifier::{Classifier, Description, EngineError, Note};
-use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind};
+use fer_core::spec::ModelSpec;
 use fer_kernels::threads::FlushToZero;
 
 /// True if a model's path means a run folder or a checkpoint.
 pub fn is_trained(path: &Path) -> bool {
     path.join("config.toml").is_file()
         || path.is_file() && path.extension().is_some_and(|e| e == "ckpt")
-}
-
-/// What the networks of [`crate::model`] take and answer.
-pub fn spec() -> ModelSpec {
-    ModelSpec {
-        labels: EMOTIONS.map(String::from).to_vec(),
-        input: InputSpec::new(Layout::Nchw, SIDE, SIDE, 1),
-        output: OutputKind::Logits,
-        calibration: Calibration::NONE,
-        fixed_batch: None,
-        assumed: Vec::new(),
-    }
 }
 
 /// A training run that can't be loaded.
@@ -76,7 +63,7 @@ impl TrainedClassifier {
         }
         let description = describe(&on, file.display().to_string(), notes);
         Ok(Self {
-            spec: spec(),
+            spec: trained.state.data.task.spec(),
             description,
             network: step::frozen(&trained.network).folded(),
             device: on.device,

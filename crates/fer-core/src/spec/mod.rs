@@ -26,6 +26,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 pub use input::{Field, InputSpec, Mismatch};
 pub use metadata::parse_override;
 
@@ -56,7 +58,8 @@ pub enum Layout {
 }
 
 /// How an image of another size is brought to the model's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Resize {
     /// The nearest pixel, as Keras's `load_img` does by default.
     Nearest,

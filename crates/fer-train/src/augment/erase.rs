@@ -20,14 +20,14 @@ pub struct Erased {
     pub top: usize,
     /// Its width, at least 1.
     pub wide: usize,
-    /// Its levels, row by row.
+    /// Its levels, channel by channel and row by row.
     pub noise: Vec<u8>,
 }
 
 impl Erased {
     /// Draws the rectangle within an image of `width × height` pixels, of which there is one at
-    /// least.
-    pub(super) fn draw(width: usize, height: usize, random: &mut Random) -> Self {
+    /// least, and noise for each channel.
+    pub(super) fn draw(channels: usize, width: usize, height: usize, random: &mut Random) -> Self {
         let area = random.between(AREA.0, AREA.1);
         let stretch = ASPECT.powf(random.around(0.5));
         let side =
@@ -40,7 +40,7 @@ impl Erased {
             random.below(width - wide + 1),
             random.below(height - high + 1),
         );
-        let mut noise = vec![0; wide * high];
+        let mut noise = vec![0; channels * wide * high];
         random.fill(&mut noise);
         Self {
             left,
@@ -50,14 +50,21 @@ impl Erased {
         }
     }
 
-    /// Puts the levels into `pixels` (`[height, width]`).
-    pub(super) fn fill(&self, pixels: &mut [f32], width: usize) {
-        for (row, noise) in pixels[self.top * width..]
-            .chunks_mut(width)
-            .zip(self.noise.chunks_exact(self.wide))
+    /// Puts the levels into `pixels` (`[channels, height, width]`).
+    pub(super) fn fill(&self, pixels: &mut [f32], channels: usize, width: usize) {
+        let plane = (pixels.len() / channels.max(1)).max(1);
+        let noise = (self.noise.len() / channels.max(1)).max(1);
+        for (pixels, noise) in pixels
+            .chunks_exact_mut(plane)
+            .zip(self.noise.chunks_exact(noise))
         {
-            for (value, level) in row[self.left..].iter_mut().zip(noise) {
-                *value = f32::from(*level);
+            for (row, noise) in pixels[self.top * width..]
+                .chunks_mut(width)
+                .zip(noise.chunks_exact(self.wide))
+            {
+                for (value, level) in row[self.left..].iter_mut().zip(noise) {
+                    *value = f32::from(*level);
+                }
             }
         }
     }
@@ -76,11 +83,12 @@ mod tests {
             for seed in 0..200 {
                 let mut pixels = vec![-1.0; width * height];
                 Erased::draw(
+                    1,
                     width,
                     height,
                     &mut Random::new(seed, Purpose::Augment, 0, 0),
                 )
-                .fill(&mut pixels, width);
+                .fill(&mut pixels, 1, width);
                 let hit: Vec<(usize, usize)> = (0..pixels.len())
                     .filter(|i| pixels[*i] >= 0.0)
                     .map(|i| (i % width, i / width))

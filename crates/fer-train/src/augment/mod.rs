@@ -160,7 +160,7 @@ impl Augmentation {
         *self == Self::default()
     }
 
-    /// What happens to the image `pixels` (`[height, width]`).
+    /// What happens to the image `pixels` (`[channels, height, width]`).
     pub fn variation(&self, pixels: &[u8], width: usize, height: usize, draw: Draw) -> Variation {
         let place = |purpose| Random::new(draw.seed, purpose, draw.epoch.into(), draw.index);
         let (random, quality) = (&mut place(Purpose::Augment), &mut place(Purpose::Quality));
@@ -176,9 +176,10 @@ impl Augmentation {
         let geometry = self.geometry(width, height, scale, random);
         let brightness = 1.0 + random.around(self.brightness.into()) as f32;
         let contrast = 1.0 + random.around(self.contrast.into()) as f32;
+        let channels = (pixels.len() / (width * height).max(1)).max(1);
         let erased = random.chance(self.erase.into()) && width * height > 0;
         let levels = (equalize || gamma != 1.0).then(|| levels::table(pixels, equalize, gamma));
-        let erased = erased.then(|| Erased::draw(width, height, random));
+        let erased = erased.then(|| Erased::draw(channels, width, height, random));
         Variation {
             levels,
             geometry,
@@ -191,11 +192,11 @@ impl Augmentation {
         }
     }
 
-    /// Augments one image: from `pixels` (`[height, width]`) to `out` (`[height, width]`, pixel
-    /// levels 0..=255, not scaled). Where nothing is drawn, the pixels come out exactly.
+    /// Augments one image: from `pixels` (`[channels, height, width]`) to `out` (of the same shape,
+    /// pixel levels 0..=255, not scaled). Where nothing is drawn, the pixels come out exactly.
     ///
     /// # Panics
-    /// If `pixels` or `out` is not of `width × height` values.
+    /// If `pixels` or `out` is not of whole channels of `width × height` values.
     pub fn apply(&self, pixels: &[u8], width: usize, height: usize, draw: Draw, out: &mut [f32]) {
         self.variation(pixels, width, height, draw)
             .apply(pixels, width, height, out);

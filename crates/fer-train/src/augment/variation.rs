@@ -39,20 +39,30 @@ impl Default for Variation {
 }
 
 impl Variation {
-    /// Varies one image: from `pixels` (`[height, width]`) to `out` (`[height, width]`, pixel
-    /// levels 0..=255, not scaled).
+    /// Varies one image: from `pixels` (`[channels, height, width]`) to `out` (of the same shape,
+    /// pixel levels 0..=255, not scaled). Everything happens to all channels alike, but for
+    /// erasing, whose noise is each channel's own; JPEG compresses each as if it were gray.
     ///
     /// # Panics
-    /// If `pixels` or `out` is not of `width × height` values.
+    /// If `pixels` or `out` is not of whole channels of `width × height` values, as many in both.
     pub fn apply(&self, pixels: &[u8], width: usize, height: usize, out: &mut [f32]) {
-        match &self.levels {
-            None => self.geometry.resample(pixels, width, height, out),
-            Some(levels) => {
-                let pixels: Vec<f32> = pixels
-                    .iter()
-                    .map(|level| levels[usize::from(*level)])
-                    .collect();
-                self.geometry.resample(&pixels, width, height, out);
+        let plane = (width * height).max(1);
+        let channels = pixels.len() / plane;
+        assert_eq!(
+            (pixels.len(), out.len()),
+            (channels * plane, pixels.len()),
+            "channels of {width}x{height} pixels"
+        );
+        for (pixels, out) in pixels.chunks_exact(plane).zip(out.chunks_exact_mut(plane)) {
+            match &self.levels {
+                None => self.geometry.resample(pixels, width, height, out),
+                Some(levels) => {
+                    let pixels: Vec<f32> = pixels
+                        .iter()
+                        .map(|level| levels[usize::from(*level)])
+                        .collect();
+                    self.geometry.resample(&pixels, width, height, out);
+                }
             }
         }
         if (self.brightness, self.contrast) != (1.0, 1.0) {
@@ -65,16 +75,20 @@ impl Variation {
             } else {
                 resolution::along(width, self)
             };
-            let softened = linear::separable(&down, &across, out, width);
-            out.iter_mut()
-                .zip(softened)
-                .for_each(|(level, value)| *level = value.clamp(0.0, 255.0));
+            for plane in out.chunks_exact_mut(plane) {
+                let softened = linear::separable(&down, &across, plane, width);
+                plane
+                    .iter_mut()
+                    .zip(softened)
+                    .for_each(|(level, value)| *level = value.clamp(0.0, 255.0));
+            }
         }
         if let Some(quality) = self.jpeg {
-            jpeg::compress(out, width, quality);
+            out.chunks_exact_mut(plane)
+                .for_each(|plane| jpeg::compress(plane, width, quality));
         }
         if let Some(erased) = &self.erased {
-            erased.fill(out, width);
+            erased.fill(out, channels, width);
         }
     }
 

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -75,8 +76,10 @@ pub struct Item {
     /// How lists and hashes name it, wherever the data set lies: `train/happy/a.jpg` from its
     /// folder on, with `/` on every system, or `fer2013.csv:LINE`.
     pub relative: String,
-    /// Index into [`EMOTIONS`].
-    pub label: u8,
+    /// Index into [`Catalog::classes`].
+    pub label: u16,
+    /// The class's name.
+    pub(super) class: Arc<str>,
     /// What it is meant for, if the data set says so.
     pub usage: Option<Usage>,
     /// Where its pixels are.
@@ -114,8 +117,8 @@ impl Item {
     }
 
     /// The label's name.
-    pub fn class(&self) -> &'static str {
-        EMOTIONS[usize::from(self.label)]
+    pub fn class(&self) -> &str {
+        &self.class
     }
 
     /// Which row of a CSV file it is, from 0.
@@ -153,6 +156,8 @@ impl Item {
 pub struct Catalog {
     /// The images, by part (training, validation, test), class and file name, or by line.
     pub items: Vec<Item>,
+    /// The names of the classes: the seven [`EMOTIONS`], or those of the folders, sorted.
+    pub classes: Vec<String>,
     /// The folder or CSV file.
     pub source: PathBuf,
     /// How it lies on disk.
@@ -169,10 +174,16 @@ impl Catalog {
     ///
     /// # Folders
     /// Either `DIR/<class>/*`, or `DIR/train/<class>/*` and `DIR/test/<class>/*`, where `training`
-    /// is `train`, and `validation`, `valid` or `val` may stand for `test` or beside it. The class
-    /// folders are the seven [`EMOTIONS`], or `anger`, `disgusted`, `fearful`, `happiness`,
-    /// `neutrality`, `sadness`, `surprised`; letters in either case. All seven have to be there,
-    /// with an image in each, and no other folder but hidden ones (`.name`).
+    /// is `train`, and `validation`, `valid` or `val` may stand for `test` or beside it. The classes
+    /// are the names of the class folders, [`CLASSES`](super::CLASSES) of them, sorted by code
+    /// point; no two may differ in case alone. Each part has to have every class, with an image in
+    /// it, and no other folder but hidden ones (`.name`).
+    ///
+    /// Where five or more of the folders are named as the [`EMOTIONS`], or `anger`, `disgusted`,
+    /// `fearful`, `happiness`, `neutrality`, `sadness`, `surprised`, letters in either case, the
+    /// classes are these seven, and all of them have to be there and no other: a misspelt folder
+    /// would be a class in silence. A file `classes.txt` beside the folders with a class a line,
+    /// which are the folders' names, says otherwise, and in which order the classes are.
     ///
     /// What is in `train/` is [`Usage::Training`]. Elsewhere the file name's prefix tells
     /// (`PublicTest_…`, `PrivateTest_…`); without one, an image is `PublicTest`, or `PrivateTest`
@@ -204,6 +215,7 @@ impl Catalog {
             let items = fer2013_csv::open(path)?;
             Ok(Self {
                 items,
+                classes: EMOTIONS.map(String::from).to_vec(),
                 source: path.to_path_buf(),
                 form: Form::Csv,
                 ignored: 0,

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::{Catalog, DataError, Item, MAX_PIXEL_BYTES};
+use fer_core::images::Pixels;
+use fer_core::preprocess::Preprocessor;
+use fer_core::spec::{InputSpec, Layout, Resize};
 
 /// Images that are decoded before they are put in their place.
 const CHUNK: usize = 1024;
@@ -12,17 +15,40 @@ const CHUNK: usize = 1024;
 /// What to do about an image that can't be used.
 const ADVICE: &str = "leave it out with --exclude (fer data check --quarantine makes the list)";
 
-/// Gray images of one size with their labels, in memory.
+/// Which form images are brought to where they are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelForm {
+    /// Width and height in pixels that images of other sizes are resized to; `None` for the size
+    /// that all of them have.
+    pub size: Option<[usize; 2]>,
+    /// 1 for gray, 3 for RGB.
+    pub channels: usize,
+    /// How images of other sizes are resized.
+    pub resize: Resize,
+}
+
+impl PixelForm {
+    /// Gray, in the size that the images have.
+    pub const GRAY: Self = Self {
+        size: None,
+        channels: 1,
+        resize: Resize::Nearest,
+    };
+}
+
+/// Images of one size with their labels, in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dataset {
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
-    /// `[n, height, width]` gray values of 0..255.
+    /// 1 for gray, 3 for RGB.
+    pub channels: usize,
+    /// `[n, channels, height, width]` values of 0..=255.
     pub pixels: Vec<u8>,
-    /// Indices into [`EMOTIONS`](fer_core::spec::EMOTIONS), one an image.
-    pub labels: Vec<u8>,
+    /// Indices into [`Catalog::classes`], one an image.
+    pub labels: Vec<u16>,
     /// The images' names for messages, [`Item::name`].
     pub names: Vec<String>,
 }
@@ -35,25 +61,51 @@ enum Decoded {
 }
 
 impl Dataset {
-    /// Decodes images on all cores; gray by PIL's formula (see
-    /// [`Pixels::into_gray`](fer_core::images::Pixels::into_gray)), no resizing. `progress` is called
-    /// after each image, on any thread.
+    /// Decodes images on all cores as gray ones of the size that they have; see
+    /// [`load_as`](Self::load_as).
     ///
     /// # Errors
-    /// There are no images; one can't be read; they are not of one size, or too many for memory.
-    /// The text names the first image at fault and says how many there are.
+    /// As [`load_as`](Self::load_as).
     pub fn load(
         catalog: &Catalog,
         indices: &[usize],
         progress: &(dyn Fn() + Sync),
     ) -> Result<Self, DataError> {
+        Self::load_as(catalog, indices, PixelForm::GRAY, progress)
+    }
+
+    /// Decodes images on all cores; gray by PIL's formula (see
+    /// [`Pixels::into_gray`](fer_core::images::Pixels::into_gray)), resized as for inference, by
+    /// [`Preprocessor`]. `progress` is called after each image, on any thread.
+    ///
+    /// # Errors
+    /// There are no images; one can't be read; they are not of one size and none was asked for; or
+    /// they are too many for memory. The text names the first image at fault and says how many
+    /// there are.
+    pub fn load_as(
+        catalog: &Catalog,
+        indices: &[usize],
+        form: PixelForm,
+        progress: &(dyn Fn() + Sync),
+    ) -> Result<Self, DataError> {
         let items: Vec<&Item> = indices.iter().map(|i| &catalog.items[*i]).collect();
         // The first readable image says how large they are; if it is the odd one, that is found
         // below.
-        let first = items.iter().find_map(|item| item.pixels().ok());
-        let size = first.map(|p| (p.width, p.height));
+        let first = || items.iter().find_map(|item| item.pixels().ok());
+        let size = match form.size {
+            Some([width, height]) => Some((width, height)),
+            None => first().map(|p| (p.width, p.height)),
+        };
         let (width, height) = size.unwrap_or_default();
-        let bytes = items.len() as u64 * width as u64 * height as u64;
+        let bytes = items.len() as u64 * (width * height * form.channels) as u64;
+        let target = InputSpec {
+            resize: form.resize,
+            ..InputSpec::new(Layout::Nchw, width, height, form.channels)
+        };
+        let decoder = Decoder {
+            preprocessor: Preprocessor::new(&target),
+            resizes: form.size.is_some(),
+        };
         let mut pixels: Vec<u8> = Vec::new();
         let fits = bytes <= MAX_PIXEL_BYTES && pixels.try_reserve_exact(bytes as usize).is_ok();
 
@@ -62,7 +114,7 @@ impl Dataset {
         for (chunk, offset) in items.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
             let decoded: Vec<_> = chunk
                 .par_iter()
-                .map(|item| decode(item, size.filter(|_| fits), progress))
+                .map(|item| decoder.decode(item, size.filter(|_| fits), progress))
                 .collect();
             for (i, decoded) in (offset..).zip(decoded) {
                 let size = match decoded {
@@ -92,6 +144,13 @@ impl Dataset {
                 format!("{reason}{}; {ADVICE}", more(rest.len(), "can't be read")),
             );
         }
+        if form.size.is_some() && !fits {
+            return Err(DataError::TooLarge {
+                images: items.len(),
+                width,
+                height,
+            });
+        }
         // The most frequent size, of equally frequent ones that which comes first.
         let common = sizes
             .iter()
@@ -103,9 +162,13 @@ impl Dataset {
         {
             let others = odd.map(|(_, (count, _))| count).sum::<usize>() - 1;
             let more = more(others, &format!("are not {cw}x{ch}"));
+            let like = sizes.get(&(cw, ch)).map_or("", |(_, i)| &items[*i].name);
             return fault(
                 *i,
-                format!("the image is {w}x{h} and most are {cw}x{ch}{more}; {ADVICE}"),
+                format!(
+                    "the image is {w}x{h} and most are {cw}x{ch}{more}; {ADVICE}, or have all of \
+                     them resized with --size ({like} is {cw}x{ch})"
+                ),
             );
         }
         if items.is_empty() {
@@ -126,6 +189,7 @@ impl Dataset {
         Ok(Self {
             width,
             height,
+            channels: form.channels,
             pixels,
             labels,
             names,
@@ -142,23 +206,91 @@ impl Dataset {
         self.labels.is_empty()
     }
 
-    /// The `height × width` gray values of image `i`, row by row.
+    /// The dimensions of an image: `[channels, height, width]`.
+    pub fn image_shape(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
+
+    /// The number of values of an image.
+    pub fn image_len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// The `channels × height × width` values of image `i`, channel by channel and row by row.
     pub fn image(&self, i: usize) -> &[u8] {
-        let len = self.width * self.height;
+        let len = self.image_len();
         &self.pixels[i * len..][..len]
+    }
+
+    /// Values in the order of [`image`](Self::image) as a picture.
+    pub fn picture(&self, values: &[u8]) -> Pixels {
+        let plane = self.width * self.height;
+        let data = match self.channels {
+            1 => values.to_vec(),
+            channels => (0..plane)
+                .flat_map(|pixel| (0..channels).map(move |c| values[c * plane + pixel]))
+                .collect(),
+        };
+        Pixels {
+            width: self.width,
+            height: self.height,
+            channels: self.channels,
+            data,
+        }
     }
 }
 
-fn decode(item: &Item, wanted: Option<(usize, usize)>, progress: &(dyn Fn() + Sync)) -> Decoded {
-    let decoded = match item.pixels() {
-        Ok(pixels) if Some((pixels.width, pixels.height)) == wanted => {
-            Decoded::Fits(pixels.into_gray().data)
-        }
-        Ok(pixels) => Decoded::Other((pixels.width, pixels.height)),
-        Err(reason) => Decoded::Unreadable(reason.to_string()),
-    };
-    progress();
-    decoded
+/// Whether the images are gray: none of those looked at, at most `SAMPLE` at even distances, is
+/// stored in color. What can't be read counts for nothing.
+pub fn are_gray(catalog: &Catalog, indices: &[usize]) -> bool {
+    const SAMPLE: usize = 64;
+    let every = indices.len().div_ceil(SAMPLE).max(1);
+    let looked_at: Vec<&usize> = indices.iter().step_by(every).collect();
+    looked_at.par_iter().all(|i| {
+        let pixels = catalog.items[**i].pixels();
+        !pixels.is_ok_and(|pixels| pixels.channels != 1)
+    })
+}
+
+/// Brings images to one form.
+struct Decoder {
+    preprocessor: Preprocessor,
+    /// Whether images of other sizes are resized.
+    resizes: bool,
+}
+
+impl Decoder {
+    fn decode(
+        &self,
+        item: &Item,
+        wanted: Option<(usize, usize)>,
+        progress: &(dyn Fn() + Sync),
+    ) -> Decoded {
+        let decoded = match item.pixels() {
+            Err(reason) => Decoded::Unreadable(reason.to_string()),
+            Ok(pixels) => {
+                let size = (pixels.width, pixels.height);
+                match wanted {
+                    Some(wanted) if self.resizes || size == wanted => {
+                        Decoded::Fits(planes(self.preprocessor.pixels(pixels)))
+                    }
+                    _ => Decoded::Other(size),
+                }
+            }
+        };
+        progress();
+        decoded
+    }
+}
+
+/// The values of a picture, channel by channel.
+fn planes(pixels: Pixels) -> Vec<u8> {
+    match pixels.channels {
+        1 => pixels.data,
+        channels => (0..channels)
+            .flat_map(|c| pixels.data.iter().skip(c).step_by(channels).copied())
+            .collect(),
+    }
 }
 
 /// How many more have the same fault.

@@ -6,16 +6,18 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::catalog::Origin;
 use super::{DataError, Item, MAX_PIXEL_BYTES, Usage};
+use fer_core::spec::EMOTIONS;
 
 /// The longest line that is read: 4 MiB, an image of 1024×1024 pixels.
 const MAX_LINE_BYTES: u64 = 4 << 20;
 
 /// The index into [`EMOTIONS`](fer_core::spec::EMOTIONS) of each label in the file: angry, disgust,
 /// fear, happy, sad, surprise, neutral.
-const LABELS: [u8; 7] = [0, 1, 2, 3, 5, 6, 4];
+const LABELS: [u16; 7] = [0, 1, 2, 3, 5, 6, 4];
 
 /// Where the columns are.
 struct Columns {
@@ -41,6 +43,7 @@ fn read(path: &Path, mut reader: impl BufRead) -> Result<Vec<Item>, DataError> {
     let (mut buffer, mut line) = (Vec::new(), 0);
     let mut columns = None;
     let mut items: Vec<Item> = Vec::new();
+    let classes = EMOTIONS.map(Arc::from);
     let (mut side, mut bytes) = (0, 0);
     loop {
         line += 1;
@@ -89,6 +92,7 @@ fn read(path: &Path, mut reader: impl BufRead) -> Result<Vec<Item>, DataError> {
             name: format!("{shown}:{line}"),
             relative: format!("{file_name}:{line}"),
             label: row.label,
+            class: Arc::clone(&classes[usize::from(row.label)]),
             usage: row.usage,
             origin: Origin::Memory {
                 row: items.len(),
@@ -108,7 +112,7 @@ fn read(path: &Path, mut reader: impl BufRead) -> Result<Vec<Item>, DataError> {
 
 /// What a line says.
 struct Row {
-    label: u8,
+    label: u16,
     pixels: Vec<u8>,
     usage: Option<Usage>,
 }
@@ -263,7 +267,7 @@ mod tests {
     }
 
     /// What the items hold: label, usage and pixels.
-    fn content(items: &[Item]) -> Vec<(u8, Option<Usage>, Vec<u8>)> {
+    fn content(items: &[Item]) -> Vec<(u16, Option<Usage>, Vec<u8>)> {
         items
             .iter()
             .map(|item| {

@@ -1,13 +1,15 @@
 //! Data sets as folders: `train/<class>/*` and `test/<class>/*`, or `<class>/*`; see
 //! [`Catalog::open`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::catalog::Origin;
-use super::{Catalog, DataError, Form, Item, Usage};
+use super::{CLASSES, Catalog, DataError, Form, Item, Usage};
 use fer_core::images::sources::has_image_name;
 use fer_core::spec::EMOTIONS;
 
@@ -30,24 +32,21 @@ enum Part {
     Test,
 }
 
-/// What a folder's name says it is.
-enum Kind {
-    Part(Part),
-    Class(usize),
-    Unknown,
+/// The part that a folder's name means.
+fn part(name: &str) -> Option<Part> {
+    match name.to_ascii_lowercase().as_str() {
+        "train" | "training" => Some(Part::Train),
+        "validation" | "valid" | "val" => Some(Part::Validation),
+        "test" => Some(Part::Test),
+        _ => None,
+    }
 }
 
-fn kind(name: &str) -> Kind {
+/// The emotion that a folder's name means, an index into [`EMOTIONS`].
+fn emotion(name: &str) -> Option<usize> {
     let name = name.to_ascii_lowercase();
-    let class = |names: [&str; 7]| names.iter().position(|known| *known == name);
-    match name.as_str() {
-        "train" | "training" => Kind::Part(Part::Train),
-        "validation" | "valid" | "val" => Kind::Part(Part::Validation),
-        "test" => Kind::Part(Part::Test),
-        _ => class(EMOTIONS)
-            .or_else(|| class(SYNONYMS))
-            .map_or(Kind::Unknown, Kind::Class),
-    }
+    let among = |names: [&str; 7]| names.iter().position(|known| *known == name);
+    among(EMOTIONS).or_else(|| among(SYNONYMS))
 }
 
 /// Lists the folder `source`.
@@ -55,6 +54,7 @@ pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
     let top = Listing::of(source)?;
     let mut catalog = Catalog {
         items: Vec::new(),
+        classes: Vec::new(),
         source: source.to_path_buf(),
         form: Form::Classes,
         ignored: top.ignored,
@@ -62,7 +62,7 @@ pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
     };
     let mut parts: Vec<(Part, &str)> = Vec::new();
     for folder in &top.folders {
-        if let Kind::Part(part) = kind(folder) {
+        if let Some(part) = part(folder) {
             if let Some((_, other)) = parts.iter().find(|(known, _)| *known == part) {
                 let problem = format!(
                     "the folders {other} and {folder} are the same part of a data set; keep one"
@@ -74,14 +74,16 @@ pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
     }
     parts.sort_unstable();
     if parts.is_empty() {
-        add_classes(&mut catalog, source, &top.folders, None)?;
+        let classes = Classes::of(source, &[(source, &top.folders)])?;
+        classes.add(&mut catalog, source, &top.folders, None)?;
+        catalog.classes = classes.names();
         return Ok(catalog);
     }
     let others: Vec<&str> = top
         .folders
         .iter()
         .map(String::as_str)
-        .filter(|f| !matches!(kind(f), Kind::Part(_)))
+        .filter(|f| part(f).is_none())
         .collect();
     if !others.is_empty() {
         let names: Vec<_> = parts.iter().map(|(_, name)| *name).collect();
@@ -99,92 +101,212 @@ pub(super) fn open(source: &Path) -> Result<Catalog, DataError> {
     } else {
         Form::TrainTest
     };
+    let mut listed = Vec::new();
     for (part, name) in parts {
         let folder = source.join(name);
         let listing = Listing::of(&folder)?;
         catalog.ignored += listing.ignored;
+        listed.push((part, folder, listing.folders));
+    }
+    let folders: Vec<(&Path, &Vec<String>)> = listed
+        .iter()
+        .map(|(_, folder, names)| (folder.as_path(), names))
+        .collect();
+    let classes = Classes::of(source, &folders)?;
+    for (part, folder, names) in &listed {
         let usage = match part {
             Part::Train => Usage::Training,
             Part::Test if three => Usage::PrivateTest,
             Part::Validation | Part::Test => Usage::PublicTest,
         };
-        add_classes(&mut catalog, &folder, &listing.folders, Some(usage))?;
+        classes.add(&mut catalog, folder, names, Some(usage))?;
     }
+    catalog.classes = classes.names();
     Ok(catalog)
 }
 
-/// Adds the images of the class folders `names` in `folder`; `usage` is what they are where their
-/// names don't say.
-fn add_classes(
-    catalog: &mut Catalog,
-    folder: &Path,
-    names: &[String],
-    usage: Option<Usage>,
-) -> Result<(), DataError> {
-    let mut classes: [Option<&str>; EMOTIONS.len()] = [None; EMOTIONS.len()];
-    let mut unknown = Vec::new();
-    for name in names {
-        match kind(name) {
-            Kind::Class(label) => {
-                if let Some(other) = classes[label].replace(name) {
-                    let problem = format!(
-                        "the folders {other} and {name} are the same class; make one of them"
-                    );
-                    return Err(DataError::folders(folder, problem));
+/// A file beside the class folders, or beside train/ and test/, that names the classes.
+const CLASSES_FILE: &str = "classes.txt";
+
+/// No such file is larger, in bytes.
+const MAX_CLASSES_BYTES: u64 = 1 << 20;
+
+/// Class folders named as emotions from which on the classes are the seven emotions.
+const MEANT: usize = 5;
+
+/// The classes of a data set, and which folders they have.
+enum Classes {
+    /// [`EMOTIONS`], under any of their names.
+    Emotions,
+    /// The folders' own names, in the order of their labels.
+    Own(Vec<String>),
+}
+
+impl Classes {
+    /// What the folders `listed`, those of each part, say that the classes are.
+    fn of(source: &Path, listed: &[(&Path, &Vec<String>)]) -> Result<Self, DataError> {
+        if let Some(names) = named(source)? {
+            return Ok(Self::Own(names));
+        }
+        let names: BTreeSet<&str> = listed
+            .iter()
+            .flat_map(|(_, names)| names.iter().map(String::as_str))
+            .collect();
+        let emotions: BTreeSet<usize> = names.iter().filter_map(|name| emotion(name)).collect();
+        if emotions.len() >= MEANT {
+            return Ok(Self::Emotions);
+        }
+        if names.len() < *CLASSES.start() {
+            let folder = listed.first().map_or(source, |(folder, _)| folder);
+            let there = match names.is_empty() {
+                true => "nothing".into(),
+                false => shortened(&names),
+            };
+            let problem = format!(
+                "holds no class folders (there is {there}); name the folder that holds train/ and \
+                 test/, or two classes or more"
+            );
+            return Err(DataError::folders(folder, problem));
+        }
+        if names.len() > *CLASSES.end() {
+            let problem = format!(
+                "holds {} folders; a data set has {} classes at most",
+                names.len(),
+                CLASSES.end()
+            );
+            return Err(DataError::folders(source, problem));
+        }
+        let mut lower: HashMap<String, &str> = HashMap::new();
+        for name in &names {
+            if let Some(other) = lower.insert(name.to_lowercase(), name) {
+                return Err(DataError::folders(source, same_class(other, name)));
+            }
+        }
+        Ok(Self::Own(names.into_iter().map(String::from).collect()))
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Emotions => EMOTIONS.map(String::from).to_vec(),
+            Self::Own(names) => names.clone(),
+        }
+    }
+
+    /// The label of a folder.
+    fn label(&self, folder: &str) -> Option<usize> {
+        match self {
+            Self::Emotions => emotion(folder),
+            Self::Own(names) => names.iter().position(|name| name == folder),
+        }
+    }
+
+    /// Adds the images of the class folders `folders` in `folder`; `usage` is what they are where
+    /// their names don't say.
+    fn add(
+        &self,
+        catalog: &mut Catalog,
+        folder: &Path,
+        folders: &[String],
+        usage: Option<Usage>,
+    ) -> Result<(), DataError> {
+        let names = self.names();
+        let mut classes: Vec<Option<&str>> = vec![None; names.len()];
+        let mut unknown = Vec::new();
+        for name in folders {
+            match self.label(name) {
+                None => unknown.push(name.as_str()),
+                Some(label) => {
+                    if let Some(other) = classes[label].replace(name) {
+                        return Err(DataError::folders(folder, same_class(other, name)));
+                    }
                 }
             }
-            _ => unknown.push(name.as_str()),
         }
+        let found: Vec<&str> = classes.iter().copied().flatten().collect();
+        let missing: Vec<&str> = names
+            .iter()
+            .zip(&classes)
+            .filter(|(_, found)| found.is_none())
+            .map(|(class, _)| class.as_str())
+            .collect();
+        let (gone, there, strange) = (shortened(&missing), shortened(&found), shortened(&unknown));
+        let own = match self {
+            Self::Emotions => {
+                format!(" (a {CLASSES_FILE} names other classes than the seven emotions)")
+            }
+            Self::Own(_) => String::new(),
+        };
+        let problem = match (unknown.is_empty(), missing.is_empty()) {
+            (true, true) => String::new(),
+            (true, false) => {
+                format!("the class {gone} is missing (there is {there}); add it{own}")
+            }
+            (false, true) => format!("the folder {strange} is no class; rename or move it{own}"),
+            (false, false) => format!(
+                "the folder {strange} is no class, and the class {gone} is missing; rename it{own}"
+            ),
+        };
+        if !problem.is_empty() {
+            return Err(DataError::folders(folder, problem));
+        }
+        for (label, (name, class)) in found.into_iter().zip(names).enumerate() {
+            let class = (label as u16, Arc::from(class));
+            add_images(catalog, &folder.join(name), class, usage)?;
+        }
+        Ok(())
     }
-    let found: Vec<&str> = classes.iter().copied().flatten().collect();
-    let missing: Vec<&str> = EMOTIONS
-        .iter()
-        .zip(&classes)
-        .filter(|(_, found)| found.is_none())
-        .map(|(class, _)| *class)
+}
+
+/// The classes that a file in the data set's folder names, a line each.
+fn named(source: &Path) -> Result<Option<Vec<String>>, DataError> {
+    let path = source.join(CLASSES_FILE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    fs::File::open(&path)
+        .and_then(|file| file.take(MAX_CLASSES_BYTES).read_to_string(&mut text))
+        .map_err(|e| DataError::read(&path, e))?;
+    let names: Vec<String> = text
+        .lines()
+        .map(|line| line.trim().to_string())
+        .filter(|line| !line.is_empty())
         .collect();
-    let problem = match (unknown.as_slice(), found.as_slice(), missing.as_slice()) {
-        (_, [], _) => {
-            let there = if names.is_empty() {
-                "nothing".into()
-            } else {
-                names.join(", ")
-            };
-            format!(
-                "holds no class folders (there is {there}); name the folder that holds train/ and test/, or the classes {}",
-                EMOTIONS.join(", ")
-            )
-        }
-        ([], _, []) => String::new(),
-        ([], _, _) => format!(
-            "the class {} is missing (there is {}); add it",
-            missing.join(", "),
-            found.join(", ")
-        ),
-        (_, _, []) => format!(
-            "the folder {} is no class; rename or move it",
-            unknown.join(", ")
-        ),
-        _ => format!(
-            "the folder {} is no class, and the class {} is missing; rename it",
-            unknown.join(", "),
-            missing.join(", ")
-        ),
-    };
-    if !problem.is_empty() {
-        return Err(DataError::folders(folder, problem));
+    let distinct: HashSet<&String> = names.iter().collect();
+    if !CLASSES.contains(&names.len()) || distinct.len() != names.len() {
+        let problem = format!(
+            "names {} classes, {} of them different; there have to be {} to {}, all different",
+            names.len(),
+            distinct.len(),
+            CLASSES.start(),
+            CLASSES.end()
+        );
+        return Err(DataError::folders(&path, problem));
     }
-    for (label, name) in found.into_iter().enumerate() {
-        add_images(catalog, &folder.join(name), label as u8, usage)?;
+    Ok(Some(names))
+}
+
+fn same_class(first: &str, second: &str) -> String {
+    format!("the folders {first} and {second} are the same class; make one of them")
+}
+
+/// Names in a message: the first of them, and how many more there are.
+pub fn shortened<'a>(
+    names: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
+) -> String {
+    const SHOWN: usize = 10;
+    let names: Vec<&str> = names.into_iter().map(AsRef::as_ref).collect();
+    match names.len() {
+        n if n > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+        _ => names.join(", "),
     }
-    Ok(())
 }
 
 /// Adds the images of one class, in Keras's order.
 fn add_images(
     catalog: &mut Catalog,
     folder: &Path,
-    label: u8,
+    (label, class): (u16, Arc<str>),
     usage: Option<Usage>,
 ) -> Result<(), DataError> {
     let hidden = |e: &walkdir::DirEntry| is_hidden(&e.file_name().to_string_lossy());
@@ -243,6 +365,7 @@ fn add_images(
             name: path.display().to_string(),
             relative: parts.join("/"),
             label,
+            class: Arc::clone(&class),
             usage,
             origin: Origin::File(path),
         });

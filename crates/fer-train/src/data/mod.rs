@@ -17,10 +17,14 @@ pub mod synth;
 pub mod votes;
 
 pub use catalog::{Catalog, Form, Item, Usage};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, PixelForm};
 pub use error::DataError;
+pub use folders::shortened;
 pub use split::{Part, Parts, Split};
 pub use votes::Votes;
+
+/// How many classes a data set may have.
+pub const CLASSES: std::ops::RangeInclusive<usize> = 2..=1000;
 
 /// The most that the pixels of a data set may take in memory: 8 GiB.
 pub const MAX_PIXEL_BYTES: u64 = 8 << 30;

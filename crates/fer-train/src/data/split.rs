@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::folders::shortened;
 use super::list::List;
 use super::{Catalog, DataError, Form, Item, Usage};
 use fer_core::random::{Purpose, Random};
-use fer_core::spec::EMOTIONS;
 
 /// The most folds.
 const MAX_FOLDS: usize = 100;
@@ -213,15 +213,16 @@ impl Split {
     }
 
     fn check(&self, catalog: &Catalog, part: &str, indices: &[usize]) -> Result<(), String> {
-        let mut counts = [0; EMOTIONS.len()];
+        let mut counts = vec![0; catalog.classes.len()];
         indices
             .iter()
             .for_each(|i| counts[usize::from(catalog.items[*i].label)] += 1);
-        let missing: Vec<_> = EMOTIONS
+        let missing: Vec<&String> = catalog
+            .classes
             .iter()
             .zip(counts)
             .filter(|(_, n)| *n == 0)
-            .map(|(class, _)| *class)
+            .map(|(class, _)| class)
             .collect();
         let advice = match self {
             Self::Fold { .. } => "use fewer folds, or a data set with more images",
@@ -230,10 +231,10 @@ impl Split {
         };
         match missing.len() {
             0 => Ok(()),
-            n if n == EMOTIONS.len() => Err(format!("there are no {part} images; {advice}")),
+            n if n == catalog.classes.len() => Err(format!("there are no {part} images; {advice}")),
             _ => Err(format!(
                 "there are no {part} images of the class {}; {advice}",
-                missing.join(", ")
+                shortened(missing)
             )),
         }
     }
@@ -264,7 +265,7 @@ fn keras(catalog: &Catalog) -> Result<Parts, String> {
         }
     }
     let mut parts = Parts::default();
-    for label in 0..EMOTIONS.len() as u8 {
+    for label in 0..catalog.classes.len() as u16 {
         let of_class = |training: bool| {
             let of = indices(catalog, |i| {
                 i.label == label && (i.usage == Some(Usage::Training)) == training
@@ -316,7 +317,7 @@ fn folds(catalog: &Catalog, fold: usize, of: usize, seed: u64) -> Parts {
     // One count through all classes: the folds differ by at most one image in each class, and in
     // all.
     let mut dealt = 0;
-    for label in 0..EMOTIONS.len() as u8 {
+    for label in 0..catalog.classes.len() as u16 {
         let mut of_class = indices(catalog, |item| item.label == label && !is_test(item));
         Random::new(seed, Purpose::Fold, label.into(), 0).shuffle(&mut of_class);
         for i in of_class {
@@ -342,13 +343,14 @@ mod tests {
 
     use super::super::catalog::Origin;
     use super::*;
+    use fer_core::spec::EMOTIONS;
 
     /// Images of each class for each usage, in the order of a catalog of folders: by usage's
     /// folder, class and name.
     fn catalog(form: Form, parts: &[&[(Option<Usage>, [usize; 7])]]) -> Catalog {
         let mut items = Vec::new();
         for part in parts {
-            for label in 0..7u8 {
+            for label in 0..7u16 {
                 for (usage, counts) in *part {
                     let relative = format!("{usage:?}/{label}");
                     let origin = Origin::Memory {
@@ -360,6 +362,7 @@ mod tests {
                         name: relative.clone(),
                         relative,
                         label,
+                        class: EMOTIONS[usize::from(label)].into(),
                         usage: *usage,
                         origin,
                     };
@@ -369,6 +372,7 @@ mod tests {
         }
         Catalog {
             items,
+            classes: EMOTIONS.map(String::from).to_vec(),
             source: PathBuf::from("data"),
             form,
             ignored: 0,
@@ -400,7 +404,7 @@ mod tests {
             ),
             (22_968, 1_432, 0)
         );
-        let of = |label: u8| {
+        let of = |label: u16| {
             parts
                 .training
                 .iter()
@@ -602,7 +606,7 @@ mod tests {
                 prop_assert_eq!(parts.test.len(), 14);
                 prop_assert!(parts.validation.is_sorted() && parts.training.is_sorted());
                 sizes.insert(parts.validation.len());
-                for label in 0..7u8 {
+                for label in 0..7u16 {
                     let n = parts.validation.iter().filter(|i| catalog.items[**i].label == label).count();
                     let count = counts[usize::from(label)];
                     prop_assert!(n == count / of || n == count.div_ceil(of));

@@ -138,6 +138,31 @@ impl Evaluation {
         self.classes.iter().map(|c| c.label.clone()).collect()
     }
 
+    /// The labels and the confusion matrix of at most `most` classes, in the model's order: where
+    /// there are more, those that take part in the most mistakes.
+    pub fn confused(&self, most: usize) -> (Vec<String>, Vec<Vec<u64>>) {
+        let mistakes = |class: usize| {
+            let ClassScores {
+                support, predicted, ..
+            } = self.classes[class];
+            support + predicted - 2 * self.confusion[class][class]
+        };
+        let mut chosen: Vec<usize> = (0..self.classes.len()).collect();
+        if chosen.len() > most {
+            chosen.sort_by_key(|class| std::cmp::Reverse(mistakes(*class)));
+            chosen.truncate(most);
+            chosen.sort_unstable();
+        }
+        let row = |class: &usize| chosen.iter().map(|c| self.confusion[*class][*c]).collect();
+        (
+            chosen
+                .iter()
+                .map(|c| self.classes[*c].label.clone())
+                .collect(),
+            chosen.iter().map(row).collect(),
+        )
+    }
+
     /// Computes the figures of a model with the classes `labels`.
     ///
     /// # Errors

@@ -15,6 +15,15 @@ pub const WIDTH: usize = 100;
 /// The most mistakes in the text report and in Markdown; JSON has all that are kept.
 const MISTAKES: usize = 10;
 
+/// The most classes that a table lists; of more, those with the lowest F1.
+const LISTED: usize = 50;
+
+/// The most classes of a confusion matrix in Markdown.
+const MATRIX: usize = 30;
+
+/// The pairs of classes that are listed where there are too many for a matrix.
+const CONFUSIONS: usize = 20;
+
 /// The widest class name in a text table, and the widest in the confusion matrix.
 const NAME_WIDTH: usize = 24;
 const MATRIX_NAME_WIDTH: usize = 12;
@@ -27,7 +36,11 @@ pub fn text(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
         .into_iter()
         .flat_map(agreement)
         .for_each(|line| out += &format!("{line}\n"));
-    out += &format!("\n{}", classes(evaluation).text());
+    out += &format!(
+        "\n{}{}",
+        left_out(evaluation, "\n"),
+        classes(evaluation).text()
+    );
     match matrix(evaluation) {
         Some(matrix) => {
             out += &format!(
@@ -36,7 +49,10 @@ pub fn text(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
             )
         }
         None => {
-            out += "\nThe confusion matrix is too wide for the terminal; the JSON report has it.\n"
+            out += &format!(
+                "\n{CONFUSED} (the JSON report has all)\n{}",
+                confusions(evaluation).text()
+            )
         }
     }
     if !evaluation.worst.is_empty() {
@@ -57,10 +73,20 @@ pub fn markdown(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
         .flat_map(agreement)
         .for_each(|line| out += &format!("{line}\n\n"));
     out += &format!(
-        "{}\n### Confusion matrix\n\nA row a true class, a column a predicted one.\n\n{}",
-        classes(evaluation).markdown(),
-        whole_matrix(evaluation).markdown()
+        "{}{}",
+        left_out(evaluation, "\n\n"),
+        classes(evaluation).markdown()
     );
+    out += &match evaluation.classes.len() > MATRIX {
+        false => format!(
+            "\n### Confusion matrix\n\nA row a true class, a column a predicted one.\n\n{}",
+            whole_matrix(evaluation).markdown()
+        ),
+        true => format!(
+            "\n### Confusions\n\nThe {CONFUSED}.\n\n{}",
+            confusions(evaluation).markdown()
+        ),
+    };
     if !evaluation.worst.is_empty() {
         out += &format!(
             "\n### Most confident mistakes\n\n{}",
@@ -155,11 +181,16 @@ fn remark(class: &ClassScores) -> &'static str {
 
 fn classes(e: &Evaluation) -> Table {
     let mut header = vec!["class", "precision", "recall", "F1", "images", "predicted"];
-    let remarks = e.classes.iter().any(|c| !remark(c).is_empty());
+    let mut listed: Vec<&ClassScores> = e.classes.iter().collect();
+    if listed.len() > LISTED {
+        listed.sort_by(|a, b| a.f1.total_cmp(&b.f1));
+        listed.truncate(LISTED);
+    }
+    let remarks = listed.iter().any(|c| !remark(c).is_empty());
     if remarks {
         header.push("remark");
     }
-    let row = |c: &ClassScores| {
+    let row = |c: &&ClassScores| {
         let mut row = vec![
             clean(&c.label),
             percent(c.precision, 1),
@@ -175,10 +206,46 @@ fn classes(e: &Evaluation) -> Table {
     };
     Table {
         header: header.into_iter().map(String::from).collect(),
-        rows: e.classes.iter().map(row).collect(),
+        rows: listed.iter().map(row).collect(),
         first_width: NAME_WIDTH,
         cut: cut_end,
     }
+}
+
+/// What the table of classes leaves out, if it does, ended by `end`.
+fn left_out(e: &Evaluation, end: &str) -> String {
+    match e.classes.len() {
+        n if n > LISTED => format!("The {LISTED} of {n} classes with the lowest F1:{end}"),
+        _ => String::new(),
+    }
+}
+
+/// What [`confusions`] lists.
+const CONFUSED: &str = "most frequent confusions";
+
+fn confusions(e: &Evaluation) -> Table {
+    let mut pairs: Vec<(usize, usize, u64)> = Vec::new();
+    for (class, row) in e.confusion.iter().enumerate() {
+        let wrong = row.iter().enumerate();
+        pairs.extend(
+            wrong
+                .filter(|(predicted, count)| *predicted != class && **count > 0)
+                .map(|(predicted, count)| (class, predicted, *count)),
+        );
+    }
+    pairs.sort_by_key(|(class, predicted, count)| (std::cmp::Reverse(*count), *class, *predicted));
+    let label = |class: usize| cut_end(&clean(&e.classes[class].label), NAME_WIDTH);
+    let row = |(class, predicted, count): &(usize, usize, u64)| {
+        let of = e.classes[*class].support.max(1);
+        vec![
+            label(*class),
+            label(*predicted),
+            count.to_string(),
+            percent(*count as f64 / of as f64, 1),
+        ]
+    };
+    let rows = pairs.iter().take(CONFUSIONS).map(row).collect();
+    Table::new(&["true", "predicted", "images", "of the class"], rows)
 }
 
 fn whole_matrix(e: &Evaluation) -> Table {
@@ -554,6 +621,51 @@ test/happy/5.jpg   happy      angry      50.0 %
             let has_matrix = report.contains("a column a predicted one");
             assert_eq!(has_matrix, classes <= 17, "{classes} classes");
         }
+    }
+
+    #[test]
+    fn of_many_classes_the_worst_are_reported() {
+        let classes = 1000;
+        let labels: Vec<String> = (0..classes).map(|i| format!("class {i}")).collect();
+        // Class 7 is taken for class 9 three times, and class 3 for class 4 once.
+        let wrong = [(7, 9), (7, 9), (3, 4), (7, 9)];
+        let right = (0..classes).map(|i| (i, i));
+        let answers: Vec<Predicted> = wrong
+            .into_iter()
+            .chain(right)
+            .map(|(label, predicted)| {
+                let mut probabilities = vec![0.0; classes];
+                probabilities[predicted] = 1.0;
+                Predicted {
+                    name: format!("{label}.jpg"),
+                    label,
+                    probabilities,
+                }
+            })
+            .collect();
+        let e = Evaluation::new(&labels, &answers).unwrap();
+        let (text, markdown) = (text(&e, None), markdown(&e, None));
+        assert!(text.lines().count() < 100 && markdown.lines().count() < 120);
+        for line in [
+            "The 50 of 1000 classes with the lowest F1:",
+            "class 7      class 9       3        75.0 %",
+            "class 3      class 4       1        50.0 %",
+        ] {
+            let found = text
+                .lines()
+                .any(|l| l.split_whitespace().eq(line.split_whitespace()));
+            assert!(found, "no line {line}\n{text}");
+        }
+        assert!(
+            markdown.contains("| class 7 | class 9 | 3 | 75.0 % |"),
+            "{markdown}"
+        );
+        let (shown, matrix) = e.confused(30);
+        assert_eq!((shown.len(), matrix.len(), matrix[0].len()), (30, 30, 30));
+        for class in ["class 3", "class 4", "class 7", "class 9"] {
+            assert!(shown.iter().any(|label| label == class), "{shown:?}");
+        }
+        assert_eq!(e.confused(1000), (labels, e.confusion.clone()));
     }
 
     #[test]

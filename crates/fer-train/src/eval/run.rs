@@ -3,7 +3,6 @@
 
 use fer_core::images::Pixels;
 use fer_core::session::Session;
-use fer_core::spec::EMOTIONS;
 use fer_core::stream::{
     BatchSize, Item, ItemError, Locate, Reduce, Stream, StreamError, StreamOptions,
 };
@@ -14,7 +13,7 @@ use crate::data::{self, Catalog};
 /// What came of the images.
 #[derive(Debug, Default)]
 pub struct Predictions {
-    /// One for each image that could be read, in order, its classes in the order of [`EMOTIONS`].
+    /// One for each image that could be read, in order, its classes in the order of the data's.
     pub answers: Vec<Predicted>,
     /// Which items of the catalog these are.
     pub items: Vec<usize>,
@@ -22,10 +21,9 @@ pub struct Predictions {
     pub unreadable: Vec<(String, String)>,
 }
 
-/// Where each of [`EMOTIONS`] stands in a model's output; none if the model's classes are not these
-/// seven.
-pub fn class_order(labels: &[String]) -> Option<Vec<usize>> {
-    let order: Option<Vec<usize>> = EMOTIONS
+/// Where each class of the data stands in a model's output; none if the model's classes are others.
+pub fn class_order(classes: &[String], labels: &[String]) -> Option<Vec<usize>> {
+    let order: Option<Vec<usize>> = classes
         .iter()
         .map(|class| labels.iter().position(|l| l == class))
         .collect();
@@ -155,11 +153,13 @@ impl Locate<Asked<'_>> for Shown<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fer_core::spec::EMOTIONS;
 
     #[test]
     fn classes_are_found_in_any_order() {
         let order = |labels: &[&str]| {
-            class_order(&labels.iter().map(|l| l.to_string()).collect::<Vec<_>>())
+            let labels: Vec<String> = labels.iter().map(|l| l.to_string()).collect();
+            class_order(&EMOTIONS.map(String::from), &labels)
         };
         assert_eq!(order(&EMOTIONS), Some(vec![0, 1, 2, 3, 4, 5, 6]));
         let competition = [

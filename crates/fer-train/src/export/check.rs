@@ -6,13 +6,14 @@ use burn::tensor::Device;
 
 use super::ExportError;
 use crate::data::synth;
-use crate::model::{CLASSES, Network, SIDE, load_onnx};
+use crate::model::{Network, Shape, load_onnx};
 use crate::train::batch::SCALE;
 use crate::train::checkpoint::Trained;
 use crate::train::step::logits;
 use fer_core::classifier::softmax;
 use fer_core::random::{Purpose, Random};
 use fer_core::session::{Session, SessionError};
+use fer_core::spec::EMOTIONS;
 
 /// How far a probability may be from the network's.
 pub const TOLERANCE: f32 = 1e-5;
@@ -31,7 +32,7 @@ pub struct Checked {
 }
 
 /// Runs an exported file and the network that it came from on noise, drawn faces and `images`
-/// (`[n, 48, 48]` pixels, may be empty), and compares their probabilities.
+/// (`[n, channels, height, width]` pixels, may be empty), and compares their probabilities.
 ///
 /// `engine` is the file in ONNX Runtime, or the reason why there is none: then its weights are read
 /// back into a fresh network, as `fer train --init` does.
@@ -45,7 +46,7 @@ pub fn check(
     device: &Device,
     engine: Result<Session, String>,
 ) -> Result<Checked, ExportError> {
-    let mut input = inputs();
+    let mut input = inputs(trained.network.input());
     input.extend(images.iter().map(|p| f32::from(*p) * SCALE));
     let expected = probabilities(&trained.network, &input, device).map_err(ExportError)?;
     let wrong = |e: String| ExportError(format!("the exported file does not run: {e}"));
@@ -57,13 +58,14 @@ pub fn check(
             (found, engine.description().library.clone(), None)
         }
         Err(reason) => {
-            let fresh =
-                trained
-                    .config
-                    .architecture
-                    .exported()
-                    .init(trained.config.dropout, 0, device);
-            let network = load_onnx(fresh, file).map_err(|e| wrong(e.to_string()))?;
+            let task = &trained.state.data.task;
+            let fresh = trained.config.architecture.exported().init(
+                task.shape(),
+                trained.config.dropout,
+                0,
+                device,
+            );
+            let network = load_onnx(fresh, &task.spec(), file).map_err(|e| wrong(e.to_string()))?;
             (
                 probabilities(&network, &input, device).map_err(wrong)?,
                 "reading it back".into(),
@@ -79,7 +81,7 @@ pub fn check(
         )));
     }
     Ok(Checked {
-        images: input.len() / (SIDE * SIDE),
+        images: input.len() / trained.network.input().iter().product::<usize>(),
         difference,
         by,
         note,
@@ -89,7 +91,7 @@ pub fn check(
 fn probabilities(network: &Network, input: &[f32], device: &Device) -> Result<Vec<f32>, String> {
     let mut rows =
         logits(network, input, 64, device).map_err(|e| format!("the device failed: {e}"))?;
-    rows.chunks_exact_mut(CLASSES).for_each(softmax);
+    rows.chunks_exact_mut(network.classes()).for_each(softmax);
     Ok(rows)
 }
 
@@ -113,7 +115,7 @@ pub enum CheckError {
 /// # Errors
 /// The engine failed.
 pub fn difference(network: &Network, engine: &Session, device: &Device) -> Result<f32, CheckError> {
-    let input = inputs();
+    let input = inputs(network.input());
     let found = engine.classify(input.clone())?;
     let expected =
         probabilities(network, &input, device).map_err(|reason| CheckError::Network { reason })?;
@@ -132,14 +134,17 @@ fn largest_difference(expected: &[f32], found: &[f32]) -> f32 {
         .fold(0.0, f32::max)
 }
 
-/// Noise, black, white, and drawn faces of every class: `[n, 48, 48]`, 0..=1.
-fn inputs() -> Vec<f32> {
-    let pixels = SIDE * SIDE;
+/// Noise, black, white, and for FER-2013's images drawn faces of every expression:
+/// `[n, channels, height, width]`, 0..=1.
+fn inputs(image: [usize; 3]) -> Vec<f32> {
+    let pixels = image.iter().product();
     let mut inputs = vec![0; 9 * pixels];
     Random::new(0, Purpose::Noise, 0, 0).fill(&mut inputs[..8 * pixels]);
     inputs.extend(vec![255; pixels]);
-    for class in 0..CLASSES {
-        inputs.extend(synth::face(class, 0, class as u64));
+    if image == Shape::FER2013.image() {
+        for class in 0..EMOTIONS.len() {
+            inputs.extend(synth::face(class, 0, class as u64));
+        }
     }
     inputs.into_iter().map(|p| f32::from(p) * SCALE).collect()
 }

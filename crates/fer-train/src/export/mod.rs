@@ -13,10 +13,9 @@ use burn::tensor::{Device, Tensor};
 use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
 
 use crate::data::Dataset;
-use crate::model::{Network, SIDE};
-use crate::train::batch::SCALE;
+use crate::model::Network;
 use crate::train::checkpoint::Trained;
-use crate::train::step::logits;
+use crate::train::step::logits_of;
 use fer_core::calibration::{self, Calibration};
 use fer_core::spec::{ModelSpec, OutputKind};
 
@@ -28,17 +27,12 @@ pub struct ExportError(pub String);
 /// The calibration that suits a network on labelled images, see [`calibration::fit`]; `None` where
 /// they can't tell it.
 pub fn calibrate(network: &Network, images: &Dataset, device: &Device) -> Option<Calibration> {
-    let pixels: Vec<f32> = images
-        .pixels
-        .iter()
-        .map(|p| f32::from(*p) * SCALE)
-        .collect();
-    let logits = logits(network, &pixels, 64, device).ok()?;
+    let logits = logits_of(network, images, 64, device).ok()?;
     calibration::fit(&logits, &images.labels)
 }
 
-/// The ONNX file of a trained network, in memory: `input` `[N, 1, 48, 48]` (0..1) → `probabilities`
-/// `[N, 7]`, opset 18, with the metadata that [`fer_core::spec`] reads and what is known of the
+/// The ONNX file of a trained network, in memory: `input` `[N, channels, height, width]`
+/// (0..1) → `probabilities` `[N, classes]`, opset 18, with the metadata that [`fer_core::spec`] reads and what is known of the
 /// training. A `calibration`, fitted on the validation images, is written down for who reads the
 /// file; its probabilities stay the network's own.
 ///
@@ -52,7 +46,8 @@ pub fn to_onnx(
     // The exporter leaves the running statistics of what it was given on its own device: it gets a
     // copy that shares none.
     let network = crate::train::step::frozen(&trained.network).folded();
-    let images = |n: usize| Tensor::<4>::zeros([n, 1, SIDE, SIDE], device);
+    let [channels, height, width] = network.input();
+    let images = |n: usize| Tensor::<4>::zeros([n, channels, height, width], device);
     let axes = [
         AxisSpec::dynamic("N"),
         AxisSpec::Static,
@@ -78,7 +73,7 @@ fn metadata(trained: &Trained, calibration: Option<Calibration>) -> BTreeMap<Str
     let spec = ModelSpec {
         output: OutputKind::Probabilities,
         calibration: calibration.unwrap_or(Calibration::NONE),
-        ..crate::trained::spec()
+        ..state.data.task.spec()
     };
     let mut rows = vec![
         ("architecture", config.architecture.exported().to_string()),

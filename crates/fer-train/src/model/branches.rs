@@ -132,7 +132,7 @@ impl Layer for Branches {
         self.wide.norm.epsilon
     }
 
-    fn macs(&self, side: usize) -> u64 {
-        self.wide.macs(side) + self.point.macs(side)
+    fn macs(&self, pixels: usize) -> u64 {
+        self.wide.macs(pixels) + self.point.macs(pixels)
     }
 }

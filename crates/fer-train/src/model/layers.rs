@@ -35,9 +35,23 @@ pub fn dense(input: usize, output: usize, device: &Device) -> Linear {
         .init(device)
 }
 
-/// Multiply-accumulate operations of a convolution whose output is `side × side`.
-pub fn conv_macs(conv: &Conv2d, side: usize) -> u64 {
-    (conv.weight.shape().num_elements() * side * side) as u64
+/// Multiply-accumulate operations of a convolution whose output has `pixels`.
+pub fn conv_macs(conv: &Conv2d, pixels: usize) -> u64 {
+    (conv.weight.shape().num_elements() * pixels) as u64
+}
+
+/// Whether an image is large enough for a pooling of 2×2 pixels to leave something of it.
+pub fn can_pool([height, width]: [usize; 2]) -> bool {
+    height > 1 && width > 1
+}
+
+/// Height and width after a pooling of 2×2 pixels, where the image is large enough.
+pub fn pooled([height, width]: [usize; 2]) -> [usize; 2] {
+    if can_pool([height, width]) {
+        [height / 2, width / 2]
+    } else {
+        [height, width]
+    }
 }
 
 /// Multiply-accumulate operations of a dense layer.
@@ -68,8 +82,8 @@ impl ConvNorm {
         nn::batch_norm(&self.norm, nn::conv2d(&self.conv, x, false), then)
     }
 
-    /// Multiply-accumulate operations where the output is `side × side`.
-    pub fn macs(&self, side: usize) -> u64 {
-        conv_macs(&self.conv, side)
+    /// Multiply-accumulate operations where the output has `pixels`.
+    pub fn macs(&self, pixels: usize) -> u64 {
+        conv_macs(&self.conv, pixels)
     }
 }

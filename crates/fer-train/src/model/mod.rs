@@ -1,8 +1,11 @@
 //! The networks that can be trained, as Burn modules, one file each, chosen by name
 //! ([`Architecture`]).
 //!
-//! All take `[N, 1, 48, 48]` gray images (float32, 0..1) and answer `[N, 7]` logits; the softmax is
-//! the loss's, the evaluation's, and the exported file's.
+//! All take `[N, channels, height, width]` images (float32, 0..1) and answer `[N, classes]` logits
+//! ([`Shape`]); the softmax is the loss's, the evaluation's, and the exported file's.
+//!
+//! Where an image has become one pixel wide or high, what would halve it by pooling leaves it as it
+//! is; a strided convolution keeps a pixel.
 
 mod branches;
 mod init;
@@ -26,13 +29,33 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use fer_core::spec::EMOTIONS;
+/// What a network takes and gives, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// 1 for gray, 3 for RGB.
+    pub channels: usize,
+    /// Height of an image in pixels.
+    pub height: usize,
+    /// Width of an image in pixels.
+    pub width: usize,
+    /// Number of classes.
+    pub classes: usize,
+}
 
-/// Height and width of the input, in pixels.
-pub const SIDE: usize = 48;
+impl Shape {
+    /// FER-2013's: gray images of 48×48 pixels, seven classes.
+    pub const FER2013: Self = Self {
+        channels: 1,
+        height: 48,
+        width: 48,
+        classes: 7,
+    };
 
-/// Number of classes.
-pub const CLASSES: usize = EMOTIONS.len();
+    /// The dimensions of an image: `[channels, height, width]`.
+    pub fn image(self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
+}
 
 /// The widths of the pairs of [`Architecture::Vgg`].
 const VGG: [usize; 5] = [32, 64, 128, 192, 256];
@@ -41,15 +64,16 @@ const VGG: [usize; 5] = [32, 64, 128, 192, 256];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {
-    /// Ten convolutions in the manner of VGG, of 1.88 M parameters and 115 MMAC: what
+    /// Ten convolutions in the manner of VGG, of 1.88 M parameters and 115 MMAC on FER-2013: what
     /// `models/fer.onnx` is.
     Vgg,
     /// The same with each convolution in its training form ([`Branches`]); it is exported as
     /// [`Architecture::Vgg`].
     RepVgg,
-    /// The Keras notebook's network: 3,841,543 parameters, 0.28 GMAC.
+    /// The Keras notebook's network: 3,841,543 parameters, 0.28 GMAC on FER-2013. Its first
+    /// dense layer grows with the image's area.
     Notebook,
-    /// A residual network of 0.09 M parameters and 7 MMAC, for tests and first steps.
+    /// A residual network of 0.09 M parameters and 8 MMAC on FER-2013, for tests and first steps.
     Tiny,
 }
 
@@ -66,26 +90,27 @@ impl Architecture {
         }
     }
 
-    /// A network with fresh weights, which depend on nothing but `seed`.
+    /// A network with fresh weights, which depend on nothing but `shape` and `seed`.
     ///
     /// `dropout` replaces the architecture's own dropout rate, 0..1.
-    pub fn init(self, dropout: Option<f64>, seed: u64, device: &Device) -> Network {
+    pub fn init(self, shape: Shape, dropout: Option<f64>, seed: u64, device: &Device) -> Network {
         match self {
             Self::Notebook => {
-                let network = Notebook::new(dropout.unwrap_or(0.25), device);
+                let network = Notebook::new(shape, dropout.unwrap_or(0.25), device);
                 Network::Notebook(init::fill(network, init::Scheme::GlorotUniform, seed))
             }
             Self::Vgg => {
-                let network = Vgg::new(&VGG, dropout.unwrap_or(0.2), device);
+                let network = Vgg::new(shape, &VGG, dropout.unwrap_or(0.2), device);
                 Network::Vgg(init::fill(network, init::Scheme::HeNormal, seed))
             }
             Self::RepVgg => {
-                let network = Vgg::new(&VGG, dropout.unwrap_or(0.2), device);
+                let network = Vgg::new(shape, &VGG, dropout.unwrap_or(0.2), device);
                 Network::RepVgg(init::fill(network, init::Scheme::HeNormal, seed))
             }
             Self::Tiny => {
                 let stages = [(32, 2), (64, 2)].map(|(width, stride)| Stage { width, stride });
-                let network = Residual::new([16, 32], &stages, dropout.unwrap_or(0.0), device);
+                let network =
+                    Residual::new(shape, [16, 32], &stages, dropout.unwrap_or(0.0), device);
                 Network::Residual(init::fill(network, init::Scheme::HeNormal, seed))
             }
         }
@@ -134,7 +159,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// `[N, 1, 48, 48]` images, 0..1 → `[N, 7]` logits.
+    /// `[N, channels, height, width]` images, 0..1 → `[N, classes]` logits.
     ///
     /// On a device with autodiff this is the training pass: dropout is on, and batch normalisation
     /// takes the batch's statistics and updates its running ones.
@@ -145,6 +170,28 @@ impl Network {
             Self::Vgg(network) => network.forward(images),
             Self::RepVgg(network) => network.forward(images),
         }
+    }
+
+    /// The dimensions of an image that the network was made for: `[channels, height, width]`.
+    pub fn input(&self) -> [usize; 3] {
+        match self {
+            Self::Notebook(network) => network.input,
+            Self::Residual(network) => network.input,
+            Self::Vgg(network) => network.input,
+            Self::RepVgg(network) => network.input,
+        }
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        let output = match self {
+            Self::Notebook(network) => &network.output,
+            Self::Residual(network) => &network.output,
+            Self::Vgg(network) => &network.output,
+            Self::RepVgg(network) => &network.output,
+        };
+        let [_, classes] = output.weight.dims();
+        classes
     }
 
     /// The network in the form that it is exported and evaluated in, which gives what this one
@@ -230,7 +277,7 @@ mod tests {
             (Architecture::Tiny, 83_351, 7_852_480),
         ];
         for (architecture, parameters, macs) in rows {
-            let network = architecture.init(None, 0, &device);
+            let network = architecture.init(Shape::FER2013, None, 0, &device);
             assert_eq!(
                 (network.num_params(), network.macs()),
                 (parameters, macs),
@@ -241,12 +288,49 @@ mod tests {
     }
 
     #[test]
+    fn networks_follow_their_input() {
+        let device = Device::flex();
+        let mut wrong = Vec::new();
+        for (channels, height, width, classes) in [
+            (1, 8, 8, 2),
+            (3, 24, 33, 12),
+            (3, 8, 48, 1000),
+            (1, 31, 9, 3),
+        ] {
+            let shape = Shape {
+                channels,
+                height,
+                width,
+                classes,
+            };
+            for architecture in Architecture::ALL {
+                let network = architecture.init(shape, None, 0, &device);
+                let images: Vec<f32> = (0..2 * channels * height * width)
+                    .map(|i| (i % 251) as f32 / 251.0)
+                    .collect();
+                let answers = logits(&network, &images, 2, &device).unwrap();
+                let same = (network.input(), network.classes()) == (shape.image(), classes);
+                if !same
+                    || answers.len() != 2 * classes
+                    || answers.iter().any(|v| !v.is_finite())
+                    || network.macs() == 0
+                {
+                    wrong.push(format!("{architecture} {shape:?}: {}", answers.len()));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
     fn fresh_weights_depend_on_the_seed_alone() {
         let device = Device::flex();
-        let image = [0.5; SIDE * SIDE];
+        let image = [0.5; 48 * 48];
         for architecture in Architecture::ALL {
-            let answer =
-                |seed| logits(&architecture.init(None, seed, &device), &image, 1, &device).unwrap();
+            let answer = |seed| {
+                let network = architecture.init(Shape::FER2013, None, seed, &device);
+                logits(&network, &image, 1, &device).unwrap()
+            };
             assert_eq!(answer(7), answer(7), "{architecture}");
             assert_ne!(answer(7), answer(8), "{architecture}");
             assert!(answer(7).iter().all(|v| v.is_finite()), "{architecture}");

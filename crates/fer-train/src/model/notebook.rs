@@ -11,8 +11,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::CLASSES;
-use super::layers::{conv, conv_macs, dense, dense_macs};
+use super::Shape;
+use super::layers::{can_pool, conv, conv_macs, dense, dense_macs, pooled};
 use fer_kernels::nn;
 use fer_kernels::norm::Epilogue;
 
@@ -22,7 +22,7 @@ const L2: f64 = 0.01;
 /// The notebook's network.
 #[derive(Module, Debug)]
 pub struct Notebook {
-    /// 1 → 32, 3×3, not padded: 48 → 46 pixels.
+    /// Image → 32, 3×3, not padded: 48 → 46 pixels.
     pub conv1: Conv2d,
     /// 32 → 64, 3×3.
     pub conv2: Conv2d,
@@ -40,7 +40,7 @@ pub struct Notebook {
     pub conv5: Conv2d,
     /// After `conv5`.
     pub norm5: BatchNorm,
-    /// 2048 → 256.
+    /// 512 channels of 2×2 pixels (of an image of 48×48) → 256.
     pub dense1: Linear,
     /// After `dense1`.
     pub norm6: BatchNorm,
@@ -48,15 +48,18 @@ pub struct Notebook {
     pub dense2: Linear,
     /// After `dense2`.
     pub norm7: BatchNorm,
-    /// 512 → 7.
+    /// 512 → classes.
     pub output: Linear,
     dropout: Dropout,
+    /// `[channels, height, width]` of an image.
+    pub(super) input: [usize; 3],
 }
 
 impl Notebook {
     /// The network with its kernels zero; `dropout` is the rate of all six dropout layers, 0.25 in
     /// the notebook.
-    pub fn new(dropout: f64, device: &Device) -> Self {
+    pub fn new(shape: Shape, dropout: f64, device: &Device) -> Self {
+        let [height, width] = Self::sizes(shape.image())[4];
         let norm = |features| {
             BatchNormConfig::new(features)
                 .with_epsilon(1e-3)
@@ -64,7 +67,7 @@ impl Notebook {
                 .init(device)
         };
         Self {
-            conv1: conv([1, 32], 3, 1, 0, true, device),
+            conv1: conv([shape.channels, 32], 3, 1, 0, true, device),
             conv2: conv([32, 64], 3, 1, 1, true, device),
             norm2: norm(64),
             conv3: conv([64, 128], 5, 1, 2, true, device),
@@ -73,20 +76,38 @@ impl Notebook {
             norm4: norm(512),
             conv5: conv([512, 512], 3, 1, 1, true, device),
             norm5: norm(512),
-            dense1: dense(2048, 256, device),
+            dense1: dense(512 * height * width, 256, device),
             norm6: norm(256),
             dense2: dense(256, 512, device),
             norm7: norm(512),
-            output: dense(512, CLASSES, device),
+            output: dense(512, shape.classes, device),
             dropout: DropoutConfig::new(dropout).init(),
+            input: shape.image(),
         }
+    }
+
+    /// Height and width after the first convolution and after each of the four poolings, for an
+    /// image of `[channels, height, width]`, at least 3 pixels each way.
+    fn sizes([_, height, width]: [usize; 3]) -> [[usize; 2]; 5] {
+        let mut size = [height - 2, width - 2];
+        std::array::from_fn(|i| {
+            if i > 0 {
+                size = pooled(size);
+            }
+            size
+        })
     }
 
     pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let block = |x: Tensor<4>, conv: &Conv2d, norm: &BatchNorm| {
+            let [_, _, height, width] = x.dims();
+            let then = match can_pool([height, width]) {
+                true => Epilogue::MaxPool,
+                false => Epilogue::Nothing,
+            };
             nn::dropout(
                 &self.dropout,
-                nn::batch_norm(norm, nn::conv2d(conv, x, true), Epilogue::MaxPool),
+                nn::batch_norm(norm, nn::conv2d(conv, x, true), then),
             )
         };
         let x = nn::conv2d(&self.conv1, images, true);
@@ -114,16 +135,18 @@ impl Notebook {
     }
 
     pub(super) fn macs(&self) -> u64 {
+        let [first, second, third, fourth, _] =
+            Self::sizes(self.input).map(|[height, width]| height * width);
         let convs = [
-            (&self.conv1, 46),
-            (&self.conv2, 46),
-            (&self.conv3, 23),
-            (&self.conv4, 11),
-            (&self.conv5, 5),
+            (&self.conv1, first),
+            (&self.conv2, first),
+            (&self.conv3, second),
+            (&self.conv4, third),
+            (&self.conv5, fourth),
         ];
         let convs: u64 = convs
             .iter()
-            .map(|(conv, side)| conv_macs(conv, *side))
+            .map(|(conv, pixels)| conv_macs(conv, *pixels))
             .sum();
         convs
             + [&self.dense1, &self.dense2, &self.output]

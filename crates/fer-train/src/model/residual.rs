@@ -9,8 +9,8 @@ use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
+use super::Shape;
 use super::layers::{ConvNorm, dense, dense_macs};
-use super::{CLASSES, SIDE};
 use fer_kernels::nn;
 use fer_kernels::norm::Epilogue;
 
@@ -62,7 +62,9 @@ pub struct Residual {
     blocks: Vec<Block>,
     mean: AdaptiveAvgPool2d,
     dropout: Dropout,
-    output: Linear,
+    pub(super) output: Linear,
+    /// `[channels, height, width]` of an image.
+    pub(super) input: [usize; 3],
 }
 
 impl Residual {
@@ -70,7 +72,13 @@ impl Residual {
     ///
     /// `stem`: the channels of the two first convolutions, at full and at half size; `dropout`: the
     /// rate before the dense layer.
-    pub fn new(stem: [usize; 2], stages: &[Stage], dropout: f64, device: &Device) -> Self {
+    pub fn new(
+        shape: Shape,
+        stem: [usize; 2],
+        stages: &[Stage],
+        dropout: f64,
+        device: &Device,
+    ) -> Self {
         let mut width = stem[1];
         let mut blocks = Vec::with_capacity(stages.len());
         for stage in stages {
@@ -78,12 +86,13 @@ impl Residual {
             width = stage.width;
         }
         Self {
-            stem: ConvNorm::new([1, stem[0]], 3, 1, device),
+            stem: ConvNorm::new([shape.channels, stem[0]], 3, 1, device),
             down: ConvNorm::new(stem, 3, 2, device),
             blocks,
             mean: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
             dropout: DropoutConfig::new(dropout).init(),
-            output: dense(width, CLASSES, device),
+            output: dense(width, shape.classes, device),
+            input: shape.image(),
         }
     }
 
@@ -100,16 +109,17 @@ impl Residual {
     }
 
     pub(super) fn macs(&self) -> u64 {
-        let mut side = SIDE;
-        let mut macs = self.stem.macs(side);
-        side = side.div_ceil(2);
-        macs += self.down.macs(side);
+        let [_, mut height, mut width] = self.input;
+        let mut macs = self.stem.macs(height * width);
+        (height, width) = (height.div_ceil(2), width.div_ceil(2));
+        macs += self.down.macs(height * width);
         for block in &self.blocks {
-            side = side.div_ceil(block.first.conv.stride[0]);
+            let stride = block.first.conv.stride[0];
+            (height, width) = (height.div_ceil(stride), width.div_ceil(stride));
             let convs = [&block.first, &block.second]
                 .into_iter()
                 .chain(&block.shortcut);
-            macs += convs.map(|c| c.macs(side)).sum::<u64>();
+            macs += convs.map(|c| c.macs(height * width)).sum::<u64>();
         }
         macs + dense_macs(&self.output)
     }

@@ -12,9 +12,9 @@ use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+use super::Shape;
 use super::branches::Branches;
-use super::layers::{ConvNorm, dense, dense_macs};
-use super::{CLASSES, SIDE};
+use super::layers::{ConvNorm, can_pool, dense, dense_macs, pooled};
 use fer_kernels::nn;
 use fer_kernels::norm::Epilogue;
 
@@ -26,8 +26,8 @@ pub trait Layer: Module {
     fn forward(&self, x: Tensor<4>, then: Epilogue) -> Tensor<4>;
     /// What is added to the variance.
     fn epsilon(&self) -> f64;
-    /// Multiply-accumulate operations where the output is `side × side`.
-    fn macs(&self, side: usize) -> u64;
+    /// Multiply-accumulate operations where the output has `pixels`.
+    fn macs(&self, pixels: usize) -> u64;
 }
 
 impl Layer for ConvNorm {
@@ -43,8 +43,8 @@ impl Layer for ConvNorm {
         self.norm.epsilon
     }
 
-    fn macs(&self, side: usize) -> u64 {
-        ConvNorm::macs(self, side)
+    fn macs(&self, pixels: usize) -> u64 {
+        ConvNorm::macs(self, pixels)
     }
 }
 
@@ -61,16 +61,18 @@ pub struct Vgg<L> {
     pairs: Vec<Pair<L>>,
     mean: AdaptiveAvgPool2d,
     dropout: Dropout,
-    output: Linear,
+    pub(super) output: Linear,
+    /// `[channels, height, width]` of an image.
+    pub(super) input: [usize; 3],
 }
 
 impl<L: Layer> Vgg<L> {
     /// The network with its kernels zero.
     ///
     /// `widths`: the channels of each pair, the first at full size, each other at half of the one
-    /// before; `dropout`: the rate before the dense layer.
-    pub fn new(widths: &[usize], dropout: f64, device: &Device) -> Self {
-        let mut input = 1;
+    /// before, where that leaves a pixel; `dropout`: the rate before the dense layer.
+    pub fn new(shape: Shape, widths: &[usize], dropout: f64, device: &Device) -> Self {
+        let mut input = shape.channels;
         let mut pairs = Vec::with_capacity(widths.len());
         for width in widths {
             pairs.push(Pair {
@@ -83,7 +85,8 @@ impl<L: Layer> Vgg<L> {
             pairs,
             mean: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
             dropout: DropoutConfig::new(dropout).init(),
-            output: dense(input, CLASSES, device),
+            output: dense(input, shape.classes, device),
+            input: shape.image(),
         }
     }
 
@@ -93,9 +96,10 @@ impl<L: Layer> Vgg<L> {
             x = pair.first.forward(x, Epilogue::Relu);
             // The largest of four is found before the ReLU, which leaves the ReLU a quarter of the
             // work.
-            x = match i + 1 == self.pairs.len() {
-                true => pair.second.forward(x, Epilogue::Relu),
-                false => relu(pair.second.forward(x, Epilogue::MaxPool)),
+            let [_, _, height, width] = x.dims();
+            x = match i + 1 < self.pairs.len() && can_pool([height, width]) {
+                true => relu(pair.second.forward(x, Epilogue::MaxPool)),
+                false => pair.second.forward(x, Epilogue::Relu),
             };
         }
         let x: Tensor<2> = nn::in_float32(x, |x| self.mean.forward(x)).flatten(1, 3);
@@ -108,9 +112,12 @@ impl<L: Layer> Vgg<L> {
 
     pub(super) fn macs(&self) -> u64 {
         let mut macs = dense_macs(&self.output);
-        for (i, pair) in self.pairs.iter().enumerate() {
-            let side = SIDE >> i;
-            macs += pair.first.macs(side) + pair.second.macs(side);
+        let [_, height, width] = self.input;
+        let mut size = [height, width];
+        for pair in &self.pairs {
+            let pixels = size[0] * size[1];
+            macs += pair.first.macs(pixels) + pair.second.macs(pixels);
+            size = pooled(size);
         }
         macs
     }
@@ -128,6 +135,7 @@ impl Vgg<Branches> {
             mean,
             dropout,
             output,
+            input,
             ..
         } = self;
         Vgg {
@@ -135,6 +143,7 @@ impl Vgg<Branches> {
             mean: mean.clone(),
             dropout: dropout.clone(),
             output: output.clone(),
+            input: *input,
         }
     }
 

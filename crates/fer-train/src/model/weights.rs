@@ -38,15 +38,15 @@ pub enum WeightsError {
     },
 }
 
-/// Replaces all weights and running statistics of `network` by those of an ONNX file of its
-/// exported form. What is folded there has the weights in its first branch, and gives what the file
+/// Replaces all weights and running statistics of `network`, which takes and gives what `spec` says,
+/// by those of an ONNX file of its exported form. What is folded there has the weights in its first branch, and gives what the file
 /// gives.
 ///
 /// # Errors
 /// The file can't be read, expects other images or classes than the network, or does not have the
 /// network's very layers.
-pub fn load_onnx(network: Network, path: &Path) -> Result<Network, WeightsError> {
-    let filled = filled(network.folded(), path)?;
+pub fn load_onnx(network: Network, spec: &ModelSpec, path: &Path) -> Result<Network, WeightsError> {
+    let filled = filled(network.folded(), spec, path)?;
     Ok(match (network, filled) {
         (Network::RepVgg(network), Network::Vgg(plain)) => {
             Network::RepVgg(network.begin_with(plain))
@@ -56,7 +56,7 @@ pub fn load_onnx(network: Network, path: &Path) -> Result<Network, WeightsError>
 }
 
 /// As [`load_onnx`], of a network that is as it is exported.
-fn filled(network: Network, path: &Path) -> Result<Network, WeightsError> {
+fn filled(network: Network, wanted: &ModelSpec, path: &Path) -> Result<Network, WeightsError> {
     let file = path.display().to_string();
     let other = |problem: String| WeightsError::Other {
         file: file.clone(),
@@ -72,9 +72,8 @@ fn filled(network: Network, path: &Path) -> Result<Network, WeightsError> {
     // A file that wants other input would be wrong in silence. The order of its dimensions does not
     // count: the weights are stored alike.
     let mut spec = ModelSpec::resolve(&Header::of(&proto), &Default::default(), &file)?;
-    let network_spec = crate::trained::spec();
-    spec.input.layout = network_spec.input.layout;
-    spec.accepts(&network_spec)
+    spec.input.layout = wanted.input.layout;
+    spec.accepts(wanted)
         .map_err(|mismatch| other(mismatch.to_string()))?;
     let tensors = parameters(&proto, network.epsilon()).map_err(other)?;
     let mut loader = Loader {

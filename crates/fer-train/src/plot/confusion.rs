@@ -4,12 +4,14 @@ use std::path::Path;
 
 use plotters::style::RGBColor;
 
+use crate::eval::Evaluation;
+
 use super::{
     Align, Canvas, GRID, INK, MUTED, PlotError, SMALL, TEXT, TITLE, WHITE, fitted, text_width,
 };
 
 /// The most classes of a picture.
-const MAX_CLASSES: usize = 30;
+pub const MAX_CLASSES: usize = 30;
 
 const MARGIN: f64 = 28.0;
 const CELL: (f64, f64) = (96.0, 68.0);
@@ -17,6 +19,23 @@ const CELL: (f64, f64) = (96.0, 68.0);
 const TOP: f64 = 158.0;
 /// The widest that the names at the left get.
 const MAX_NAME: f64 = 200.0;
+
+/// Draws the confusion matrix of an evaluation, of more than [`MAX_CLASSES`] classes of those with
+/// the most mistakes, which the title then says.
+///
+/// # Errors
+/// As [`confusion`].
+pub fn confusion_of(path: &Path, evaluation: &Evaluation, title: &str) -> Result<(), PlotError> {
+    let (labels, matrix) = evaluation.confused(MAX_CLASSES);
+    let title = match evaluation.classes.len() {
+        n if n > labels.len() => format!(
+            "{title}: the {} of {n} classes with the most mistakes",
+            labels.len()
+        ),
+        _ => title.to_string(),
+    };
+    confusion(path, &labels, &matrix, &title)
+}
 
 /// Draws `matrix[true class][predicted class]` with its numbers, each row's colours by its own sum,
 /// and each class's recall and precision at the ends of its row and column.

@@ -22,7 +22,7 @@ use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle, TextStyle, registe
 
 use fer_core::files;
 
-pub use confusion::confusion;
+pub use confusion::{confusion, confusion_of};
 pub use corruptions::corruptions;
 pub use curves::{EpochPoint, curves};
 pub use reliability::reliability;

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 use crate::augment::{Augmentation, Draw, Mixup, render};
 use crate::data::Dataset;
-use crate::model::{CLASSES, SIDE};
 use fer_core::random::{Purpose, Random};
+use fer_core::spec::EMOTIONS;
 
 /// Keras's and this project's scale: pixels of 0..=255 become 0..=1.
 pub const SCALE: f32 = 1.0 / 255.0;
@@ -19,20 +19,22 @@ pub const SCALE: f32 = 1.0 / 255.0;
 /// What a step learns from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `[n, height, width]` gray values, 0..=1.
+    /// `[n, channels, height, width]` values, 0..=1.
     pub images: Vec<f32>,
-    /// `[n, 7]`: how much each class is to be the answer, times the weight of the image's class.
+    /// `[channels, height, width]` of an image.
+    pub shape: [usize; 3],
+    /// `[n, classes]`: how much each class is to be the answer, times the weight of the image's class.
     pub targets: Vec<f32>,
     /// The class that counts as the right answer.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
 }
 
 /// A batch where Burn computes.
 #[derive(Debug, Clone)]
 pub struct Tensors {
-    /// `[n, 1, height, width]` gray values, 0..=1.
+    /// `[n, channels, height, width]` values, 0..=1.
     pub images: Tensor<4>,
-    /// `[n, 7]`, as [`Batch::targets`].
+    /// `[n, classes]`, as [`Batch::targets`].
     pub targets: Tensor<2>,
     /// `[n, 1]`, as [`Batch::labels`].
     pub labels: Tensor<2, Int>,
@@ -51,10 +53,12 @@ impl Tensors {
 }
 
 impl Batch {
-    /// The batch on a device; its images are of the networks' size.
+    /// The batch on a device.
     pub fn tensors(self, device: &Device) -> Tensors {
         let n = self.labels.len();
-        let images = Tensor::from_data(TensorData::new(self.images, [n, 1, SIDE, SIDE]), device);
+        let [channels, height, width] = self.shape;
+        let shape = [n, channels, height, width];
+        let images = Tensor::from_data(TensorData::new(self.images, shape), device);
         Tensors {
             images,
             targets: targets(self.targets, n, device),
@@ -64,10 +68,11 @@ impl Batch {
 }
 
 fn targets(targets: Vec<f32>, n: usize, device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(targets, [n, CLASSES]), device)
+    let shape = [n, targets.len() / n.max(1)];
+    Tensor::from_data(TensorData::new(targets, shape), device)
 }
 
-fn labels(labels: &[u8], device: &Device) -> Tensor<2, Int> {
+fn labels(labels: &[u16], device: &Device) -> Tensor<2, Int> {
     let numbers: Vec<i32> = labels.iter().map(|label| i32::from(*label)).collect();
     Tensor::from_data(TensorData::new(numbers, [labels.len(), 1]), device)
 }
@@ -81,10 +86,11 @@ pub struct Batches<'a> {
     pub augment: &'a Augmentation,
     /// Share of the target spread over all classes.
     pub label_smoothing: f64,
-    /// A factor for each class.
+    /// A factor for each class, which says how many there are.
     pub class_weights: &'a [f32],
-    /// The classes' shares of the votes for each image, if it has any; empty without votes.
-    pub votes: &'a [Option<[f32; CLASSES]>],
+    /// The emotions' shares of the votes for each image, if it has any; empty without votes, and
+    /// where the classes are others.
+    pub votes: &'a [Option<[f32; EMOTIONS.len()]>],
     /// The votes' share of a target, 0..=1; the label has the rest.
     pub votes_share: f64,
     /// Images a batch; the last of an epoch may have fewer.
@@ -110,10 +116,10 @@ impl Batches<'_> {
     pub fn batch(&self, order: &[usize], epoch: u32, step: u32) -> Batch {
         let chosen = self.chosen(order, step);
         let (width, height) = (self.dataset.width, self.dataset.height);
-        let pixels = width * height;
-        let mut images = vec![0.0; chosen.len() * pixels];
+        let values = self.dataset.image_len();
+        let mut images = vec![0.0; chosen.len() * values];
         images
-            .par_chunks_mut(pixels)
+            .par_chunks_mut(values)
             .zip(chosen)
             .for_each(|(out, index)| {
                 let draw = Draw {
@@ -132,6 +138,7 @@ impl Batches<'_> {
         let (labels, targets) = self.answers(chosen, mix.as_ref());
         Batch {
             images,
+            shape: self.dataset.image_shape(),
             targets,
             labels,
         }
@@ -144,8 +151,8 @@ impl Batches<'_> {
     }
 
     /// Labels and targets.
-    fn answers(&self, chosen: &[usize], mix: Option<&Mixup>) -> (Vec<u8>, Vec<f32>) {
-        let labels: Vec<u8> = chosen.iter().map(|i| self.dataset.labels[*i]).collect();
+    fn answers(&self, chosen: &[usize], mix: Option<&Mixup>) -> (Vec<u16>, Vec<f32>) {
+        let labels: Vec<u16> = chosen.iter().map(|i| self.dataset.labels[*i]).collect();
         let targets: Vec<f32> = chosen.iter().flat_map(|i| self.target(*i)).collect();
         let Some(mix) = mix else {
             return (labels, targets);
@@ -159,11 +166,11 @@ impl Batches<'_> {
 
     /// The target of one image: its label, smoothed, and its votes, mixed; times the weight of the
     /// label's class.
-    fn target(&self, image: usize) -> [f32; CLASSES] {
+    fn target(&self, image: usize) -> impl Iterator<Item = f32> {
         let label = usize::from(self.dataset.labels[image]);
         let votes = self.votes.get(image).copied().flatten();
-        let spread = self.label_smoothing / CLASSES as f64;
-        std::array::from_fn(|class| {
+        let spread = self.label_smoothing / self.class_weights.len() as f64;
+        (0..self.class_weights.len()).map(move |class| {
             let own = if class == label {
                 1.0 - self.label_smoothing
             } else {
@@ -199,7 +206,7 @@ fn mixed(rows: &[f32], mix: &Mixup) -> Vec<f32> {
 /// Not every GPU computes with bytes, so four of them lie in a 32-bit number.
 #[derive(Debug, Clone)]
 pub struct Resident {
-    /// `[images, pixels / 4]`, the first pixel in the lowest byte.
+    /// `[images, values / 4]`, the first value in the lowest byte.
     words: Tensor<2, Int>,
 }
 
@@ -210,7 +217,7 @@ impl Resident {
     /// Brings the images to a device, where the batches will be: one with autodiff, to train on
     /// them.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
-        let words = (dataset.width * dataset.height).div_ceil(PACKED);
+        let words = dataset.image_len().div_ceil(PACKED);
         let word = |pixels: &[u8]| {
             let mut bytes = [0; PACKED];
             bytes[..pixels.len()].copy_from_slice(pixels);
@@ -230,8 +237,8 @@ impl Resident {
         }
     }
 
-    /// The levels of some images, `[n, pixels]`, 0..=255.
-    fn levels(&self, chosen: &[usize], pixels: usize) -> Tensor<2> {
+    /// The levels of some images, `[n, values]`, 0..=255.
+    fn levels(&self, chosen: &[usize], values: usize) -> Tensor<2> {
         let words = self
             .words
             .clone()
@@ -244,13 +251,13 @@ impl Resident {
                 .unsqueeze_dim::<3>(2)
         };
         let bytes = Tensor::cat((0..PACKED as i32).map(byte).collect(), 2);
-        bytes.flatten::<2>(1, 2).narrow(1, 0, pixels).float()
+        bytes.flatten::<2>(1, 2).narrow(1, 0, values).float()
     }
 
     /// What [`Batches::batch`] makes, within rounding.
     pub fn batch(&self, batches: &Batches, order: &[usize], epoch: u32, step: u32) -> Tensors {
         let chosen = batches.chosen(order, step);
-        let Dataset { width, height, .. } = *batches.dataset;
+        let [channels, height, width] = batches.dataset.image_shape();
         let variation = |index: &usize| {
             let draw = Draw {
                 seed: batches.seed,
@@ -263,7 +270,7 @@ impl Resident {
         };
         let variations: Vec<_> = chosen.par_iter().map(variation).collect();
         let mut images = render(
-            self.levels(chosen, width * height),
+            self.levels(chosen, batches.dataset.image_len()),
             &variations,
             width,
             height,
@@ -280,7 +287,7 @@ impl Resident {
         let (classes, wanted) = batches.answers(chosen, mix.as_ref());
         let n = chosen.len();
         Tensors {
-            images: images.reshape([n, 1, height, width]),
+            images: images.reshape([n, channels, height, width]),
             targets: targets(wanted, n, &device),
             labels: labels(&classes, &device),
         }
@@ -296,12 +303,15 @@ fn indices(of: &[usize], device: &Device) -> Tensor<1, Int> {
 mod tests {
     use super::*;
 
+    const CLASSES: usize = 7;
+
     fn dataset(n: usize) -> Dataset {
         Dataset {
             width: 2,
             height: 2,
+            channels: 1,
             pixels: (0..n * 4).map(|p| p as u8).collect(),
-            labels: (0..n).map(|i| (i % CLASSES) as u8).collect(),
+            labels: (0..n).map(|i| (i % CLASSES) as u16).collect(),
             names: (0..n).map(|i| i.to_string()).collect(),
         }
     }
@@ -441,12 +451,19 @@ mod tests {
     #[test]
     fn images_on_a_device_make_the_same_batches() {
         // Three columns: a row of words is not full.
-        let data = Dataset {
-            width: 3,
-            height: 3,
-            pixels: (0..90).map(|p| (p * 29 % 256) as u8).collect(),
-            ..dataset(10)
-        };
+        for (channels, height) in [(1, 3), (3, 5)] {
+            let values = 10 * channels * height * 3;
+            on_a_device(&Dataset {
+                width: 3,
+                height,
+                channels,
+                pixels: (0..values).map(|p| (p * 29 % 256) as u8).collect(),
+                ..dataset(10)
+            });
+        }
+    }
+
+    fn on_a_device(data: &Dataset) {
         let ones = [1.0; CLASSES];
         let quality = Augmentation {
             equalize: 0.5,
@@ -462,14 +479,14 @@ mod tests {
             mixup: 0.5,
             ..quality
         };
-        let batches = batches(&data, &augment, &ones);
-        let resident = Resident::new(&data, &Device::flex());
+        let batches = batches(data, &augment, &ones);
+        let resident = Resident::new(data, &Device::flex());
         let order = batches.order(1);
         for step in 0..batches.count() {
             let expected = batches.batch(&order, 1, step);
             let found = resident.batch(&batches, &order, 1, step);
             let n = expected.labels.len();
-            assert_eq!(found.images.dims(), [n, 1, 3, 3]);
+            assert_eq!(found.images.dims(), [n, data.channels, data.height, 3]);
             let near = |found: Vec<f32>, expected: &[f32]| {
                 found.len() == expected.len()
                     && found
@@ -491,11 +508,11 @@ mod tests {
                 ),
                 "step {step}"
             );
-            let labels: Vec<u8> = found
+            let labels: Vec<u16> = found
                 .labels
                 .into_data()
                 .iter::<i64>()
-                .map(|label| label as u8)
+                .map(|label| label as u16)
                 .collect();
             assert_eq!(labels, expected.labels);
         }

@@ -20,6 +20,7 @@ use super::config::Config;
 use super::run::EpochRecord;
 use super::schedule::Plateau;
 use super::step::frozen;
+use super::task::Task;
 use crate::model::Network;
 use fer_core::files;
 use fer_core::panics;
@@ -120,6 +121,9 @@ pub struct DataFacts {
     pub validation: usize,
     /// SHA-256 of the training and validation images with their classes.
     pub sha256: String,
+    /// Its classes, and the form that its images were brought to.
+    #[serde(default, skip_serializing_if = "Task::is_fer2013")]
+    pub task: Task,
     /// SHA-256 of the file of votes, if the run learns from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub votes_sha256: Option<String>,
@@ -207,9 +211,9 @@ impl Checkpoint {
         let mut parts = Parts::open(path)?;
         let mut read = || -> Result<Self, String> {
             let (config, state) = parts.head()?;
-            let network = parts.network("network.bpk", &config, device)?;
+            let network = parts.network("network.bpk", &config, &state, device)?;
             let average = (config.ema > 0.0)
-                .then(|| parts.network("average.bpk", &config, device))
+                .then(|| parts.network("average.bpk", &config, &state, device))
                 .transpose()?;
             let bytes = Bytes::from_bytes_vec(parts.bytes("optimizer.bpk", MAX_PART_BYTES)?);
             let optimizer = super::optimizer::build(&config.optimizer, &network);
@@ -265,7 +269,7 @@ impl Trained {
             } else {
                 "network.bpk"
             };
-            let network = parts.network(name, &config, device)?;
+            let network = parts.network(name, &config, &state, device)?;
             Ok(Self {
                 config,
                 state,
@@ -348,6 +352,7 @@ impl Parts {
             && state.epoch <= config.epochs
             && (state.step == 0) == (state.seen == 0)
             && (state.epoch == 0) == state.best.is_none();
+        state.data.task.check()?;
         if whole {
             Ok((config, state))
         } else {
@@ -355,10 +360,17 @@ impl Parts {
         }
     }
 
-    fn network(&mut self, name: &str, config: &Config, device: &Device) -> Result<Network, String> {
-        let network = config
-            .architecture
-            .init(config.dropout, config.seed, device);
+    fn network(
+        &mut self,
+        name: &str,
+        config: &Config,
+        state: &State,
+        device: &Device,
+    ) -> Result<Network, String> {
+        let network =
+            config
+                .architecture
+                .init(state.data.task.shape(), config.dropout, config.seed, device);
         let record =
             ModuleRecord::from_bytes(Bytes::from_bytes_vec(self.bytes(name, MAX_PART_BYTES)?));
         record

@@ -3,14 +3,16 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::schedule::Schedule;
+use super::task::SIDES;
 use crate::augment::Augmentation;
 use crate::data::Split;
 use crate::model::Architecture;
-use fer_core::spec::EMOTIONS;
+use fer_core::spec::{EMOTIONS, Resize};
 
 /// The embedded presets: name and TOML text.
 pub const PRESETS: [(&str, &str); 3] = [
@@ -59,6 +61,9 @@ pub struct Config {
     /// Which images.
     #[serde(default)]
     pub data: Data,
+    /// What the network takes.
+    #[serde(default, skip_serializing_if = "Input::is_open")]
+    pub input: Input,
     /// What is minimised.
     #[serde(default)]
     pub loss: Loss,
@@ -84,6 +89,73 @@ pub struct Data {
     /// A list of images to leave out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PathBuf>,
+}
+
+/// What the network takes; what is left open follows from the data
+/// ([`pixel_form`](super::task::pixel_form)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Input {
+    /// The size that images of other sizes are resized to; without it, all have to be of one size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// 1 for gray, 3 for RGB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// `nearest` or `antialias`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
+}
+
+impl Input {
+    /// Whether all of it follows from the data.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The size of an image: one number for a square, or `[width, height]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "size can be a number of pixels or [width, height]"
+)]
+pub enum Size {
+    /// Width and height are the same.
+    Square(usize),
+    /// Width and height.
+    Sides([usize; 2]),
+}
+
+impl Size {
+    /// Width and height in pixels.
+    pub fn sides(self) -> [usize; 2] {
+        match self {
+            Self::Square(side) => [side; 2],
+            Self::Sides(sides) => sides,
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let side = |text: &str| text.trim().parse().ok();
+        let size = match s.split_once(['x', 'X', '×']) {
+            None => side(s).map(Self::Square),
+            Some((width, height)) => side(width)
+                .zip(side(height))
+                .map(|(width, height)| Self::Sides([width, height])),
+        };
+        size.filter(|size| size.sides().iter().all(|side| SIDES.contains(side)))
+            .ok_or_else(|| {
+                let (least, most) = (SIDES.start(), SIDES.end());
+                format!(
+                    "'{s}' is no size; it can be N or WIDTHxHEIGHT, from {least} to {most} pixels"
+                )
+            })
+    }
 }
 
 /// The validation figure that makes an epoch the best.
@@ -141,7 +213,7 @@ impl Default for Loss {
 pub enum ClassWeights {
     /// By name: `none` or `balanced`.
     Named(Named),
-    /// Seven factors in the classes' order.
+    /// Seven factors in the order of the seven emotions, which the classes have to be.
     Listed(Vec<f64>),
 }
 
@@ -162,17 +234,17 @@ pub enum Named {
 }
 
 impl ClassWeights {
-    /// The factor of each class, for training images of these classes.
-    pub fn factors(&self, labels: &[u8]) -> Vec<f32> {
+    /// The factor of each of `classes` classes, for training images with these labels.
+    pub fn factors(&self, labels: &[u16], classes: usize) -> Vec<f32> {
         match self {
-            Self::Named(Named::None) => vec![1.0; EMOTIONS.len()],
+            Self::Named(Named::None) => vec![1.0; classes],
             Self::Listed(factors) => factors.iter().map(|f| *f as f32).collect(),
-            Self::Named(Named::Balanced) => (0..EMOTIONS.len())
-                .map(|class| {
-                    let count = labels.iter().filter(|l| usize::from(**l) == class).count();
-                    labels.len() as f32 / (EMOTIONS.len() * count.max(1)) as f32
-                })
-                .collect(),
+            Self::Named(Named::Balanced) => {
+                let mut counts = vec![0; classes];
+                labels.iter().for_each(|l| counts[usize::from(*l)] += 1);
+                let factor = |count: usize| labels.len() as f32 / (classes * count.max(1)) as f32;
+                counts.into_iter().map(factor).collect()
+            }
         }
     }
 }
@@ -300,7 +372,7 @@ impl Config {
             ClassWeights::Listed(factors) => factors.as_slice(),
             _ => &[1.0; EMOTIONS.len()],
         };
-        let rows: [(&str, bool, &str); 18] = [
+        let rows: [(&str, bool, &str); 20] = [
             (
                 "epochs",
                 (1..=100_000).contains(&self.epochs),
@@ -323,6 +395,18 @@ impl Config {
                 "at least 0 and below 1",
             ),
             ("ema", share(self.ema), "at least 0 and below 1"),
+            (
+                "input.size",
+                self.input
+                    .size
+                    .is_none_or(|size| size.sides().iter().all(|side| SIDES.contains(side))),
+                "of 8 to 512 pixels each way",
+            ),
+            (
+                "input.channels",
+                self.input.channels.is_none_or(|n| n == 1 || n == 3),
+                "1 (gray) or 3 (RGB)",
+            ),
             (
                 "loss.label_smoothing",
                 share(self.loss.label_smoothing),
@@ -414,6 +498,12 @@ mod tests {
             ("batch_size = 0", "batch_size must be"),
             ("dropout = 1.0", "dropout must be"),
             ("ema = -0.1", "ema must be"),
+            ("input.size = 7", "input.size must be"),
+            ("input.size = [48, 513]", "input.size must be"),
+            ("input.size = '48'", "size can be a number"),
+            ("input.channels = 2", "input.channels must be"),
+            ("input.resize = 'cubic'", "unknown variant `cubic`"),
+            ("input.width = 48", "unknown field `width`"),
             ("epoch = 3", "unknown field `epoch`"),
             ("architecture = 'resnet'", "unknown variant `resnet`"),
             ("loss.label_smoothing = 1.5", "loss.label_smoothing must be"),
@@ -473,7 +563,7 @@ mod tests {
     #[test]
     fn balanced_classes_weigh_the_same() {
         let labels = [0, 0, 0, 0, 1, 1, 2];
-        let factors = ClassWeights::Named(Named::Balanced).factors(&labels);
+        let factors = ClassWeights::Named(Named::Balanced).factors(&labels, 7);
         assert_eq!(factors[..3], [0.25, 0.5, 1.0]);
     }
 }

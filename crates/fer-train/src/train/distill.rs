@@ -5,11 +5,9 @@
 //! distillation: A good teacher is patient and consistent", 2022).
 
 use fer_core::classifier::{Classifier, EngineError};
-use fer_core::spec::Mismatch;
+use fer_core::spec::{Mismatch, ModelSpec};
 
 use super::batch::Batch;
-use crate::model::CLASSES;
-use crate::trained;
 
 /// A teacher that takes other images or has other classes than the networks here.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +30,20 @@ pub struct Teachers {
 }
 
 impl Teachers {
-    /// Takes loaded models; their prediction has `share`, 0..=1, of a target, the label the rest.
+    /// Takes loaded models, for a network that takes and gives what `network` says; their prediction
+    /// has `share`, 0..=1, of a target, the label the rest.
     ///
     /// # Errors
     /// A model takes other images or has other classes than the networks here.
-    pub fn new(models: Vec<Box<dyn Classifier>>, share: f64) -> Result<Self, TeacherError> {
+    pub fn new(
+        models: Vec<Box<dyn Classifier>>,
+        share: f64,
+        network: &ModelSpec,
+    ) -> Result<Self, TeacherError> {
         for model in &models {
             model
                 .spec()
-                .accepts(&trained::spec())
+                .accepts(network)
                 .map_err(|mismatch| TeacherError {
                     model: model.description().model.clone(),
                     mismatch,
@@ -67,11 +70,12 @@ impl Teachers {
         let Some(model) = self.models.get_mut((turn % count) as usize) else {
             return Ok(());
         };
+        let classes = model.spec().labels.len();
         let answers = model.classify(&batch.images)?;
         for (row, answer) in batch
             .targets
-            .chunks_exact_mut(CLASSES)
-            .zip(answers.chunks_exact(CLASSES))
+            .chunks_exact_mut(classes)
+            .zip(answers.chunks_exact(classes))
         {
             let weight: f32 = row.iter().sum();
             row.iter_mut()
@@ -85,9 +89,11 @@ impl Teachers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SIDE;
+    use crate::train::task::Task;
     use fer_core::classifier::Description;
-    use fer_core::spec::{ModelSpec, OutputKind};
+    use fer_core::spec::OutputKind;
+
+    const CLASSES: usize = 7;
 
     /// Takes everything for one class.
     struct Sure(ModelSpec, Description, usize);
@@ -109,7 +115,7 @@ mod tests {
     fn spec() -> ModelSpec {
         ModelSpec {
             output: OutputKind::Probabilities,
-            ..trained::spec()
+            ..Task::default().spec()
         }
     }
 
@@ -133,7 +139,8 @@ mod tests {
         ]
         .concat();
         let given = Batch {
-            images: vec![0.5; 2 * SIDE * SIDE],
+            images: vec![0.5; 2 * 48 * 48],
+            shape: [1, 48, 48],
             targets,
             labels: vec![0, 2],
         };
@@ -202,7 +209,12 @@ mod tests {
         };
         let taken = |spec: ModelSpec| {
             let Sure(_, description, class) = sure(0);
-            Teachers::new(vec![Box::new(Sure(spec, description, class))], 0.5).is_ok()
+            Teachers::new(
+                vec![Box::new(Sure(spec, description, class))],
+                0.5,
+                &self::spec(),
+            )
+            .is_ok()
         };
         assert!(taken(spec()));
         let others = [

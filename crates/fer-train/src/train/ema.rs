@@ -77,8 +77,8 @@ mod tests {
     fn an_average_moves_towards_the_network_and_leaves_it_alone() {
         let device = Device::flex();
         let (average, network) = (
-            Architecture::Tiny.init(None, 1, &device),
-            Architecture::Tiny.init(None, 2, &device),
+            Architecture::Tiny.init(crate::model::Shape::FER2013, None, 1, &device),
+            Architecture::Tiny.init(crate::model::Shape::FER2013, None, 2, &device),
         );
         let (old, new) = (first(&average), first(&network));
         let average = update(frozen(&average), &network, 0.99, 0);

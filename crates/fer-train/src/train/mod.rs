@@ -4,6 +4,7 @@
 //! | step | module |
 //! |---|---|
 //! | what to do, presets | [`config`] |
+//! | what the network takes and gives | [`task`] |
 //! | images → batches | [`batch`] |
 //! | batch → loss → gradients → new weights | [`step`], by [`optimizer`] ([`adam`]) and [`schedule`] |
 //! | where the gradients are taken, if not at the weights | [`sam`] |
@@ -29,6 +30,7 @@ pub mod run;
 pub mod sam;
 pub mod schedule;
 pub mod step;
+pub mod task;
 pub mod trainer;
 
 pub use config::Config;

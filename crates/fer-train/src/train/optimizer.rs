@@ -181,7 +181,9 @@ mod tests {
                 );
             }
         }
-        let network = Architecture::Tiny.init(None, 1, &Device::flex()).train();
+        let network = Architecture::Tiny
+            .init(crate::model::Shape::FER2013, None, 1, &Device::flex())
+            .train();
         let mut uniform = Uniform(GradientsParams::new(), value);
         network.visit(&mut uniform);
         (network, uniform.0)
@@ -272,7 +274,8 @@ mod tests {
 
     #[test]
     fn penalties_are_those_of_the_two_kernels() {
-        let network = Architecture::Notebook.init(None, 1, &Device::flex());
+        let network =
+            Architecture::Notebook.init(crate::model::Shape::FER2013, None, 1, &Device::flex());
         // Glorot's uniform numbers have the variance limit²/3.
         let expected: f64 = [(128.0, 512.0), (512.0, 512.0)]
             .map(|(i, o): (f64, f64)| 0.01 * (9.0 * i * o) * (6.0 / (9.0 * (i + o))) / 3.0)

@@ -244,13 +244,8 @@ impl RunFolder {
             "validation images, epoch {}",
             state.best.map_or(0, |b| b.epoch)
         );
-        plot::confusion(
-            &self.path.join("confusion.png"),
-            &evaluation.labels(),
-            &evaluation.confusion,
-            &title,
-        )
-        .map_err(|e| TrainError::Picture(e.to_string()))?;
+        plot::confusion_of(&self.path.join("confusion.png"), evaluation, &title)
+            .map_err(|e| TrainError::Picture(e.to_string()))?;
         self.write("summary.md", summary(config, state, evaluation).as_bytes())
     }
 

@@ -5,16 +5,17 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
-use super::batch::Tensors;
+use super::batch::{SCALE, Tensors};
 use super::optimizer;
 use super::precision::Precision;
-use crate::model::{CLASSES, Network, SIDE};
+use crate::data::Dataset;
+use crate::model::Network;
 
 /// What a forward and a backward pass gave; all of it on the device that computed it.
 pub struct Pass {
     /// By parameter, those of the architecture's L2 penalties included.
     pub gradients: GradientsParams,
-    /// `[n, 7]`.
+    /// `[n, classes]`.
     pub logits: Tensor<2>,
     /// What [`Score::read`] reads.
     pub score: Tensor<1>,
@@ -116,9 +117,9 @@ pub fn apply(
     optimizer.step(learning_rate, network, gradients)
 }
 
-/// The logits of any number of images, `[n, 7]`, without dropout and with running statistics.
+/// The logits of any number of images, `[n, classes]`, without dropout and with running statistics.
 ///
-/// `images`: `[n, 48, 48]`, 0..=1; `network` is on a device without autodiff.
+/// `images`: `[n, channels, height, width]`, 0..=1; `network` is on a device without autodiff.
 ///
 /// # Errors
 /// The device failed.
@@ -128,15 +129,36 @@ pub fn logits(
     batch_size: usize,
     device: &Device,
 ) -> Result<Vec<f32>, String> {
-    let pixels = SIDE * SIDE;
-    let mut logits = Vec::with_capacity(images.len() / pixels * CLASSES);
+    let [channels, height, width] = network.input();
+    let pixels = channels * height * width;
+    let mut logits = Vec::with_capacity(images.len() / pixels * network.classes());
     for chunk in images.chunks(batch_size * pixels) {
-        let data = TensorData::new(chunk.to_vec(), [chunk.len() / pixels, 1, SIDE, SIDE]);
+        let shape = [chunk.len() / pixels, channels, height, width];
+        let data = TensorData::new(chunk.to_vec(), shape);
         logits.extend(fer_burn::values(
             network.forward(Tensor::from_data(data, device)),
         )?);
     }
     Ok(logits)
+}
+
+/// The logits of all images of a data set, `[n, classes]`, as [`logits`].
+///
+/// # Errors
+/// The device failed.
+pub fn logits_of(
+    network: &Network,
+    dataset: &Dataset,
+    batch_size: usize,
+    device: &Device,
+) -> Result<Vec<f32>, String> {
+    let mut found = Vec::with_capacity(dataset.len() * network.classes());
+    // A batch at a time: as float32, a data set takes four times its memory.
+    for pixels in dataset.pixels.chunks(batch_size * dataset.image_len()) {
+        let images: Vec<f32> = pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
+        found.extend(logits(network, &images, batch_size, device)?);
+    }
+    Ok(found)
 }
 
 /// The network for evaluation: a copy without autodiff whose running statistics are up to date and

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::batch::{Batches, Resident, SCALE, Tensors};
+use super::batch::{Batches, Resident, Tensors};
 use super::checkpoint::{BestEpoch, Checkpoint, CheckpointError, DataFacts, State, Trained};
 use super::config::{Best, Config, ConfigError};
 use super::distill::Teachers;
@@ -20,7 +20,7 @@ use super::step::Score;
 use super::{ema, optimizer, sam, step};
 use crate::data::Dataset;
 use crate::eval::{Evaluation, Predicted};
-use crate::model::{CLASSES, Network};
+use crate::model::Network;
 use fer_core::classifier::{EngineError, softmax};
 use fer_core::spec::EMOTIONS;
 use fer_kernels::threads::FlushToZero;
@@ -139,9 +139,9 @@ pub struct TrainingData<'a> {
     pub validation: &'a Dataset,
     /// The models that are learnt from beside the labels; none, mostly.
     pub teachers: Teachers,
-    /// The classes' shares of people's votes for each training image, if it has any; empty without
-    /// votes.
-    pub votes: Vec<Option<[f32; CLASSES]>>,
+    /// The emotions' shares of people's votes for each training image, if it has any; empty without
+    /// votes, and where the classes are others.
+    pub votes: Vec<Option<[f32; EMOTIONS.len()]>>,
 }
 
 /// What is computed on.
@@ -197,7 +197,10 @@ fn epochs(
     } = material;
     let _flushed = FlushToZero::new();
     let config = run.config.clone();
-    let class_weights = config.loss.class_weights.factors(&training.labels);
+    let class_weights = config
+        .loss
+        .class_weights
+        .factors(&training.labels, run.state.data.task.classes.len());
     let batches = Batches {
         dataset: training,
         augment: &config.augment,
@@ -352,7 +355,13 @@ fn epochs(
         }
     }
     let best = Trained::read(&super::run::chosen(folder.path())?, device)?;
-    let evaluation = evaluate(&best.network, validation, config.batch_size, device)?;
+    let evaluation = evaluate(
+        &best.network,
+        validation,
+        &run.state.data.task.classes,
+        config.batch_size,
+        device,
+    )?;
     folder.write_history(&run.state)?;
     folder.write_results(&config, &run.state, &evaluation)?;
     Ok(if run.state.epoch < config.epochs {
@@ -393,7 +402,8 @@ fn end_epoch(
     device: &Device,
 ) -> Result<bool, TrainError> {
     let began = Instant::now();
-    let evaluation = evaluate(run.evaluated(), validation, config.batch_size, device).map_err(|e| match e {
+    let classes = &run.state.data.task.classes;
+    let evaluation = evaluate(run.evaluated(), validation, classes, config.batch_size, device).map_err(|e| match e {
         TrainError::Device(_) => e,
         e => TrainError::Evaluation(format!(
             "{e}: the run diverged in epoch {}; begin anew with a lower learning rate (--lr), a lower optimizer.sam \
@@ -459,26 +469,24 @@ fn end_epoch(
 }
 
 /// Evaluates a network, on a device without autodiff, in the form that it is exported in, on images
-/// as they are.
+/// as they are; `classes` are their names.
 ///
 /// # Errors
 /// The network answers what is no number, or the device failed.
 pub fn evaluate(
     network: &Network,
     dataset: &Dataset,
+    classes: &[String],
     batch_size: usize,
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
-    let images: Vec<f32> = dataset
-        .pixels
-        .iter()
-        .map(|p| f32::from(*p) * SCALE)
-        .collect();
-    let mut probabilities =
-        step::logits(&network.folded(), &images, batch_size, device).map_err(TrainError::Device)?;
-    probabilities.chunks_exact_mut(CLASSES).for_each(softmax);
+    let mut probabilities = step::logits_of(&network.folded(), dataset, batch_size, device)
+        .map_err(TrainError::Device)?;
+    probabilities
+        .chunks_exact_mut(classes.len())
+        .for_each(softmax);
     let answers: Vec<Predicted> = probabilities
-        .chunks_exact(CLASSES)
+        .chunks_exact(classes.len())
         .zip(dataset.names.iter().zip(&dataset.labels))
         .map(|(row, (name, label))| Predicted {
             name: name.clone(),
@@ -486,6 +494,5 @@ pub fn evaluate(
             probabilities: row.to_vec(),
         })
         .collect();
-    let labels = EMOTIONS.map(String::from);
-    Evaluation::new(&labels, &answers).map_err(|e| TrainError::Evaluation(e.to_string()))
+    Evaluation::new(classes, &answers).map_err(|e| TrainError::Evaluation(e.to_string()))
 }

@@ -9,10 +9,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::Variation;
 use super::levels::LEVELS;
 
-/// Varies images: `levels` are `[n, height · width]` pixel levels 0..=255, and so is the result.
+/// Varies images: `levels` are `[n, channels · height · width]` pixel levels 0..=255, and so is the
+/// result.
 ///
 /// # Panics
-/// If there are not as many variations as images, or the images are not of `width × height` pixels.
+/// If there are not as many variations as images, or the images are not of whole channels of
+/// `width × height` pixels.
 pub fn render(
     levels: Tensor<2>,
     variations: &[Variation],
@@ -20,17 +22,33 @@ pub fn render(
     height: usize,
 ) -> Tensor<2> {
     let device = levels.device();
+    let (n, plane) = (variations.len(), width * height);
+    let channels = levels.dims()[1] / plane.max(1);
     assert_eq!(
         levels.dims(),
-        [variations.len(), width * height],
-        "images of {width}x{height} pixels and their variations"
+        [n, channels * plane],
+        "images of channels of {width}x{height} pixels and their variations"
     );
+    // What happens to each channel on its own happens to it as if it were an image.
+    let of_planes: Vec<Variation> = match channels {
+        1 => Vec::new(),
+        _ => variations
+            .iter()
+            .flat_map(|variation| std::iter::repeat_n(variation.clone(), channels))
+            .collect(),
+    };
+    let of_planes = match channels {
+        1 => variations,
+        _ => &of_planes,
+    };
+    let planes = |levels: Tensor<2>| levels.reshape([n * channels, plane]);
+    let images = |levels: Tensor<2>| levels.reshape([n, channels * plane]);
     let levels = bent(levels, variations, &device);
-    let levels = resampled(levels, variations, width, height);
-    let levels = toned(levels, variations, &device);
-    let levels = quality::softened(levels, variations, width, height);
-    let levels = quality::compressed(levels, variations, width, height);
-    erased(levels, variations, width, height, &device)
+    let levels = images(resampled(planes(levels), of_planes, width, height));
+    let levels = planes(toned(levels, variations, &device));
+    let levels = quality::softened(levels, of_planes, width, height);
+    let levels = images(quality::compressed(levels, of_planes, width, height));
+    erased(levels, variations, channels, width, &device)
 }
 
 /// One number of each variation, as a column.
@@ -120,23 +138,23 @@ fn toned(levels: Tensor<2>, variations: &[Variation], device: &Device) -> Tensor
 fn erased(
     levels: Tensor<2>,
     variations: &[Variation],
+    channels: usize,
     width: usize,
-    height: usize,
     device: &Device,
 ) -> Tensor<2> {
     if variations.iter().all(|v| v.erased.is_none()) {
         return levels;
     }
-    let pixels = width * height;
+    let values = levels.dims()[1];
     // Where there is no noise: a number that is no level.
-    let mut noise = vec![-1.0; variations.len() * pixels];
-    for (variation, image) in variations.iter().zip(noise.chunks_exact_mut(pixels)) {
+    let mut noise = vec![-1.0; variations.len() * values];
+    for (variation, image) in variations.iter().zip(noise.chunks_exact_mut(values)) {
         variation
             .erased
             .iter()
-            .for_each(|erased| erased.fill(image, width));
+            .for_each(|erased| erased.fill(image, channels, width));
     }
-    let noise = Tensor::<2>::from_data(TensorData::new(noise, [variations.len(), pixels]), device);
+    let noise = Tensor::<2>::from_data(TensorData::new(noise, [variations.len(), values]), device);
     levels.mask_where(noise.clone().greater_equal_elem(0.0), noise)
 }
 
@@ -230,16 +248,18 @@ mod tests {
             ),
         ];
         let mut wrong = Vec::new();
-        for (width, height, n) in [(12, 9, 64), (48, 48, 64)] {
+        for (channels, width, height, n) in [(1, 12, 9, 64), (1, 48, 48, 64), (3, 20, 14, 64)] {
             for (name, augmentation, farther) in rows {
-                let apart = apart(&augmentation, width, height, n);
+                let apart = apart(&augmentation, [channels, height, width], n);
                 let share = apart.iter().filter(|d| **d > NEAR).count() as f64 / apart.len() as f64;
                 // The largest step is 202, of which a level gets a quarter at most.
                 let most = apart.iter().copied().fold(0.0, f32::max);
-                println!("{width}x{height}, {name}: {share} of the levels apart, by up to {most}");
+                println!(
+                    "{width}x{height}x{channels}, {name}: {share} of the levels apart, by up to {most}"
+                );
                 if share > farther || most > 51.0 || apart.iter().any(|d| d.is_nan()) {
                     wrong.push(format!(
-                        "{width}x{height}, {name}: {share} of the levels apart, by up to {most}"
+                        "{width}x{height}x{channels}, {name}: {share} of the levels apart, by up to {most}"
                     ));
                 }
             }
@@ -248,8 +268,12 @@ mod tests {
     }
 
     /// How far the levels of `n` images are apart from the CPU's.
-    fn apart(augmentation: &Augmentation, width: usize, height: usize, n: usize) -> Vec<f32> {
-        let size = width * height;
+    fn apart(
+        augmentation: &Augmentation,
+        [channels, height, width]: [usize; 3],
+        n: usize,
+    ) -> Vec<f32> {
+        let size = channels * width * height;
         let pixels: Vec<u8> = (0..n * size).map(|i| (i * 37 % 251) as u8).collect();
         let draw = |i: usize| Draw {
             seed: 5,

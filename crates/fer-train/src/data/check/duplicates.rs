@@ -42,7 +42,7 @@ pub struct Member {
     /// The image.
     pub name: String,
     /// Its class.
-    pub class: &'static str,
+    pub class: String,
     /// What it is meant for.
     pub usage: Option<Usage>,
     /// How it relates to the first of its group.
@@ -121,7 +121,7 @@ fn member(images: &[(&Item, &Facts)], first: usize, i: usize) -> Member {
     let name = item.relative.clone();
     Member {
         name,
-        class: item.class(),
+        class: item.class().into(),
         usage: item.usage,
         relation,
         difference: difference.value,

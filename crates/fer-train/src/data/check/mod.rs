@@ -18,7 +18,6 @@ pub use quarantine::Keep;
 
 use super::{Catalog, Form, Item, Usage};
 use fer_core::images::Pixels;
-use fer_core::spec::EMOTIONS;
 use fingerprint::Fingerprint;
 
 /// An image whose gray values have a standard deviation below this (of 0..255) is blank: one tone,
@@ -39,7 +38,7 @@ pub struct CheckReport {
     pub ignored: usize,
     /// The size that most images have; none if no image can be read.
     pub size: Option<Size>,
-    /// The images of each class, in the order of [`EMOTIONS`].
+    /// The images of each class, in the order of [`Catalog::classes`].
     pub classes: Vec<ClassCount>,
     /// How unequal the classes are; none if one of them has no training images.
     pub balance: Option<Balance>,
@@ -77,7 +76,7 @@ pub struct Size {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClassCount {
     /// The class.
-    pub class: &'static str,
+    pub class: String,
     /// All its images, those without a usage too.
     pub images: usize,
     /// Its [`Usage::Training`] images.
@@ -92,9 +91,9 @@ pub struct ClassCount {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Balance {
     /// The class with the most images.
-    pub largest: &'static str,
+    pub largest: String,
     /// The class with the fewest images.
-    pub smallest: &'static str,
+    pub smallest: String,
     /// How many times as many images the largest class has.
     pub ratio: f64,
 }
@@ -191,7 +190,7 @@ pub fn check(catalog: &Catalog, progress: &(dyn Fn() + Sync)) -> CheckReport {
             Ok(facts) => usable.push((item, facts)),
         }
     }
-    let classes = count(&catalog.items);
+    let classes = count(catalog);
     CheckReport {
         source: catalog.source.display().to_string(),
         form: catalog.form,
@@ -221,9 +220,10 @@ fn common_size(facts: &[Result<Facts, String>]) -> Option<Size> {
         .map(|(size, _)| size)
 }
 
-fn count(items: &[Item]) -> Vec<ClassCount> {
-    let of = |label: usize| {
-        let items = items
+fn count(catalog: &Catalog) -> Vec<ClassCount> {
+    let of = |(label, class): (usize, &String)| {
+        let items = catalog
+            .items
             .iter()
             .filter(move |item| usize::from(item.label) == label);
         let with = |usage| {
@@ -233,14 +233,14 @@ fn count(items: &[Item]) -> Vec<ClassCount> {
                 .count()
         };
         ClassCount {
-            class: EMOTIONS[label],
+            class: class.clone(),
             images: items.clone().count(),
             training: with(Usage::Training),
             public_test: with(Usage::PublicTest),
             private_test: with(Usage::PrivateTest),
         }
     };
-    (0..EMOTIONS.len()).map(of).collect()
+    catalog.classes.iter().enumerate().map(of).collect()
 }
 
 fn balance(classes: &[ClassCount]) -> Option<Balance> {
@@ -254,8 +254,8 @@ fn balance(classes: &[ClassCount]) -> Option<Balance> {
     );
     let ratio = images(&largest) as f64 / images(&smallest) as f64;
     ratio.is_finite().then_some(Balance {
-        largest: largest.class,
-        smallest: smallest.class,
+        largest: largest.class.clone(),
+        smallest: smallest.class.clone(),
         ratio,
     })
 }

@@ -111,25 +111,31 @@ impl CheckReport {
             .into_iter()
             .filter(|usage| total(&of(*usage)) > 0)
             .collect();
-        write!(f, "{:<10}{:>8}{:>9}", "class", "images", "share")?;
+        let longest = self.classes.iter().map(|c| c.class.chars().count()).max();
+        let wide = longest.unwrap_or(0).max(8) + 2;
+        write!(f, "{:<wide$}{:>8}{:>9}", "class", "images", "share")?;
         usages
             .iter()
             .try_for_each(|usage| write!(f, "{usage:>13}"))?;
         for class in &self.classes {
             let share = 100.0 * class.images as f64 / self.images.max(1) as f64;
-            write!(f, "\n{:<10}{:>8}{share:>7.1} %", class.class, class.images)?;
+            write!(
+                f,
+                "\n{:<wide$}{:>8}{share:>7.1} %",
+                class.class, class.images
+            )?;
             usages
                 .iter()
                 .try_for_each(|usage| write!(f, "{:>13}", of(*usage)(class)))?;
         }
-        write!(f, "\n{:<10}{:>8}{:>9}", "all", self.images, "")?;
+        write!(f, "\n{:<wide$}{:>8}{:>9}", "all", self.images, "")?;
         usages
             .iter()
             .try_for_each(|usage| write!(f, "{:>13}", total(&of(*usage))))?;
         writeln!(f)?;
         if let Some(balance) = &self.balance {
             let training = if usages.is_empty() { "" } else { " training" };
-            let (largest, smallest) = (balance.largest, balance.smallest);
+            let (largest, smallest) = (&balance.largest, &balance.smallest);
             writeln!(
                 f,
                 "{largest} has {:.1} times the{training} images of {smallest}",
