@@ -16,6 +16,18 @@
 //! Their modules are here by their names. The library prints nothing, never exits, and takes its
 //! settings from the environment only through [`host::Host`].
 //!
+//! Classify a picture:
+//!
+//! ```
+//! use fer::{LoadOptions, ModelRef, host::Host, images};
+//!
+//! let model = ModelRef::default_model()?;
+//! let session = fer::open(&model, &LoadOptions::default(), &Host::from_env())?;
+//! let prediction = session.predict(images::read("examples/faces/happy.png".as_ref())?)?;
+//! assert_eq!(session.spec().labels[prediction.class], "happy");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! ONNX Runtime 1.29 and newer reports its use over the network. The `fer` program turns that off
 //! by setting `ORT_DISABLE_TELEMETRY=1` before its first thread starts; a program of your own that
 //! uses ONNX Runtime has to do the same, as a library can't do it safely.

@@ -11,6 +11,19 @@
 //! | many pictures, in order, in bounded memory | [`stream`] |
 //! | records for people and programs | [`report`] |
 //!
+//! A picture's pixels become a model's input:
+//!
+//! ```
+//! use fer_core::images::Pixels;
+//! use fer_core::preprocess::Preprocessor;
+//! use fer_core::spec::{InputSpec, Layout};
+//!
+//! let white = Pixels { width: 96, height: 64, channels: 3, data: vec![255; 96 * 64 * 3] };
+//! let input = InputSpec::new(Layout::Nhwc, 48, 48, 1);
+//! let tensor = Preprocessor::new(&input).tensor(white);
+//! assert_eq!(tensor, [1.0; 48 * 48]);
+//! ```
+//!
 //! The crate depends on neither Burn nor ONNX Runtime. It prints nothing, never exits and reads
 //! nothing from the environment.
 

@@ -14,6 +14,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::classifier::{Classifier, Description, EngineError};
+use crate::images::Pixels;
+use crate::prediction::{NotFinite, Prediction};
+use crate::preprocess::Preprocessor;
 use crate::spec::ModelSpec;
 
 /// How a session joins requests.
@@ -57,6 +60,9 @@ pub enum SessionError {
         /// Values of an image.
         image: usize,
     },
+    /// The model's output is not a prediction.
+    #[error(transparent)]
+    NotFinite(#[from] NotFinite),
     /// The engine's thread ended by a panic.
     #[error("the engine of {model} stopped")]
     Stopped {
@@ -203,6 +209,15 @@ impl Session {
         }
     }
 
+    /// Classifies one image of any size, gray or RGB.
+    ///
+    /// # Errors
+    /// The engine failed, or its output is not finite.
+    pub fn predict(&self, image: Pixels) -> Result<Prediction, SessionError> {
+        let input = Preprocessor::new(&self.spec().input).tensor(image);
+        Ok(Prediction::new(&self.classify(input)?)?)
+    }
+
     /// Puts a request into the queue, and returns at once.
     ///
     /// # Errors
@@ -330,6 +345,23 @@ mod tests {
         });
         let images: usize = batches.lock().unwrap().iter().sum();
         assert_eq!(images, 8 * (17 + 2 * 17 + 3 * 16));
+    }
+
+    #[test]
+    fn an_image_of_any_size_has_a_prediction() {
+        let session = Fake::new(None).session();
+        let image = Pixels {
+            width: 4,
+            height: 3,
+            channels: 3,
+            data: vec![51; 36],
+        };
+        let prediction = session.predict(image).unwrap();
+        assert_eq!(
+            (prediction.class, session.spec().labels[0].as_str()),
+            (0, "dark")
+        );
+        assert!((prediction.probabilities[1] - 0.2).abs() < 1e-6);
     }
 
     #[test]

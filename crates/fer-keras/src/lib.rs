@@ -10,6 +10,15 @@
 //! | fewer nodes with the same answers | `optimize` |
 //! | bytes and metadata | `write` |
 //!
+//! ```no_run
+//! use fer_keras::{ConvertOptions, convert};
+//!
+//! let converted = convert("model.keras".as_ref(), None, &ConvertOptions::default())?;
+//! std::fs::write("model.onnx", &converted.onnx)?;
+//! println!("classes: {}", converted.spec.labels.join(", "));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The files are untrusted: whatever is in them, the answer is a model or an error, in memory
 //! bounded by the files' size.
 

@@ -7,6 +7,18 @@
 //! [`elementwise`] compute on slices; a convolution becomes matrix products (`gemm`) as it is
 //! written (`patches`) or with fewer multiplications (`winograd`); [`simd`] chooses the
 //! instructions and divides the work among the threads of [`threads`].
+//!
+//! ```
+//! use burn::nn::conv::Conv2dConfig;
+//! use burn::tensor::{Device, Tensor};
+//! use fer_kernels::nn;
+//!
+//! let device = Device::flex();
+//! let layer = Conv2dConfig::new([1, 8], [3, 3]).init(&device);
+//! let images = Tensor::<4>::ones([2, 1, 48, 48], &device);
+//! let features = nn::conv2d(&layer, images, true);
+//! assert_eq!(features.dims(), [2, 8, 46, 46]);
+//! ```
 
 pub mod allocator;
 pub mod compiled;

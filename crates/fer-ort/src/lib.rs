@@ -4,6 +4,16 @@
 //! [`runtime`] finds the library or installs it, [`library`] opens it, [`OrtClassifier`] runs a
 //! model, and proves where it runs; [`inspect`] reads tensors within a model.
 //!
+//! ```no_run
+//! use fer_core::host::Host;
+//! use fer_ort::{Provider, library, runtime};
+//!
+//! let found = runtime::locate(None, &Host::from_env())?;
+//! println!("{}", library::open(&found)?);
+//! println!("CUDA is built in: {}", Provider::Cuda.is_built_in());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! ONNX Runtime 1.29 and newer reports its use over the network. The `fer` program turns that off
 //! by setting `ORT_DISABLE_TELEMETRY=1` before its first thread starts; a program of your own that
 //! uses this crate has to do the same, as a library can't do it safely.

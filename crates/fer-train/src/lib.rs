@@ -8,6 +8,14 @@
 //! | a trained network as a classifier | [`trained`] |
 //! | a trained network as an ONNX file | [`export`] |
 //! | how good a model is | [`eval`], with pictures by [`plot`] |
+//!
+//! ```
+//! use fer_train::train::Config;
+//!
+//! let recipe = Config::preset("tiny")?;
+//! assert_eq!(recipe, Config::parse(&recipe.to_toml()?, "a copy")?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod augment;
 pub mod data;
