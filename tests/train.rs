@@ -563,7 +563,9 @@ fn a_network_learns_from_another_what_the_labels_do_not_say() {
             }
         }
     }
-    let tiny = fs::read_to_string(common::root().join("src/train/presets/tiny.toml")).unwrap();
+    let tiny =
+        fs::read_to_string(common::root().join("crates/fer-train/src/train/presets/tiny.toml"))
+            .unwrap();
     fs::write(
         path("recipe.toml"),
         format!("{tiny}\n[loss]\nteachers_share = 0.9\n"),
