@@ -97,3 +97,58 @@ impl Variation {
         self.downscale.is_some() || self.blur.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::augment::{Augmentation, Draw};
+
+    #[test]
+    fn channels_are_varied_alike_but_for_the_noise() {
+        let (width, height) = (17, 11);
+        let plane: Vec<u8> = (0..width * height).map(|i| (i * 37 % 251) as u8).collect();
+        let pixels = plane.repeat(3);
+        let augmentation = Augmentation {
+            shift: 0.2,
+            rotation: 20.0,
+            scale: [0.8, 1.25],
+            flip: 0.5,
+            brightness: 0.3,
+            gamma: 0.3,
+            equalize: 0.5,
+            downscale: 0.5,
+            blur: 0.5,
+            jpeg: 0.5,
+            ..Augmentation::default()
+        };
+        let erasing = Augmentation {
+            erase: 1.0,
+            ..Augmentation::default()
+        };
+        for index in 0..20 {
+            let draw = Draw {
+                seed: 3,
+                epoch: 1,
+                index,
+            };
+            let mut gray = vec![0.0; plane.len()];
+            let mut color = vec![0.0; pixels.len()];
+            augmentation.apply(&plane, width, height, draw, &mut gray);
+            augmentation.apply(&pixels, width, height, draw, &mut color);
+            for channel in color.chunks(plane.len()) {
+                // The mean that contrast and brightness go by is of all channels, summed otherwise.
+                let apart = channel.iter().zip(&gray).map(|(a, b)| (a - b).abs());
+                let apart = apart.filter(|d| *d > 1e-3).count();
+                assert!(
+                    apart * 50 < plane.len(),
+                    "image {index}: {apart} levels apart"
+                );
+            }
+            erasing.apply(&pixels, width, height, draw, &mut color);
+            let [red, green, blue] = [0, 1, 2].map(|c| &color[c * plane.len()..][..plane.len()]);
+            assert!(
+                red != green && green != blue,
+                "image {index}: the noise is the same"
+            );
+        }
+    }
+}

@@ -164,7 +164,8 @@ impl Classes {
             };
             let problem = format!(
                 "holds no class folders (there is {there}); name the folder that holds train/ and \
-                 test/, or two classes or more"
+                 test/, or two class folders or more, such as {}",
+                EMOTIONS.join(", ")
             );
             return Err(DataError::folders(folder, problem));
         }

@@ -154,7 +154,8 @@ pub fn logits_of(
 ) -> Result<Vec<f32>, String> {
     let mut found = Vec::with_capacity(dataset.len() * network.classes());
     // A batch at a time: as float32, a data set takes four times its memory.
-    for pixels in dataset.pixels.chunks(batch_size * dataset.image_len()) {
+    let batch = (batch_size * dataset.image_len()).max(1);
+    for pixels in dataset.pixels.chunks(batch) {
         let images: Vec<f32> = pixels.iter().map(|p| f32::from(*p) * SCALE).collect();
         found.extend(logits(network, &images, batch_size, device)?);
     }
