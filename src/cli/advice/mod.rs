@@ -184,8 +184,8 @@ mod tests {
 
     use anyhow::{Context, Error};
     use fer::device::DeviceSpec;
-    use fer::ort::{Missing, OptionError, OrtError, Provider, ProviderOption, ProviderProblem};
-    use fer::runtime::{InstallError, NoPython, NotFound, Origin, PipFailure, WheelError};
+    use fer::ort::{Missing, OrtError, Provider, ProviderProblem};
+    use fer::runtime::{InstallError, NoPython, PipFailure, WheelError};
 
     use super::*;
     use crate::cli::one_line;
