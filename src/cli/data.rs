@@ -152,11 +152,13 @@ fn run_check(args: &CheckArgs) -> Result<Status> {
             .with_context(|| format!("can't write {}", path.display()))?;
         if !args.quiet {
             super::say(format_args!(
-                "{} images to leave out are in {}",
+                "{} images to leave out are in {1}; `fer train --exclude {1}` does it",
                 report.quarantine(keep).len(),
                 path.display()
             ));
         }
+    } else if !args.quiet && !report.quarantine(keep).is_empty() {
+        super::say("--quarantine FILE writes the list of images to leave out, for --exclude");
     }
     Ok(if report.is_clean() {
         Status::Done

@@ -294,9 +294,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
 fn compute(args: &Args) -> Result<(Compute, String)> {
     let opened = args.device.open()?;
     let (first, others) = opened.split_first().context("--device names no device")?;
-    let precision = Precision::on(args.precision, first).map_err(anyhow::Error::msg)?;
+    let precision = Precision::on(args.precision, first)?;
     for other in others {
-        Precision::on(args.precision, other).map_err(anyhow::Error::msg)?;
+        Precision::on(args.precision, other)?;
     }
     let names: Vec<&str> = opened.iter().map(|o| o.name.as_str()).collect();
     let mut name = names.join(" and ");
@@ -418,7 +418,8 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
     let form = pixel_form(&config.input, &catalog, &parts.training);
     let training = decoded(&catalog, &parts.training, form, quiet)?;
     let validation = decoded(&catalog, &parts.validation, form, quiet)?;
-    let task = Task::of(&catalog, &training, form)?;
+    let task = Task::of(&catalog, &training, form)
+        .map_err(|e| anyhow!("{e}; --size and --channels choose others"))?;
     if training.image_shape() != validation.image_shape() {
         bail!(
             "the training images of {} have {}x{} pixels ({}), the validation images {}x{} ({}): have all of them resized with --size",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Files whose texts hold a flag or a command, and why. One that holds none any more is an error.
-const ALLOWED: [(&str, &str); 12] = [
+const ALLOWED: [(&str, &str); 4] = [
     (
         "crates/fer-burn/src/device/list.rs",
         "arguments of nvidia-smi",
@@ -16,15 +16,6 @@ const ALLOWED: [(&str, &str); 12] = [
         "a fake pip for tests",
     ),
     ("src/parity/keras.rs", "arguments of the Keras script"),
-    // These still speak of flags.
-    ("crates/fer-core/src/spec.rs", "metadata that a user gives"),
-    ("crates/fer-train/src/data/check/quarantine.rs", "data"),
-    ("crates/fer-train/src/data/check/table.rs", "data"),
-    ("crates/fer-train/src/data/dataset.rs", "data"),
-    ("crates/fer-train/src/train/checkpoint.rs", "training"),
-    ("crates/fer-train/src/train/precision.rs", "training"),
-    ("crates/fer-train/src/train/run.rs", "training"),
-    ("crates/fer-train/src/train/trainer.rs", "training"),
 ];
 
 /// The string literals of a Rust file, without comments and without its module of tests.

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "ort")]
 mod ort;
+#[cfg(feature = "train")]
+mod train;
 
 use std::error::Error;
 
@@ -10,6 +12,7 @@ use fer::classifier::Note;
 use fer::convert::{self, ConvertError};
 use fer::device::{Backend, DeviceError, ParseDeviceError};
 use fer::parity::keras::KerasError;
+use fer::spec::{Field, SpecError};
 #[cfg(feature = "train")]
 use fer::trained::TrainedError;
 use fer::{LoadError, NoOnnxRuntime};
@@ -31,6 +34,7 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         error.downcast_ref().and_then(advice)
     }
     let found = typed(error, load)
+        .or_else(|| typed(error, spec))
         .or_else(|| typed(error, no_onnx_runtime))
         .or_else(|| typed(error, device))
         .or_else(|| typed(error, parse_device))
@@ -43,6 +47,11 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| typed(error, ort::option))
         .or_else(|| typed(error, ort::install))
         .or_else(|| typed(error, ort::layers));
+    #[cfg(feature = "train")]
+    let found = found
+        .or_else(|| typed(error, train::training))
+        .or_else(|| typed(error, train::checkpoint))
+        .or_else(|| typed(error, train::data));
     found
 }
 
@@ -64,13 +73,26 @@ fn load(error: &LoadError) -> Option<String> {
         #[cfg(feature = "train")]
         LoadError::Trained(TrainedError::Device(error)) => device(error),
         #[cfg(feature = "train")]
-        LoadError::Trained(_) => None,
+        LoadError::Trained(TrainedError::Run(error)) => train::training(error),
+        #[cfg(feature = "train")]
+        LoadError::Trained(TrainedError::Checkpoint(error)) => train::checkpoint(error),
         LoadError::Thread(_)
         | LoadError::Unknown { .. }
         | LoadError::Folder { .. }
-        | LoadError::Onnx(_)
-        | LoadError::Spec(_) => None,
+        | LoadError::Onnx(_) => None,
+        LoadError::Spec(error) => spec(error),
     }
+}
+
+fn spec(error: &SpecError) -> Option<String> {
+    let option = match error.missing? {
+        Field::Layout => "layout=NHWC",
+        Field::Size => "size=48x48",
+        Field::Channels => "channels=1",
+        Field::Labels => "labels=a,b,c",
+        Field::Values => "scale=1/255",
+    };
+    Some(format!("say it with --meta, as in --meta {option}"))
 }
 
 fn no_onnx_runtime(reason: &NoOnnxRuntime) -> Option<String> {

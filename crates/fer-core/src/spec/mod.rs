@@ -44,8 +44,12 @@ pub const EMOTIONS: [&str; 7] = [
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{model}: {problem}")]
 pub struct SpecError {
-    model: String,
-    problem: String,
+    /// The model.
+    pub model: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What neither the file nor the user says, if that is the problem.
+    pub missing: Option<Field>,
 }
 
 /// The order of a batch's dimensions.
@@ -127,12 +131,12 @@ impl ModelSpec {
         overrides: &BTreeMap<String, String>,
         model: &str,
     ) -> Result<Self, SpecError> {
-        Resolver::new(header, overrides)
-            .resolve()
-            .map_err(|problem| SpecError {
-                model: model.to_string(),
-                problem,
-            })
+        let mut resolver = Resolver::new(header, overrides);
+        resolver.resolve().map_err(|problem| SpecError {
+            model: model.to_string(),
+            problem,
+            missing: resolver.missing,
+        })
     }
 
     /// Whether tensors prepared for `other` mean the same to this model

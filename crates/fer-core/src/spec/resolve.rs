@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::metadata::parse_labels;
-use super::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind, Resize};
+use super::{EMOTIONS, Field, InputSpec, Layout, ModelSpec, OutputKind, Resize};
 use crate::calibration::{Calibration, EXPONENTS, TEMPERATURES};
 use crate::onnx::{Header, Port};
 
@@ -22,6 +22,8 @@ pub(super) struct Resolver<'a> {
     header: &'a Header,
     overrides: &'a BTreeMap<String, String>,
     assumed: Vec<String>,
+    /// What neither file nor user says, if that is the problem.
+    pub(super) missing: Option<Field>,
 }
 
 impl<'a> Resolver<'a> {
@@ -30,10 +32,11 @@ impl<'a> Resolver<'a> {
             header,
             overrides,
             assumed: Vec::new(),
+            missing: None,
         }
     }
 
-    pub(super) fn resolve(mut self) -> Result<ModelSpec, String> {
+    pub(super) fn resolve(&mut self) -> Result<ModelSpec, String> {
         let input = self.only(&self.header.inputs, "input")?;
         let output = self.only(&self.header.outputs, "output")?;
         if input.elem_type != crate::onnx::ELEM_FLOAT {
@@ -92,7 +95,7 @@ impl<'a> Resolver<'a> {
             output: self.output_kind()?,
             calibration: self.calibration()?,
             fixed_batch: dims[0],
-            assumed: self.assumed,
+            assumed: std::mem::take(&mut self.assumed),
         })
     }
 
@@ -127,10 +130,8 @@ impl<'a> Resolver<'a> {
             (true, false) => Layout::Nchw,
             (false, true) => Layout::Nhwc,
             _ => {
-                return Err(
-                    "its shape does not tell NHWC from NCHW; say which with --meta layout=NHWC"
-                        .into(),
-                );
+                self.missing = Some(Field::Layout);
+                return Err("its shape does not tell NHWC from NCHW".into());
             }
         };
         self.assumed
@@ -168,7 +169,8 @@ impl<'a> Resolver<'a> {
                 shape
             }
             (None, None) => {
-                return Err("it takes images of any size; say which with --meta size=48x48".into());
+                self.missing = Some(Field::Size);
+                return Err("it takes images of any size".into());
             }
         };
         if w == 0 || h == 0 || w > MAX_INPUT_SIDE || h > MAX_INPUT_SIDE {
@@ -203,7 +205,8 @@ impl<'a> Resolver<'a> {
                 "it takes {c} channels; images have 1 (gray) or 3 (RGB)"
             )),
             (None, None) => {
-                Err("it does not say how many channels; say it with --meta channels=1".into())
+                self.missing = Some(Field::Channels);
+                Err("it does not say how many channels".into())
             }
         }
     }
@@ -247,7 +250,8 @@ impl<'a> Resolver<'a> {
                 "its output has {n} values; a classifier has two or more"
             )),
             (None, None) => {
-                Err("it does not say how many classes; name them with --meta labels=a,b,c".into())
+                self.missing = Some(Field::Labels);
+                Err("it does not say how many classes".into())
             }
         }
     }

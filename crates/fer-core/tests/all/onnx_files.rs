@@ -194,7 +194,7 @@ fn models_that_can_not_be_fed_are_refused() {
         (
             linear(&[Open, N(4), N(2), N(2)], 16, 7, true, |_, _| 0.0),
             &[],
-            "--meta layout=",
+            "does not tell NHWC from NCHW",
         ),
         (
             linear(&[Open, N(4), N(2), N(2)], 16, 7, true, |_, _| 0.0),
@@ -204,7 +204,7 @@ fn models_that_can_not_be_fed_are_refused() {
         (
             linear(&[Open, N(1), Open, Open], 4, 7, true, |_, _| 0.0),
             &[],
-            "--meta size=",
+            "images of any size",
         ),
         (
             linear(&[Open, N(1), N(90_000), N(2)], 4, 7, true, |_, _| 0.0),
@@ -212,7 +212,7 @@ fn models_that_can_not_be_fed_are_refused() {
             "4096",
         ),
         (linear(&gray, 4, 1, true, |_, _| 0.0), &[], "two or more"),
-        (no_shape, &[], "--meta layout="),
+        (no_shape, &[], "does not tell NHWC from NCHW"),
         (
             linear(&[N(1 << 40), N(1), N(2), N(2)], 4, 7, true, |_, _| 0.0),
             &[],

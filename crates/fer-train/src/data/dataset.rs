@@ -12,9 +12,6 @@ use fer_core::spec::{InputSpec, Layout, Resize};
 /// Images that are decoded before they are put in their place.
 const CHUNK: usize = 1024;
 
-/// What to do about an image that can't be used.
-const ADVICE: &str = "leave it out with --exclude (fer data check --quarantine makes the list)";
-
 /// Which form images are brought to where they are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelForm {
@@ -139,10 +136,7 @@ impl Dataset {
             })
         };
         if let [(i, reason), rest @ ..] = unreadable.as_slice() {
-            return fault(
-                *i,
-                format!("{reason}{}; {ADVICE}", more(rest.len(), "can't be read")),
-            );
+            return fault(*i, format!("{reason}{}", more(rest.len(), "can't be read")));
         }
         if form.size.is_some() && !fits {
             return Err(DataError::TooLarge {
@@ -163,13 +157,13 @@ impl Dataset {
             let others = odd.map(|(_, (count, _))| count).sum::<usize>() - 1;
             let more = more(others, &format!("are not {cw}x{ch}"));
             let like = sizes.get(&(cw, ch)).map_or("", |(_, i)| &items[*i].name);
-            return fault(
-                *i,
-                format!(
-                    "the image is {w}x{h} and most are {cw}x{ch}{more}; {ADVICE}, or have all of \
-                     them resized with --size ({like} is {cw}x{ch})"
-                ),
-            );
+            return Err(DataError::OddSize {
+                name: items[*i].name.clone(),
+                width: w,
+                height: h,
+                problem: format!("most are {cw}x{ch}{more}"),
+                like: like.to_string(),
+            });
         }
         if items.is_empty() {
             return Err(DataError::folders(

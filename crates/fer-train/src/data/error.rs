@@ -56,6 +56,20 @@ pub enum DataError {
         /// Why, and what to do.
         problem: String,
     },
+    /// An image has another size than most.
+    #[error("{name}: the image is {width}x{height} and {problem}")]
+    OddSize {
+        /// The image.
+        name: String,
+        /// Its width in pixels.
+        width: usize,
+        /// Its height in pixels.
+        height: usize,
+        /// The size of most images, and how many others have another one.
+        problem: String,
+        /// An image of that size.
+        like: String,
+    },
     /// An image can't be read, or not be used beside the others.
     #[error("{name}: {problem}")]
     Image {

@@ -39,9 +39,7 @@ const MAX_PART_BYTES: u64 = 4 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The file system says no.
-    #[error(
-        "can't write the checkpoint {path}: {source}; make room or permission, then go on with --resume"
-    )]
+    #[error("can't write the checkpoint {path}: {source}")]
     Write {
         /// The file.
         path: PathBuf,

@@ -34,6 +34,18 @@ pub enum Precision {
 /// get out of range, the weights and the next loss are no numbers, and the run ends.
 const F16_SCALE: f64 = 1024.0;
 
+/// A precision that a device does not have.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("precision {precision} on {device}: {problem}")]
+pub struct PrecisionError {
+    /// The precision that was asked for.
+    pub precision: Precision,
+    /// The device's name.
+    pub device: String,
+    /// Why, and which one it has.
+    pub problem: &'static str,
+}
+
 impl Precision {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::F32, Self::Tf32, Self::Bf16, Self::F16];
@@ -57,7 +69,7 @@ impl Precision {
     ///
     /// # Errors
     /// The device does not have it; one line that says what to do.
-    pub fn on(asked: Option<Self>, opened: &Opened) -> Result<Self, String> {
+    pub fn on(asked: Option<Self>, opened: &Opened) -> Result<Self, PrecisionError> {
         let is_cuda = opened.choice.backend == Backend::Cuda;
         let usual = if is_cuda { Self::Tf32 } else { Self::F32 };
         let Some(precision) = asked else {
@@ -74,10 +86,11 @@ impl Precision {
             }
             _ => return Ok(precision),
         };
-        Err(format!(
-            "--precision {precision} on {}: {problem}",
-            opened.name
-        ))
+        Err(PrecisionError {
+            precision,
+            device: opened.name.clone(),
+            problem,
+        })
     }
 }
 

@@ -58,11 +58,9 @@ impl RunFolder {
     /// The folder holds something already, or can't be written.
     pub fn create(path: &Path, config: &Config) -> Result<Self, TrainError> {
         let toml = config.to_toml()?;
-        let unusable = |e| {
-            TrainError::Folder(format!(
-                "can't make the run folder {} ({e}); name another with --out",
-                path.display()
-            ))
+        let unusable = |source| TrainError::MakeFolder {
+            path: path.into(),
+            source,
         };
         fs::create_dir_all(path).map_err(unusable)?;
         // A lock or half a file is what a run leaves that could not begin.
@@ -71,10 +69,7 @@ impl RunFolder {
         };
         let mut entries = fs::read_dir(path).map_err(unusable)?;
         if entries.any(|entry| entry.is_ok_and(|e| !own(e.file_name()))) {
-            return Err(TrainError::Folder(format!(
-                "{0} is not empty; go on with the run in it by --resume {0}, or name another folder with --out",
-                path.display()
-            )));
+            return Err(TrainError::NotEmpty { path: path.into() });
         }
         let folder = Self::hold(path)?;
         folder.write("config.toml", toml.as_bytes())?;
@@ -305,12 +300,7 @@ pub fn chosen(path: &Path) -> Result<PathBuf, TrainError> {
     files
         .into_iter()
         .find(|file| file.is_file())
-        .ok_or_else(|| {
-            TrainError::Folder(format!(
-                "the run in {0} has saved nothing yet; go on with `fer train --resume {0}`",
-                path.display()
-            ))
-        })
+        .ok_or_else(|| TrainError::NothingSaved { path: path.into() })
 }
 
 fn points(history: &[EpochRecord]) -> Vec<EpochPoint> {

@@ -58,9 +58,7 @@ impl Task {
         };
         task.check().map_err(|e| {
             let source = catalog.source.display();
-            ConfigError(format!(
-                "{source}: {e}; --size and --channels choose others"
-            ))
+            ConfigError(format!("{source}: {e}"))
         })?;
         Ok(task)
     }

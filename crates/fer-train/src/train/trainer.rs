@@ -40,8 +40,28 @@ pub enum TrainError {
     /// The run folder can't be used.
     #[error("{0}")]
     Folder(String),
+    /// A new run's folder can't be made.
+    #[error("can't make the run folder {path} ({source})")]
+    MakeFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A new run's folder holds something.
+    #[error("{path} is not empty")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The run has no checkpoint.
+    #[error("the run in {path} has saved nothing yet")]
+    NothingSaved {
+        /// The run's folder.
+        path: PathBuf,
+    },
     /// A file of the run can't be written.
-    #[error("can't write {path}: {source}; make room or permission, then go on with --resume")]
+    #[error("can't write {path}: {source}")]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -55,10 +75,7 @@ pub enum TrainError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The loss is no number any more.
-    #[error(
-        "the loss is {loss} in epoch {epoch}, step {step}: the run diverged; begin anew with a lower learning rate (--lr), a lower \
-         optimizer.sam if it is on, or optimizer.clip_norm. What was saved before that is kept"
-    )]
+    #[error("the loss is {loss} in epoch {epoch}, step {step}: the run diverged")]
     Diverged {
         /// NaN or infinite.
         loss: f64,
@@ -68,10 +85,18 @@ pub enum TrainError {
         step: u32,
     },
     /// What Burn computes on failed.
-    #[error("the device failed: {0}; go on with --resume")]
+    #[error("the device failed: {0}")]
     Device(String),
+    /// The network's outputs for the validation images are not finite.
+    #[error("{reason}: the run diverged in epoch {epoch}")]
+    DivergedEvaluation {
+        /// What is wrong with them.
+        reason: String,
+        /// From 1.
+        epoch: u32,
+    },
     /// A teacher failed.
-    #[error("a teacher does not answer: {0}")]
+    #[error("a teacher gives no predictions: {0}")]
     Teacher(#[from] EngineError),
     /// The evaluation failed.
     #[error("{0}")]
@@ -403,13 +428,19 @@ fn end_epoch(
 ) -> Result<bool, TrainError> {
     let began = Instant::now();
     let classes = &run.state.data.task.classes;
-    let evaluation = evaluate(run.evaluated(), validation, classes, config.batch_size, device).map_err(|e| match e {
+    let evaluation = evaluate(
+        run.evaluated(),
+        validation,
+        classes,
+        config.batch_size,
+        device,
+    )
+    .map_err(|e| match e {
         TrainError::Device(_) => e,
-        e => TrainError::Evaluation(format!(
-            "{e}: the run diverged in epoch {}; begin anew with a lower learning rate (--lr), a lower optimizer.sam \
-             if it is on, or optimizer.clip_norm. What was saved before that is kept",
-            run.state.epoch + 1
-        )),
+        e => TrainError::DivergedEvaluation {
+            reason: e.to_string(),
+            epoch: run.state.epoch + 1,
+        },
     })?;
     let loss = evaluation.loss + optimizer::penalty(run.evaluated());
     let seconds = began.elapsed().as_secs_f64();

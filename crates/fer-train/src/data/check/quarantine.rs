@@ -87,7 +87,7 @@ impl CheckReport {
     pub fn quarantine_list(&self, keep: Keep) -> String {
         let list = self.quarantine(keep);
         let mut text = format!(
-            "# Images to leave out of {}: {} of {}.\n# Use it with --exclude; take a line out to keep its image.\n",
+            "# Images to leave out of {}: {} of {}.\n# Take a line out to keep its image.\n",
             self.source.replace(char::is_control, " "),
             list.len(),
             self.images

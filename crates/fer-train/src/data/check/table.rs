@@ -87,10 +87,7 @@ impl fmt::Display for CheckReport {
         let out = self.quarantine(Keep::Test).len();
         match out {
             0 => write!(f, "\nNothing to leave out."),
-            _ => write!(
-                f,
-                "\n{out} images are better left out of training; --quarantine FILE writes the list for --exclude."
-            ),
+            _ => write!(f, "\n{out} images are better left out of training."),
         }
     }
 }
