@@ -4,6 +4,8 @@
 //! `cargo bench`. The engines' figures count images; a folder run's are for 256 images, beside the
 //! model alone on as many. Ratios against other programs: `scripts/bench/peers.py`.
 
+#![allow(clippy::expect_used, reason = "a benchmark may panic")]
+
 use std::path::PathBuf;
 
 use divan::counter::ItemsCount;

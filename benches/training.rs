@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench training`.
 
+#![allow(clippy::expect_used, reason = "a benchmark may panic")]
+
 use burn::module::Module;
 use burn::tensor::Device;
 use divan::counter::ItemsCount;

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example threads -- 8 examples/faces/happy.png`
 
+#![allow(clippy::expect_used, reason = "an example may panic")]
+
 use std::time::{Duration, Instant};
 
 use anyhow::Context;

@@ -1,6 +1,8 @@
 //! What Burn computes on: what the build or the machine lacks is refused with the reason and the
 //! next step, and every device answers and learns as the CPU does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod common;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! The kernels against sums written as they are defined, in double precision, over odd shapes; and
 //! against Burn's own operations with Burn's own backward passes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Module, ModuleMapper, Param};

@@ -4,6 +4,8 @@
 //! `cargo test --release --test all infer::` runs one file's. A test that has to have a process or
 //! a build of its own is a file beside this folder.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

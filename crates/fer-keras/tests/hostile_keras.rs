@@ -1,6 +1,8 @@
 //! Keras files as untrusted input: damaged, hostile or merely odd, they give a model or an error of
 //! one line, never a panic, and never take more memory than a multiple of their size.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 #[path = "../../fer-core/tests/common/mod.rs"]
 mod common;
 
