@@ -159,8 +159,8 @@ impl Dataset {
             let like = sizes.get(&(cw, ch)).map_or("", |(_, i)| &items[*i].name);
             return Err(DataError::OddSize {
                 name: items[*i].name.clone(),
-                width: w,
-                height: h,
+                width: *w,
+                height: *h,
                 problem: format!("most are {cw}x{ch}{more}"),
                 like: like.to_string(),
             });
