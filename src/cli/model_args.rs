@@ -317,7 +317,8 @@ fn parse_size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("'{text}' is not a usable size"))
 }
 
-#[cfg(all(test, feature = "ort"))]
+#[cfg(feature = "ort")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

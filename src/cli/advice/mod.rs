@@ -199,7 +199,8 @@ pub fn with(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-#[cfg(all(test, feature = "ort"))]
+#[cfg(feature = "ort")]
+#[cfg(test)]
 mod tests {
     use std::io::{self, ErrorKind};
     use std::path::PathBuf;

@@ -20,7 +20,7 @@ const TOP: f64 = 158.0;
 /// The widest that the names at the left get.
 const MAX_NAME: f64 = 200.0;
 
-/// Draws the confusion matrix of an evaluation, of more than [`MAX_CLASSES`] classes of those with
+/// Draws the confusion matrix of an evaluation, of more than `MAX_CLASSES` classes of those with
 /// the most mistakes, which the title then says.
 ///
 /// # Errors
