@@ -1,4 +1,4 @@
-//! What Burn computes on ([`device`]), and classifiers that Burn runs ([`BurnClassifier`]).
+//! Burn's devices ([`device`]), and classifiers that Burn runs ([`BurnClassifier`]).
 
 mod classifier;
 pub mod device;
