@@ -1,8 +1,7 @@
-//! Execution providers: the names users give, the options each takes, and how ONNX Runtime is asked
-//! for one.
+//! Execution providers: their names, their options, and how ONNX Runtime is asked for one.
 //!
-//! All that `ort` offers, but for Azure, which sends images to a server, Vitis, which needs a newer
-//! interface than the oldest that is served, and ArmNN, which ONNX Runtime has dropped.
+//! All that `ort` offers, except Azure (it sends images to a server), Vitis (it needs a newer
+//! interface than the oldest supported one), and ArmNN (ONNX Runtime has removed it).
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,20 +37,20 @@ pub enum Provider {
     VsiNpu,
 }
 
-/// A provider's options; each is refused on a provider that has no such option.
+/// A provider's options. A provider that does not have an option refuses it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderOptions {
     /// The index of the device.
     pub device: Option<u32>,
-    /// The most device memory ONNX Runtime's arena takes, in bytes (CUDA).
+    /// The most device memory for ONNX Runtime's arena, in bytes (CUDA).
     pub memory_limit: Option<usize>,
     /// Whether matrix products may use TF32 (CUDA; ONNX Runtime's default is on).
     pub tf32: Option<bool>,
-    /// Options handed to the provider as they are, by ONNX Runtime's names.
+    /// Options passed to the provider unchanged, by ONNX Runtime's names.
     pub extra: Vec<(String, String)>,
 }
 
-/// (provider, the name that users give, ONNX Runtime's name)
+/// (provider, its name in fer, its name in ONNX Runtime)
 const NAMES: [(Provider, &str, &str); 19] = [
     (Provider::Cpu, "cpu", "CPUExecutionProvider"),
     (Provider::Cuda, "cuda", ep::CUDA::NAME),
@@ -81,24 +80,24 @@ const GRAPHS: [&str; 3] = [
     "nv_cuda_graph_enable",
 ];
 
-/// How ONNX Runtime has an option turned off.
+/// The values by which an option is turned off.
 const OFF: [&str; 3] = ["0", "false", "False"];
 
 impl Provider {
-    /// Every provider there is a name for.
+    /// All providers.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.iter().map(|(provider, ..)| *provider)
     }
 
     fn names(self) -> (&'static str, &'static str) {
-        // Every variant stands in the table; a test says so.
+        // Every variant is in the table, as a test checks.
         NAMES
             .iter()
             .find(|(p, ..)| *p == self)
             .map_or(("", ""), |(_, name, ep)| (*name, *ep))
     }
 
-    /// ONNX Runtime's name of it, e.g. `CUDAExecutionProvider`.
+    /// Its name in ONNX Runtime, e.g. `CUDAExecutionProvider`.
     pub fn ep_name(self) -> &'static str {
         self.names().1
     }
@@ -128,8 +127,8 @@ impl Provider {
         )
     }
 
-    /// Whether the opened library was built with this provider; says nothing of whether it can
-    /// start.
+    /// Whether the opened library was built with this provider. Whether it can start is another
+    /// question.
     pub fn is_built_in(self) -> bool {
         use Provider::*;
         let available = match self {
@@ -156,8 +155,8 @@ impl Provider {
         available.unwrap_or(false)
     }
 
-    /// Asks for the provider in a session's options. TensorRT gets CUDA behind it for the operators
-    /// it has not.
+    /// Registers the provider in a session's options. TensorRT is followed by CUDA for the
+    /// operators that it lacks.
     pub(super) fn register(
         self,
         builder: &mut SessionBuilder,
@@ -283,7 +282,7 @@ pub enum ProviderOption {
 }
 
 impl ProviderOption {
-    /// The providers that take it.
+    /// The providers that have it.
     pub fn takers(self) -> Vec<Provider> {
         let takes = |provider: Provider| match self {
             Self::Device => provider.takes_device(),
@@ -305,7 +304,7 @@ impl fmt::Display for ProviderOption {
     }
 }
 
-/// An option that a provider does not take.
+/// A provider does not accept an option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
     /// The provider has no such option.
@@ -331,7 +330,7 @@ pub enum OptionError {
         /// The option's name.
         key: String,
     },
-    /// The option holds a zero byte, which ends a text for ONNX Runtime.
+    /// The option contains a zero byte, which ends a string for ONNX Runtime.
     #[error("the provider option {key:?} can't hold a zero byte")]
     ZeroByte {
         /// The option's name.
@@ -345,9 +344,9 @@ fn names(providers: &[Provider]) -> String {
     names.join(", ")
 }
 
-/// A name that is not a provider's.
+/// A name is not a provider's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{name}' is not a provider; there are {}", names(&Provider::all().collect::<Vec<_>>()))]
+#[error("'{name}' is not a provider; the providers are {}", names(&Provider::all().collect::<Vec<_>>()))]
 pub struct UnknownProvider {
     /// The name.
     pub name: String,
