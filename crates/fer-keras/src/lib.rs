@@ -1,17 +1,17 @@
-//! A Keras model → an ONNX file, without Python: `.keras` and `.h5` files are read here, their
-//! layers become ONNX nodes.
+//! Converts a Keras model to an ONNX file without Python: `.keras` and `.h5` files are read, and
+//! their layers become ONNX nodes.
 //!
 //! | step | file |
 //! |---|---|
 //! | which files, and what is in them | `file`, over `hdf5` |
-//! | configuration → layers and their calls | `network`, with `config` and, for the oldest files, `keras1` |
+//! | configuration → layers and their calls | `network`, with `config` and, for the oldest files, `legacy_names` |
 //! | a layer's weights | `weights` |
 //! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, into a `graph` |
-//! | fewer nodes with the same answers | `optimize` |
+//! | fewer nodes with the same outputs | `optimize` |
 //! | bytes and metadata | `write` |
 //!
-//! The files are untrusted: whatever is in them, the answer is a model or an error, in memory
-//! bounded by the files' size.
+//! The files are untrusted. Any content gives a model or an error, in memory bounded by the files'
+//! size.
 
 mod config;
 mod file;
@@ -42,7 +42,7 @@ use fer_core::calibration::Calibration;
 use fer_core::onnx::OnnxModel;
 use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind, Resize};
 
-/// The names of the file's input and of its outputs.
+/// The names of the file's input and outputs.
 const INPUT: &str = "input";
 const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
 
@@ -51,10 +51,10 @@ const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
 pub struct ConvertOptions {
     /// The classes in output order; `None` for the seven emotions where there are seven.
     pub labels: Option<Vec<String>>,
-    /// What a pixel of 0..255 is multiplied with; `None` for 1/255, or for 1 where the model scales
-    /// its input itself.
+    /// The factor for pixels of 0..255; `None` for 1/255, or for 1 if the model scales its input
+    /// itself.
     pub scale: Option<f64>,
-    /// How images of another size were resized in training; `None` for `nearest`, as Keras.
+    /// How images of another size were resized in training; `None` for `nearest`, as in Keras.
     pub resize: Option<Resize>,
     /// The order of the input's dimensions; `None` for the Keras model's.
     pub layout: Option<Layout>,
@@ -65,9 +65,9 @@ pub struct ConvertOptions {
 pub struct Converted {
     /// The ONNX file.
     pub onnx: Vec<u8>,
-    /// What it expects and answers.
+    /// What it expects and returns.
     pub spec: ModelSpec,
-    /// How many nodes there are of each operator, in the order of their first use.
+    /// The number of nodes of each operator, in the order of their first use.
     pub operators: Vec<(String, usize)>,
     /// The version of Keras that wrote the model.
     pub keras: String,
@@ -82,12 +82,12 @@ pub struct Converted {
 pub enum Note {
     /// The model does not end in softmax, so its output counts as logits.
     NoSoftmax {
-        /// The operator that it ends in.
+        /// Its last operator.
         operator: String,
     },
     /// The model scales pixels of 0..255 itself.
     ScalesItself,
-    /// The model rescales values, but not first: its pixels count as 1/255.
+    /// The model rescales values, but not first. Its pixels are assumed to be multiplied by 1/255.
     RescalesLater,
 }
 
@@ -100,10 +100,10 @@ impl fmt::Display for Note {
                  go through a softmax"
             ),
             Self::ScalesItself => {
-                f.write_str("pixels go in as 0..255, as the model scales them itself")
+                f.write_str("pixels stay 0..255, because the model scales them itself")
             }
             Self::RescalesLater => {
-                f.write_str("it rescales values, but not first: pixels go in times 1/255")
+                f.write_str("the model rescales values, but not in its first layer: pixels are multiplied by 1/255")
             }
         }
     }
@@ -116,9 +116,9 @@ pub struct Unsupported {
     pub name: String,
     /// Its class.
     pub class: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What is set of its configuration, in one line.
+    /// Its configuration in one line.
     pub config: String,
 }
 
@@ -150,26 +150,26 @@ pub enum ConvertError {
     Read {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file is not one of Keras's, or not all of one.
+    /// A file is not a complete Keras file.
     #[error("{path}: {reason}")]
     Malformed {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A file holds weights alone, and their configuration is not there.
-    #[error("{path}: it holds weights and no configuration, and there is no {config}")]
+    /// A file holds only weights, and their configuration is missing.
+    #[error("{path}: it holds weights without a configuration, and {config} does not exist")]
     NoConfig {
         /// The file.
         path: String,
-        /// Where the configuration was looked for.
+        /// Where the configuration was expected.
         config: String,
     },
-    /// The model has layers that can't be converted: all of them.
+    /// The model has layers that can't be converted; all are listed.
     #[error(
         "{path}: {} of its layers can't be converted: {}",
         layers.len(),
@@ -181,24 +181,25 @@ pub enum ConvertError {
         /// The layers.
         layers: Vec<Unsupported>,
     },
-    /// A layer's weights or shapes are not what its configuration makes.
+    /// A layer's weights or shapes do not match its configuration.
     #[error("{path}: layer {layer}: {problem}")]
     Layer {
         /// The file.
         path: String,
         /// The layer, with its class.
         layer: String,
-        /// What is wrong.
+        /// The reason.
         problem: String,
     },
-    /// The model has other classes than were named, or none were named and they can't be assumed.
+    /// The number of class names is not the model's number of classes, or no names were given and
+    /// they can't be assumed.
     #[error("{path}: it has {classes} classes{}", named(.names))]
     Labels {
         /// The file.
         path: String,
         /// How many classes it has.
         classes: usize,
-        /// How many names were given, if any were.
+        /// How many names were given, if any.
         names: Option<usize>,
     },
     /// The model is not an image classifier.
@@ -206,13 +207,13 @@ pub enum ConvertError {
     Classifier {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The reason.
         problem: String,
     },
 }
 
 fn named(names: &Option<usize>) -> String {
-    names.map_or(", which have no names".into(), |n| {
+    names.map_or(" without names".into(), |n| {
         format!(", and the given list names {n}")
     })
 }
@@ -234,14 +235,15 @@ impl Problem {
 }
 
 /// Converts a Keras model: a `.keras` file or its unpacked folder, an `.h5` file, or weights with
-/// the JSON file `config`, by default `config.json` beside them.
+/// the JSON file `config` (by default `config.json` beside them).
 ///
-/// The ONNX model has opset 18 and the channels first within; `input` float32 `[N, H, W, C]` or, if
-/// the Keras model or [`ConvertOptions::layout`] says so, `[N, C, H, W]`; `probabilities` or, where the
-/// model ends in no softmax, `logits`, float32 `[N, classes]`. The same model gives the same bytes.
+/// The ONNX model has opset 18, and the channels first inside. Its input is `input`, float32 `[N,
+/// H, W, C]`, or `[N, C, H, W]` if the Keras model or [`ConvertOptions::layout`] says so. Its
+/// output is `probabilities`, or `logits` if the model does not end in a softmax, float32 `[N,
+/// classes]`. The same model gives the same bytes.
 ///
 /// # Errors
-/// The files can't be read, are damaged, hold layers that can't be converted, or no image
+/// The files can't be read, are damaged, hold layers that can't be converted, or are not an image
 /// classifier.
 pub fn convert(
     path: &Path,
@@ -251,7 +253,7 @@ pub fn convert(
     converted(KerasFile::read(path, config)?, path, options)
 }
 
-/// As [`convert()`], of the bytes of a `.keras` or whole `.h5` file, which errors call `name`.
+/// As [`convert()`], for the bytes of a `.keras` or whole `.h5` file, which errors call `name`.
 ///
 /// # Errors
 /// As [`convert()`].
@@ -315,7 +317,7 @@ fn converted(
     let answer = graph.keras_order(&answer);
     let [classes] = answer.shape[..] else {
         return Err(wrong(format!(
-            "it returns {:?} for an image; a classifier returns one value a class",
+            "it returns {:?} for an image; a classifier returns one value per class",
             answer.shape
         )));
     };
@@ -373,7 +375,7 @@ fn converted(
         assumed: Vec::new(),
     };
     let mut metadata = stated.to_metadata();
-    // With the digits of the float64 that was given; a spec keeps a float32.
+    // With the digits of the given float64; a spec has a float32.
     for (_, value) in metadata.iter_mut().filter(|(key, _)| key == "fer.scale") {
         *value = scale.to_string();
     }
@@ -417,10 +419,10 @@ impl Image {
     fn of(network: &KerasNetwork, layout: Option<Layout>) -> Result<Self, String> {
         let shape = network
             .input_shape()
-            .ok_or("its configuration does not say what images it takes")?;
+            .ok_or("its configuration does not state the shape of its input")?;
         let [Some(a @ 1..), Some(b @ 1..), Some(c @ 1..)] = shape[..] else {
             return Err(format!(
-                "its input is {}; build it with an input of height, width and channels that are fixed",
+                "its input is {}; build it with an input of fixed height, width and channels",
                 shape
                     .iter()
                     .map(|d| d.map_or("?".into(), |d| d.to_string()))
@@ -430,7 +432,7 @@ impl Image {
         };
         if product(&[a, b, c]).is_none_or(|n| n > graph::MAX_VALUES) {
             return Err(format!(
-                "its input of {a}x{b}x{c} is larger than any image that is classified"
+                "its input of {a}x{b}x{c} is too large for an image classifier"
             ));
         }
         let mut keras_channels_first = false;
@@ -467,7 +469,7 @@ impl Image {
         }
     }
 
-    /// The Keras model's input, made of the ONNX file's.
+    /// The Keras model's input, computed from the ONNX file's.
     fn value(&self, graph: &mut Graph) -> Value {
         let (c, h, w) = (self.channels, self.height, self.width);
         match (self.keras_channels_first, self.layout) {
@@ -486,7 +488,7 @@ impl Image {
     }
 }
 
-/// The names of the classes, in the order of the outputs; an error is how many names were given.
+/// The names of the classes in the order of the outputs. An error is the number of names given.
 fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, Option<usize>> {
     match &options.labels {
         None if classes == EMOTIONS.len() => Ok(EMOTIONS.map(String::from).to_vec()),
@@ -496,8 +498,8 @@ fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, Optio
     }
 }
 
-/// Whether a tensor holds probabilities: it is a softmax, a mean of such, or one of them in another
-/// shape.
+/// Whether a tensor holds probabilities: it is a softmax, a mean of softmaxes, or one of them in
+/// another shape.
 fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
     let Some(node) = graph.maker(tensor) else {
         return false;
@@ -516,7 +518,7 @@ fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
     }
 }
 
-/// How many tensors of probabilities a tensor is the sum of, if it is that.
+/// The number of tensors of probabilities that a tensor is the sum of, if it is such a sum.
 fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
     match graph.maker(tensor) {
         Some(node) if node.op_type == "Add" => {
@@ -531,8 +533,8 @@ fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
     }
 }
 
-/// Whether the first layer that changes values rescales or normalises the pixels; `None` if one
-/// further on does.
+/// Whether the first layer that changes values rescales or normalizes the pixels; `None` if a later
+/// layer does.
 fn scales_itself(network: &KerasNetwork) -> Option<bool> {
     let scales = |class: &str| matches!(class, "Rescaling" | "Normalization");
     let mut classes = Vec::new();
