@@ -1,5 +1,5 @@
-//! What a user of the command line can do about an error, as one clause behind it. The libraries
-//! say what is wrong; flags and commands are named here.
+//! Advice about errors for users of the command line, as one clause after the error. The libraries
+//! say what is wrong. Flags and commands are named here.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -14,10 +14,10 @@ use fer::runtime::{CudaNeeds, InstallError, NotFound, Origin, PipFailure, WheelE
 use fer::trained::TrainedError;
 use fer::{LoadError, NoOnnxRuntime};
 
-/// Where pip says what it is set to do.
+/// How pip shows its settings.
 const PIP: &str = "check pip's settings (`pip config list`)";
 
-/// What to do about an error, by the first of its causes that there is advice for.
+/// What to do about an error: the advice for the first of its causes that has one.
 pub fn of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(about)
 }
@@ -50,7 +50,7 @@ fn load(error: &LoadError) -> Option<String> {
             "compile it in with `FER_MODEL={model} cargo build --release`, or use --engine ort"
         )),
         LoadError::TrainedNotOnnx { model } => Some(format!(
-            "write an ONNX file of it with `fer export --onnx --run {model}`"
+            "export it as an ONNX file with `fer export --onnx --run {model}`"
         )),
         LoadError::TrainedMetadata { .. } => Some("leave --meta out".into()),
         LoadError::NeedsOnnxRuntime { reason, .. } => no_onnx_runtime(reason),
@@ -103,13 +103,13 @@ fn ort(error: &OrtError) -> Option<String> {
 }
 
 /// What to do about a library that can't be opened.
-pub const ANOTHER_LIBRARY: &str = "`fer runtime install` gets a fitting one";
+pub const ANOTHER_LIBRARY: &str = "`fer runtime install` installs a supported version";
 
 fn provider_problem(provider: Provider, problem: &ProviderProblem) -> Option<String> {
     let nvidia = matches!(provider, Provider::Cuda | Provider::TensorRt);
     match problem {
         ProviderProblem::NotBuiltIn { .. } if nvidia => {
-            Some("`fer runtime install --cuda` gets one with CUDA".into())
+            Some("`fer runtime install --cuda` installs one with CUDA".into())
         }
         ProviderProblem::NotBuiltIn { .. } => Some("name one that has it with --ort-lib".into()),
         ProviderProblem::DoesNotStart { .. } | ProviderProblem::TookNothing { .. } if nvidia => {
@@ -122,15 +122,17 @@ fn provider_problem(provider: Provider, problem: &ProviderProblem) -> Option<Str
     }
 }
 
-/// What to do about what a provider lacks.
+/// What to do about something that a provider lacks.
 pub fn missing(what: Missing) -> &'static str {
     match what {
         Missing::Driver => "install it, or run on the CPU with --provider cpu",
         Missing::NewerDriver => "update the driver",
-        Missing::Cudnn => "install it, or let `fer runtime install --cuda --with-cuda-libs` get it",
+        Missing::Cudnn => {
+            "install it, or let `fer runtime install --cuda --with-cuda-libs` install it"
+        }
         Missing::CudaLibraries => {
             "install the CUDA version that this ONNX Runtime was built for, or let `fer runtime \
-             install --cuda --with-cuda-libs` get them"
+             install --cuda --with-cuda-libs` install them"
         }
         Missing::TensorRt => "install it, or use --provider cuda",
         Missing::Device => "`nvidia-smi` and `fer doctor` list them, --device chooses one",
@@ -144,7 +146,7 @@ fn device(error: &DeviceError) -> Option<String> {
             choice.backend.feature()
         )),
         DeviceError::None { choice } => {
-            let doctor = "`fer doctor` lists what there is";
+            let doctor = "`fer doctor` lists the devices";
             Some(lists(choice.backend).map_or(doctor.into(), |lists| format!("{lists}, {doctor}")))
         }
         DeviceError::NoSuch { .. } => Some("`fer doctor` lists them".into()),
@@ -165,7 +167,7 @@ fn lists(backend: Backend) -> Option<&'static str> {
 
 fn parse_device(error: &ParseDeviceError) -> Option<String> {
     match error {
-        ParseDeviceError::Cpu { .. } => Some("--threads bounds it".into()),
+        ParseDeviceError::Cpu { .. } => Some("--threads limits its threads".into()),
         ParseDeviceError::Unknown { .. }
         | ParseDeviceError::Number { .. }
         | ParseDeviceError::Twice { .. } => None,
@@ -183,7 +185,7 @@ fn option(error: &OptionError) -> Option<String> {
                 ProviderOption::Extra => "--provider-option",
             };
             Some(format!(
-                "leave {option} out, or choose one of them with --provider"
+                "omit {option}, or choose one of these providers with --provider"
             ))
         }
         OptionError::DeviceIndex { .. } => Some("--device takes such an index".into()),
@@ -196,7 +198,7 @@ fn install(error: &InstallError) -> Option<String> {
     Some(match error {
         InstallError::NoPlatform { .. } => "build the library and name it with --ort-lib".into(),
         InstallError::NoCudaBuild { .. } => "install without --cuda".into(),
-        InstallError::CudaLibsWithoutCuda => "ask for --cuda too".into(),
+        InstallError::CudaLibsWithoutCuda => "add --cuda".into(),
         InstallError::NoDataFolder => "set FER_DATA_DIR to one".into(),
         InstallError::Io { source, .. } => disk(source.kind()).into(),
         InstallError::NoPython(_) => "install Python 3 or name it in FER_PYTHON".into(),
@@ -234,7 +236,7 @@ fn disk(kind: ErrorKind) -> &'static str {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "free some space or set FER_DATA_DIR to a folder on another disk"
         }
-        // On Windows, a library that is in use can't be replaced.
+        // On Windows, a library in use can't be replaced.
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if cfg!(windows) => {
             "end the programs that use the library, or set FER_DATA_DIR to a folder that you may \
              write to"
@@ -286,14 +288,14 @@ fn keras(error: &KerasError) -> Option<String> {
 pub fn note(note: &Note) -> String {
     match note {
         Note::NoOnnxRuntime { unusable: None } => {
-            format!("{note}; `fer runtime install` gets it")
+            format!("{note}; `fer runtime install` installs it")
         }
         Note::NoOnnxRuntime { unusable: Some(_) } => format!("{note}; {ANOTHER_LIBRARY}"),
         _ => note.to_string(),
     }
 }
 
-/// What the CUDA build takes besides, with how to get it.
+/// What the CUDA build needs besides the library, and how to get it.
 pub fn cuda_needs(needs: &CudaNeeds) -> String {
     match needs {
         CudaNeeds::All { packages, .. } => format!(
@@ -308,14 +310,14 @@ pub fn cuda_needs(needs: &CudaNeeds) -> String {
 pub fn conversion_note(note: &convert::Note) -> String {
     match note {
         convert::Note::NoSoftmax { .. } => note.to_string(),
-        convert::Note::ScalesItself => format!("{note} (--scale says otherwise)"),
+        convert::Note::ScalesItself => format!("{note} (--scale changes this)"),
         convert::Note::RescalesLater => {
-            format!("{note}; if they should go in as 0..255, say --scale 1")
+            format!("{note}; if they should stay 0..255, use --scale 1")
         }
     }
 }
 
-/// A known error with what to do about it, in one line.
+/// A known error and what to do about it, in one line.
 pub fn with(error: &(dyn Error + 'static)) -> String {
     match about(error) {
         Some(advice) => format!("{error}; {advice}"),
@@ -423,20 +425,20 @@ mod tests {
             ),
             (
                 provider(Provider::TensorRt, Some(Missing::Cudnn)),
-                "`fer runtime install --cuda --with-cuda-libs` get it",
+                "or let `fer runtime install --cuda --with-cuda-libs` install it",
             ),
             (
                 provider(Provider::Cuda, None),
                 "it fails; `fer doctor` shows what this machine has",
             ),
             (provider(Provider::OpenVino, None), "can't run: it fails"),
-            (parsed("flex:1"), "--threads bounds it"),
+            (parsed("flex:1"), "--threads limits its threads"),
         ];
         let wrong: Vec<String> = rows
             .into_iter()
             .flat_map(|(error, end)| {
                 let line = one_line(&error);
-                // What was being done comes before it, and takes nothing away.
+                // The context comes before it and hides nothing.
                 let context = one_line(&Err::<(), _>(error).context("a file").unwrap_err());
                 let right = line.ends_with(end) && context == format!("a file: {line}");
                 (!right).then(|| format!("{context} should end in: {end}"))
