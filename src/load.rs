@@ -140,7 +140,7 @@ pub enum LoadError {
     NoneCompiledIn,
     /// There is neither a file nor a compiled-in model of that name.
     #[error(
-        "there is no file {name} and no built-in model of that name (there is {})",
+        "{name} is neither a file nor a built-in model (built-in models: {})",
         known()
     )]
     Unknown {

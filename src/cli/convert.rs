@@ -95,7 +95,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         .with_context(|| format!("{}: the file was not kept", args.model.display()))?;
     files::keep(file, &target).with_context(write)?;
     if !args.quiet {
-        tell(&args.model, &target, &converted, &checked);
+        report(&args.model, &target, &converted, &checked);
     }
     Ok(Status::Done)
 }
@@ -112,7 +112,7 @@ fn beside(model: &Path) -> Result<PathBuf> {
     Ok(Path::new(stem).with_extension("onnx"))
 }
 
-fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &Checked) {
+fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: &Checked) {
     for note in &converted.notes {
         super::say(advice::conversion_note(note));
     }

@@ -51,7 +51,7 @@ fn try_device(device: DeviceSpec) -> Listed {
         ..Listed::default()
     };
     let program = std::env::current_exe();
-    let answer = program.and_then(|program| {
+    let output = program.and_then(|program| {
         let mut command = Command::new(program);
         command
             .args(["doctor", "--device", &device.to_string()])
@@ -59,11 +59,11 @@ fn try_device(device: DeviceSpec) -> Listed {
             .stderr(Stdio::null())
             .output()
     });
-    match answer {
-        Ok(answer) => serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| {
+    match output {
+        Ok(output) => serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
             failed(format!(
                 "its driver crashed ({}); a newer driver may work",
-                answer.status
+                output.status
             ))
         }),
         Err(e) => failed(format!("it can't be tried: {e}")),

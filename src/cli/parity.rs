@@ -175,7 +175,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
                 golden::MODEL
             );
         }
-        let answer = session.classify(golden.input.clone())?;
+        let output = session.classify(golden.input.clone())?;
         let rows = |values: &[f32]| -> Vec<Output> {
             let rows = values.chunks_exact(spec.labels.len()).enumerate();
             rows.map(|(i, p)| Output {
@@ -186,7 +186,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
         };
         let comparison = Comparison::of(
             &rows(&golden.probabilities),
-            &rows(&answer),
+            &rows(&output),
             &spec.labels,
             tolerance,
         );
@@ -322,14 +322,14 @@ fn against_keras(
         scale: spec.input.scale,
         antialias: spec.input.resize == Resize::Antialias,
     };
-    let answers = on_images(&session, &sources)?;
+    let candidate_outputs = on_images(&session, &sources)?;
     super::say(format_args!("running Keras on {} images", paths.len()));
     let (absolute, python) = (std::path::absolute(model)?, python(host)?);
     let reference = keras::predict(&absolute, &paths, preprocessing, &python)?;
-    let comparison = Comparison::of(&reference, &answers, &labels, tolerance)?;
+    let comparison = Comparison::of(&reference, &candidate_outputs, &labels, tolerance)?;
     let layers = match args.layers {
         true => {
-            let chosen = super::layers::images(paths, &reference, &answers, &comparison);
+            let chosen = super::layers::images(paths, &reference, &candidate_outputs, &comparison);
             let keras = keras::layers(&absolute, &chosen, preprocessing, &python)?;
             Some(super::layers::compare(
                 &ModelRef::find(&candidate.model)?,

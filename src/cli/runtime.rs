@@ -55,14 +55,14 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
             with_cuda_libs,
         },
         host,
-        &mut tell,
+        &mut report,
     )?;
     installed.cuda.iter().map(advice::cuda_needs).for_each(say);
     writeln!(std::io::stdout(), "{}", installed.library.display())?;
     Ok(Status::Done)
 }
 
-fn tell(event: Event) {
+fn report(event: Event) {
     match event {
         Event::Asking { packages } => say(format_args!("asking pip for the files of {packages}")),
         Event::Downloading { package, version } => {

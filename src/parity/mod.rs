@@ -205,7 +205,7 @@ impl Comparison {
 mod tests {
     use super::*;
 
-    fn answers(rows: &[&[f32]]) -> Vec<Output> {
+    fn rows_of(rows: &[&[f32]]) -> Vec<Output> {
         let row = |(i, p): (usize, &&[f32])| Output {
             path: format!("{i}.png"),
             probabilities: Some(p.to_vec()),
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn equal_answers_hold() {
-        let a = answers(&[&[0.25, 0.75], &[1.0, 0.0]]);
+        let a = rows_of(&[&[0.25, 0.75], &[1.0, 0.0]]);
         let c = Comparison::of(&a, &a, &labels(), Tolerance::default()).unwrap();
         assert!(c.holds());
         assert_eq!((c.images, c.max_difference, c.kl_divergence), (2, 0.0, 0.0));
@@ -227,16 +227,16 @@ mod tests {
 
     #[test]
     fn what_does_not_hold() {
-        let reference = answers(&[&[0.4, 0.6]]);
+        let reference = rows_of(&[&[0.4, 0.6]]);
         let unread = vec![Output {
             path: "0.png".into(),
             probabilities: None,
         }];
         let rows = [
-            ("within", answers(&[&[0.400_01, 0.599_99]]), true),
-            ("off", answers(&[&[0.4001, 0.5999]]), false),
-            ("other label", answers(&[&[0.6, 0.4]]), false),
-            ("NaN", answers(&[&[f32::NAN, 0.6]]), false),
+            ("within", rows_of(&[&[0.400_01, 0.599_99]]), true),
+            ("off", rows_of(&[&[0.4001, 0.5999]]), false),
+            ("other label", rows_of(&[&[0.6, 0.4]]), false),
+            ("NaN", rows_of(&[&[f32::NAN, 0.6]]), false),
         ];
         let compare = |c: &[Output]| Comparison::of(&reference, c, &labels(), Tolerance::default());
         let wrong: Vec<_> = rows
@@ -245,8 +245,8 @@ mod tests {
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(compare(&unread).is_err());
-        let mixed = [answers(&[&[0.4, 0.6]]), unread].concat();
-        let read = answers(&[&[0.4, 0.6], &[0.4, 0.6]]);
+        let mixed = [rows_of(&[&[0.4, 0.6]]), unread].concat();
+        let read = rows_of(&[&[0.4, 0.6], &[0.4, 0.6]]);
         assert!(
             !Comparison::of(&mixed, &read, &labels(), Tolerance::default())
                 .unwrap()
@@ -257,8 +257,8 @@ mod tests {
     #[test]
     fn divergence_is_that_of_the_formula() {
         let c = Comparison::of(
-            &answers(&[&[0.5, 0.5]]),
-            &answers(&[&[0.25, 0.75]]),
+            &rows_of(&[&[0.5, 0.5]]),
+            &rows_of(&[&[0.25, 0.75]]),
             &labels(),
             Tolerance::default(),
         );

@@ -267,12 +267,12 @@ fn serve(
             joined.push(request);
         }
         joined.retain(|request| request.wanted.strong_count() > 0);
-        answer(&mut *classifier, joined);
+        run_batch(&mut *classifier, joined);
     }
 }
 
 /// Runs requests as one batch and splits the result.
-fn answer(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
+fn run_batch(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
     let classes = classifier.spec().labels.len();
     let image = classifier.spec().image_len();
     let input = match &mut requests[..] {

@@ -306,25 +306,25 @@ fn converted(
         .for_each(|name| graph.reserve(name));
     let input = image.value(&mut graph);
     let mut lowering = Lowering::new(graph, &loaded, keras);
-    let answer = lowering
+    let result = lowering
         .network(&network, &Place::default(), &[input])
         .map_err(in_layer)?;
     let Lowering {
         mut graph,
-        mut answers,
+        mut outputs,
         ..
     } = lowering;
-    let answer = graph.keras_order(&answer);
-    let [classes] = answer.shape[..] else {
+    let result = graph.keras_order(&result);
+    let [classes] = result.shape[..] else {
         return Err(wrong(format!(
             "it returns {:?} for an image; a classifier returns one value per class",
-            answer.shape
+            result.shape
         )));
     };
-    let Some(last) = graph.maker(&answer.name) else {
+    let Some(last) = graph.maker(&result.name) else {
         return Err(wrong("it has no layer that computes anything".into()));
     };
-    let softmax = sums_to_one(&graph, &answer.name);
+    let softmax = sums_to_one(&graph, &result.name);
     let output = if softmax { OUTPUTS[0] } else { OUTPUTS[1] };
     let mut notes = Vec::new();
     if !softmax {
@@ -332,13 +332,13 @@ fn converted(
             operator: last.op_type.clone(),
         });
     }
-    graph.rename(0, &answer.name, output);
-    answers
+    graph.rename(0, &result.name, output);
+    outputs
         .iter_mut()
-        .filter(|a| a.tensor == answer.name)
+        .filter(|a| a.tensor == result.name)
         .for_each(|a| a.tensor = output.into());
     optimize::optimize(&mut graph, output);
-    answers.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
+    outputs.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
 
     let labels = labels(options, classes).map_err(|names| ConvertError::Labels {
         path: name.clone(),
@@ -381,7 +381,7 @@ fn converted(
     }
     metadata.push(("fer.architecture".into(), network.name.clone()));
     metadata.push(("fer.source".into(), source));
-    metadata.push((write::LAYERS.into(), write::layers(&answers)));
+    metadata.push((write::LAYERS.into(), write::layers(&outputs)));
     let operators = counted(&graph);
     let (onnx, flushed) = write::write(
         graph,

@@ -128,7 +128,7 @@ pub(crate) struct Lowering<'a> {
     /// The graph so far.
     pub(crate) graph: Graph,
     /// The tensors of the layers' outputs.
-    pub(crate) answers: Vec<LayerOutput>,
+    pub(crate) outputs: Vec<LayerOutput>,
     loaded: &'a Loaded,
     keras: u32,
 }
@@ -137,7 +137,7 @@ impl<'a> Lowering<'a> {
     pub(crate) fn new(graph: Graph, loaded: &'a Loaded, keras: u32) -> Self {
         Self {
             graph,
-            answers: Vec::new(),
+            outputs: Vec::new(),
             loaded,
             keras,
         }
@@ -235,7 +235,7 @@ impl<'a> Lowering<'a> {
             .iter()
             .any(|n| n.output.contains(&value.name))
         {
-            self.answers.push(LayerOutput {
+            self.outputs.push(LayerOutput {
                 layer: path,
                 tensor: value.name.clone(),
                 order: value.order,

@@ -80,13 +80,13 @@ fn port((name, dims): (&str, &[usize])) -> ValueInfoProto {
 /// The metadata of the layers' outputs: `[[layer, tensor, order], …]`. The order is empty for
 /// Keras's, `NCHW`, or `512x4` for a vector of 512 channels by 4 pixels that Keras has the other
 /// way round.
-pub(crate) fn layers(answers: &[LayerOutput]) -> String {
+pub(crate) fn layers(outputs: &[LayerOutput]) -> String {
     let order = |order: Order| match order {
         Order::Keras => String::new(),
         Order::ChannelsFirst => "NCHW".into(),
         Order::FlatChannelsFirst { channels, area } => format!("{channels}x{area}"),
     };
-    let rows: Vec<_> = answers
+    let rows: Vec<_> = outputs
         .iter()
         .map(|a| json!([a.layer, a.tensor, order(a.order)]))
         .collect();

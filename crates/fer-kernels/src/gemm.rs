@@ -235,7 +235,7 @@ impl WithSimd for MultiplyTransposed {
     }
 }
 
-/// The transposes of a batch of panelled matrices.
+/// The transposes of a batch of packed matrices.
 pub fn transpose(a: &[f32], shape: Panelled) -> Scratch {
     let transposed_shape = Panelled {
         batch: shape.batch,

@@ -201,7 +201,7 @@ pub(super) struct Shared {
     len: usize,
 }
 
-// SAFETY: a pointer to `f32`, which may be sent; whoever writes through it promises in `part` not
+// SAFETY: a pointer to `f32`, which may be sent; code that writes through it promises in `part` not
 // to overlap.
 unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}

@@ -73,7 +73,7 @@ impl Backend {
             #[cfg(feature = "ndarray")]
             #[allow(
                 deprecated,
-                reason = "Burn means to drop this backend; it is here to compare with as long as it is there"
+                reason = "Burn plans to remove this backend; until then it serves comparisons"
             )]
             Self::Ndarray => vec![Device::ndarray()],
             #[cfg(feature = "wgpu")]
