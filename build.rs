@@ -1,12 +1,12 @@
 //! Compiles the ONNX files of `models/`, and those that `FER_MODEL` names, into Rust code with
 //! embedded weights.
 //!
-//! For each file: its tiny weights are flushed, `burn-onnx` generates a module, its layers are made
-//! the project's kernels, all of them or the build fails, and `builtin.rs` gets an entry of the
-//! table that `src/compiled/mod.rs` includes. The default model stands first: `FER_MODEL`'s first,
-//! else `fer`, else the first by name.
+//! For each file, tiny weights are flushed, `burn-onnx` generates a module, and fer's kernels
+//! replace its layers; if one that the kernels support is left, the build fails. Then `builtin.rs`
+//! gets an entry in the table that `src/compiled/mod.rs` includes. The default model is first: the
+//! first of `FER_MODEL`, else `fer`, else the first by name.
 
-/// The messages that `flush` works on.
+/// The protobuf types for `flush`.
 mod proto {
     pub use onnx_ir::{ModelProto, TensorProto};
 }
@@ -65,7 +65,7 @@ fn generate() -> Result<(), String> {
         let generic = rewritten.generic;
         if !generic.is_empty() {
             println!(
-                "cargo::warning=of {}, Burn computes what the kernels lack, and may be slow at it: {}",
+                "cargo::warning=Burn computes the parts of {} that the kernels do not support, which may be slow: {}",
                 path.display(),
                 generic.join(", ")
             );
@@ -107,7 +107,7 @@ mod {module} {{
         .map_err(|e| format!("can't write the table of models: {e}"))
 }
 
-/// The ONNX files to compile in, the default model's first.
+/// The ONNX files to compile in, the default model first.
 fn model_files() -> Result<Vec<PathBuf>, String> {
     let list = fs::read_dir("models").map_err(|e| format!("can't list models/: {e}"))?;
     let mut files: Vec<PathBuf> = list
@@ -116,7 +116,7 @@ fn model_files() -> Result<Vec<PathBuf>, String> {
         .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
         .collect();
     files.sort_by_key(|p| (p.file_stem().is_none_or(|s| s != "fer"), p.clone()));
-    // Several are written as PATH is.
+    // Several are separated as in PATH.
     let named = env::var_os("FER_MODEL").unwrap_or_default();
     let mut first: Vec<PathBuf> = env::split_paths(&named)
         .filter(|p| !p.as_os_str().is_empty())
@@ -126,7 +126,7 @@ fn model_files() -> Result<Vec<PathBuf>, String> {
         if !path.is_file() {
             let folder = env::current_dir().unwrap_or_default();
             return Err(format!(
-                "FER_MODEL={} is no file (looked from {})",
+                "FER_MODEL={} is not a file (relative to {})",
                 path.display(),
                 folder.display()
             ));
@@ -137,11 +137,11 @@ fn model_files() -> Result<Vec<PathBuf>, String> {
     Ok(first)
 }
 
-/// The file's bytes with tiny weights set to zero, and how many there were.
+/// The file's bytes with tiny weights set to zero, and their number.
 fn flushed(path: &Path) -> Result<(Vec<u8>, usize), String> {
     let bytes = fs::read(path).map_err(|e| format!("can't read {}: {e}", path.display()))?;
     let mut model = ModelProto::parse_from_bytes(&bytes)
-        .map_err(|e| format!("{} is no ONNX file: {e}", path.display()))?;
+        .map_err(|e| format!("{} is not an ONNX file: {e}", path.display()))?;
     let count = flush::flush_tiny_weights(&mut model);
     if count == 0 {
         return Ok((bytes, 0));
@@ -152,11 +152,11 @@ fn flushed(path: &Path) -> Result<(Vec<u8>, usize), String> {
         .map_err(|e| format!("can't rewrite {}: {e}", path.display()))
 }
 
-/// Generates the Rust code; `burn-onnx` panics on what it can't do.
+/// Generates the Rust code. `burn-onnx` panics on what it does not support.
 fn compile(onnx: &Path, original: &Path) -> Result<(), String> {
     let onnx = onnx.to_string_lossy().into_owned();
     panic::catch_unwind(|| {
-        // In one piece: `rewrite` knows one forward pass.
+        // In one piece: `rewrite` supports one forward pass.
         let mut generator = ModelGen::new();
         generator
             .input(&onnx)

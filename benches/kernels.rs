@@ -89,7 +89,7 @@ fn backward(bencher: Bencher, layer: usize) {
 
 #[divan::bench(args = [(48, 32, Epilogue::Relu), (24, 64, Epilogue::Relu), (12, 128, Epilogue::Nothing), (46, 64, Epilogue::MaxPool)],
                sample_count = 20, sample_size = 1)]
-fn normalisation(bencher: Bencher, (side, channels, then): (usize, usize, Epilogue)) {
+fn normalization(bencher: Bencher, (side, channels, then): (usize, usize, Epilogue)) {
     let norm = Norm {
         batch: 64,
         side: [side; 2],

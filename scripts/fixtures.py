@@ -3,10 +3,10 @@
     python3 scripts/fixtures.py [-o FOLDER]
 
     examples/faces/<emotion>.png         one drawn face an emotion
-    tests/fixtures/images/*              small images in many formats, colour modes and EXIF orientations
+    tests/fixtures/images/*              small images in many formats, color modes and EXIF orientations
     tests/golden/preprocess.safetensors  u8 arrays for each test image: `<file>/gray` [H, W] and `<file>/rgb` [H, W, 3],
                                          decoded by the rules of keras/images.py; `<file>/nearest48` and
-                                         `<file>/antialias48` [48, 48], the gray resized by nearest neighbour and by
+                                         `<file>/antialias48` [48, 48], the gray resized by nearest neighbor and by
                                          Pillow's reducing BILINEAR
 
 The same bytes on every run in the environment of keras/env.py.
@@ -50,7 +50,7 @@ def main():
     output = parser.parse_args().output
 
     for emotion in EMOTIONS:
-        # A palette of 128 colours keeps a file small, and nobody sees it.
+        # A palette of 128 colors keeps a file small, and nobody sees it.
         face = to_image(draw(emotion, 192)).quantize(128, kmeans=3, dither=Image.Dither.NONE)
         write(output / EXAMPLES / f"{emotion}.png", encode(face, "PNG", optimize=True))
 

@@ -1,4 +1,4 @@
-//! What this machine can do: ONNX Runtime and where it was looked for, providers that really start,
+//! What this machine can run: ONNX Runtime and where fer searched for it, providers that start,
 //! GPUs, built-in models.
 
 use std::path::Path;
@@ -26,14 +26,13 @@ use crate::compiled;
 pub struct Findings {
     /// This program's version.
     pub version: String,
-    /// Cores this process may use.
+    /// The number of cores that this process may use.
     pub cores: usize,
     /// ONNX Runtime.
     pub onnxruntime: Library,
-    /// Graphics cards that the system lists.
+    /// Graphics cards, as the system lists them.
     pub gpus: Vec<String>,
-    /// GPUs that Burn computes on in this build; empty where it was built with none of their
-    /// backends.
+    /// GPUs that Burn computes on in this build; empty if it was built without their backends.
     pub burn_devices: Vec<Listed>,
     /// The compiled-in models, the default one first.
     pub builtin_models: Vec<BuiltinModel>,
@@ -48,22 +47,22 @@ pub struct Library {
     pub version: Option<String>,
     /// Why it can't be used.
     pub error: Option<String>,
-    /// Where it was looked for, in order, and what was there.
+    /// Where fer searched for it, in order, and what it found.
     pub search: Vec<SearchStep>,
     /// Every provider that `fer` knows.
     pub providers: Vec<ProviderState>,
 }
 
-/// One place where the library was looked for.
+/// One place where fer searched for the library.
 #[derive(Debug, Clone, Serialize)]
 pub struct SearchStep {
     /// The kind of place.
     pub origin: String,
     /// The library found there.
     pub found: Option<String>,
-    /// What was there instead.
+    /// What was found instead.
     pub reason: Option<String>,
-    /// True for the one that is used.
+    /// Whether this library is used.
     pub used: bool,
 }
 
@@ -72,13 +71,13 @@ pub struct SearchStep {
 pub struct ProviderState {
     /// Its name.
     pub name: String,
-    /// The library was built with it.
+    /// Whether the library was built with it.
     pub built_in: bool,
-    /// A session on a tiny model ran on it.
+    /// Whether a session with a tiny model ran on it.
     pub starts: bool,
     /// Why it does not start.
     pub error: Option<String>,
-    /// What the machine lacks for it, where that is known; also part of the error.
+    /// What the machine lacks for it, if known; the error contains it too.
     #[cfg(feature = "ort")]
     #[serde(skip)]
     pub missing: Option<fer_ort::Missing>,
@@ -89,18 +88,18 @@ pub struct ProviderState {
 pub struct BuiltinModel {
     /// Its name.
     pub name: String,
-    /// Input, e.g. `48x48x1`.
+    /// The input, e.g. `48x48x1`.
     pub input: String,
     /// Its classes.
     pub labels: Vec<String>,
-    /// Where it is from, as its file says.
+    /// Its source, as its file states it.
     pub source: Option<String>,
-    /// What takes time and is left to Burn, as the kernels lack it.
+    /// What takes time and is left to Burn, because the kernels do not support it.
     pub generic: Vec<String>,
 }
 
-/// Looks at this machine. `ort_lib` is the library the user named, if any; `try_device` is
-/// [`device::examine`], in another process where a driver's crash is not to end this one.
+/// Examines this machine. `ort_lib` is the library that the user named, if any. `try_device` is
+/// [`device::examine`], in another process if a driver's crash must not end this one.
 pub fn examine(
     ort_lib: Option<&Path>,
     host: &Host,

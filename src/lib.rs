@@ -1,10 +1,9 @@
 //! Facial-emotion classifiers, run and verified: images → tensors → model → probabilities → records.
 //!
-//! This crate is the facade: it loads a model into an engine ([`load()`]), compiles models in
-//! ([`compiled`]), and has what the program `fer` does as functions. What it stands on are crates of
-//! their own:
+//! This crate joins the others: it loads a model into an engine ([`load()`]), compiles models in
+//! ([`compiled`]), and has the work of the program `fer` as functions. It builds on these crates:
 //!
-//! | crate | what it has |
+//! | crate | content |
 //! |---|---|
 //! | `fer-core` | images, preprocessing, specs, calibration, ONNX headers, the stream, records |
 //! | `fer-kernels` | the CPU kernels, as operations on Burn's tensors |
@@ -13,8 +12,8 @@
 //! | `fer-keras` | Keras models → ONNX files |
 //! | `fer-train` | data, augmentation, networks, training, evaluation, export (feature `train`) |
 //!
-//! Their modules are here by their names. The library prints nothing, never exits, and takes its
-//! settings from the environment only through [`host::Host`].
+//! Their modules are re-exported here. The library prints nothing, never exits, and reads the
+//! environment only through [`host::Host`].
 //!
 //! Classify a picture:
 //!
@@ -28,9 +27,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! ONNX Runtime 1.29 and newer reports its use over the network. The `fer` program turns that off
-//! by setting `ORT_DISABLE_TELEMETRY=1` before its first thread starts; a program of your own that
-//! uses ONNX Runtime has to do the same, as a library can't do it safely.
+//! ONNX Runtime 1.29 and newer sends telemetry. The `fer` program turns that off by setting
+//! `ORT_DISABLE_TELEMETRY=1` before its first thread starts. Another program that uses ONNX Runtime
+//! has to do the same, because a library can't do it safely.
 
 pub mod compiled;
 pub mod convert;

@@ -1,5 +1,5 @@
-//! Loads a model into an engine, by what the user asked for and what the machine has, and never in
-//! silence: what was chosen stands in the [`Description`](fer_core::classifier::Description).
+//! Loads a model into an engine, as the user requested and the machine allows. The choice is never
+//! silent: the [`Description`](fer_core::classifier::Description) states it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,35 +21,35 @@ use fer_ort::{ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOpti
 use crate::compiled::{self, BuiltinModel};
 use crate::load_error::{LoadError, NoOnnxRuntime};
 
-/// Which model.
+/// The model to load.
 #[derive(Debug, Clone)]
 pub enum ModelRef {
     /// A compiled-in model.
     Builtin(&'static BuiltinModel),
     /// An ONNX file.
     Onnx(PathBuf),
-    /// A training run's folder, whose best epoch counts, or one of its checkpoints.
+    /// A training run's folder, for its best epoch, or one of its checkpoints.
     #[cfg(feature = "train")]
     Trained(PathBuf),
 }
 
 impl ModelRef {
-    /// The first of the compiled-in models.
+    /// The first compiled-in model.
     ///
     /// # Errors
-    /// None is compiled in.
+    /// No model is compiled in.
     pub fn default_model() -> Result<Self, LoadError> {
         compiled::default_model()
             .map(Self::Builtin)
             .ok_or(LoadError::NoneCompiledIn)
     }
 
-    /// Finds the model that a user means by `name`: a training run's folder or checkpoint, a file,
-    /// or a compiled-in model. A file counts before a compiled-in model of that name, a folder does
-    /// not.
+    /// Finds the model that `name` refers to: a training run's folder or checkpoint, a file, or a
+    /// compiled-in model. A file takes precedence over a compiled-in model of that name, a folder
+    /// does not.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such model.
     pub fn find(name: &str) -> Result<Self, LoadError> {
         let path = Path::new(name);
         #[cfg(feature = "train")]
@@ -87,10 +87,10 @@ impl ModelRef {
 /// What runs the model.
 #[derive(Debug, Clone)]
 pub enum Backend {
-    /// ONNX Runtime on the CPU where its library is found, else the compiled-in model; a training
-    /// run by Burn on the CPU.
+    /// ONNX Runtime on the CPU if its library is found, else the compiled-in model. A training run
+    /// uses Burn on the CPU.
     Auto {
-        /// Where ONNX Runtime's library is, if the user names it: then it runs there or fails.
+        /// ONNX Runtime's library, if the user names it: then it runs there or fails.
         library: Option<PathBuf>,
     },
     /// ONNX Runtime.
@@ -100,7 +100,7 @@ pub enum Backend {
         provider: Provider,
         /// The provider's options.
         options: ProviderOptions,
-        /// Where the library is, if the user names it.
+        /// The library, if the user names it.
         library: Option<PathBuf>,
     },
     /// Burn, on one of its devices: compiled-in models and training runs.
@@ -116,23 +116,23 @@ impl Default for Backend {
 /// How to run the model.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// What runs it.
+    /// The backend.
     pub backend: Backend,
-    /// Compute threads; `None` for one a core.
+    /// Compute threads; `None` for one per core.
     pub threads: Option<usize>,
-    /// How many images there will be, if that is known: ONNX Runtime starts faster for a few and
-    /// runs faster for many.
+    /// How many images there will be, if known. ONNX Runtime starts faster for a few and runs
+    /// faster for many.
     pub images: Option<usize>,
-    /// Metadata given by the user, by key without `fer.`.
+    /// The user's metadata, by key without `fer.`.
     pub meta: BTreeMap<String, String>,
-    /// The network's own probabilities, without the calibration that its file names.
+    /// The network's own probabilities, without the calibration in its file.
     pub uncalibrated: bool,
 }
 
-/// Loads a model, and gives it a thread of its own, so that any number of threads may ask it.
+/// Loads a model and starts a thread for it, so that any number of threads can use it.
 ///
 /// # Errors
-/// As [`load`], or the system has no thread left.
+/// As [`load`], or the system can't start a thread.
 pub fn open(model: &ModelRef, options: &LoadOptions, host: &Host) -> Result<Session, LoadError> {
     let classifier = load(model, options, host)?;
     Session::start(classifier, Joining::default()).map_err(LoadError::Thread)
@@ -141,7 +141,7 @@ pub fn open(model: &ModelRef, options: &LoadOptions, host: &Host) -> Result<Sess
 /// Loads a model.
 ///
 /// # Errors
-/// The model can't be read, the engine can't be had, or the provider can't run it.
+/// The model can't be read, the engine is not available, or the provider can't run it.
 pub fn load(
     model: &ModelRef,
     options: &LoadOptions,
@@ -192,7 +192,7 @@ struct File {
     spec: ModelSpec,
     #[cfg(feature = "ort")]
     source: ModelSource,
-    /// The compiled-in model that this is, be it by name or as a file of the same bytes.
+    /// The compiled-in model, if this is one by name or a file of the same bytes.
     compiled: Option<&'static BuiltinModel>,
     notes: Vec<Note>,
 }
@@ -234,8 +234,8 @@ impl File {
     }
 }
 
-/// What an ONNX file holds: its bytes, its header, the compiled-in model of the same bytes, and its
-/// path if its weights lie in other files.
+/// An ONNX file's content: its bytes, its header, the compiled-in model of the same bytes, and its
+/// path if its weights are in other files.
 type Contents = (
     Bytes,
     Header,
@@ -315,7 +315,7 @@ fn load_auto(
     host: &Host,
 ) -> Result<Box<dyn Classifier>, LoadError> {
     let located = fer_ort::runtime::locate(library, host);
-    // A library that the user named is not to be replaced by anything.
+    // Nothing may replace a library that the user named.
     let named = match &located {
         Ok(found) => matches!(found.origin, Origin::Option | Origin::Environment),
         Err(e) => matches!(e, NotFound::WrongPath { .. }),
@@ -364,8 +364,8 @@ fn load_auto(
     load_compiled(file, DeviceSpec::default(), options)
 }
 
-/// Loads an ONNX file into ONNX Runtime on the CPU, to check it; where ONNX Runtime is not
-/// installed or not part of this build, the inner error says so.
+/// Loads an ONNX file into ONNX Runtime on the CPU, to check it. If ONNX Runtime is not installed
+/// or not part of this build, the inner error says so.
 ///
 /// # Errors
 /// The file does not run.

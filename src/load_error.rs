@@ -10,7 +10,7 @@ use fer_train::trained::TrainedError;
 
 use crate::compiled;
 
-/// A model that can't be loaded as it was asked for.
+/// A model can't be loaded as requested.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// This program has no compiled-in model.
@@ -18,16 +18,16 @@ pub enum LoadError {
     NoneCompiledIn,
     /// There is neither a file nor a compiled-in model of that name.
     #[error(
-        "there is no file {name} and no built-in model of that name (there is {})",
+        "{name} is neither a file nor a built-in model (built-in models: {})",
         known()
     )]
     Unknown {
         /// The name.
         name: String,
     },
-    /// A folder that holds no training run.
+    /// The folder is not a training run.
     #[error(
-        "{name} is a folder, and not a training run's (there is no {name}/config.toml); a model is \
+        "{name} is a folder, but not a training run (it has no config.toml); a model is \
          an ONNX file, a run folder or a built-in model ({})",
         known()
     )]
@@ -37,21 +37,21 @@ pub enum LoadError {
     },
     /// Burn runs compiled-in models, and this file is not one of them.
     #[error(
-        "{model} is not one of the compiled-in models ({}), which are what Burn runs",
+        "{model} is not one of the compiled-in models ({}), and Burn runs only those",
         known()
     )]
     NotCompiledIn {
         /// The file.
         model: String,
     },
-    /// A training run was to be run by ONNX Runtime.
-    #[error("{model} is a training run, which Burn runs, and not an ONNX file")]
+    /// ONNX Runtime was requested for a training run.
+    #[error("{model} is a training run and not an ONNX file; only Burn runs it")]
     TrainedNotOnnx {
         /// The run.
         model: String,
     },
     /// Metadata was given for a training run.
-    #[error("metadata is for ONNX files; {model} is a training run, which knows its own input")]
+    #[error("metadata is for ONNX files; {model} is a training run, which has its own")]
     TrainedMetadata {
         /// The run.
         model: String,
@@ -64,16 +64,16 @@ pub enum LoadError {
         /// Why ONNX Runtime can't be used.
         reason: NoOnnxRuntime,
     },
-    /// ONNX Runtime was asked for, and it can't be used.
+    /// ONNX Runtime was requested and can't be used.
     #[error(transparent)]
     NoOnnxRuntime(#[from] NoOnnxRuntime),
     /// The model file can't be read.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
-    /// The model is not an image classifier that can be fed.
+    /// The model is not an image classifier that fer can use.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// The system has no thread left for the model.
+    /// The system can't start a thread for the model.
     #[error("can't start a thread for the model: {0}")]
     Thread(#[source] std::io::Error),
     /// ONNX Runtime can't run the model.

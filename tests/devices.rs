@@ -120,7 +120,7 @@ fn engines_and_their_devices_are_not_mixed_up() {
             &["--engine", "burn", "--provider", "cuda"],
             "belongs to --engine ort",
         ),
-        (&["--device", "tpu"], "there are flex"),
+        (&["--device", "tpu"], "the devices are flex"),
     ];
     let mut wrong = Vec::new();
     for (options, text) in rows {

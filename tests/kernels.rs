@@ -334,7 +334,7 @@ fn the_number_of_threads_changes_no_bit() {
     }
 }
 
-/// Batch normalisation by its definition, and its gradients, in double precision.
+/// Batch normalization by its definition, and its gradients, in double precision.
 fn naive_norm(
     norm: &Norm,
     x: &[f32],
@@ -384,16 +384,16 @@ fn naive_norm(
         by_beta[c] = by_y.iter().sum();
         by_gamma[c] = (0..pixels).map(|p| by_y[p] * normal(p)).sum();
         for p in 0..pixels {
-            let centred =
+            let centered =
                 by_y[p] - by_beta[c] / pixels as f64 - normal(p) * by_gamma[c] / pixels as f64;
-            by_input[at(p, c)] = f64::from(gamma[c]) * inverse * centred;
+            by_input[at(p, c)] = f64::from(gamma[c]) * inverse * centered;
         }
     }
     [output, by_input, by_gamma, by_beta]
 }
 
 #[test]
-fn normalisations_and_their_gradients_are_those_of_the_definition() {
+fn normalizations_and_their_gradients_are_those_of_the_definition() {
     begin();
     let shapes = [
         (1, [1, 3], 1),
@@ -466,7 +466,7 @@ fn doubles<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     values(tensor).into_iter().map(f64::from).collect()
 }
 
-/// A convolution, a normalisation and a maximum, once by the kernels and once by Burn alone:
+/// A convolution, a normalization and a maximum, once by the kernels and once by Burn alone:
 /// outputs, gradients and running statistics.
 #[test]
 fn layers_answer_as_burns_own() {
@@ -592,7 +592,7 @@ fn layers_answer_as_burns_own() {
 }
 
 #[test]
-fn a_frozen_normalisation_lets_gradients_through() {
+fn a_frozen_normalization_lets_gradients_through() {
     begin();
     let device = Device::flex().autodiff();
     let norm = BatchNormConfig::new(16).init(&device).freeze();

@@ -19,8 +19,8 @@ def notebook():
         nn.Conv2d(1, 32, 3), nn.ReLU(), *block(32, 64, 3), *block(64, 128, 5), *block(128, 512, 3), *block(512, 512, 3),
         nn.Flatten(), *dense(2048, 256), *dense(256, 512), nn.Linear(512, 7),
     )
-    penalised = [layer for layer in network if isinstance(layer, nn.Conv2d) and layer.out_channels == 512]
-    return network, lambda: 0.01 * sum(layer.weight.square().sum() for layer in penalised)
+    penalized = [layer for layer in network if isinstance(layer, nn.Conv2d) and layer.out_channels == 512]
+    return network, lambda: 0.01 * sum(layer.weight.square().sum() for layer in penalized)
 
 
 def vgg():

@@ -29,7 +29,7 @@ def markdown(data):
             for name in names
         }),
         "",
-        "Ratios within a round, median (lowest–highest). Of images/s more than 1 is in favour of the first named, of the "
+        "Ratios within a round, median (lowest–highest). Of images/s more than 1 is in favor of the first named, of the "
         "others less than 1.",
         "",
         *table([name.split(",")[0] for name in MEASURES], {

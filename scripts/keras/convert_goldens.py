@@ -45,7 +45,7 @@ def head(x, classes=3):
 
 
 def plain():
-    """The notebook's kind; a batch normalisation that can be folded and some that can not."""
+    """The notebook's kind; a batch normalization that can be folded and some that can not."""
     return keras.Sequential([
         L.Input(SIZE), L.Conv2D(4, 3, padding="same", activation="relu"), L.BatchNormalization(), L.MaxPooling2D(),
         L.Dropout(0.25), L.Conv2D(5, (3, 2), use_bias=False), L.BatchNormalization(), L.ReLU(), L.SpatialDropout2D(0.1),

@@ -9,7 +9,7 @@ interpolation_order=1).apply_transform` (names as in Keras):
     params    f32 [n, 6]       theta (degrees), tx, ty (pixels), zx, zy, flip_horizontal (0 or 1)
     expected  f32 [n, 48, 48]  in 0..255, not rounded
 
-Seen from the centre of the image, x to the right and y downwards, the pixel of the result at (x, y) before the flip is the
+Seen from the center of the image, x to the right and y downwards, the pixel of the result at (x, y) before the flip is the
 image's at R(theta) (zx x + tx, zy y + ty), where R(theta) (a, b) = (a cos - b sin, a sin + b cos). So tx moves columns and ty
 moves rows, although Keras draws tx from `height_shift_range` and ty from `width_shift_range`. The flip comes last.
 

@@ -5,7 +5,7 @@
 
 The list is a JSON array of paths. The output has one JSON line a path, in order: {"path": ..., "probabilities": [...]}, or
 {"path": ..., "error": ...} for an image that cannot be read. Images are decoded by images.py, independently of the Rust code,
-resized by nearest neighbour as Keras does (or antialiased), and multiplied by the scale in float32. Exit status: 0 if it ran, whatever the
+resized by nearest neighbor as Keras does (or antialiased), and multiplied by the scale in float32. Exit status: 0 if it ran, whatever the
 images; 2 if the arguments or the model are wrong. With --layers, what each layer answers for the first batch is written too, float32
 `[n, ...]` by the layer's name, `model/layer` in models within the model; layers that are called more than once are left out.
 """

@@ -35,10 +35,10 @@ in 64-bit arithmetic
                     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
                     the result is z ^ (z >> 31)
 
-The amplitude of a kernel is the limit of Keras's Glorot uniform initialiser, sqrt(6 / (fan in + fan out)).
+The amplitude of a kernel is the limit of Keras's Glorot uniform initializer, sqrt(6 / (fan in + fan out)).
 
 Adam's first steps follow the sign of a gradient, however small: where `grad/` is below a thousandth of its tensor's largest
-magnitude, a delta may be rounding and nothing else (so is that of a bias before a batch normalisation in a channel that is
+magnitude, a delta may be rounding and nothing else (so is that of a bias before a batch normalization in a channel that is
 active everywhere).
 
 `--check` writes nothing and compares with the file that is there. The same machine gives the same bytes on every run.

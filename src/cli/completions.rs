@@ -17,13 +17,13 @@ PowerShell:  fer completions powershell | Out-String | Invoke-Expression";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The shell that is to read the script.
+    /// The shell.
     shell: Shell,
 }
 
 pub fn run(args: &Args, mut program: Command) -> Result<Status> {
     let name = program.get_name().to_owned();
-    // Into memory first: the generator panics if stdout is closed early.
+    // To memory first: the generator panics if stdout is closed early.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, name, &mut script);
     std::io::stdout().write_all(&script)?;

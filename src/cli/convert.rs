@@ -1,4 +1,4 @@
-//! `fer convert`: a Keras model as an ONNX file, run before it is kept.
+//! `fer convert`: converts a Keras model to an ONNX file, and runs it before it is kept.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,16 @@ use super::{Status, advice};
 #[derive(clap::Args)]
 pub struct Args {
     /// A .keras or .h5 file, a folder with config.json and model.weights.h5, or an .h5 file with
-    /// weights alone.
+    /// weights only.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
 
-    /// The ONNX file to write [default: MODEL's name with .onnx, in this folder].
+    /// The ONNX file to write [default: MODEL's name with .onnx, in the current folder].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// The model's configuration as JSON, for weights alone [default: config.json beside them].
+    /// The model's configuration as JSON, for a file with weights only [default: config.json beside
+    /// it].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -31,12 +32,12 @@ pub struct Args {
     #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
     labels: Option<Vec<String>>,
 
-    /// What a pixel of 0..255 was multiplied with in training
-    /// [default: 1/255, or 1 if the model rescales by itself].
+    /// The factor that pixels of 0..255 were multiplied by in training [default: 1/255, or 1 if the
+    /// model rescales its input].
     #[arg(long, value_name = "X", value_parser = parse_scale)]
     scale: Option<f64>,
 
-    /// How images of another size were resized in training [default: nearest, as Keras].
+    /// How images of other sizes were resized in training [default: nearest, as in Keras].
     #[arg(long, value_name = "nearest|antialias", value_parser = parse_resize)]
     resize: Option<Resize>,
 
@@ -44,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "nchw|nhwc", value_parser = parse_layout)]
     layout: Option<Layout>,
 
-    /// Say nothing on stderr but errors.
+    /// Print only errors on stderr.
     #[arg(short, long)]
     quiet: bool,
 }
@@ -58,7 +59,7 @@ fn parse_scale(text: &str) -> Result<f64, String> {
     };
     value
         .filter(|v| (*v as f32).is_finite() && *v as f32 != 0.0)
-        .ok_or_else(|| format!("'{text}' is no number but 0"))
+        .ok_or_else(|| format!("'{text}' is not a number other than 0"))
 }
 
 fn parse_resize(text: &str) -> Result<Resize, String> {
@@ -82,7 +83,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if target.is_dir() {
         bail!("-o {} is a folder; name a file", target.display());
     }
-    // A link stays a link: the file that it leads to is written.
+    // A link stays a link: its target is written.
     let target = target.canonicalize().unwrap_or(target);
     let converted = convert::convert(&args.model, args.config.as_deref(), &options)?;
     let write = || format!("can't write {}", target.display());
@@ -91,24 +92,27 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         .write_all(&converted.onnx)
         .with_context(write)?;
     let checked = convert::check(file.path(), host)
-        .with_context(|| format!("{}: no file was kept", args.model.display()))?;
+        .with_context(|| format!("{}: the file was not kept", args.model.display()))?;
     files::keep(file, &target).with_context(write)?;
     if !args.quiet {
-        tell(&args.model, &target, &converted, &checked);
+        report(&args.model, &target, &converted, &checked);
     }
     Ok(Status::Done)
 }
 
-/// `model.onnx` in this folder, for `anywhere/model.keras`.
+/// `model.onnx` in the current folder, for `anywhere/model.keras`.
 fn beside(model: &Path) -> Result<PathBuf> {
     let whole = std::path::absolute(model)?;
-    let stem = whole
-        .file_stem()
-        .with_context(|| format!("{} has no name; name the file with -o", model.display()))?;
+    let stem = whole.file_stem().with_context(|| {
+        format!(
+            "{} has no file name; name the output with -o",
+            model.display()
+        )
+    })?;
     Ok(Path::new(stem).with_extension("onnx"))
 }
 
-fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &Checked) {
+fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: &Checked) {
     for note in &converted.notes {
         super::say(advice::conversion_note(note));
     }
@@ -138,11 +142,11 @@ fn tell(model: &Path, target: &Path, converted: &convert::Converted, checked: &C
     ));
     match checked {
         Checked::NotRun(reason) => super::say(format_args!(
-            "not run, only read again: {}",
+            "the file was not run, only read back: {}",
             advice::with(reason)
         )),
         Checked::Run { images, by } => {
-            super::say(format_args!("run on {images} images of noise ({by})"));
+            super::say(format_args!("ran on {images} images of noise ({by})"));
         }
     }
     super::say(format_args!(

@@ -1,4 +1,4 @@
-//! `fer doctor`: shows what this machine can do.
+//! `fer doctor`: shows what this machine can run.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     ort_lib: Option<PathBuf>,
 
-    /// Try this device of Burn's and print what there is to know of it, as JSON.
+    /// Try this device of Burn's and print its properties as JSON.
     #[arg(long, hide = true)]
     device: Option<DeviceSpec>,
 }
@@ -46,7 +46,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// Tries a device in a process of its own, which a driver may crash.
+/// Tries a device in a separate process, because its driver may crash.
 fn try_device(device: DeviceSpec) -> Listed {
     let failed = |error: String| Listed {
         device: device.to_string(),
@@ -54,7 +54,7 @@ fn try_device(device: DeviceSpec) -> Listed {
         ..Listed::default()
     };
     let program = std::env::current_exe();
-    let answer = program.and_then(|program| {
+    let output = program.and_then(|program| {
         let mut command = Command::new(program);
         command
             .args(["doctor", "--device", &device.to_string()])
@@ -62,11 +62,11 @@ fn try_device(device: DeviceSpec) -> Listed {
             .stderr(Stdio::null())
             .output()
     });
-    match answer {
-        Ok(answer) => serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| {
+    match output {
+        Ok(output) => serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
             failed(format!(
-                "its driver crashed ({}); a newer one may not",
-                answer.status
+                "its driver crashed ({}); a newer driver may work",
+                output.status
             ))
         }),
         Err(e) => failed(format!("it can't be tried: {e}")),
@@ -107,10 +107,10 @@ fn print_onnx_runtime(ort: &Library, out: &mut dyn Write) -> std::io::Result<()>
         (None, _, Some(error)) => writeln!(out, "  ort   {error}")?,
         _ => writeln!(
             out,
-            "  ort   ONNX Runtime was not found; `fer runtime install` gets it"
+            "  ort   ONNX Runtime was not found; `fer runtime install` installs it"
         )?,
     }
-    writeln!(out, "\nONNX Runtime was looked for")?;
+    writeln!(out, "\nSearched for ONNX Runtime")?;
     for step in &ort.search {
         let mark = if step.used { "*" } else { " " };
         let what = step
@@ -118,7 +118,7 @@ fn print_onnx_runtime(ort: &Library, out: &mut dyn Write) -> std::io::Result<()>
             .as_deref()
             .or(step.reason.as_deref())
             .unwrap_or("not found");
-        // Where the path was given, by its option.
+        // A given path is named by its option.
         let origin = if step.origin == Origin::Option.to_string() {
             "--ort-lib"
         } else {
@@ -163,7 +163,7 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "Engines")?;
     writeln!(
         out,
-        "  burn  compiled in, on the CPU or what else Burn computes on (below)"
+        "  burn  compiled in, on the CPU or another of Burn's devices (below)"
     )?;
     print_onnx_runtime(&findings.onnxruntime, out)?;
     writeln!(out, "\nGPUs")?;
@@ -171,7 +171,7 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
         [] => writeln!(out, "  none seen")?,
         gpus => gpus.iter().try_for_each(|gpu| writeln!(out, "  {gpu}"))?,
     }
-    writeln!(out, "\nBurn computes on")?;
+    writeln!(out, "\nBurn's devices")?;
     writeln!(out, "  {:<9} the CPU", "flex")?;
     for device in &findings.burn_devices {
         writeln!(out, "  {:<9} {}", device.device, described(device))?;
@@ -204,7 +204,7 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
             let generic = model.generic.join(", ");
             writeln!(
                 out,
-                "    computed by Burn, as the kernels lack it: {generic}"
+                "    computed by Burn, because the kernels do not support it: {generic}"
             )?;
         }
     }

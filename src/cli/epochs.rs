@@ -1,4 +1,4 @@
-//! How a training run goes, on stderr.
+//! Shows the progress of a training run on stderr.
 
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use fer::train::run::EpochRecord;
 use fer::train::{Observer, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shows a run: a bar on a terminal, a line now and then elsewhere, and a line an epoch.
+/// Shows a run: a bar on a terminal, a line from time to time elsewhere, and one line per epoch.
 pub struct Epochs {
     quiet: bool,
     bar: Option<ProgressBar>,
@@ -23,7 +23,7 @@ pub struct Epochs {
 }
 
 impl Epochs {
-    /// Starts to show a run of `total_steps` steps from where it is.
+    /// Starts to show a run of `total_steps` steps from its current step.
     pub fn new(quiet: bool, total_steps: u64, run: &Checkpoint) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg}");
@@ -51,7 +51,7 @@ impl Epochs {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -116,7 +116,7 @@ impl Observer for Epochs {
     }
 }
 
-/// Seconds as people say them.
+/// Seconds in a readable form.
 fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
     match s {

@@ -1,4 +1,4 @@
-//! `fer infer`: classifies images and writes a record an image.
+//! `fer infer`: classifies images and writes one record per image.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,7 +20,7 @@ use super::progress::Progress;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images, folders, patterns ('faces/*.png'), @list.txt (one path a line), or - for one image
+    /// Images, folders, patterns ('faces/*.png'), @list.txt (one path per line), or - for one image
     /// on standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<OsString>,
@@ -28,27 +28,27 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// table, json, jsonl or csv [default: by the ending of --output, else table].
+    /// table, json, jsonl or csv [default: by the extension of --output, else table].
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// Write the records to this file; it appears whole or not at all.
+    /// Write the records to this file. It is written whole or not at all.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Images a batch, or auto: growing from 64 as long as that makes it faster
-    /// [default: auto on Burn's GPUs and with --provider cuda, else 64].
+    /// Images per batch, or auto: it grows from 64 while that is faster [default: auto on Burn's
+    /// GPUs and with --provider cuda, else 64].
     #[arg(long, value_name = "N|auto")]
     batch_size: Option<BatchSize>,
 
-    /// Say nothing on stderr but errors.
+    /// Print only errors on stderr.
     #[arg(short, long)]
     quiet: bool,
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Status> {
     if args.paths.iter().filter(|p| *p == "-").count() > 1 {
-        bail!("standard input is one image: give - once");
+        bail!("standard input is one image: use - only once");
     }
     let sources = list(&args.paths)?;
     let format = args
@@ -63,12 +63,12 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
 
     let out: Box<dyn Write> = match &output {
         Some(output) => Box::new(BufWriter::new(output.file()?)),
-        // Goes out line by line, so that whoever reads it sees each record when it is there.
+        // Flushed line by line, so a reader sees each record as soon as it is ready.
         None => Box::new(std::io::stdout().lock()),
     };
     let mut report = format.report(&labels, out);
     report.begin()?;
-    // Records that run over the terminal are progress enough, and a bar would tear them.
+    // Records on the terminal are progress enough, and a bar would break them up.
     let records_are_seen = args.output.is_none() && std::io::stdout().is_terminal();
     let mut progress =
         (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
@@ -95,15 +95,13 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         Ok(()) => report.finish()?,
         Err(StreamError::Sink(e)) => return Err(e).context("can't write the results"),
         Err(StreamError::Session(e)) => {
-            // What was answered before is not lost on standard output; a file appears whole or not
-            // at all.
+            // Earlier records on standard output stay. A file is written whole or not at all.
             report.finish()?;
             return Err(e.into());
         }
     }
     drop(report);
-    // The process ends soon: taking a session apart, allocation by allocation, would be time for
-    // nothing.
+    // The process ends soon: freeing a session allocation by allocation would waste time.
     std::mem::forget(session);
     if let Some(output) = output {
         output.keep()?;
@@ -120,7 +118,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     Ok(Status::Failed)
 }
 
-/// The images that the arguments mean; an error if they mean none at all.
+/// The images that the arguments name; an error if they name none.
 pub fn list(paths: &[OsString]) -> Result<Vec<Source>> {
     let sources = sources::list(paths);
     let first = sources.iter().find_map(|s| match s {
@@ -144,16 +142,16 @@ fn format_of(output: Option<&Path>) -> Format {
         .unwrap_or(Format::Table)
 }
 
-/// Where the records go with --output.
+/// The output of --output.
 enum Output {
-    /// A file that takes its name only when it is whole.
+    /// A file that gets its name only when it is complete.
     Whole { file: NamedTempFile, path: PathBuf },
-    /// A pipe or device, which is written to as it is.
+    /// A pipe or device, which is written directly.
     Stream(File),
 }
 
 impl Output {
-    /// Opens it, so that an unwritable place is known before the work.
+    /// Opens it, so that an unwritable path is reported before the work.
     fn open(path: &Path) -> Result<Self> {
         let is_folder = path.is_dir()
             || path
@@ -163,7 +161,7 @@ impl Output {
         if is_folder {
             bail!("--output {} is a folder; name a file", path.display());
         }
-        // A link stays a link: the file that it leads to is written.
+        // A link stays a link: its target is written.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let existing = path.metadata().ok();
         if existing.as_ref().is_some_and(|m| !m.is_file()) {
@@ -190,11 +188,11 @@ impl Output {
         file.try_clone().context("can't open the output twice")
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its final name.
     fn keep(self) -> Result<()> {
         if let Self::Whole { file, path } = self {
-            // Not forced to the disk, as `files::keep` does: answers can be had again, and a start
-            // is to be quick.
+            // Not forced to the disk, unlike in `files::keep`: the predictions can be computed
+            // again, and a short run should be fast.
             let kept = file.persist(&path).map_err(|e| files::plain(e.error));
             kept.with_context(|| format!("can't write {}", path.display()))?;
         }

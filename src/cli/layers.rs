@@ -1,4 +1,4 @@
-//! `fer parity --layers`: a converted model against Keras, layer by layer, on a few images.
+//! `fer parity --layers`: compares a converted model with Keras layer by layer, on a few images.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use fer::runtime::locate;
 use fer::spec::ModelSpec;
 use safetensors::SafeTensors;
 
-/// How many images are compared.
+/// The number of images that are compared.
 const IMAGES: usize = 8;
 
-/// Of the images that both sides could read, the one with the largest difference and the first
+/// Of the images that both sides could read: the one with the largest difference, and the first
 /// others.
 pub fn images(
     paths: Vec<PathBuf>,
@@ -45,7 +45,8 @@ pub fn images(
         .collect()
 }
 
-/// How far the layers of a model are from Keras's outputs, a safetensors file, on the same images.
+/// The differences between the layers of a model and Keras's outputs, a safetensors file, on the
+/// same images.
 pub fn compare(
     model: &ModelRef,
     library: Option<&Path>,
@@ -84,14 +85,14 @@ pub fn compare(
     layers::compare(&places, &found, &keras).with_context(of)
 }
 
-/// Says which layer departs first, or that none does.
+/// Reports the first layer that differs, or that none does.
 pub fn print(layers: &[LayerDifference], out: &mut dyn Write) -> std::io::Result<()> {
     let largest =
         |layers: &[LayerDifference]| layers.iter().map(|l| l.difference).fold(0.0, f64::max);
     let Some(first) = layers.iter().position(LayerDifference::departs) else {
         return writeln!(
             out,
-            "  layers        {} as Keras's, to within {:.1e}",
+            "  layers        {} equal Keras's to within {:.1e}",
             layers.len(),
             largest(layers)
         );
@@ -99,7 +100,7 @@ pub fn print(layers: &[LayerDifference], out: &mut dyn Write) -> std::io::Result
     let (before, layer) = (&layers[..first], &layers[first]);
     writeln!(
         out,
-        "  layers        {} is the first of {} to depart from Keras's, by {:.1e}; those before it are within {:.1e}",
+        "  layers        {} is the first of {} that differs from Keras's, by {:.1e}; the layers before it are within {:.1e}",
         layer.layer,
         layers.len(),
         layer.difference,

@@ -11,7 +11,7 @@ use super::Status;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder for the pages; it is made if it is not there.
+    /// The folder for the pages; it is created if it does not exist.
     dir: PathBuf,
 
     /// The date that the pages name.
@@ -46,7 +46,7 @@ fn write(command: &Command, source: &str, date: &str, folder: &Path) -> Result<(
         .try_for_each(|c| write(c, source, date, folder))
 }
 
-/// Accepts `2026-01-31`; not whether the calendar has that day.
+/// Accepts `2026-01-31`. Does not check the calendar.
 fn date(text: &str) -> Result<String, &'static str> {
     let shape: String = text
         .chars()

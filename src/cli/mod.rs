@@ -1,5 +1,5 @@
-//! The command line: arguments, one module a command, and exit codes (0 done, 1 done in part or not
-//! equal, 2 nothing done).
+//! The command line: arguments, one module per command, and exit codes (0 done, 1 done in part or
+//! not equal, 2 nothing done).
 
 mod advice;
 mod completions;
@@ -33,7 +33,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use fer::host::Host;
 
-/// Train, export and run facial-emotion classifiers, and prove that they answer what Keras answers.
+/// Train, export and run facial-emotion classifiers, and check that their predictions equal
+/// Keras's.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -48,7 +49,8 @@ enum Command {
         after_help = "Exit code: 0 if all images were read, 1 if some were not (their records say why), 2 if nothing ran."
     )]
     Infer(infer::Args),
-    /// Check that two models, engines or providers, or an engine and Keras, answer the same.
+    /// Check that two models, engines or providers, or an engine and Keras, give the same
+    /// predictions.
     #[command(
         after_help = "Exit code: 0 if every comparison holds, 1 if one does not, 2 if nothing could be compared."
     )]
@@ -61,36 +63,36 @@ enum Command {
     )]
     #[cfg(feature = "train")]
     Train(train::Args),
-    /// Measure how good a model is on labelled images.
+    /// Evaluate a model on labeled images.
     #[command(
         after_help = "Exit code: 0 if done, 1 if the accuracy is below --min-accuracy or images could not be read, 2 if \
                       nothing was measured."
     )]
     #[cfg(feature = "train")]
     Eval(eval::Args),
-    /// Write a trained network as an ONNX file, checked against it.
+    /// Export a trained network as an ONNX file, and check the file against it.
     #[command(
-        after_help = "Exit code: 0 if the file was written, 2 if not; a file that does not answer as the network is not \
+        after_help = "Exit code: 0 if the file was written, 2 if not; a file whose outputs differ from the network's is not \
                             kept."
     )]
     #[cfg(feature = "train")]
     Export(export::Args),
-    /// Write a Keras model as an ONNX file, without Python.
+    /// Convert a Keras model to an ONNX file, without Python.
     #[command(
         after_help = "Exit code: 0 if the file was written, 2 if not: the model has layers that can't be converted, which are \
                             named, or the file does not run."
     )]
     Convert(convert::Args),
-    /// Check, draw and look at data sets.
+    /// Check, draw and preview data sets.
     #[command(subcommand)]
     #[cfg(feature = "train")]
     Data(data::Command),
-    /// Show what this machine can do: ONNX Runtime, providers that start, GPUs, built-in models.
+    /// Show what this machine can run: ONNX Runtime, providers that start, GPUs, built-in models.
     Doctor(doctor::Args),
-    /// Get ONNX Runtime's library.
+    /// Install ONNX Runtime's library.
     #[cfg(feature = "ort")]
     Runtime(runtime::Args),
-    /// Print the script by which a shell completes fer's command line.
+    /// Print a shell's completion script for fer.
     #[command(after_help = completions::WHERE)]
     Completions(completions::Args),
     /// Write man pages, one for each command.
@@ -100,9 +102,9 @@ enum Command {
 
 /// How a command ended.
 enum Status {
-    /// All was done.
+    /// Everything was done.
     Done,
-    /// Some inputs failed, or what was checked does not hold.
+    /// Some inputs failed, or a check did not hold.
     Failed,
 }
 
@@ -145,7 +147,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whoever reads our output has read enough, as `head` does: no failure of ours.
+/// The reader of the output has closed it, as `head` does. That is not an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|e| {
         let io = e.downcast_ref::<std::io::Error>();
@@ -153,8 +155,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// An error with its causes, but for those whose text it holds already, and with what to do about
-/// it where that is known.
+/// An error with its causes, except those whose text it already contains, and the advice if there
+/// is one.
 fn one_line(error: &anyhow::Error) -> String {
     let line = error
         .chain()
@@ -170,7 +172,7 @@ fn one_line(error: &anyhow::Error) -> String {
     }
 }
 
-/// Says something to the user on stderr; if nobody can hear it, the work goes on.
+/// Prints a message on stderr. If stderr is closed, the work continues.
 fn say(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "fer: {text}");
 }

@@ -1,5 +1,4 @@
-//! The options that say which model runs on which engine and provider; shared by the commands that
-//! run one.
+//! The options for model, engine and provider, shared by the commands that run a model.
 
 use std::fmt;
 #[cfg(feature = "ort")]
@@ -24,10 +23,10 @@ use fer::{Backend, LoadOptions, ModelRef};
 
 use super::advice;
 
-/// The engine that the user wants.
+/// The requested engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EngineChoice {
-    /// ONNX Runtime where its library is found, else the compiled-in model.
+    /// ONNX Runtime if its library is found, else the compiled-in model.
     #[default]
     Auto,
     Ort,
@@ -42,7 +41,7 @@ impl FromStr for EngineChoice {
             "ort" => Ok(Self::Ort),
             "burn" => Ok(Self::Burn),
             _ => Err(format!(
-                "'{s}' is not an engine; there are auto, ort and burn"
+                "'{s}' is not an engine; the engines are auto, ort and burn"
             )),
         }
     }
@@ -58,13 +57,13 @@ impl fmt::Display for EngineChoice {
     }
 }
 
-/// Reads the name of one of Burn's devices.
+/// Parses the name of one of Burn's devices.
 pub fn parse_device(text: &str) -> Result<DeviceSpec, String> {
     text.parse().map_err(|e| advice::with(&e))
 }
 
 #[cfg(feature = "train")]
-/// Reads the names of one or several of Burn's devices.
+/// Parses the names of one or several of Burn's devices.
 pub fn parse_devices(text: &str) -> Result<Choices, String> {
     text.parse().map_err(|e| advice::with(&e))
 }
@@ -90,12 +89,12 @@ impl FromStr for Device {
 #[cfg(feature = "ort")]
 #[derive(Args, Clone)]
 pub struct OrtArgs {
-    /// Execution provider of ONNX Runtime: cpu, cuda, tensorrt, openvino, directml, coreml, … It
-    /// runs there or the command fails.
+    /// Execution provider of ONNX Runtime: cpu, cuda, tensorrt, openvino, directml, coreml, … The
+    /// model runs there or the command fails.
     #[arg(long, default_value_t, value_name = "NAME")]
     pub provider: Provider,
 
-    /// Most GPU memory that ONNX Runtime's arena takes, e.g. 2GiB or 512MiB (cuda).
+    /// The most GPU memory for ONNX Runtime's arena, e.g. 2GiB or 512MiB (cuda).
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memory_limit: Option<usize>,
 
@@ -103,7 +102,7 @@ pub struct OrtArgs {
     #[arg(long, value_name = "on|off", value_parser = parse_switch)]
     pub tf32: Option<bool>,
 
-    /// An option handed to the provider as it is, by ONNX Runtime's name (repeatable).
+    /// An option that is passed to the provider unchanged, by ONNX Runtime's name (repeatable).
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub provider_option: Vec<(String, String)>,
 
@@ -118,12 +117,12 @@ pub struct EngineArgs {
     #[command(flatten)]
     pub ort: OrtArgs,
 
-    /// A number: which of the provider's devices. A name: where Burn computes, as wgpu, vulkan or
-    /// cuda:1, each where fer was built with it; it takes --engine burn.
+    /// A number: the index of the provider's device. A name: Burn's device, such as wgpu, vulkan or
+    /// cuda:1, if fer was built with it; needs --engine burn.
     #[arg(long, value_name = "N|NAME")]
     pub device: Option<Device>,
 
-    /// Compute threads [default: one a core].
+    /// Compute threads [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
 }
@@ -135,22 +134,22 @@ pub struct ModelArgs {
     #[arg(short, long, value_name = "FILE")]
     pub model: Option<String>,
 
-    /// auto takes ONNX Runtime where it is found, else the compiled-in model.
+    /// auto uses ONNX Runtime if it is found, else the compiled-in model.
     #[arg(long, default_value_t, value_name = "auto|ort|burn")]
     pub engine: EngineChoice,
 
     #[command(flatten)]
     pub on: EngineArgs,
 
-    /// What the model's file does not say, or says wrongly: labels, layout, size, channels, scale,
+    /// Metadata that the model's file lacks or has wrong: labels, layout, size, channels, scale,
     /// mean, std, resize, output, temperature, exponent (repeatable).
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     pub meta: Vec<(String, String)>,
 }
 
 impl EngineArgs {
-    /// Batches that nobody has asked for: on a GPU they grow, where a new size costs little. Other
-    /// providers than CUDA may build the model anew for it.
+    /// The default batch size. On a GPU batches grow, because a new size costs little. Providers
+    /// other than CUDA may build the model again for each size.
     pub fn batch_size(&self) -> BatchSize {
         let grows = match self.device {
             Some(Device::Named(choice)) => !choice.backend.is_cpu(),
@@ -166,7 +165,7 @@ impl EngineArgs {
         }
     }
 
-    /// What runs a model, if engine, provider and device go together.
+    /// The backend, if engine, provider and device can be combined.
     pub fn backend(&self, engine: EngineChoice) -> Result<Backend> {
         match (engine, self.device) {
             (EngineChoice::Burn, Some(Device::Number(number))) => bail!(
@@ -224,7 +223,7 @@ impl EngineArgs {
         }))
     }
 
-    /// The backend, the threads, and the defaults of the rest.
+    /// The backend, the threads, and defaults for the rest.
     pub fn options(&self, engine: EngineChoice) -> Result<LoadOptions> {
         Ok(LoadOptions {
             backend: self.backend(engine)?,
@@ -243,7 +242,7 @@ fn named_for_ort(device: DeviceSpec) -> String {
 }
 
 impl ModelArgs {
-    /// Loads the model to run it on so many images.
+    /// Loads the model to run it on this many images.
     pub fn open(&self, images: usize, host: &Host) -> Result<Session> {
         let options = LoadOptions {
             images: Some(images),
@@ -260,13 +259,13 @@ pub fn open(name: Option<&str>, options: &LoadOptions, host: &Host) -> Result<Se
     Ok(fer::open(&model, options, host)?)
 }
 
-/// Loads a model by its name, to ask it from one thread.
+/// Loads a model by its name, for use in one thread.
 #[cfg(feature = "train")]
 pub fn load(name: &str, options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>> {
     Ok(fer::load(&ModelRef::find(name)?, options, host)?)
 }
 
-/// Says which engine, provider and model run, and what there is to know about them.
+/// Prints which engine, provider and model run, and the notes about them.
 pub fn announce(d: &Description) {
     super::say(format_args!(
         "{} on {} {} ({})",
@@ -287,11 +286,11 @@ fn parse_switch(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err("it is on or off".into()),
+        _ => Err("it must be on or off".into()),
     }
 }
 
-/// A size in bytes, or with KiB, MiB, GiB behind it.
+/// A size in bytes, or with the unit KiB, MiB or GiB.
 #[cfg(feature = "ort")]
 fn parse_size(text: &str) -> Result<usize, String> {
     let digits = text
@@ -304,7 +303,7 @@ fn parse_size(text: &str) -> Result<usize, String> {
         "g" | "gib" => 1 << 30,
         unit => {
             return Err(format!(
-                "'{unit}' is not a unit; there are KiB, MiB and GiB"
+                "'{unit}' is not a unit; the units are KiB, MiB and GiB"
             ));
         }
     };

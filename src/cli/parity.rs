@@ -1,5 +1,5 @@
-//! `fer parity`: compares engines with Keras's recorded answers, two targets with each other, or a
-//! target with Keras.
+//! `fer parity`: compares engines with Keras's recorded predictions, two targets with each other,
+//! or a target with Keras.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -24,11 +24,11 @@ use super::model_args::{self, Device, EngineArgs, EngineChoice, OrtArgs, announc
 use super::progress::Progress;
 use super::{Status, advice};
 
-/// Without --reference or --keras, the notebook model is checked on the answers that Keras itself
-/// gave, recorded in this program, through every engine that is present.
+/// Without --reference or --keras, every available engine runs the notebook model, and is compared
+/// with Keras's predictions that are recorded in this program.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What is right: MODEL[@ENGINE[:PROVIDER[:DEVICE]]], e.g. notebook@burn, notebook@burn:wgpu or
+    /// The reference: MODEL[@ENGINE[:PROVIDER[:DEVICE]]], e.g. notebook@burn, notebook@burn:wgpu or
     /// model.onnx@ort:cuda:0.
     #[arg(
         long,
@@ -38,8 +38,8 @@ pub struct Args {
     )]
     reference: Option<String>,
 
-    /// What is checked, written in the same way [with --keras: what `fer convert` makes
-    /// of it, through ONNX Runtime].
+    /// The candidate, in the same form [with --keras: the conversion by `fer convert`, through ONNX
+    /// Runtime].
     #[arg(long, value_name = "TARGET")]
     candidate: Option<String>,
 
@@ -48,13 +48,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data: Vec<OsString>,
 
-    /// A Keras model; Keras itself answers for it on the images. Needs Python (FER_PYTHON, else
-    /// python3).
+    /// A Keras model; Keras itself runs it on the images. Needs Python (FER_PYTHON, else python3).
     #[arg(long, value_name = "FILE.keras|FILE.h5")]
     keras: Option<PathBuf>,
 
-    /// With --keras, compare layer by layer too, on up to 8 of the images; the candidate is a file
-    /// of `fer convert`.
+    /// With --keras, also compare layer by layer, on up to 8 of the images; the candidate must be a
+    /// file of `fer convert`.
     #[arg(long, requires = "keras")]
     layers: bool,
 
@@ -66,11 +65,11 @@ pub struct Args {
     #[arg(long, default_value_t = 1e-5, value_name = "X", value_parser = parse_tolerance)]
     atol: f64,
 
-    /// Largest difference in proportion to the reference's probability.
+    /// Largest difference relative to the reference's probability.
     #[arg(long, default_value_t = 1e-4, value_name = "X", value_parser = parse_tolerance)]
     rtol: f64,
 
-    /// Compute threads [default: one a core].
+    /// Compute threads [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 
@@ -87,7 +86,7 @@ fn parse_tolerance(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|x: &f64| x.is_finite() && *x >= 0.0)
-        .ok_or_else(|| format!("'{text}' is not a number from 0 up"))
+        .ok_or_else(|| format!("'{text}' is not a number of 0 or more"))
 }
 
 /// A comparison with the names of its sides.
@@ -95,14 +94,14 @@ struct Check {
     reference: String,
     candidate: String,
     comparison: Comparison,
-    /// With --layers: how far each layer is off, in the order of computation.
+    /// With --layers: the difference of each layer, in the order of computation.
     layers: Option<Vec<LayerDifference>>,
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Status> {
     let inputs: Vec<OsString> = args.data.iter().chain(&args.paths).cloned().collect();
     if inputs.iter().any(|i| i == "-") {
-        bail!("both sides read the images, and standard input is there but once: name files");
+        bail!("both sides read the images, and standard input can be read only once: name files");
     }
     let tolerance = Tolerance {
         absolute: args.atol,
@@ -113,7 +112,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         (None, Some(reference)) => vec![pair(&args, reference, &inputs, tolerance, host)?],
         (None, None) if inputs.is_empty() => against_golden(&args, tolerance, host)?,
         (None, None) => {
-            bail!("images need something to compare: give --reference and --candidate, or --keras")
+            bail!("images need models to compare: use --reference and --candidate, or --keras")
         }
     };
     let mut out = std::io::stdout().lock();
@@ -134,7 +133,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     })
 }
 
-/// Every engine that is present, on Keras's recorded answers.
+/// Compares every available engine with Keras's recorded predictions.
 fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<Check>> {
     let golden = golden::read()?;
     let mut targets = Vec::new();
@@ -152,8 +151,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
     for target in targets {
         let session = match target.open(host) {
             Ok(session) => session,
-            // A provider that is built into the library but can't start here is not there to be
-            // checked.
+            // A provider that is built into the library but can't start here is not available.
             Err(e) if args.candidate.is_none() && !target.on_cpu() => {
                 super::say(format_args!("not checked: {}", super::one_line(&e)));
                 continue;
@@ -163,7 +161,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
         let (spec, images) = (session.spec().clone(), golden.images);
         if let Err(mismatch) = spec.accepts(&golden::Golden::spec()) {
             bail!(
-                "{} is other than the {} model of the recorded answers: {mismatch}",
+                "{} is not compatible with the {} model of the recorded predictions: {mismatch}",
                 target.name,
                 golden::MODEL
             );
@@ -172,12 +170,12 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             || golden.probabilities.len() != images * spec.labels.len()
         {
             bail!(
-                "{} takes other inputs than the recorded ones of the {} model",
+                "{} takes other inputs than those recorded for the {} model",
                 target.name,
                 golden::MODEL
             );
         }
-        let answer = session.classify(golden.input.clone())?;
+        let output = session.classify(golden.input.clone())?;
         let rows = |values: &[f32]| -> Vec<Output> {
             let rows = values.chunks_exact(spec.labels.len()).enumerate();
             rows.map(|(i, p)| Output {
@@ -188,11 +186,11 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
         };
         let comparison = Comparison::of(
             &rows(&golden.probabilities),
-            &rows(&answer),
+            &rows(&output),
             &spec.labels,
             tolerance,
         );
-        let reference = "Keras's recorded answers".to_string();
+        let reference = "Keras's recorded predictions".to_string();
         let comparison = comparison?;
         checks.push(Check {
             reference,
@@ -204,7 +202,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
     Ok(checks)
 }
 
-/// The providers of ONNX Runtime's library; none, said to the user, if it is not installed.
+/// The providers of ONNX Runtime's library; none, with a message, if it is not installed.
 fn present_providers(args: &Args, host: &Host) -> Result<impl Iterator<Item = Provider>> {
     let present = match fer::runtime::locate(args.ort_lib.as_deref(), host) {
         Ok(found) => {
@@ -240,13 +238,13 @@ fn pair(
     let labels = first.spec().labels.clone();
     if labels != second.spec().labels {
         bail!(
-            "{} and {} have other classes or another order of them",
+            "{} and {} have different classes or orders of classes",
             reference.name,
             candidate.name
         );
     }
     let comparison = if inputs.is_empty() {
-        super::say("no images given: comparing on 64 generated ones");
+        super::say("no images given: comparing on 64 generated images");
         let images = generated_images();
         Comparison::of(
             &on_pixels(&first, &images)?,
@@ -286,7 +284,7 @@ fn against_keras(
         );
     }
     if !model.is_file() {
-        bail!("there is no Keras model {}", model.display());
+        bail!("the Keras model {} does not exist", model.display());
     }
     let sources = super::infer::list(inputs)?;
     let paths = sources.iter().map(|s| match s {
@@ -295,7 +293,7 @@ fn against_keras(
         Source::Stdin => bail!("Keras reads files, not standard input"),
     });
     let paths = paths.collect::<Result<Vec<_>>>()?;
-    // The file of a conversion goes away at the end.
+    // The file of a conversion is deleted at the end.
     let (candidate, _file) = match &args.candidate {
         Some(target) => (Target::parse(target, args)?, None),
         None => {
@@ -316,7 +314,7 @@ fn against_keras(
     let spec = session.spec().clone();
     if !spec.input.mean.is_empty() || !spec.input.std.is_empty() {
         bail!(
-            "{} wants mean and std applied to its input, which Keras's side of the comparison can't do",
+            "{} needs mean and std applied to its input, which the comparison with Keras does not support",
             candidate.name
         );
     }
@@ -324,14 +322,14 @@ fn against_keras(
         scale: spec.input.scale,
         antialias: spec.input.resize == Resize::Antialias,
     };
-    let answers = on_images(&session, &sources)?;
-    super::say(format_args!("asking Keras about {} images", paths.len()));
+    let candidate_outputs = on_images(&session, &sources)?;
+    super::say(format_args!("running Keras on {} images", paths.len()));
     let (absolute, python) = (std::path::absolute(model)?, python(host)?);
     let reference = keras::predict(&absolute, &paths, preprocessing, &python)?;
-    let comparison = Comparison::of(&reference, &answers, &labels, tolerance)?;
+    let comparison = Comparison::of(&reference, &candidate_outputs, &labels, tolerance)?;
     let layers = match args.layers {
         true => {
-            let chosen = super::layers::images(paths, &reference, &answers, &comparison);
+            let chosen = super::layers::images(paths, &reference, &candidate_outputs, &comparison);
             let keras = keras::layers(&absolute, &chosen, preprocessing, &python)?;
             Some(super::layers::compare(
                 &ModelRef::find(&candidate.model)?,
@@ -353,10 +351,11 @@ fn against_keras(
     })
 }
 
-/// What `fer convert` makes of a Keras model, in a file that goes away with what is returned.
+/// The conversion of a Keras model by `fer convert`, in a file that is deleted when the result is
+/// dropped.
 fn converted(model: &Path) -> Result<NamedTempFile> {
     let converted = fer::convert::convert(model, None, &Default::default())
-        .context("it can't be converted without more words; use `fer convert`, and name its file with --candidate")?;
+        .context("it can't be converted without options; use `fer convert`, and name its file with --candidate")?;
     let notes = converted.notes.iter().map(advice::conversion_note);
     notes.for_each(super::say);
     let wrong = || {
@@ -379,7 +378,7 @@ fn python(host: &Host) -> Result<PathBuf> {
     let first = fer::runtime::interpreters(host).map(|found| found.into_iter().next());
     first
         .map_err(|e| anyhow!("Keras needs Python, and {e}"))?
-        .context("Keras needs Python, and there is none")
+        .context("Keras needs Python, which was not found")
 }
 
 /// A model, an engine and a provider.
@@ -407,17 +406,16 @@ impl Target {
         model_args::open(Some(&self.model), &self.options, host)
     }
 
-    /// True unless it names one of ONNX Runtime's providers for other hardware.
+    /// Whether it does not name one of ONNX Runtime's providers for other hardware.
     fn on_cpu(&self) -> bool {
         !matches!(self.options.backend, Backend::Ort { provider, .. } if provider != Provider::Cpu)
     }
 
-    /// Reads `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`, where engine burn has devices of its own:
-    /// `MODEL@burn:DEVICE`.
+    /// Parses `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`; for the engine burn it is `MODEL@burn:DEVICE`.
     fn parse(text: &str, args: &Args) -> Result<Self> {
         let wrong = |e: String| anyhow!("target '{text}': {e}");
         let (model, on) = match text.rsplit_once('@') {
-            // A path may hold an @ too.
+            // A path may contain an @ too.
             Some((model, on)) if !Path::new(text).exists() => (model, on),
             _ => (text, "auto"),
         };
@@ -476,7 +474,7 @@ impl Target {
             device,
             threads: args.threads,
         };
-        // A calibration is no matter of who computes: it is applied to any engine's answers.
+        // A calibration does not depend on the engine: it is applied to any engine's outputs.
         Ok(LoadOptions {
             uncalibrated: true,
             ..on.options(engine)?
@@ -505,7 +503,7 @@ fn on_pixels(session: &Session, images: &[Pixels]) -> Result<Vec<Output>> {
     Ok(outputs)
 }
 
-/// A model's outputs for items, by their names.
+/// A model's outputs for items, by name.
 fn outputs<I: Item + Sync>(
     session: &Session,
     items: &[I],
@@ -565,7 +563,7 @@ fn print(check: &Check, out: &mut dyn Write) -> std::io::Result<()> {
         )?;
     }
     if c.unanswered > 0 {
-        writeln!(out, "  unanswered    {} by both sides", c.unanswered)?;
+        writeln!(out, "  no output     {} on both sides", c.unanswered)?;
     }
     writeln!(
         out,

@@ -1,12 +1,12 @@
-//! How far a run is, on stderr: a bar with time left on a terminal, a plain line now and then
-//! elsewhere.
+//! Shows the progress of a run on stderr: a bar with the time left on a terminal, a plain line from
+//! time to time elsewhere.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 
-/// Plain lines come this often.
+/// The interval between plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Progress of a run over a known number of images.
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// One more is done.
+    /// Counts one more image.
     pub fn step(&mut self) {
         self.done += 1;
         match &self.bar {
@@ -48,7 +48,7 @@ impl Progress {
                 let rate = self.done as f64 / self.start.elapsed().as_secs_f64();
                 let left = (self.total - self.done) as f64 / rate;
                 super::say(format_args!(
-                    "{} of {} images, {rate:.0} a second, {left:.0} s left",
+                    "{} of {} images, {rate:.0} images/s, {left:.0} s left",
                     self.done, self.total
                 ));
             }
@@ -56,7 +56,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

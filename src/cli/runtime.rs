@@ -1,4 +1,4 @@
-//! `fer runtime`: gets ONNX Runtime's library.
+//! `fer runtime`: installs ONNX Runtime's library.
 
 use std::io::Write;
 
@@ -27,15 +27,15 @@ struct Install {
     #[arg(long)]
     cuda: bool,
 
-    /// Get the CUDA and cuDNN libraries too, where the system has none (some 1.3 GB).
+    /// Install the CUDA and cuDNN libraries too, for systems without them (some 1.3 GB).
     #[arg(long, requires = "cuda")]
     with_cuda_libs: bool,
 
-    /// Another version than the one fer knows the hash of.
+    /// The version [default: the one whose hash is built into fer].
     #[arg(long, value_name = "V")]
     version: Option<String>,
 
-    /// Download it even if it is there.
+    /// Install it again even if it is installed.
     #[arg(long)]
     force: bool,
 }
@@ -55,31 +55,35 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
             with_cuda_libs,
         },
         host,
-        &mut tell,
+        &mut report,
     )?;
     installed.cuda.iter().map(advice::cuda_needs).for_each(say);
     writeln!(std::io::stdout(), "{}", installed.library.display())?;
     Ok(Status::Done)
 }
 
-fn tell(event: Event) {
+fn report(event: Event) {
     match event {
-        Event::Asking { packages } => say(format_args!("asking pip which files make {packages}")),
+        Event::Asking { packages } => say(format_args!("asking pip for the files of {packages}")),
         Event::Downloading { package, version } => {
             say(format_args!("downloading {package} {version}"))
         }
         Event::Verified {
             sha256,
             pinned: true,
-        } => say(format_args!("its SHA-256 is the one fer knows: {sha256}")),
+        } => say(format_args!(
+            "its SHA-256 is the one built into fer: {sha256}"
+        )),
         Event::Verified {
             sha256,
             pinned: false,
-        } => say(format_args!("its SHA-256 is the index's: {sha256}")),
+        } => say(format_args!("its SHA-256 is the package index's: {sha256}")),
         Event::Unpacked { files, bytes } => {
             say(format_args!("unpacked {files} files, {} MiB", bytes >> 20))
         }
-        Event::AlreadyInstalled { folder } => say(format_args!("already in {}", folder.display())),
-        Event::Activated { path } => say(format_args!("in use from now on: {}", path.display())),
+        Event::AlreadyInstalled { folder } => {
+            say(format_args!("already installed in {}", folder.display()))
+        }
+        Event::Activated { path } => say(format_args!("fer now uses {}", path.display())),
     }
 }

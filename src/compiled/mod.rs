@@ -1,4 +1,4 @@
-//! Models that were compiled in: Rust code that the build script generated from ONNX files.
+//! Compiled-in models: Rust code that the build script generated from ONNX files.
 
 #[cfg(test)]
 mod rewrite;
@@ -10,17 +10,17 @@ use fer_burn::Forward;
 pub struct BuiltinModel {
     /// The ONNX file's name without `.onnx`.
     pub name: &'static str,
-    /// The ONNX file that the code was generated from, tiny weights flushed.
+    /// The ONNX file of the code, with tiny weights flushed.
     pub onnx: &'static [u8],
-    /// What takes time and is left to Burn, as the kernels lack it: each kind with its layers or
-    /// outputs, e.g. `Conv2d in groups (conv2d3)`.
+    /// What takes time and is left to Burn, because the kernels do not support it: each kind with
+    /// its layers or outputs, e.g. `Conv2d in groups (conv2d3)`.
     pub generic: &'static [&'static str],
     /// Loads the embedded weights and returns the forward pass: `[N, H, W, C]` or `[N, C, H, W]` →
     /// `[N, classes]`.
     pub load: fn(&Device) -> Forward,
 }
 
-// Defines `MODELS: &[BuiltinModel]`, the default model first, and a module a model.
+// Defines `MODELS: &[BuiltinModel]`, the default model first, and one module per model.
 include!(concat!(env!("OUT_DIR"), "/builtin.rs"));
 
 impl std::fmt::Debug for BuiltinModel {
@@ -34,7 +34,7 @@ pub fn models() -> &'static [BuiltinModel] {
     MODELS
 }
 
-/// The model that is used when none is named.
+/// The default model.
 pub fn default_model() -> Option<&'static BuiltinModel> {
     MODELS.first()
 }

@@ -1,11 +1,11 @@
-//! Puts the project's kernels in the place of Burn's layers in the code that `burn-onnx` generates
-//! for a model, and proves that none was forgotten.
+//! Replaces Burn's layers by fer's kernels in the code that `burn-onnx` generates for a model, and
+//! proves that none was forgotten.
 //!
-//! The build script calls this. It reads the syntax tree and knows the statements
-//! `let OUT = self.LAYER.forward(IN);`, `let OUT = burn::tensor::activation::relu(IN);` and
-//! `let OUT = A.add(B);`. It joins a layer and what alone follows it into one call. A layer that
-//! the kernels compute is an error anywhere else. What they lack is left to Burn, and is named if
-//! it takes time.
+//! The build script calls this. It reads the syntax tree and recognizes the statements `let OUT =
+//! self.LAYER.forward(IN);`, `let OUT = burn::tensor::activation::relu(IN);` and `let OUT =
+//! A.add(B);`. It joins a layer with the operations that alone use its output into one call. A
+//! layer that the kernels support is an error anywhere else. What they do not support is left to
+//! Burn, and is named if it takes time.
 
 #[path = "rewrite/layers.rs"]
 mod layers;
@@ -24,24 +24,23 @@ use syn::{Expr, File, Ident, ImplItem, Item, Local, Member, Pat, Path, Stmt, Typ
 use layers::{Layers, layers, methods};
 use words::{functions, mentioned, one_line, slow_methods, words};
 
-/// The module with the functions that are called instead; each model gets a
-/// `compiled::Compiled` of it.
+/// The module with the functions to call instead; each model gets its own `compiled::Compiled`.
 pub const KERNELS: &str = "fer_kernels";
 
 /// A rewritten module.
 pub struct Rewritten {
-    /// Its code; `forward` has one more parameter, the model's `Compiled`.
+    /// Its code; `forward` has an additional parameter, the model's `Compiled`.
     pub code: String,
-    /// What takes time and is left to Burn: each kind with its layers, or with the outputs where
-    /// there is no layer, e.g. `Conv2d in groups (conv2d3, conv2d5)`.
+    /// What takes time and is left to Burn: each kind with its layers, or with the outputs if there
+    /// is no layer, e.g. `Conv2d in groups (conv2d3, conv2d5)`.
     pub generic: Vec<String>,
 }
 
 /// Rewrites a generated module.
 ///
 /// # Errors
-/// The code has not one struct with a constructor and a forward pass, or leaves a layer that the
-/// kernels compute to Burn, in a statement of a form that is not known. The error names both.
+/// The code does not have exactly one struct with a constructor and a forward pass, or a layer that
+/// the kernels support is left to Burn in an unknown form of statement. The error names it.
 pub fn rewrite(code: &str) -> Result<Rewritten, String> {
     let mut file = syn::parse_file(code)
         .map_err(|e| format!("burn-onnx generated code that is not Rust: {e}"))?;
@@ -74,7 +73,7 @@ pub fn rewrite(code: &str) -> Result<Rewritten, String> {
     Ok(Rewritten { code, generic })
 }
 
-/// Gives the forward pass of `model` its statements and the parameter `compiled`.
+/// Replaces the statements of the forward pass of `model`, and adds the parameter `compiled`.
 fn put(file: &mut File, model: &Ident, kernels: &Path, statements: Vec<Stmt>) {
     let items = file.items.iter_mut().filter_map(|item| match item {
         Item::Impl(of) if matches!(&*of.self_ty, Type::Path(ty) if ty.path.is_ident(model)) => {
@@ -137,7 +136,7 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// The input of an expression of a known form, and what it computes of it.
+/// The input of an expression of a known form, and what the expression computes.
 fn operation<'a>(value: &'a Expr, layers: &'a Layers) -> Option<(&'a Expr, Operation<'a>)> {
     match value {
         Expr::Call(call) if call.args.len() == 1 => {
@@ -169,9 +168,9 @@ fn operation<'a>(value: &'a Expr, layers: &'a Layers) -> Option<(&'a Expr, Opera
 struct Pass<'a> {
     kernels: &'a Path,
     layers: &'a Layers,
-    /// All of its code.
+    /// All its code.
     words: &'a [String],
-    /// Layers that the kernels were put in the place of.
+    /// Layers that the kernels have replaced.
     replaced: HashSet<String>,
     /// What takes time and is left to Burn: its kind, and the layer or the output.
     generic: Vec<(String, String)>,
@@ -188,7 +187,7 @@ impl<'a> Pass<'a> {
                 .and_then(|first| self.join(first, &statements[at + 1..]));
             match (joined, first) {
                 (Some((statement, more)), Some(first)) => {
-                    // What is computed within the call stays as it is.
+                    // Inner expressions of the call stay as they are.
                     let mut operands = first.input.to_token_stream();
                     if let Operation::Add { other } = first.operation {
                         other.to_tokens(&mut operands);
@@ -207,8 +206,8 @@ impl<'a> Pass<'a> {
         Ok(rewritten)
     }
 
-    /// The first statement and those of `rest` that are computed with it, as one call; and how
-    /// many of `rest` they are.
+    /// The first statement and those of `rest` that are computed with it, as one call, and their
+    /// number in `rest`.
     fn join(&mut self, first: &Statement<'a>, rest: &'a [Stmt]) -> Option<(Stmt, usize)> {
         let kernels = self.kernels;
         let mut joined = Joined {
@@ -223,7 +222,7 @@ impl<'a> Pass<'a> {
                 name,
                 kind: "Conv2d",
             } => {
-                // `Compiled` keeps one form of each convolution's kernels.
+                // `Compiled` has one form of each convolution's kernels.
                 let alone = joined.pass.mentions(name) > 1;
                 let norm = if alone {
                     None
@@ -264,7 +263,7 @@ impl<'a> Pass<'a> {
         Some((parse_quote!(let #output = #call;), count))
     }
 
-    /// How often the forward pass has `self.NAME`.
+    /// How often the forward pass uses `self.NAME`.
     fn mentions(&self, name: &Ident) -> usize {
         mentioned(self.words).filter(|found| name == found).count()
     }
@@ -277,7 +276,7 @@ impl<'a> Pass<'a> {
         self.replaced.insert(name);
     }
 
-    /// Looks through code that is left as it is, a part of `statement`.
+    /// Checks code that is left as it is, a part of `statement`.
     fn left(&mut self, code: TokenStream, statement: &Stmt) -> Result<(), String> {
         let found = words(code);
         for name in mentioned(&found) {
@@ -305,7 +304,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// What is left to Burn by kind, if no layer was forgotten.
+    /// What is left to Burn, by kind; an error if a layer was forgotten.
     fn finish(self) -> Result<Vec<String>, String> {
         let forgotten = |name: &String| !self.replaced.contains(name);
         let mut supported = self.layers.iter().filter(|(_, layer)| layer.is_supported());
@@ -328,8 +327,8 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// A call that takes up statements one after the other, as long as each alone uses the output of
-/// the last.
+/// A call that absorbs consecutive statements, as long as each of them alone uses the output of the
+/// last.
 struct Joined<'p, 'a> {
     pass: &'p mut Pass<'a>,
     rest: &'a [Stmt],
@@ -341,7 +340,7 @@ impl<'a> Joined<'_, 'a> {
     fn next(&self) -> Option<Statement<'a>> {
         let next = Statement::parse(self.rest.get(self.count)?, self.pass.layers)?;
         let uses = self.pass.words.iter().filter(|word| self.output == *word);
-        // It is made once and used once.
+        // It is assigned once and used once.
         (next.takes(self.output) && uses.count() == 2).then_some(next)
     }
 

@@ -1,4 +1,4 @@
-//! The proof that a converted file runs: on noise, through ONNX Runtime where that is installed.
+//! Checks that a converted file runs: on noise, through ONNX Runtime if it is installed.
 
 use std::path::Path;
 
@@ -10,30 +10,30 @@ use fer_core::stream::{ItemError, Stream, StreamError, StreamOptions};
 
 use crate::{LoadError, NoOnnxRuntime, open_to_check};
 
-/// How far the probabilities of an image may be from summing to 1.
+/// The largest deviation from 1 of the sum of an image's probabilities.
 const TOLERANCE: f32 = 1e-3;
 
 /// The number of images.
 const IMAGES: usize = 8;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug)]
 pub enum Checked {
     /// The file ran.
     Run {
         /// Number of images that it was run on.
         images: usize,
-        /// What ran it: ONNX Runtime's version and path.
+        /// The engine: ONNX Runtime's version and path.
         by: String,
     },
-    /// Nothing could run the file.
+    /// No engine could run the file.
     NotRun(NoOnnxRuntime),
 }
 
-/// A converted file that does not run as it should.
+/// A converted file does not run correctly.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// ONNX Runtime refuses the file.
+    /// ONNX Runtime rejects the file.
     #[error("the converted file does not run: {0}")]
     Load(#[from] LoadError),
     /// ONNX Runtime failed on the file.
@@ -44,10 +44,10 @@ pub enum CheckError {
     Prediction(#[from] ItemError),
     /// The file's outputs are not probabilities.
     #[error(
-        "the converted file returns {row:?}, which are not probabilities: look at the model's weights"
+        "the converted file returns {row:?}, which are not probabilities; check the model's weights"
     )]
     NotProbabilities {
-        /// The output for an image, one value a class.
+        /// The output for an image, one value per class.
         row: Vec<f32>,
     },
 }
@@ -55,7 +55,7 @@ pub enum CheckError {
 /// Runs an ONNX file on noise.
 ///
 /// # Errors
-/// ONNX Runtime refuses the file, or its outputs are not probabilities.
+/// ONNX Runtime rejects the file, or its outputs are not probabilities.
 pub fn check(file: &Path, host: &Host) -> Result<Checked, CheckError> {
     let session = match open_to_check(file, false, host)? {
         Ok(session) => session,
@@ -92,7 +92,7 @@ fn noise(spec: &ModelSpec, i: usize) -> Pixels {
     }
 }
 
-/// What is wrong with a row that is not one of probabilities.
+/// What is wrong with a row that is not a row of probabilities.
 fn not_probabilities(row: Vec<f32>) -> Option<CheckError> {
     let off = (row.iter().sum::<f32>() - 1.0).abs();
     (off > TOLERANCE).then_some(CheckError::NotProbabilities { row })

@@ -1,4 +1,4 @@
-//! Keras models as ONNX files (crate `fer-keras`), run before they are kept.
+//! Converts Keras models to ONNX files (crate `fer-keras`) and runs them before they are kept.
 
 mod check;
 

@@ -1,13 +1,13 @@
-//! What Keras computed: inputs and probabilities that `scripts/keras/golden.py` wrote, compiled in.
+//! Keras's recorded inputs and probabilities, written by `scripts/keras/golden.py` and compiled in.
 
 use fer_core::calibration::Calibration;
 use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind};
 use safetensors::SafeTensors;
 
-/// The file; `scripts/keras/golden.py` makes it.
+/// The file that `scripts/keras/golden.py` writes.
 const FILE: &[u8] = include_bytes!("../../tests/golden/notebook.safetensors");
 
-/// The name of the model that it belongs to.
+/// The name of its model.
 pub const MODEL: &str = "notebook";
 
 /// Keras's inputs and outputs.
@@ -22,7 +22,7 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// What the recorded model takes and gives.
+    /// The spec of the recorded model.
     pub fn spec() -> ModelSpec {
         ModelSpec {
             labels: EMOTIONS.map(String::from).to_vec(),
@@ -34,7 +34,7 @@ impl Golden {
         }
     }
 }
-/// The file that was compiled in is damaged.
+/// The compiled-in file is damaged.
 #[derive(Debug, thiserror::Error)]
 #[error("the file of Keras's recorded outputs is damaged: {0}")]
 pub struct Damaged(#[from] safetensors::SafeTensorError);
@@ -42,7 +42,7 @@ pub struct Damaged(#[from] safetensors::SafeTensorError);
 /// Reads the golden file.
 ///
 /// # Errors
-/// The file that was compiled in is damaged.
+/// The compiled-in file is damaged.
 pub fn read() -> Result<Golden, Damaged> {
     let file = SafeTensors::deserialize(FILE)?;
     let values = |name: &str| -> Result<(Vec<f32>, usize), Damaged> {

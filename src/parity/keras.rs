@@ -1,9 +1,9 @@
 //! Keras itself as the reference: runs `scripts/keras/predict.py`, which reads the images with PIL
-//! and asks the model.
+//! and runs the model.
 //!
-//! The script and its environment are compiled in, so that a `fer` without its repository can be
-//! checked too. It runs with `FER_PYTHON` if that is set, else with `python3`, and then makes
-//! itself an environment with pinned packages.
+//! The script and its environment's packages are compiled in, so a `fer` without its repository can
+//! be checked too. The script runs with `FER_PYTHON` if that is set, else with `python3`. It then
+//! creates an environment with pinned packages.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -26,24 +26,24 @@ const FILES: [(&str, &str); 6] = [
     ),
 ];
 
-/// How Keras's side makes its input of the pixels: as the candidate's side does.
+/// How the Keras script turns pixels into its input: as the candidate does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocessing {
-    /// What a pixel of 0..255 is multiplied with.
+    /// The factor for pixels of 0..255.
     pub scale: f32,
     /// PIL's reducing bilinear resizing instead of the nearest pixel.
     pub antialias: bool,
 }
 
-/// Keras can't be asked, or it can't compute the outputs.
+/// Keras can't be run, or can't compute the outputs.
 #[derive(Debug, thiserror::Error)]
 pub enum KerasError {
-    /// A file for the script, or of it, can't be read or written.
+    /// A file for or from the script can't be read or written.
     #[error("can't {action}: {source}")]
     Io {
-        /// What was tried, as a verb with its object.
+        /// The operation, as a verb with its object.
         action: &'static str,
-        /// How it failed.
+        /// The system's error.
         source: io::Error,
     },
     /// Python can't be started.
@@ -51,17 +51,17 @@ pub enum KerasError {
     Python {
         /// The interpreter.
         python: PathBuf,
-        /// How it failed.
+        /// The system's error.
         source: io::Error,
     },
     /// The script failed; Keras's own message went to stderr.
-    #[error("Keras could not compute its outputs ({status}); its own message stands above")]
+    #[error("Keras could not compute its outputs ({status}); see its own message above")]
     Failed {
         /// How the script ended.
         status: ExitStatus,
     },
-    /// The script wrote another number of outputs than there are images.
-    #[error("Keras returned outputs of {outputs} of {images} images")]
+    /// The number of outputs differs from the number of images.
+    #[error("Keras returned outputs for {outputs} of {images} images")]
     Count {
         /// Number of outputs.
         outputs: usize,
@@ -73,8 +73,8 @@ pub enum KerasError {
     Line(#[from] serde_json::Error),
 }
 
-/// Asks a Keras model for its probabilities on image files. `python` is the interpreter; Keras's
-/// own messages go to stderr.
+/// Runs a Keras model on image files and returns its probabilities. `python` is the interpreter.
+/// Keras's own messages go to stderr.
 ///
 /// # Errors
 /// Python or Keras can't be started, or the script failed.
@@ -87,9 +87,9 @@ pub fn predict(
     Ok(run(model, images, preprocessing, python, false)?.0)
 }
 
-/// Asks a Keras model for the output of each of its layers on image files, at most 64: a safetensors
-/// file with float32 `[n, …]` by the names of the layers and of the models that they lie in, of the
-/// `n` images that could be read.
+/// Runs a Keras model on at most 64 image files and returns the output of each layer: a safetensors
+/// file with float32 `[n, …]` for the `n` images that could be read, named after the layers and the
+/// models that contain them.
 ///
 /// # Errors
 /// As [`predict`].
@@ -117,7 +117,7 @@ fn run(
     }
     let (list, output) = (
         folder.path().join("images.json"),
-        folder.path().join("answers.jsonl"),
+        folder.path().join("predictions.jsonl"),
     );
     let json = serde_json::to_string(images).map_err(io::Error::other);
     json.and_then(|json| fs::write(&list, json))

@@ -1,6 +1,6 @@
-//! Layer by layer: where the outputs of a converted model begin to depart from Keras's.
+//! Layer by layer: finds where the outputs of a converted model begin to differ from Keras's.
 //!
-//! A converted file's metadata name the tensor of each layer's output, and its order; Keras's
+//! A converted file's metadata names the tensor of each layer's output and its order. Keras's
 //! outputs come from `scripts/keras/predict.py`.
 
 use std::collections::BTreeMap;
@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use fer_ort::inspect::Tensor;
 
-/// How far a layer's output may be off, in proportion to its largest value: rounding adds up over
-/// the layers.
+/// The largest difference of a layer's output, relative to its largest value: rounding errors add
+/// up over the layers.
 pub const TOLERANCE: f64 = 1e-4;
 
-/// Where a layer's output is.
+/// The position of a layer's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The layer, with the names of the models that it lies in.
+    /// The layer, with the names of the models that contain it.
     pub layer: String,
     /// The tensor of the ONNX file.
     pub tensor: String,
@@ -25,46 +25,46 @@ pub struct Place {
     order: String,
 }
 
-/// How far a layer's output is from Keras's.
+/// The difference of a layer's output from Keras's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LayerDifference {
     /// The layer.
     pub layer: String,
-    /// The largest difference, in proportion to the largest of Keras's values where that is over 1.
+    /// The largest difference, relative to the largest of Keras's values if that is over 1.
     pub difference: f64,
 }
 
 impl LayerDifference {
-    /// Whether it is more than [`TOLERANCE`].
+    /// Whether it exceeds [`TOLERANCE`].
     pub fn departs(&self) -> bool {
         self.difference > TOLERANCE
     }
 }
 
-/// A file whose layers can't be compared with Keras's.
+/// A file's layers can't be compared with Keras's.
 #[derive(Debug, thiserror::Error)]
 pub enum LayersError {
-    /// The file's metadata do not name its layers: it was not converted here.
-    #[error("it does not say where its layers are")]
+    /// The file's metadata does not name its layers: `fer convert` did not write it.
+    #[error("its metadata does not state the tensors of its layers")]
     NoPlaces,
-    /// The metadata that name the layers can't be read.
+    /// The metadata that names the layers can't be read.
     #[error("its metadata '{}' can't be read: {source}", fer_keras::LAYERS)]
     Metadata {
-        /// What is wrong with them.
+        /// The reason.
         source: serde_json::Error,
     },
-    /// A layer's output has another number of values than Keras's.
+    /// A layer's output and Keras's have different numbers of values.
     #[error("its layer {layer} returns {values} values, Keras's {expected}")]
     Values {
         /// The layer.
         layer: String,
-        /// How many values its tensor has.
+        /// The number of values of its tensor.
         values: usize,
-        /// How many Keras's has.
+        /// The number of Keras's values.
         expected: usize,
     },
     /// No layer has the name of one of Keras's.
-    #[error("it shares no layer with the Keras model")]
+    #[error("it has no layer in common with the Keras model")]
     NoneShared,
 }
 
@@ -72,7 +72,7 @@ pub enum LayersError {
 /// layer that is called more than once is left out.
 ///
 /// # Errors
-/// The file was not converted here, or its metadata are damaged.
+/// `fer convert` did not write the file, or its metadata is damaged.
 pub fn places(metadata: &BTreeMap<String, String>) -> Result<Vec<Place>, LayersError> {
     let text = metadata
         .get(fer_keras::LAYERS)
@@ -90,11 +90,11 @@ pub fn places(metadata: &BTreeMap<String, String>) -> Result<Vec<Place>, LayersE
         .collect())
 }
 
-/// Compares the tensors of `places`, in their order, with Keras's outputs by the names of the
-/// layers; layers that Keras does not have are left out.
+/// Compares the tensors of `places`, in their order, with Keras's outputs by layer name. Layers
+/// that Keras does not have are left out.
 ///
 /// # Errors
-/// A tensor has another number of values than Keras's, or there is nothing to compare.
+/// A tensor and Keras's have different numbers of values, or there is nothing to compare.
 pub fn compare(
     places: &[Place],
     found: &[Tensor],
@@ -125,7 +125,7 @@ pub fn compare(
             .iter()
             .zip(&expected)
             .map(|(a, b)| f64::from(*a) - f64::from(*b));
-        // NaN is as far off as can be.
+        // NaN is the largest difference.
         let off = off
             .map(|d| if d.is_nan() { f64::INFINITY } else { d.abs() })
             .fold(0.0, f64::max);

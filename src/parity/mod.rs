@@ -1,5 +1,5 @@
-//! Whether two models, engines or providers have the same outputs ([`Comparison`]), what Keras
-//! computed ([`golden`]) and what it computes now ([`keras`]), in the end or layer by layer
+//! Compares the outputs of two models, engines or providers ([`Comparison`]), with Keras's recorded
+//! outputs ([`golden`]) and with Keras itself ([`keras`]), at the end or layer by layer
 //! ([`layers`]).
 
 pub mod golden;
@@ -9,12 +9,12 @@ pub mod layers;
 
 use serde::Serialize;
 
-/// How far a probability may be off: `|Δ| ≤ absolute + relative × |reference|`.
+/// The tolerance for a probability: `|Δ| ≤ absolute + relative × |reference|`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Tolerance {
-    /// The part that does not depend on the value.
+    /// The absolute part.
     pub absolute: f64,
-    /// The part in proportion to the reference's value.
+    /// The part relative to the reference's value.
     pub relative: f64,
 }
 
@@ -30,11 +30,11 @@ impl Default for Tolerance {
 /// Two sets of outputs on the same images, compared.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Images that both have an output for.
+    /// Images for which both have an output.
     pub images: usize,
-    /// Images that only one has an output for; one is a failure.
+    /// Images for which only one has an output; one is a failure.
     pub unequal_reads: usize,
-    /// Images that neither has an output for: unreadable, or an output that is not finite.
+    /// Images for which neither has an output: unreadable, or an output that is not finite.
     pub unanswered: usize,
     /// The largest difference of a probability.
     pub max_difference: f64,
@@ -43,13 +43,13 @@ pub struct Comparison {
     /// The mean over the images of the Kullback–Leibler divergence of the candidate from the
     /// reference, in nats: Σ p ln(p / q).
     pub kl_divergence: f64,
-    /// Images on which both have the same label.
+    /// Images for which both have the same label.
     pub equal_labels: usize,
     /// Values outside the tolerance.
     pub outside_tolerance: usize,
     /// The image with the largest difference.
     pub worst: Option<Worst>,
-    /// The tolerance that counted.
+    /// The tolerance.
     pub tolerance: Tolerance,
 }
 
@@ -66,19 +66,19 @@ pub struct Worst {
     pub candidate: String,
 }
 
-/// One image's output, or none if it could not be read.
+/// One image's output, or none if the image could not be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// The image.
     pub path: String,
-    /// One probability a class.
+    /// One probability per class.
     pub probabilities: Option<Vec<f32>>,
 }
 
-/// Outputs that can't be compared.
+/// Outputs can't be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CompareError {
-    /// They are of different numbers of images.
+    /// They have different numbers of images.
     #[error("the reference has outputs for {reference} images, the candidate for {candidate}")]
     Images {
         /// The reference's number.
@@ -86,7 +86,7 @@ pub enum CompareError {
         /// The candidate's number.
         candidate: usize,
     },
-    /// They have different numbers of classes, or others than there are labels.
+    /// They have different numbers of classes, or a different number of labels.
     #[error(
         "the reference has {reference} classes, the candidate {candidate}; there are {labels} labels"
     )]
@@ -99,7 +99,7 @@ pub enum CompareError {
         labels: usize,
     },
     /// No image could be read by both.
-    #[error("there is no image that both could read")]
+    #[error("no image could be read by both")]
     NothingRead,
 }
 
@@ -158,13 +158,12 @@ impl Comparison {
     fn add(&mut self, path: &str, reference: &[f32], candidate: &[f32], labels: &[String]) {
         self.images += 1;
         let mut largest = 0.0f64;
-        // Rows sum to 1 only to within rounding, which is more than the divergence of equal
-        // answers.
+        // Rows sum to 1 only within rounding, which is more than the divergence of equal outputs.
         let sum = |row: &[f32]| row.iter().map(|v| f64::from(*v)).sum::<f64>();
         let (p_sum, q_sum) = (sum(reference), sum(candidate));
         for (p, q) in reference.iter().zip(candidate) {
             let (p, q) = (f64::from(*p), f64::from(*q));
-            // A value that is not finite is the largest difference there is.
+            // A value that is not finite counts as the largest difference.
             let difference = if p.is_finite() && q.is_finite() {
                 (p - q).abs()
             } else {
@@ -206,7 +205,7 @@ impl Comparison {
 mod tests {
     use super::*;
 
-    fn answers(rows: &[&[f32]]) -> Vec<Output> {
+    fn rows_of(rows: &[&[f32]]) -> Vec<Output> {
         let row = |(i, p): (usize, &&[f32])| Output {
             path: format!("{i}.png"),
             probabilities: Some(p.to_vec()),
@@ -220,7 +219,7 @@ mod tests {
 
     #[test]
     fn equal_answers_hold() {
-        let a = answers(&[&[0.25, 0.75], &[1.0, 0.0]]);
+        let a = rows_of(&[&[0.25, 0.75], &[1.0, 0.0]]);
         let c = Comparison::of(&a, &a, &labels(), Tolerance::default()).unwrap();
         assert!(c.holds());
         assert_eq!((c.images, c.max_difference, c.kl_divergence), (2, 0.0, 0.0));
@@ -228,16 +227,16 @@ mod tests {
 
     #[test]
     fn what_does_not_hold() {
-        let reference = answers(&[&[0.4, 0.6]]);
+        let reference = rows_of(&[&[0.4, 0.6]]);
         let unread = vec![Output {
             path: "0.png".into(),
             probabilities: None,
         }];
         let rows = [
-            ("within", answers(&[&[0.400_01, 0.599_99]]), true),
-            ("off", answers(&[&[0.4001, 0.5999]]), false),
-            ("other label", answers(&[&[0.6, 0.4]]), false),
-            ("NaN", answers(&[&[f32::NAN, 0.6]]), false),
+            ("within", rows_of(&[&[0.400_01, 0.599_99]]), true),
+            ("off", rows_of(&[&[0.4001, 0.5999]]), false),
+            ("other label", rows_of(&[&[0.6, 0.4]]), false),
+            ("NaN", rows_of(&[&[f32::NAN, 0.6]]), false),
         ];
         let compare = |c: &[Output]| Comparison::of(&reference, c, &labels(), Tolerance::default());
         let wrong: Vec<_> = rows
@@ -246,8 +245,8 @@ mod tests {
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(compare(&unread).is_err());
-        let mixed = [answers(&[&[0.4, 0.6]]), unread].concat();
-        let read = answers(&[&[0.4, 0.6], &[0.4, 0.6]]);
+        let mixed = [rows_of(&[&[0.4, 0.6]]), unread].concat();
+        let read = rows_of(&[&[0.4, 0.6], &[0.4, 0.6]]);
         assert!(
             !Comparison::of(&mixed, &read, &labels(), Tolerance::default())
                 .unwrap()
@@ -258,8 +257,8 @@ mod tests {
     #[test]
     fn divergence_is_that_of_the_formula() {
         let c = Comparison::of(
-            &answers(&[&[0.5, 0.5]]),
-            &answers(&[&[0.25, 0.75]]),
+            &rows_of(&[&[0.5, 0.5]]),
+            &rows_of(&[&[0.25, 0.75]]),
             &labels(),
             Tolerance::default(),
         );

@@ -250,7 +250,7 @@ fn graphs_are_clean() {
             .map(|(o, n)| (o.to_string(), *n))
             .collect::<Vec<_>>()
     };
-    // Of five normalisations three follow a linear layer; the dense layer behind Flatten needs no
+    // Of five normalizations three follow a linear layer; the dense layer behind Flatten needs no
     // Transpose.
     let plain = [
         ("Transpose", 1),
@@ -360,7 +360,7 @@ fn the_notebook_model_is_converted_without_python_or_onnx_runtime() {
         let run = common::run_without_ort(&["convert", &model.display().to_string(), "-o", &onnx])
             .expect(0);
         assert!(
-            run.stderr.contains("not run, only read again"),
+            run.stderr.contains("not run, only read back"),
             "{}",
             run.stderr
         );
@@ -497,15 +497,18 @@ fn what_can_not_be_converted_is_exit_code_2_with_the_reason() {
         ),
         (vec![&grouped, "--labels", "a,b,b"], vec!["different names"]),
         (vec![&weights], vec!["--config"]),
-        (vec![&weights, "--config", "README.md"], vec!["no JSON"]),
-        (vec![&plain, "--scale", "0"], vec!["no number but 0"]),
+        (vec![&weights, "--config", "README.md"], vec!["not JSON"]),
+        (
+            vec![&plain, "--scale", "0"],
+            vec!["not a number other than 0"],
+        ),
         (vec![&plain, "--layout", "chwn"], vec!["NHWC or NCHW"]),
         (vec![&plain, "-o", "tests"], vec!["is a folder"]),
         (
             vec![&plain, "-o", "no/such/place.onnx"],
             vec!["can't write no/such/place.onnx"],
         ),
-        (vec![&weights, "--config", &other], vec!["no JSON"]),
+        (vec![&weights, "--config", &other], vec!["not JSON"]),
     ];
     let output = folder.path().join("out.onnx").display().to_string();
     let mut wrong = Vec::new();

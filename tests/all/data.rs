@@ -280,7 +280,7 @@ fn folders_that_are_no_data_set_are_explained() {
             "train: the class fear, sad is missing (there is angry, disgust, happy, neutral, surprise); add it",
         ),
         (
-            "a class misspelt",
+            "a class misspelled",
             with(without(classes(&[""]), &["sad"]), &["sda/a.jpg"]),
             "the folder sda is no class, and the class sad is missing; rename it",
         ),
@@ -300,7 +300,7 @@ fn folders_that_are_no_data_set_are_explained() {
             "sad: the class folder holds no",
         ),
         (
-            "a part misspelt",
+            "a part misspelled",
             with(classes(&["train/"]), &["tset/sad/a.jpg"]),
             "beside train there is tset",
         ),

@@ -279,7 +279,7 @@ fn nothing_to_do_is_an_error_with_exit_code_2() {
         (&["--batch-size", "0", &face], "--batch-size"),
         (&["--meta", "colour=1", &face], "colour"),
         (&["-o", &unwritable, &face], "--output"),
-        (&["-", "-"], "give - once"),
+        (&["-", "-"], "use - only once"),
     ];
     let mut wrong = Vec::new();
     for (args, word) in rows {
@@ -431,7 +431,7 @@ fn pipes_devices_links_and_odd_names_neither_hang_nor_harm() {
         (
             "$F infer --model /dev/zero $FACE 2>&1".into(),
             2,
-            "no plain file",
+            "not a regular file",
         ),
         (format!("{infer} <(cat $FACE)"), 0, "happy"),
         (

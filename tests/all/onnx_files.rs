@@ -72,7 +72,7 @@ fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
 }
 
 #[test]
-fn any_classifier_runs_logits_layouts_colours_and_fixed_batches() {
+fn any_classifier_runs_logits_layouts_colors_and_fixed_batches() {
     if common::ort().is_none() {
         return;
     }

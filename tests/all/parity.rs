@@ -1,4 +1,4 @@
-//! The engines against Keras's recorded answers, against each other, and against Keras itself.
+//! The engines against Keras's recorded predictions, against each other, and against Keras itself.
 
 use crate::common::Dim::{N, Open};
 use crate::common::{self, all_right, data, keras, keras_file, linear, ort, run, run_without_ort};
@@ -9,7 +9,7 @@ fn the_compiled_in_model_answers_what_keras_answered() {
     let run = run_without_ort(&["parity"]).expect(0);
     assert!(
         run.stdout
-            .contains("notebook@burn against Keras's recorded answers"),
+            .contains("notebook@burn against Keras's recorded predictions"),
         "{}",
         run.stdout
     );
@@ -109,7 +109,7 @@ fn two_targets_are_compared_and_a_difference_is_exit_code_1() {
     ];
     let run = run(&one_unread).expect(0);
     assert!(
-        run.stdout.contains("images        7") && run.stdout.contains("unanswered    1"),
+        run.stdout.contains("images        7") && run.stdout.contains("no output     1"),
         "{}",
         run.stdout
     );
@@ -118,8 +118,8 @@ fn two_targets_are_compared_and_a_difference_is_exit_code_1() {
 #[test]
 fn what_can_not_be_compared_is_exit_code_2() {
     let rows: [(&[&str], &str); 11] = [
-        (&["--atol", "nan"], "not a number from 0 up"),
-        (&["--rtol", "inf"], "not a number from 0 up"),
+        (&["--atol", "nan"], "not a number of 0 or more"),
+        (&["--rtol", "inf"], "not a number of 0 or more"),
         (
             &["--reference", "notebook", "--candidate", "notebook", "-"],
             "name files",
@@ -237,7 +237,7 @@ fn keras_itself_agrees_on_drawn_images_of_every_kind() {
         run.stdout
     );
     assert!(
-        run.stdout.contains("HOLDS") && run.stdout.contains("as Keras's, to within"),
+        run.stdout.contains("HOLDS") && run.stdout.contains("equal Keras's to within"),
         "{}",
         run.stdout
     );
@@ -397,7 +397,7 @@ fn the_first_layer_that_departs_from_keras_is_named() {
     };
     let held = parity(&right).expect(0);
     assert!(
-        held.stdout.contains("HOLDS") && held.stdout.contains("as Keras's, to within"),
+        held.stdout.contains("HOLDS") && held.stdout.contains("equal Keras's to within"),
         "{}",
         held.stdout
     );

@@ -40,8 +40,8 @@ fn refused(draw: impl FnOnce(&Path) -> Result<(), PlotError>) -> String {
     text
 }
 
-fn count(pixels: &Pixels, colour: [u8; 3]) -> usize {
-    pixels.data.chunks_exact(3).filter(|p| *p == colour).count()
+fn count(pixels: &Pixels, color: [u8; 3]) -> usize {
+    pixels.data.chunks_exact(3).filter(|p| *p == color).count()
 }
 
 /// Fails unless the outermost three pixels are white: text or lines that reach them are cut off.

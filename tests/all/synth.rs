@@ -158,7 +158,7 @@ fn counts_have_limits() {
     assert!(names(parent.path()).is_empty());
 }
 
-/// The classes have looks of their own, or nothing could be learnt; but pose, light and skin keep a
+/// The classes have looks of their own, or nothing could be learned; but pose, light and skin keep a
 /// comparison with the mean face of each class from telling them.
 #[test]
 fn classes_differ_but_not_plainly() {

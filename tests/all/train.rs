@@ -105,7 +105,7 @@ fn weights(run_folder: &Path, checkpoint: &str) -> Vec<u8> {
 }
 
 #[test]
-fn drawn_faces_are_learnt_exported_and_recognised_by_both_engines() {
+fn drawn_faces_are_learned_exported_and_recognized_by_both_engines() {
     let folder = tempfile::tempdir().unwrap();
     let (out, data) = (folder.path().join("run"), text(&data().large));
     let trained = run(&[

@@ -1,4 +1,4 @@
-//! People's votes through the binary: what is learnt from them, how a model is compared with them,
+//! People's votes through the binary: what is learned from them, how a model is compared with them,
 //! and what is refused.
 
 use std::collections::HashMap;
@@ -268,7 +268,7 @@ fn a_run_with_votes_goes_on_as_if_it_had_not_been_stopped_and_only_with_them() {
         "the weights differ"
     );
     assert_ne!(files.history("plain"), files.history("whole"));
-    // An exported model says which votes it learnt from, and one without says nothing.
+    // An exported model says which votes it learned from, and one without says nothing.
     for (out, votes) in [("whole", true), ("plain", false)] {
         let (model, folder) = (files.path("model.onnx"), files.path(out));
         run_without_ort(&["export", "-q", "--onnx", &model, "--run", &folder]).expect(0);

@@ -1,4 +1,4 @@
-//! A forward pass on a device of Burn's as a [`Classifier`].
+//! A forward pass on one of Burn's devices, as a [`Classifier`].
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fer_core::classifier::{Classifier, Description, EngineError, Note};
@@ -19,7 +19,7 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
     Ok(data.iter::<f32>().collect())
 }
 
-/// A model on a device of Burn's.
+/// A model on one of Burn's devices.
 pub struct BurnClassifier {
     spec: ModelSpec,
     description: Description,
@@ -28,10 +28,11 @@ pub struct BurnClassifier {
 }
 
 impl BurnClassifier {
-    /// Loads a model by `load`, which makes its forward pass on a device; `threads` as in [`threads::start`].
+    /// Loads a model with `load`, which creates its forward pass on a device. `threads` is as in
+    /// [`threads::start`].
     ///
     /// # Errors
-    /// The device can't be used, or it fails on the model.
+    /// The device can't be used or fails on the model.
     pub fn load(
         load: fn(&Device) -> Forward,
         name: String,
@@ -54,7 +55,7 @@ impl BurnClassifier {
     }
 }
 
-/// What a classifier on this device says of itself.
+/// The description of a classifier on this device.
 pub fn describe(on: &Opened, model: String, mut notes: Vec<Note>) -> Description {
     if on.choice.backend == Backend::Cuda {
         notes.push(Note::Tf32);

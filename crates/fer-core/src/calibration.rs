@@ -1,53 +1,54 @@
-//! Confidences that are shares of right answers: [`Calibration`] makes them of a model's logits, by
-//! two numbers that [`fit`] finds by labelled images.
+//! Calibrated confidences: among predictions with confidence 0.8, about 80 % are right.
+//! [`Calibration`] computes them from a model's logits with two numbers, which [`fit`] fits to
+//! labeled images.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Temperatures out of this range make all answers alike, or all of them certain.
+/// Temperatures outside this range make all predictions uniform or all of them certain.
 pub const TEMPERATURES: RangeInclusive<f32> = 0.05..=20.0;
 
-/// Exponents out of this range bend confidences as no training does.
+/// Exponents outside this range bend confidences more than any training does.
 pub const EXPONENTS: RangeInclusive<f32> = 0.5..=3.0;
 
-/// Fewer images than this say too little of a calibration.
+/// Fewer images than this are too few to fit a calibration.
 pub const MIN_IMAGES: usize = 200;
 
-/// What an exponent has to add to the logarithm of the likelihood: chance alone adds more one time
-/// in twenty (half of the χ² distribution's 95 % quantile for one number; Wilks 1938).
+/// The gain in log-likelihood that an exponent needs. Chance alone gains more one time in twenty
+/// (half of the 95 % quantile of the χ² distribution with one degree of freedom; Wilks 1938).
 const MIN_GAIN: f64 = 1.92;
 
-/// How probabilities are made of logits z: `softmax(−((max z − z) / T)^γ)`.
+/// Turns logits z into probabilities: `softmax(−((max z − z) / T)^γ)`.
 ///
-/// With an exponent γ of 1 it is temperature scaling, `softmax(z / T)` (Guo, Pleiss, Sun &
-/// Weinberger, "On Calibration of Modern Neural Networks", ICML 2017). An exponent above 1 draws
-/// sure answers further from unsure ones, which trainings with label smoothing and mixup have
-/// pushed together. As any function of the distance from the highest logit that rises (Rahimi et
-/// al., "Intra Order-Preserving Functions for Calibration of Multi-Class Neural Networks", NeurIPS
-/// 2020), it leaves the highest the highest.
+/// With an exponent γ of 1 this is temperature scaling, `softmax(z / T)` (Guo, Pleiss, Sun &
+/// Weinberger, "On Calibration of Modern Neural Networks", ICML 2017). An exponent above 1
+/// separates sure predictions from unsure ones, which label smoothing and mixup push together. Like
+/// every increasing function of the distance from the highest logit (Rahimi et al., "Intra
+/// Order-Preserving Functions for Calibration of Multi-Class Neural Networks", NeurIPS 2020), it
+/// keeps the highest class the highest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
-    /// T, one of [`TEMPERATURES`]: the distance that counts as 1. Where γ is 1, above 1 for a model
-    /// that is too sure, and below 1 for one that is not sure enough.
+    /// T, within [`TEMPERATURES`]: the distance that counts as 1. With γ = 1, it is above 1 for an
+    /// overconfident model and below 1 for an underconfident one.
     pub temperature: f32,
-    /// γ, one of [`EXPONENTS`].
+    /// γ, within [`EXPONENTS`].
     pub exponent: f32,
 }
 
 impl Calibration {
-    /// Leaves the softmax as it is.
+    /// The plain softmax.
     pub const NONE: Self = Self {
         temperature: 1.0,
         exponent: 1.0,
     };
 
-    /// Makes of logits those whose softmax is the calibrated probabilities, in place: 0 for the
-    /// highest, the others below.
+    /// Replaces logits by logits whose softmax is the calibrated probabilities: 0 for the highest,
+    /// negative values for the others.
     pub fn apply(self, logits: &mut [f32]) {
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for v in logits {
             let distance = ((max - *v) / self.temperature).powf(self.exponent);
-            // A softmax takes what is nearer for the highest itself.
+            // The softmax treats smaller distances as equal to the highest.
             *v = if *v < max {
                 -distance.max(f32::EPSILON)
             } else {
@@ -73,14 +74,14 @@ impl fmt::Display for Calibration {
     }
 }
 
-/// The calibration that gives the labels the highest likelihood, with an exponent of 1 where
-/// another is not clearly likelier; `None` for fewer than [`MIN_IMAGES`] images, or where with that
-/// exponent no temperature of [`TEMPERATURES`] is the best: all answers are right, or tell nothing,
-/// or are no numbers.
+/// The calibration that maximizes the likelihood of the labels. The exponent is 1 unless another is
+/// clearly better. `None` for fewer than [`MIN_IMAGES`] images. `None` also if no temperature
+/// within [`TEMPERATURES`] is the best for that exponent: all predictions are right, or carry no
+/// information, or are NaN.
 ///
-/// `logits`: a row of one value a class for each of `labels`. For an exponent the likelihood is
-/// concave in `T^-γ`, and the zero of its slope is found by halving; the exponent is found by
-/// golden sections.
+/// `logits` has one row for each of `labels`, with one value per class. For a fixed exponent, the
+/// likelihood is concave in `T^-γ`, and bisection finds the zero of its slope. Golden-section
+/// search finds the exponent.
 pub fn fit(logits: &[f32], labels: &[u16]) -> Option<Calibration> {
     if labels.len() < MIN_IMAGES {
         return None;
@@ -111,7 +112,7 @@ pub fn fit(logits: &[f32], labels: &[u16]) -> Option<Calibration> {
         .highest()
         .filter(|bent| bent.0 > plain.0 + MIN_GAIN);
     let (exponent, (_, temperature)) = bent.map_or((1.0, plain), |bent| (exponent, bent));
-    // More digits no number of images can tell.
+    // No number of images justifies more digits.
     let rounded = |v: f64| ((v * 1e4).round() / 1e4) as f32;
     Some(Calibration {
         temperature: rounded(temperature),
@@ -119,12 +120,12 @@ pub fn fit(logits: &[f32], labels: &[u16]) -> Option<Calibration> {
     })
 }
 
-/// The likelihood of the labels for one exponent γ, by the factor T^-γ.
+/// The likelihood of the labels for one exponent γ, as a function of the factor T^-γ.
 struct Likelihood {
     exponent: f64,
-    /// By image, the label's distance from the highest logit, to the power γ.
+    /// For each image, the label's distance from the highest logit, to the power γ.
     labels: Vec<f64>,
-    /// The same of each class.
+    /// The same for each class.
     distances: Vec<f64>,
 }
 
@@ -152,7 +153,7 @@ impl Likelihood {
         }
     }
 
-    /// The logarithm of the likelihood, and its slope, the expected distances less the labels'.
+    /// The log-likelihood and its slope: the expected distances minus those of the labels.
     fn at(&self, factor: f64) -> (f64, f64) {
         let classes = self.distances.len() / self.labels.len();
         self.distances.chunks_exact(classes).zip(&self.labels).fold(
@@ -170,7 +171,7 @@ impl Likelihood {
         )
     }
 
-    /// The highest logarithm of the likelihood, and its temperature.
+    /// The highest log-likelihood, and its temperature.
     fn highest(&self) -> Option<(f64, f64)> {
         let factor = |temperature: f32| f64::from(temperature).powf(-self.exponent);
         let [mut low, mut high] = [factor(*TEMPERATURES.end()), factor(*TEMPERATURES.start())];
@@ -196,7 +197,7 @@ mod tests {
     use crate::classifier::softmax;
     use crate::random::{Purpose, Random};
 
-    /// Logits, and labels drawn from the probabilities that a calibration makes of them.
+    /// Logits, and labels drawn from the probabilities that a calibration gives them.
     fn drawn(n: usize, calibration: Calibration) -> (Vec<f32>, Vec<u16>) {
         let mut random = Random::new(3, Purpose::Noise, 0, 0);
         let mut logits = Vec::new();
@@ -359,7 +360,7 @@ mod tests {
         assert_eq!(fit(&vec![0.5; logits.len()], &labels), None, "all alike");
         let mut broken = logits.clone();
         broken[12] = f32::NAN;
-        assert_eq!(fit(&broken, &labels), None, "no number");
+        assert_eq!(fit(&broken, &labels), None, "NaN");
         assert_eq!(fit(&[], &[]), None);
     }
 }

@@ -1,5 +1,5 @@
-//! What turns a batch of tensors into probabilities, behind one trait ([`Classifier`]): ONNX Runtime,
-//! compiled-in code, a trained network, or a test's fake.
+//! Engines turn a batch of tensors into probabilities, behind one trait ([`Classifier`]): ONNX
+//! Runtime, compiled-in code, a trained network, or a fake for tests.
 
 use std::fmt;
 
@@ -7,8 +7,7 @@ use crate::calibration::Calibration;
 use crate::onnx::flush::TINY;
 use crate::spec::{ModelSpec, OutputKind};
 
-/// A loaded model that fails while it runs. What keeps one from being loaded is an error of the
-/// engine's crate.
+/// A loaded model failed while running. Errors of loading are in the engine's crate.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The engine failed.
@@ -16,12 +15,12 @@ pub enum EngineError {
     Run {
         /// The model: a built-in one's name or a path.
         model: String,
-        /// The engine, and what it runs on where there is a choice.
+        /// The engine, and its device if there is a choice.
         engine: String,
-        /// What the engine said.
+        /// The engine's message.
         reason: String,
     },
-    /// The model returned another number of values than one a class.
+    /// The model returned a wrong number of values: not one per class and image.
     #[error(
         "{model} returned {values} values for {images} images; {classes} classes make {}",
         images.saturating_mul(*classes)
@@ -38,7 +37,7 @@ pub enum EngineError {
     },
 }
 
-/// What was loaded, for the user's eyes.
+/// What was loaded, for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// `ort` or `burn`.
@@ -56,38 +55,39 @@ pub struct Description {
 /// Something to know about a loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The model's file does not state all that its input and output need.
+    /// The model's file does not state everything about its input and output.
     Assumed(Vec<String>),
-    /// Tiny weights were set to zero, for speed (see [`crate::onnx::flush`]).
+    /// Tiny weights were set to zero for speed (see [`crate::onnx::flush`]).
     Flushed {
         /// How many.
         weights: usize,
     },
-    /// The weights lie in other files, so tiny ones were not set to zero.
+    /// The weights are in other files, so tiny ones were not set to zero.
     ExternalWeights,
-    /// Operators run on other providers than the one that was asked for.
+    /// Some operators run on other providers than the requested one.
     Elsewhere {
-        /// The provider that was asked for.
+        /// The requested provider.
         provider: String,
         /// How many operators the model has.
         total: usize,
         /// (operator, provider that runs it, how many of them).
         operators: Vec<(String, String, usize)>,
     },
-    /// Burn runs the model, as ONNX Runtime can't.
+    /// Burn runs the model, because ONNX Runtime can't.
     NoOnnxRuntime {
-        /// Why the library that was found can't be used; `None` if none was found.
+        /// Why the library can't be used; `None` if none was found.
         unusable: Option<String>,
     },
-    /// Layers of a compiled-in model that take time and that the kernels lack: Burn computes them.
+    /// Layers of a compiled-in model that take time and that the kernels don't support. Burn
+    /// computes them.
     Generic(&'static [&'static str]),
     /// Burn may multiply float32 as TF32 on this device.
     Tf32,
-    /// The model is a training run that has not reached its end.
+    /// The model is an unfinished training run.
     Unfinished {
-        /// The epoch that its weights are from, in words.
+        /// The epoch of its weights, in words.
         progress: String,
-        /// The epochs that the run is to have.
+        /// The number of epochs that the run is configured for.
         epochs: u32,
     },
 }
@@ -96,17 +96,24 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Assumed(what) => {
-                write!(f, "assumed, as the file does not say: {}", what.join("; "))
+                write!(
+                    f,
+                    "assumed, because the file does not state it: {}",
+                    what.join("; ")
+                )
             }
             Self::Flushed { weights } => {
                 write!(f, "{weights} weights below {TINY:e} set to zero, for speed")
             }
             Self::Generic(layers) => {
                 let layers = layers.join(", ");
-                write!(f, "computed by Burn, as the kernels lack it: {layers}")
+                write!(
+                    f,
+                    "computed by Burn, because the kernels do not support it: {layers}"
+                )
             }
             Self::ExternalWeights => f.write_str(
-                "weights in other files are run as they are: tiny ones are not set to zero",
+                "tiny weights are not set to zero, because the weights are in other files",
             ),
             Self::Elsewhere {
                 provider,
@@ -127,7 +134,7 @@ impl fmt::Display for Note {
             Self::NoOnnxRuntime {
                 unusable: Some(reason),
             } => write!(f, "{reason}: running on burn"),
-            Self::Tf32 => f.write_str("Burn may multiply float32 as TF32 there"),
+            Self::Tf32 => f.write_str("Burn may multiply float32 as TF32 on this device"),
             Self::Unfinished { progress, epochs } => {
                 write!(f, "its weights are those of {progress} of {epochs}")
             }
@@ -143,19 +150,19 @@ pub trait Classifier: Send {
     /// What was loaded.
     fn description(&self) -> &Description;
 
-    /// Runs the model as it is on `n` images: `input` holds `n × image_len` values in the model's
-    /// layout, the result `n × classes` raw outputs. If the model fixes its batch, `n` is that
-    /// number.
+    /// Runs the model on `n` images. `input` holds `n × image_len` values in the model's layout.
+    /// The result is `n × classes` raw outputs. If the model fixes its batch size, `n` is that
+    /// size.
     ///
     /// # Errors
     /// The engine failed.
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError>;
 
-    /// Probabilities of a batch of any size: `input` holds `n × image_len` values; the result
-    /// `[n, classes]`, each row summing to 1, calibrated as the model's spec says.
+    /// Returns the probabilities for a batch of any size. `input` holds `n × image_len` values. The
+    /// result is `[n, classes]`, calibrated as the model's spec says; each row sums to 1.
     ///
     /// # Errors
-    /// The engine failed or returned another number of values.
+    /// The engine failed or returned a wrong number of values.
     fn classify(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
         let (image_len, classes) = (self.spec().image_len(), self.spec().labels.len());
         let n = input.len() / image_len;
@@ -194,12 +201,11 @@ pub trait Classifier: Send {
     }
 }
 
-/// Makes calibrated probabilities of a model's raw output, in place.
+/// Turns a model's raw output into calibrated probabilities, in place.
 fn probabilities(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
     match kind {
         OutputKind::Probabilities if calibration == Calibration::NONE => return,
-        // Logits, but for a constant that the calibration takes off again.
-        // Rounding may have left less than zero.
+        // Logits up to a constant, which the calibration removes.
         OutputKind::Probabilities => row
             .iter_mut()
             .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }.ln()),
@@ -209,7 +215,7 @@ fn probabilities(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
     softmax(row);
 }
 
-/// Makes probabilities of logits, in place.
+/// Turns logits into probabilities, in place.
 pub fn softmax(row: &mut [f32]) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|v| *v = (*v - max).exp());

@@ -1,20 +1,21 @@
-//! Files that appear whole: written under a temporary name in the same folder, then renamed.
+//! Files that are written whole or not at all: under a temporary name in the same folder, then
+//! renamed.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile};
 
-/// A new temporary file beside `path`, with the permissions that any new file of the user gets.
+/// A new temporary file beside `path`, with the permissions of any new file of the user.
 ///
 /// # Errors
-/// The folder is not there or can't be written; `path` is a folder, device or pipe, which is not to
-/// be replaced.
+/// The folder does not exist or can't be written, or `path` is a folder, device or pipe, which must
+/// not be replaced.
 pub fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "there is something of that name that is no plain file",
+            "it exists and is not a regular file",
         ));
     }
     let folder = path
@@ -26,26 +27,26 @@ pub fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // Of a new file the user's umask takes what it takes from any.
+        // The user's umask applies, as to any new file.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     builder.tempfile_in(folder).map_err(plain)
 }
 
-/// Removes the temporary files that a killed process left in a folder; nobody else may be at work
-/// in it.
+/// Removes the temporary files that a killed process left in a folder. No other process may be
+/// writing there.
 pub fn sweep(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with(".fer-") && name.ends_with(".tmp") {
-            // What can't be removed is in nobody's way.
+            // A file that can't be removed does no harm.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// The system's own error, without the temporary file's name, which tells the user nothing.
+/// The system's own error, without the temporary file's name, which would not help the user.
 pub fn plain(error: io::Error) -> io::Error {
     let inner = error
         .get_ref()
@@ -56,8 +57,7 @@ pub fn plain(error: io::Error) -> io::Error {
         .map_or(error, io::Error::from_raw_os_error)
 }
 
-/// Writes a whole file, or what a link leads to; until that is done, what stood there before still
-/// stands.
+/// Writes a whole file, or the target of a link. The old file stays in place until that is done.
 ///
 /// # Errors
 /// The folder can't be written or the disk is full.
@@ -68,7 +68,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     keep(file, &path)
 }
 
-/// Gives a temporary file its name when all of it is on the disk.
+/// Renames a temporary file to its final name once its content is on the disk.
 ///
 /// # Errors
 /// The disk is full, or there is a folder of that name.

@@ -1,8 +1,7 @@
-//! The machine as fer sees it: operating system, environment, own executable, system
-//! folders.
+//! The machine that fer runs on: operating system, environment, own executable, system folders.
 //!
-//! [`Host::from_env`] is the one place that reads the process environment; everything else takes a
-//! [`Host`], so that a test can describe another machine.
+//! [`Host::from_env`] is the only place that reads the process environment. Everything else takes a
+//! [`Host`], so a test can describe another machine.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -10,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// An operating system that ONNX Runtime is made for.
+/// An operating system that ONNX Runtime supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Os {
     /// Linux, and any other Unix that is not macOS.
@@ -22,10 +21,10 @@ pub enum Os {
 }
 
 impl Os {
-    /// Every operating system known here.
+    /// All operating systems that fer knows.
     pub const ALL: [Os; 3] = [Os::Linux, Os::MacOs, Os::Windows];
 
-    /// The one that this program was built for.
+    /// The operating system that this program was built for.
     pub const fn current() -> Os {
         if cfg!(windows) {
             Os::Windows
@@ -45,7 +44,7 @@ impl Os {
         }
     }
 
-    /// Whether a file name is that of the ONNX Runtime library itself, with or without a version.
+    /// Whether a file name is the name of the ONNX Runtime library, with or without a version.
     pub fn is_library_name(self, name: &str) -> bool {
         let version = match self {
             Os::Windows => return name.eq_ignore_ascii_case(self.library_file_name()),
@@ -69,26 +68,26 @@ impl fmt::Display for Os {
     }
 }
 
-/// Whether a text is numbers joined by single dots: `1`, `1.32.0`.
+/// Whether a text consists of numbers joined by single dots: `1`, `1.32.0`.
 pub fn is_version(text: &str) -> bool {
     text.split('.')
         .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// What fer needs to know of a machine.
+/// What fer needs to know about a machine.
 #[derive(Debug, Clone)]
 pub struct Host {
     /// The operating system.
     pub os: Os,
     /// The processor, named as in `std::env::consts::ARCH`.
     pub arch: String,
-    /// The environment variables. Programs that are started get exactly these.
+    /// The environment variables. Child processes get exactly these.
     pub vars: BTreeMap<OsString, OsString>,
     /// The running program's own file.
     pub executable: Option<PathBuf>,
-    /// Folders in which the system keeps libraries, looked at last.
+    /// System library folders, searched last.
     pub system_folders: Vec<PathBuf>,
-    /// How long Python may take to say where its `onnxruntime` package is.
+    /// How long Python may take to print where its `onnxruntime` package is.
     pub python_time_limit: Duration,
 }
 
@@ -96,8 +95,8 @@ impl Host {
     /// The machine and the environment that this program runs in.
     pub fn from_env() -> Host {
         let os = Os::current();
-        // On Windows a canonical path has the form `\\?\C:\…`, which some loaders refuse; links to
-        // programs are rare there, so the path is left as it is.
+        // On Windows a canonical path has the form `\\?\C:\…`, which some loaders refuse. Links to
+        // programs are rare there, so the path is kept.
         let executable = std::env::current_exe().ok().map(|file| {
             if cfg!(windows) {
                 file
@@ -115,7 +114,7 @@ impl Host {
         }
     }
 
-    /// An environment variable; one that is set but empty counts as not set.
+    /// An environment variable; an empty one counts as not set.
     pub fn var(&self, name: &str) -> Option<&OsStr> {
         let value = match self.os {
             Os::Windows => {
@@ -135,17 +134,17 @@ impl Host {
             .filter(|value| !value.is_empty())
     }
 
-    /// The folder that fer keeps its data in: `FER_DATA_DIR`, else the operating system's place for
-    /// a user's data. `None` when the variables that name that place are missing.
+    /// The folder for fer's data: `FER_DATA_DIR`, else the operating system's place for a user's
+    /// data. `None` if the variables that name that place are missing.
     pub fn data_folder(&self) -> Option<PathBuf> {
         if let Some(folder) = self.var("FER_DATA_DIR") {
-            // A relative path means the folder that the user is in; if even that cannot be told,
-            // keep it relative.
+            // A relative path is relative to the current folder. If that is unknown, the path stays
+            // relative.
             return Some(std::path::absolute(folder).unwrap_or_else(|_| PathBuf::from(folder)));
         }
         let below = |name: &str, rest: &str| self.var(name).map(|base| Path::new(base).join(rest));
         match self.os {
-            // The XDG rules say that a relative path in the variable is to be ignored.
+            // The XDG specification says that a relative path in the variable is ignored.
             Os::Linux => below("XDG_DATA_HOME", "fer")
                 .filter(|folder| folder.is_absolute())
                 .or_else(|| below("HOME", ".local/share/fer")),
@@ -155,8 +154,7 @@ impl Host {
     }
 
     /// The absolute folders in a list variable such as `PATH`, in order. Relative ones are left
-    /// out: a library or a program must not be picked up from whatever folder the user happens to
-    /// be in.
+    /// out: a library or a program must not be loaded from the current folder by accident.
     pub fn folders_in(&self, name: &str) -> Vec<PathBuf> {
         let list = self.var(name).unwrap_or_default();
         std::env::split_paths(list)
@@ -171,7 +169,7 @@ impl Host {
         } else {
             name.to_owned()
         };
-        // On Windows the store's Python is a kind of link that cannot be followed, but can be
+        // On Windows the store's Python is a kind of link that can't be followed, but can be
         // started.
         let is_there = |file: &PathBuf| match self.os {
             Os::Windows => file.symlink_metadata().is_ok_and(|meta| !meta.is_dir()),

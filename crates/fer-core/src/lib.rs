@@ -1,4 +1,4 @@
-//! The core of fer: from pictures to records, whatever computes in between.
+//! The core of fer: from images to records, independent of the engine.
 //!
 //! | step | module |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | the ONNX file | [`onnx`] |
 //! | tensor → probabilities | [`classifier`], a trait |
 //! | logits → calibrated confidences | [`calibration`] |
-//! | a model that many threads may ask | [`session`] |
-//! | many pictures, in order, in bounded memory | [`stream`] |
+//! | a model that many threads can use | [`session`] |
+//! | many images, in order, in bounded memory | [`stream`] |
 //! | records for people and programs | [`report`] |
 //!
 //! A picture's pixels become a model's input:
@@ -24,8 +24,8 @@
 //! assert_eq!(tensor, [1.0; 48 * 48]);
 //! ```
 //!
-//! The crate depends on neither Burn nor ONNX Runtime. It prints nothing, never exits and reads
-//! nothing from the environment.
+//! The crate depends on neither Burn nor ONNX Runtime. It prints nothing, never exits, and reads
+//! the environment only in [`host::Host::from_env`].
 
 pub mod calibration;
 pub mod classifier;

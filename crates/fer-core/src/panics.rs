@@ -1,5 +1,5 @@
-//! Panics of other people's code, as errors: an image decoder that stumbles over a file costs that
-//! image, and a driver that can't start costs that device, but not the program.
+//! Turns panics of third-party code into errors. An image decoder that panics costs one image, and
+//! a driver that can't start costs one device, but not the program.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -9,15 +9,15 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread becomes an error: a panic hook has nothing to say then.
+/// Whether a panic of this thread becomes an error. A panic hook should then print nothing.
 pub fn are_caught() -> bool {
     CAUGHT.get()
 }
 
-/// Runs something that may panic; nothing of what it was working on may be used after it did.
+/// Runs a function that may panic. After a panic, nothing that it was working on may be used.
 ///
 /// # Errors
-/// What it said when it panicked.
+/// The panic's message.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let outer = CAUGHT.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));

@@ -3,22 +3,22 @@
 /// A model's prediction for one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// One probability a class, in the model's order.
+    /// One probability per class, in the model's order.
     pub probabilities: Vec<f32>,
-    /// The index of the largest.
+    /// The index of the largest probability.
     pub class: usize,
 }
 
-/// A model's output that holds NaN or an infinity, or nothing: it means nothing.
+/// A model's output is empty or holds NaN or an infinity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the model's output is not finite; check its weights and its scale")]
 pub struct NotFinite;
 
 impl Prediction {
-    /// Takes one row of probabilities.
+    /// Makes a prediction from one row of probabilities.
     ///
     /// # Errors
-    /// It is empty or holds a value that is not finite.
+    /// The row is empty or holds a value that is not finite.
     pub fn new(probabilities: &[f32]) -> Result<Self, NotFinite> {
         if probabilities.is_empty() || probabilities.iter().any(|p| !p.is_finite()) {
             return Err(NotFinite);

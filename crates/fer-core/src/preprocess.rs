@@ -1,7 +1,7 @@
-//! Pixels → tensor, the one way: everything that feeds a model goes through [`Preprocessor`].
+//! Pixels → tensor. Everything that feeds a model uses [`Preprocessor`].
 //!
-//! Gray or RGB as the model takes it, then the model's size, then `float32(pixel) × scale` (and
-//! `(x − mean) / std` where a model wants it), in the model's layout. The order (colour first, size
+//! First gray or RGB, as the model needs. Then the model's size. Then `float32(pixel) × scale`, and
+//! `(x − mean) / std` if the model has them, in the model's layout. The order (color first, size
 //! second) is that of Keras's `load_img`.
 
 use image::imageops::{self, FilterType};
@@ -23,7 +23,7 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Prepares for a model's input.
+    /// Prepares the conversion for a model's input.
     pub fn new(spec: &InputSpec) -> Self {
         Self {
             width: spec.width,
@@ -55,7 +55,7 @@ impl Preprocessor {
         }
     }
 
-    /// The image in the model's colours and size, before scaling.
+    /// The image in the model's channels and size, before scaling.
     pub fn pixels(&self, pixels: Pixels) -> Pixels {
         let pixels = if self.channels == 1 {
             pixels.into_gray()
@@ -72,9 +72,8 @@ impl Preprocessor {
     }
 }
 
-/// Takes the nearest pixel, with the very coordinates of PIL's `Image.resize(…, NEAREST)`: they are
-/// summed up step by step in double precision, which matters where a coordinate falls on a pixel's
-/// edge.
+/// Takes the nearest pixel with PIL's coordinates for `Image.resize(…, NEAREST)`. They are summed
+/// step by step in double precision, which matters where a coordinate falls on a pixel's edge.
 fn nearest(from: &Pixels, width: usize, height: usize) -> Pixels {
     let coordinates = |from: usize, to: usize| -> Vec<usize> {
         let step = from as f64 / to as f64;
@@ -107,7 +106,7 @@ fn nearest(from: &Pixels, width: usize, height: usize) -> Pixels {
     }
 }
 
-/// Linear interpolation over all the pixels that fall into one of the result's.
+/// Linear interpolation over all source pixels that overlap a pixel of the result.
 fn antialias(from: Pixels, width: usize, height: usize) -> Pixels {
     let Pixels {
         width: w,
@@ -116,8 +115,8 @@ fn antialias(from: Pixels, width: usize, height: usize) -> Pixels {
         data,
     } = from;
     let (w, h, to_w, to_h) = (w as u32, h as u32, width as u32, height as u32);
-    // `from_raw` fails only on a buffer shorter than width × height × channels: `Pixels` holds
-    // exactly that.
+    // `from_raw` fails only if the buffer is shorter than width × height × channels: `Pixels` holds
+    // exactly that many.
     let data = match channels {
         1 => imageops::resize(
             &GrayImage::from_raw(w, h, data).unwrap_or_default(),

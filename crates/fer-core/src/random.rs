@@ -1,13 +1,13 @@
-//! Random numbers that are a pure function of what they are for: the same seed and place give the
-//! same numbers on every run, in any order and on any thread.
+//! Random numbers as a pure function of their purpose and place: the same seed and place give the
+//! same numbers in every run, in any order and on any thread.
 //!
-//! ChaCha8 gives the bits. What is made of them is decided here, as the distributions of `rand` may
-//! change between its versions.
+//! ChaCha8 gives the bits. This module turns them into numbers itself, because the distributions of
+//! `rand` may change between its versions.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
-/// What random numbers are for: each purpose has numbers of its own under the same seed.
+/// The purpose of random numbers. Each purpose has its own numbers under the same seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// The augmentation of one image, by epoch and image.
@@ -16,16 +16,15 @@ pub enum Purpose {
     Mixup = 2,
     /// A drawn face, by class and number.
     Synth = 3,
-    /// The first values of a kernel, by its place in the network.
+    /// The initial values of a kernel, by its place in the network.
     Weights = 4,
     /// The order of the images, by epoch.
     Order = 5,
     /// The images that belong to a fold, by class.
     Fold = 6,
-    /// Noise that two engines are compared on.
+    /// Noise for comparing two engines.
     Noise = 7,
-    /// How well the crop of a face was taken (scale, levels, resolution, compression), by epoch and
-    /// image.
+    /// The quality of a face crop (scale, levels, resolution, compression), by epoch and image.
     Quality = 8,
     /// The corruption of an evaluation's image, by the hash of its file name and the kind of
     /// corruption.
@@ -38,7 +37,7 @@ pub struct Random(ChaCha8Rng);
 
 impl Random {
     /// The numbers of a place (`major`, `minor`, e.g. epoch and image) under a seed. ChaCha's
-    /// 32-byte key is made of the four values, 64 little-endian bits each: `seed`, `purpose`,
+    /// 32-byte key consists of the four values as 64-bit little-endian numbers: `seed`, `purpose`,
     /// `major`, `minor`. So no two places share their numbers.
     pub fn new(seed: u64, purpose: Purpose, major: u64, minor: u64) -> Self {
         let mut key = [0; 32];
@@ -66,7 +65,7 @@ impl Random {
         self.between(-limit, limit)
     }
 
-    /// `true` with a probability; never at 0, always at 1.
+    /// `true` with the given probability: never at 0, always at 1.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.uniform() < probability
     }
@@ -76,8 +75,8 @@ impl Random {
         ((u128::from(self.0.next_u64()) * end as u128) >> 64) as usize
     }
 
-    /// Nearly normal with mean 0 and variance 1: the sum of four uniform numbers, which stays
-    /// within ±3.5.
+    /// Approximately normal with mean 0 and variance 1: the sum of four uniform numbers, within
+    /// ±3.5.
     pub fn bell(&mut self) -> f64 {
         let sum: f64 = (0..4).map(|_| self.uniform()).sum();
         (sum - 2.0) * 3_f64.sqrt()
@@ -88,7 +87,7 @@ impl Random {
         self.0.fill_bytes(bytes);
     }
 
-    /// Brings `items` into a random order; every order is equally likely (Fisher and Yates).
+    /// Shuffles `items`; every order is equally likely (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -100,7 +99,7 @@ impl Random {
 mod tests {
     use super::*;
 
-    /// A resumed run relies on these very numbers: a new version of `rand` must not change them.
+    /// A resumed run depends on these exact numbers: a new version of `rand` must not change them.
     #[test]
     fn the_numbers_stay_the_same() {
         let mut random = Random::new(1, Purpose::Augment, 2, 3);

@@ -1,8 +1,8 @@
-//! A loaded model that any number of threads may ask: one thread owns the engine, [`Session`]s are
+//! A loaded model that any number of threads can use. One thread owns the engine. [`Session`]s are
 //! handles to it.
 //!
-//! Requests that wait together are run as one batch, which costs an engine little more than one of
-//! them alone.
+//! Requests that wait at the same time run as one batch. For most engines, a batch costs little
+//! more than a single image.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::prediction::{NotFinite, Prediction};
 use crate::preprocess::Preprocessor;
 use crate::spec::ModelSpec;
 
-/// How a session joins requests.
+/// How a session batches requests.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionOptions {
-    /// Requests are joined up to so many images; a larger request is run as it is.
+    /// The most images of a joined batch. A larger request runs as one batch.
     pub max_batch: usize,
-    /// How long a request may wait for others. With zero, those are joined that wait already.
+    /// How long a request waits for others. With zero, only requests that already wait are joined.
     pub max_wait: Duration,
-    /// Requests that may wait; see [`Session::submit`].
+    /// The number of requests that may wait; see [`Session::submit`].
     pub queue: usize,
 }
 
@@ -40,30 +40,30 @@ impl Default for SessionOptions {
     }
 }
 
-/// Why a request has no probabilities.
+/// Why a request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SessionError {
-    /// The engine failed on the batch that the request was in.
+    /// The engine failed on the request's batch.
     #[error(transparent)]
     Engine(Arc<EngineError>),
     /// The queue is full.
-    #[error("the model has {queue} requests waiting already")]
+    #[error("the model's queue is full: {queue} requests are waiting")]
     Full {
-        /// How many may wait.
+        /// How many requests may wait.
         queue: usize,
     },
     /// The input is not a whole number of images.
-    #[error("the input has {values} values, which is no multiple of an image's {image}")]
+    #[error("the input has {values} values, not a multiple of the {image} values of an image")]
     Input {
-        /// Values of the input.
+        /// The number of values of the input.
         values: usize,
-        /// Values of an image.
+        /// The number of values of one image.
         image: usize,
     },
     /// The model's output is not a prediction.
     #[error(transparent)]
     NotFinite(#[from] NotFinite),
-    /// The engine's thread ended by a panic.
+    /// The engine's thread panicked.
     #[error("the engine of {model} stopped")]
     Stopped {
         /// The model.
@@ -77,7 +77,7 @@ impl From<EngineError> for SessionError {
     }
 }
 
-/// A handle to a loaded model. Clones ask the same model; the engine ends with the last of them.
+/// A handle to a loaded model. Clones share the model. The engine is dropped with the last handle.
 #[derive(Clone)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -95,11 +95,11 @@ struct Shared {
 struct Request {
     input: Vec<f32>,
     reply: Sender<Result<Vec<f32>, SessionError>>,
-    /// Gone when nobody waits any more.
+    /// Gone if the caller no longer waits.
     wanted: Weak<()>,
 }
 
-/// A request that was accepted. Dropping it takes the request out of the queue.
+/// An accepted request. Dropping it removes the request from the queue.
 pub struct Ticket {
     reply: Receiver<Result<Vec<f32>, SessionError>>,
     model: Arc<Shared>,
@@ -117,7 +117,7 @@ impl Ticket {
             .unwrap_or_else(|_| Err(self.model.stopped()))
     }
 
-    /// Waits until `deadline`; `None` if there is nothing by then, and the request is given up.
+    /// Waits until `deadline`. `None` if there is no result by then; the request is then dropped.
     ///
     /// # Errors
     /// The engine failed.
@@ -141,7 +141,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Without senders the thread ends; the engine is taken apart there before this returns.
+        // Without senders the thread ends. The engine is dropped there before this returns.
         self.requests = None;
         let thread = self
             .thread
@@ -162,10 +162,10 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Gives the model a thread of its own.
+    /// Starts a thread for the model.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The system can't start a thread.
     pub fn start(
         classifier: Box<dyn Classifier>,
         options: SessionOptions,
@@ -196,8 +196,9 @@ impl Session {
         &self.shared.description
     }
 
-    /// Probabilities of a batch of any size: `input` holds `n × image_len` values in the model's
-    /// layout; the result is `[n, classes]`, each row summing to 1. Waits for room in the queue.
+    /// Returns the probabilities for a batch of any size. `input` holds `n × image_len` values in
+    /// the model's layout. The result is `[n, classes]`; each row sums to 1. Waits for room in the
+    /// queue.
     ///
     /// # Errors
     /// The engine failed, or the input is not a whole number of images.
@@ -218,7 +219,7 @@ impl Session {
         Ok(Prediction::new(&self.classify(input)?)?)
     }
 
-    /// Puts a request into the queue, and returns at once.
+    /// Puts a request into the queue and returns at once.
     ///
     /// # Errors
     /// The queue is full, or the input is not a whole number of images.
@@ -254,7 +255,7 @@ impl Session {
     }
 }
 
-/// Answers requests until there are no handles any more.
+/// Runs requests until no handle is left.
 fn serve(
     mut classifier: Box<dyn Classifier>,
     requests: &Receiver<Request>,
@@ -268,7 +269,7 @@ fn serve(
         let deadline = Instant::now() + options.max_wait;
         while images < options.max_batch {
             let left = deadline.saturating_duration_since(Instant::now());
-            // With no time left this takes what is there already.
+            // With no time left, this takes what is already there.
             let Ok(request) = requests.recv_timeout(left) else {
                 break;
             };
@@ -281,12 +282,12 @@ fn serve(
             joined.push(request);
         }
         joined.retain(|request| request.wanted.strong_count() > 0);
-        answer(&mut *classifier, joined);
+        run_batch(&mut *classifier, joined);
     }
 }
 
-/// Runs requests as one batch and divides what comes of it.
-fn answer(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
+/// Runs requests as one batch and splits the result.
+fn run_batch(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
     let classes = classifier.spec().labels.len();
     let image = classifier.spec().image_len();
     let input = match &mut requests[..] {
@@ -315,7 +316,7 @@ fn answer(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
             }
             Err(e) => Err(e.clone()),
         };
-        // Who does not wait any more misses nothing.
+        // A caller that no longer waits misses nothing.
         let _ = request.reply.send(reply);
     }
 }
@@ -379,7 +380,8 @@ mod tests {
         while batches.lock().unwrap().is_empty() {
             std::thread::yield_now();
         }
-        // While the first one runs: the second is given up, the others don't all fit in a batch.
+        // While the first request runs, the second is dropped. The others don't all fit in one
+        // batch.
         drop(submit(0.5, 1));
         let tickets = [
             submit(0.25, 1),

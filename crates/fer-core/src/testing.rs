@@ -1,4 +1,4 @@
-//! What the tests of this crate share: a classifier that needs no engine.
+//! Shared by the tests of this crate: a classifier that needs no engine.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ pub(crate) struct Fake {
     description: Description,
     /// The size of each batch so far.
     pub(crate) batches: Arc<Mutex<Vec<usize>>>,
-    /// The batch that it does not get through, counted from 0, and whether it panics there.
+    /// The batch that fails, counted from 0, and whether it panics.
     pub(crate) fails_on: Option<(usize, bool)>,
     /// A batch waits until it can lock this.
     pub(crate) gate: Arc<Mutex<()>>,

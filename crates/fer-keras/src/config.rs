@@ -1,9 +1,9 @@
-//! A layer's configuration, read value by value: what is missing is Keras's default, what is of the
-//! wrong kind an error.
+//! A layer's configuration, read value by value. A missing value is Keras's default. A value of the
+//! wrong kind is an error.
 
 use serde_json::{Map, Value};
 
-/// Keys that say nothing about the answers of a trained layer.
+/// Keys that do not affect the outputs of a trained layer.
 const SILENT: [&str; 8] = [
     "name",
     "trainable",
@@ -15,7 +15,7 @@ const SILENT: [&str; 8] = [
     "batch_input_shape",
 ];
 
-/// The longest configuration shown in an error, in characters.
+/// The most characters of a configuration that an error shows.
 const SHOWN: usize = 300;
 
 /// The `config` of a layer.
@@ -59,7 +59,7 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    /// Numbers, be it one or nested lists of them.
+    /// One number, or nested lists of numbers.
     pub(crate) fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>, String> {
         self.get(key)
             .map(|v| {
@@ -71,14 +71,14 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    /// A number of things, from 1 up.
+    /// A count of 1 or more.
     pub(crate) fn count(&self, key: &str) -> Result<usize, String> {
         let value = self
             .get(key)
             .ok_or_else(|| format!("its configuration lacks {key}"))?;
         size(value)
             .filter(|n| *n > 0)
-            .ok_or_else(|| wrong(key, value, "a whole number from 1 up"))
+            .ok_or_else(|| wrong(key, value, "an integer of 1 or more"))
     }
 
     /// As [`Fields::count`], with a default.
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Whole numbers from 1 up for height and width, or one for both.
+    /// Integers of 1 or more for height and width, or one for both.
     pub(crate) fn pair(&self, key: &str, default: [usize; 2]) -> Result<[usize; 2], String> {
         let Some(value) = self.get(key) else {
             return Ok(default);
@@ -103,11 +103,11 @@ impl<'a> Fields<'a> {
         };
         match pair {
             Some((h, w)) if h > 0 && w > 0 => Ok([h, w]),
-            _ => Err(wrong(key, value, "two whole numbers from 1 up")),
+            _ => Err(wrong(key, value, "two integers of 1 or more")),
         }
     }
 
-    /// Whole numbers before and after the height and the width: a number, two, or two pairs.
+    /// Integers before and after the height and the width: one number, two, or two pairs.
     pub(crate) fn sides(&self, key: &str, default: usize) -> Result<[[usize; 2]; 2], String> {
         let Some(value) = self.get(key) else {
             return Ok([[default; 2]; 2]);
@@ -122,10 +122,10 @@ impl<'a> Fields<'a> {
             Some(_) => None,
             None => side(value).map(|s| [s, s]),
         };
-        sides.ok_or_else(|| wrong(key, value, "whole numbers for height and width"))
+        sides.ok_or_else(|| wrong(key, value, "integers for height and width"))
     }
 
-    /// Whole numbers, or one: axes, shapes.
+    /// One integer or several: axes, shapes.
     pub(crate) fn integers(&self, key: &str) -> Result<Option<Vec<i64>>, String> {
         let Some(value) = self.get(key) else {
             return Ok(None);
@@ -148,7 +148,7 @@ impl<'a> Fields<'a> {
         .map(|c| c == "channels_first")
     }
 
-    /// One of some words.
+    /// One of the given words.
     pub(crate) fn choice(
         &self,
         key: &str,
@@ -160,13 +160,12 @@ impl<'a> Fields<'a> {
             return Ok(word);
         }
         Err(format!(
-            "its {key} is '{word}'; what can be converted is {}",
+            "its {key} is '{word}'; the supported values are {}",
             words.join(", ")
         ))
     }
 
-    /// The configuration in one line, cut where it is long, without what makes no difference to the
-    /// answers.
+    /// The configuration in one line, truncated if long, without what does not affect the outputs.
     pub(crate) fn shown(&self) -> String {
         let told = |key: &&String| {
             !SILENT
@@ -199,7 +198,7 @@ fn number(value: &Value) -> Option<f32> {
     value.as_f64().map(|n| n as f32).filter(|n| n.is_finite())
 }
 
-/// A whole number; Keras 1 and NumPy write some as floats.
+/// An integer; Keras 1 and NumPy write some as floats.
 fn integer(value: &Value) -> Option<i64> {
     let whole = |f: f64| (f.fract() == 0.0 && f.abs() < 1e15).then_some(f as i64);
     value.as_i64().or_else(|| value.as_f64().and_then(whole))
@@ -232,7 +231,7 @@ mod tests {
         assert_eq!(fields.integers("axis"), Ok(Some(vec![3])));
         assert_eq!(
             fields.pair("strides", [1, 1]),
-            Err("its strides is [2,0], not two whole numbers from 1 up".into())
+            Err("its strides is [2,0], not two integers of 1 or more".into())
         );
         assert_eq!(
             fields.number("rate", 0.0),

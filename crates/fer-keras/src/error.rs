@@ -11,7 +11,7 @@ pub struct Unsupported {
     pub class: String,
     /// Why.
     pub reason: String,
-    /// What is set of its configuration, in one line.
+    /// Its configuration in one line.
     pub config: String,
 }
 
@@ -43,26 +43,26 @@ pub enum ConvertError {
     Read {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file is not one of Keras's, or not all of one.
+    /// A file is not a complete Keras file.
     #[error("{path}: {reason}")]
     Malformed {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A file holds weights alone, and their configuration is not there.
-    #[error("{path}: it holds weights and no configuration, and there is no {config}")]
+    /// A file holds only weights, and their configuration is missing.
+    #[error("{path}: it holds weights without a configuration, and {config} does not exist")]
     NoConfig {
         /// The file.
         path: String,
-        /// Where the configuration was looked for.
+        /// Where the configuration was expected.
         config: String,
     },
-    /// The model has layers that can't be converted: all of them.
+    /// The model has layers that can't be converted; all are listed.
     #[error(
         "{path}: {} of its layers can't be converted: {}",
         layers.len(),
@@ -74,7 +74,7 @@ pub enum ConvertError {
         /// The layers.
         layers: Vec<Unsupported>,
     },
-    /// A layer's weights or shapes are not what its configuration makes.
+    /// A layer's weights or shapes do not match its configuration.
     #[error("{path}: layer {layer}: {problem}")]
     Layer {
         /// The file.
@@ -84,14 +84,15 @@ pub enum ConvertError {
         /// What is wrong.
         problem: String,
     },
-    /// The model has other classes than were named, or none were named and they can't be assumed.
+    /// The number of class names is not the model's number of classes, or no names were given and
+    /// they can't be assumed.
     #[error("{path}: it has {classes} classes{}", named(.names))]
     Labels {
         /// The file.
         path: String,
         /// How many classes it has.
         classes: usize,
-        /// How many names were given, if any were.
+        /// How many names were given, if any.
         names: Option<usize>,
     },
     /// The model is not an image classifier.
@@ -105,7 +106,7 @@ pub enum ConvertError {
 }
 
 fn named(names: &Option<usize>) -> String {
-    names.map_or(", which have no names".into(), |n| {
+    names.map_or(" without names".into(), |n| {
         format!(", and the given list names {n}")
     })
 }
@@ -115,12 +116,12 @@ fn named(names: &Option<usize>) -> String {
 pub enum Note {
     /// The model does not end in softmax, so its output counts as logits.
     NoSoftmax {
-        /// The operator that it ends in.
+        /// Its last operator.
         operator: String,
     },
     /// The model scales pixels of 0..255 itself.
     ScalesItself,
-    /// The model rescales values, but not first: its pixels count as 1/255.
+    /// The model rescales values, but not first. Its pixels are assumed to be multiplied by 1/255.
     RescalesLater,
 }
 
@@ -133,10 +134,10 @@ impl fmt::Display for Note {
                  go through a softmax"
             ),
             Self::ScalesItself => {
-                f.write_str("pixels go in as 0..255, as the model scales them itself")
+                f.write_str("pixels stay 0..255, because the model scales them itself")
             }
             Self::RescalesLater => {
-                f.write_str("it rescales values, but not first: pixels go in times 1/255")
+                f.write_str("the model rescales values, but not in its first layer: pixels are multiplied by 1/255")
             }
         }
     }

@@ -1,5 +1,4 @@
-//! A Keras model's files: which of the forms it is, its configuration as JSON, and its weights,
-//! opened.
+//! A Keras model's files: their form, the configuration as JSON, and the opened weights.
 //!
 //! | form | configuration | weights |
 //! |---|---|---|
@@ -19,29 +18,29 @@ use super::hdf5::{self, Hdf5};
 use super::weights::Weights;
 use fer_core::onnx::MAX_FILE_BYTES;
 
-/// The largest configuration that is read.
+/// The largest configuration that fer reads.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
 
-/// How many times its own size a `.keras` file may unpack to; Keras does not compress the weights
+/// How many times its own size a `.keras` file may unpack to. Keras does not compress the weights
 /// in it.
 const MAX_EXPANSION: u64 = 64;
 
-/// A model's files, read.
+/// The contents of a model's files.
 pub(crate) struct KerasFile {
     /// The model: `{"class_name": …, "config": …}`.
     pub(crate) model: Value,
     /// The weights.
     pub(crate) weights: Weights,
-    /// The version of Keras that wrote it, `1.0` where none is stated, as Keras takes it.
+    /// The version of Keras that wrote it; `1.0` if none is stated, as in Keras.
     pub(crate) version: String,
 }
 
 impl KerasFile {
-    /// Reads a model; `config` is the JSON file for weights that stand alone, by default
-    /// `config.json` beside them.
+    /// Reads a model. `config` is the JSON file for a file with weights only, by default
+    /// `config.json` beside it.
     ///
     /// # Errors
-    /// A file can't be read, is none of Keras's forms, or lacks a part.
+    /// A file can't be read, is not in a form of Keras, or lacks a part.
     pub(crate) fn read(path: &Path, config: Option<&Path>) -> Result<Self, ConvertError> {
         if path.is_dir() {
             let config = config.map_or_else(|| path.join("config.json"), Path::to_path_buf);
@@ -50,8 +49,8 @@ impl KerasFile {
         Self::parse(path, read(path, MAX_FILE_BYTES)?, config)
     }
 
-    /// Takes a file's bytes; `path` is what errors call it, and where weights alone look for their
-    /// configuration.
+    /// Reads a model from a file's bytes. Errors name `path`, and a file with weights only has its
+    /// configuration beside it.
     ///
     /// # Errors
     /// As [`KerasFile::read`].
@@ -109,8 +108,8 @@ impl KerasFile {
             None => version_beside(config)?
                 .or_else(|| model["keras_version"].as_str().map(String::from)),
         };
-        // What `Model.to_json` of Keras 3 and the configuration in a .keras file state is the
-        // module of each class.
+        // `Model.to_json` of Keras 3 and the configuration in a .keras file state the module of
+        // each class.
         let by_form = if model["module"].is_string() {
             "3.0"
         } else {
@@ -167,7 +166,7 @@ impl KerasFile {
     }
 }
 
-/// The version in the `metadata.json` that lies beside the configuration in a `.keras` file.
+/// The version in the `metadata.json` beside the configuration in a `.keras` file.
 fn version_beside(config: &Path) -> Result<Option<String>, ConvertError> {
     let path = config.with_file_name("metadata.json");
     if !path.is_file() {
@@ -185,12 +184,12 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConvertError> {
     let file = File::open(path).map_err(failed)?;
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        return Err(malformed(path, "it is no plain file"));
+        return Err(malformed(path, "it is not a regular file"));
     }
     let too_large = || {
         malformed(
             path,
-            &format!("it is larger than the {} MiB that are read", limit >> 20),
+            &format!("it is larger than the limit of {} MiB", limit >> 20),
         )
     };
     if metadata.len() > limit {
@@ -215,14 +214,14 @@ fn entry<R: Read + Seek>(
 ) -> Result<Vec<u8>, ConvertError> {
     let file = archive
         .by_name(name)
-        .map_err(|e| malformed(path, &format!("it has no {name} of Keras ({e})")))?;
+        .map_err(|e| malformed(path, &format!("it has no Keras {name} ({e})")))?;
     let mut bytes = Vec::new();
     let read = file.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| malformed(path, &format!("its {name} can't be unpacked: {e}")))?;
     if bytes.len() as u64 > limit {
         return Err(malformed(
             path,
-            &format!("its {name} is out of all proportion to the file's size"),
+            &format!("its {name} is far too large for the file's size"),
         ));
     }
     Ok(bytes)
@@ -230,7 +229,7 @@ fn entry<R: Read + Seek>(
 
 fn json(path: &Path, bytes: &[u8]) -> Result<Value, ConvertError> {
     serde_json::from_slice(bytes)
-        .map_err(|e| malformed(path, &format!("its configuration is no JSON: {e}")))
+        .map_err(|e| malformed(path, &format!("its configuration is not JSON: {e}")))
 }
 
 fn malformed(path: &Path, reason: &str) -> ConvertError {

@@ -1,8 +1,8 @@
-//! The ONNX graph in the making, and the tensors in it as Keras sees them.
+//! The ONNX graph under construction, and its tensors as Keras sees them.
 //!
-//! ONNX convolves with the channels first, Keras by default with them last. A [`Value`] has Keras's
-//! shape and says in which [`Order`] its tensor holds the values; a layer asks for the order that
-//! it needs, and only then a node is added.
+//! ONNX convolves with the channels first, Keras by default with the channels last. A [`Value`] has
+//! Keras's shape and records in which [`Order`] its tensor holds the values. A layer requests the
+//! order that it needs, and a node is added only if the order differs.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,13 @@ use fer_core::onnx::proto::{AttributeProto, AttributeType, NodeProto, TensorProt
 
 use super::tensor::{Tensor, product};
 
-/// The most nodes of a graph: models within models that are called again and again grow without
-/// bounds.
+/// The most nodes of a graph: nested models that are called again and again grow without bounds.
 const MAX_NODES: usize = 20_000;
 
-/// The most values that a layer may answer for one image: 256 MiB.
+/// The most values of a layer's output for one image: 256 MiB.
 pub(crate) const MAX_VALUES: usize = 1 << 26;
 
-/// Bytes of weights that any graph may have.
+/// Bytes of weights that every graph may have.
 const ALLOWANCE: usize = 64 << 20;
 
 /// The order of a tensor's values.
@@ -25,9 +24,9 @@ const ALLOWANCE: usize = 64 << 20;
 pub(crate) enum Order {
     /// As in Keras.
     Keras,
-    /// Of a Keras tensor `[height, width, channels]`: channels, height, width.
+    /// For a Keras tensor `[height, width, channels]`: channels, height, width.
     ChannelsFirst,
-    /// Of a Keras vector that flattens `[height, width, channels]`: channels, then the `area` of
+    /// For a Keras vector that flattens `[height, width, channels]`: channels, then the `area` of
     /// height × width.
     FlatChannelsFirst {
         /// The number of channels.
@@ -53,16 +52,16 @@ impl Value {
         Self { name, shape, order }
     }
 
-    /// The axis of the tensor, the batch being 0, for an axis of Keras's, which may count from the
+    /// The tensor's axis (the batch is axis 0) for an axis of Keras's, which may count from the
     /// end.
     ///
     /// # Errors
-    /// It is the batch or none.
+    /// It is the batch, or there is no such axis.
     pub(crate) fn axis(&self, axis: i64) -> Result<usize, String> {
         let rank = self.shape.len() as i64;
         let keras = if axis < 0 { axis + rank + 1 } else { axis };
         if !(1..=rank).contains(&keras) {
-            return Err(format!("its axis {axis} is none of its input's {rank}"));
+            return Err(format!("its input of rank {rank} has no axis {axis}"));
         }
         Ok(match (self.order, keras) {
             (Order::ChannelsFirst, 3) => 1,
@@ -72,7 +71,7 @@ impl Value {
     }
 }
 
-/// An image tensor with the channels first, whatever Keras has.
+/// An image tensor with the channels first, whatever Keras's order is.
 pub(crate) struct Planes {
     pub(crate) name: String,
     pub(crate) channels: usize,
@@ -104,23 +103,23 @@ pub(crate) struct Graph {
     pub(crate) nodes: Vec<NodeProto>,
     /// The weights.
     pub(crate) weights: Vec<TensorProto>,
-    /// The names that are taken, and the last number put behind each.
+    /// The names in use, and the last number appended to each.
     names: HashMap<String, usize>,
-    /// The layer that nodes are being added for.
+    /// The layer whose nodes are being added.
     scope: String,
-    /// Layers that were begun.
+    /// The number of layers begun.
     calls: usize,
     /// Bytes of all weights.
     bytes: usize,
-    /// How many bytes of weights there may be when a layer begins.
+    /// The most bytes of weights at the beginning of a layer.
     limit: usize,
-    /// Tensors that hold the values of another in another order.
+    /// Tensors with the values of another tensor in another order.
     reordered: HashMap<(String, bool), Value>,
 }
 
 impl Graph {
-    /// A graph for layers that have so many weights in the Keras file: those that are made for ONNX
-    /// are few beside them.
+    /// A graph for layers with this many weights in the Keras file. The weights that ONNX needs in
+    /// addition are few.
     pub(crate) fn new(values: usize) -> Self {
         Self {
             limit: values
@@ -130,8 +129,8 @@ impl Graph {
         }
     }
 
-    /// Begins a layer of that name, by which nodes and weights are named; returns where its nodes
-    /// begin.
+    /// Begins a layer, after which its nodes and weights are named. Returns the index of its first
+    /// node.
     ///
     /// # Errors
     /// The graph has grown too large.
@@ -152,11 +151,11 @@ impl Graph {
         Ok(self.nodes.len())
     }
 
-    /// Ends the layer whose nodes begin at `start`: its answer, if it is a new tensor, gets the
+    /// Ends the layer whose nodes begin at `start`. Its output, if it is a new tensor, gets the
     /// layer's name.
     ///
     /// # Errors
-    /// The answer is too large for any image classifier.
+    /// The output is too large for any image classifier.
     pub(crate) fn end(&mut self, start: usize, mut value: Value) -> Result<Value, String> {
         if product(&value.shape).is_none_or(|n| n > MAX_VALUES || n == 0) {
             return Err(format!("it returns {:?} values for an image", value.shape));
@@ -172,12 +171,12 @@ impl Graph {
         Ok(value)
     }
 
-    /// Takes a name for a tensor from outside: an input or output.
+    /// Reserves a name for an input or output.
     pub(crate) fn reserve(&mut self, name: &str) {
         self.names.insert(name.to_string(), 0);
     }
 
-    /// Gives a tensor another name in the nodes from `start` on.
+    /// Renames a tensor in the nodes from `start` on.
     pub(crate) fn rename(&mut self, start: usize, old: &str, new: &str) {
         for name in self.nodes[start..]
             .iter_mut()
@@ -194,7 +193,7 @@ impl Graph {
     fn unique(&mut self, name: String) -> String {
         let mut chosen = name.clone();
         while self.names.contains_key(&chosen) {
-            // Where a name was taken, the numbers behind it are not tried again.
+            // If a name is in use, the numbers already appended to it are not tried again.
             let count = self.names.entry(name.clone()).or_default();
             *count += 1;
             chosen = format!("{name}_{count}");
@@ -240,7 +239,7 @@ impl Graph {
         }
     }
 
-    /// Stores a weight and returns its name: the layer's and its own.
+    /// Stores a weight and returns its name, which consists of the layer's name and its own.
     pub(crate) fn weight(&mut self, name: &str, tensor: &Tensor) -> String {
         let raw: Vec<u8> = tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.store(
@@ -251,7 +250,7 @@ impl Graph {
         )
     }
 
-    /// Stores whole numbers, such as a shape.
+    /// Stores integers, such as a shape.
     pub(crate) fn integers(&mut self, name: &str, values: &[i64]) -> String {
         /// `TensorProto.DataType.INT64`.
         const INT64: i32 = 7;
@@ -259,7 +258,7 @@ impl Graph {
         self.store(name, &[values.len() as i64], INT64, raw)
     }
 
-    /// The node that makes a tensor.
+    /// The node that outputs a tensor.
     pub(crate) fn maker(&self, tensor: &str) -> Option<&NodeProto> {
         self.nodes
             .iter()
@@ -272,7 +271,7 @@ impl Graph {
         Some(f32::from_le_bytes(bytes.as_ref().try_into().ok()?))
     }
 
-    /// A layer that is called again finds its weights there.
+    /// A layer that is called again finds its weights here.
     fn store(&mut self, name: &str, dims: &[i64], data_type: i32, raw: Vec<u8>) -> String {
         let name = format!("{}/{name}", self.scope);
         let same = |t: &&TensorProto| t.name == name && t.dims == dims && t.raw_data == raw;
@@ -298,7 +297,7 @@ impl Graph {
             .chain(dims.iter().map(|d| *d as i64))
             .collect();
         let shape = self.integers("shape", &shape);
-        // Of two reshapes in a row, the second alone does.
+        // Of two consecutive reshapes, only the second is needed.
         let from = self
             .nodes
             .iter()
@@ -330,8 +329,8 @@ impl Graph {
         }
     }
 
-    /// The value with the channels first; only a Keras tensor `[height, width, channels]` can be
-    /// so.
+    /// The value with the channels first. Only a Keras tensor `[height, width, channels]` can have
+    /// this order.
     pub(crate) fn channels_first(&mut self, value: &Value) -> Value {
         match (value.order, &value.shape[..]) {
             (Order::Keras, &[h, w, c]) => {
@@ -346,7 +345,7 @@ impl Graph {
         if let Some(known) = self.reordered.get(&key(&value.name, order)) {
             return known.clone();
         }
-        // Where there is one channel or one pixel, both orders are the same.
+        // With one channel or one pixel, both orders are the same.
         let moved = if value.shape[2] == 1 || value.shape[0] * value.shape[1] == 1 {
             self.reshape(&value.name, &dims)
         } else {
@@ -364,10 +363,10 @@ impl Graph {
         moved
     }
 
-    /// The image tensor that a layer with `data_format` takes.
+    /// The image tensor for a layer with `data_format`.
     ///
     /// # Errors
-    /// It is no image tensor.
+    /// It is not an image tensor.
     pub(crate) fn planes(&mut self, value: &Value, channels_first: bool) -> Result<Planes, String> {
         let value = if channels_first {
             self.keras_order(value)
@@ -390,7 +389,7 @@ impl Graph {
     }
 }
 
-/// An attribute of a whole number.
+/// An integer attribute.
 pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.into(),
@@ -400,7 +399,7 @@ pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-/// An attribute of a number.
+/// A float attribute.
 pub(crate) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto {
         name: name.into(),
@@ -410,7 +409,7 @@ pub(crate) fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
-/// An attribute of whole numbers.
+/// An attribute of several integers.
 pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.into(),
@@ -420,7 +419,7 @@ pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-/// An attribute of a word.
+/// A string attribute.
 pub(crate) fn text(name: &str, value: &'static str) -> AttributeProto {
     AttributeProto {
         name: name.into(),

@@ -1,9 +1,9 @@
 //! HDF5 files as untrusted input: text attributes and float datasets, in bounded memory.
 //!
-//! The format itself is read by `hdf5-reader`, which is read-only, checks every offset and stops at
-//! cycles; this file sets its limits and adds up what was read, since a small file can describe
-//! datasets of any size (compressed, or never written at all). What is not added up are attributes
-//! of variable-length texts, which the reader copies by itself.
+//! `hdf5-reader` reads the format. It is read-only, checks every offset and stops at cycles. This
+//! file sets its limits and adds up what was read, because a small file can describe datasets of
+//! any size (compressed, or never written). Attributes of variable-length strings are not added up,
+//! because the reader copies them itself.
 
 use std::cell::Cell;
 
@@ -15,14 +15,14 @@ use super::tensor::{Tensor, product};
 /// The signature of an HDF5 file.
 pub(crate) const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 
-/// How many times its own size a file may unpack to, all its datasets together, beyond
+/// How many times its own size a file may unpack to, for all its datasets together, beyond
 /// [`ALLOWANCE`].
 const EXPANSION: usize = 16;
 
-/// Bytes that any file may unpack to.
+/// Bytes that every file may unpack to.
 const ALLOWANCE: usize = 1 << 20;
 
-/// The most bytes of one object's header, in which attributes lie.
+/// The most bytes of one object's header, which contains attributes.
 const MAX_HEADER: usize = 64 << 20;
 
 /// An open HDF5 file in memory.
@@ -36,7 +36,7 @@ impl Hdf5 {
     /// Opens a file's bytes.
     ///
     /// # Errors
-    /// They are no HDF5 file, or not all of one.
+    /// They are not a complete HDF5 file.
     pub(crate) fn open(bytes: Vec<u8>) -> Result<Self, String> {
         let budget = bytes
             .len()
@@ -53,17 +53,18 @@ impl Hdf5 {
         })
     }
 
-    /// Whether there is a group of that path, `/` for the root.
+    /// Whether the group exists; `/` is the root.
     pub(crate) fn has_group(&self, path: &str) -> bool {
         self.group(path).is_some()
     }
 
-    /// A group's attribute of one text.
+    /// A group's attribute of one string.
     pub(crate) fn text(&self, group: &str, name: &str) -> Option<String> {
         self.attribute(group, name)?.read_string().ok()
     }
 
-    /// A group's attribute of many texts; Keras cuts long lists into `name0`, `name1` and so on.
+    /// A group's attribute of many strings. Keras splits long lists into `name0`, `name1` and so
+    /// on.
     pub(crate) fn texts(&self, group: &str, name: &str) -> Option<Vec<String>> {
         if let Some(whole) = self.attribute(group, name) {
             return list(&whole);
@@ -80,8 +81,8 @@ impl Hdf5 {
     /// A dataset of float16, float32 or float64, as float32.
     ///
     /// # Errors
-    /// There is no such dataset, its values are no floats, or the file unpacks to far more than its
-    /// size.
+    /// There is no such dataset, its values are not floats, or the file unpacks to far more than
+    /// its size.
     pub(crate) fn tensor(&self, path: &str) -> Result<Tensor, String> {
         let dataset = self
             .file
@@ -99,9 +100,7 @@ impl Hdf5 {
         let (bytes, left) = bytes
             .and_then(|bytes| Some((bytes, self.budget.get().checked_sub(bytes)?)))
             .ok_or_else(|| {
-                format!(
-                    "its dataset {path} of {dims:?} is out of all proportion to the file's size"
-                )
+                format!("its dataset {path} of {dims:?} is far too large for the file's size")
             })?;
         self.budget.set(left);
         let raw = dataset
@@ -109,7 +108,7 @@ impl Hdf5 {
             .map_err(|e| format!("its dataset {path} can't be read: {e}"))?;
         if raw.len() != bytes {
             return Err(format!(
-                "its dataset {path} holds {} bytes where its shape makes {bytes}",
+                "its dataset {path} holds {} bytes, its shape needs {bytes}",
                 raw.len()
             ));
         }
@@ -138,7 +137,7 @@ impl Hdf5 {
     }
 }
 
-/// An attribute's texts; an empty list, which h5py stores as floats, has none.
+/// An attribute's strings. An empty list, which h5py stores as floats, has none.
 fn list(attribute: &Attribute) -> Option<Vec<String>> {
     if attribute.num_elements().ok()? == 0 {
         return Some(Vec::new());

@@ -1,5 +1,5 @@
-//! Keras 1's names for layers and their options, put into those of Keras 2, as Keras 2 itself reads
-//! such files.
+//! Translates Keras 1's names of layers and options to those of Keras 2, as Keras 2 does when it
+//! reads such files.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ const CLASSES: [(&str, &str); 5] = [
     ("ThresholdedReLU", "ReLU"),
 ];
 
-/// ConvertOptions that were renamed.
+/// Options that were renamed.
 const KEYS: [(&str, &str); 8] = [
     ("nb_filter", "filters"),
     ("output_dim", "units"),

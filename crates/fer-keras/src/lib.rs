@@ -1,13 +1,13 @@
-//! A Keras model → an ONNX file, without Python: `.keras` and `.h5` files are read here, their
-//! layers become ONNX nodes.
+//! Converts a Keras model to an ONNX file without Python: `.keras` and `.h5` files are read, and
+//! their layers become ONNX nodes.
 //!
 //! | step | file |
 //! |---|---|
 //! | which files, and what is in them | `file`, over `hdf5` |
-//! | configuration → layers and their calls | `network`, with `config` and, for the oldest files, `keras1` |
+//! | configuration → layers and their calls | `network`, with `config` and, for the oldest files, `legacy_names` |
 //! | a layer's weights | `weights` |
 //! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, into a `graph` |
-//! | fewer nodes with the same answers | `optimize` |
+//! | fewer nodes with the same outputs | `optimize` |
 //! | bytes and metadata | `write` |
 //!
 //! ```no_run
@@ -19,8 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The files are untrusted: whatever is in them, the answer is a model or an error, in memory
-//! bounded by the files' size.
+//! The files are untrusted. Any content gives a model or an error, in memory bounded by the files'
+//! size.
 
 mod config;
 mod error;
@@ -52,7 +52,7 @@ use fer_core::calibration::Calibration;
 use fer_core::onnx::OnnxModel;
 use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind, Resize};
 
-/// The names of the file's input and of its outputs.
+/// The names of the file's input and outputs.
 const INPUT: &str = "input";
 const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
 
@@ -61,10 +61,10 @@ const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
 pub struct ConvertOptions {
     /// The classes in output order; `None` for the seven emotions where there are seven.
     pub labels: Option<Vec<String>>,
-    /// What a pixel of 0..255 is multiplied with; `None` for 1/255, or for 1 where the model scales
-    /// its input itself.
+    /// The factor for pixels of 0..255; `None` for 1/255, or for 1 if the model scales its input
+    /// itself.
     pub scale: Option<f64>,
-    /// How images of another size were resized in training; `None` for `nearest`, as Keras.
+    /// How images of another size were resized in training; `None` for `nearest`, as in Keras.
     pub resize: Option<Resize>,
     /// The order of the input's dimensions; `None` for the Keras model's.
     pub layout: Option<Layout>,
@@ -75,9 +75,9 @@ pub struct ConvertOptions {
 pub struct Converted {
     /// The ONNX file.
     pub onnx: Vec<u8>,
-    /// What it expects and answers.
+    /// What it expects and returns.
     pub spec: ModelSpec,
-    /// How many nodes there are of each operator, in the order of their first use.
+    /// The number of nodes of each operator, in the order of their first use.
     pub operators: Vec<(String, usize)>,
     /// The version of Keras that wrote the model.
     pub keras: String,
@@ -104,14 +104,15 @@ impl Problem {
 }
 
 /// Converts a Keras model: a `.keras` file or its unpacked folder, an `.h5` file, or weights with
-/// the JSON file `config`, by default `config.json` beside them.
+/// the JSON file `config` (by default `config.json` beside them).
 ///
-/// The ONNX model has opset 18 and the channels first within; `input` float32 `[N, H, W, C]` or, if
-/// the Keras model or [`ConvertOptions::layout`] says so, `[N, C, H, W]`; `probabilities` or, where the
-/// model ends in no softmax, `logits`, float32 `[N, classes]`. The same model gives the same bytes.
+/// The ONNX model has opset 18, and the channels first inside. Its input is `input`, float32 `[N,
+/// H, W, C]`, or `[N, C, H, W]` if the Keras model or [`ConvertOptions::layout`] says so. Its
+/// output is `probabilities`, or `logits` if the model does not end in a softmax, float32 `[N,
+/// classes]`. The same model gives the same bytes.
 ///
 /// # Errors
-/// The files can't be read, are damaged, hold layers that can't be converted, or no image
+/// The files can't be read, are damaged, hold layers that can't be converted, or are not an image
 /// classifier.
 pub fn convert(
     path: &Path,
@@ -121,7 +122,7 @@ pub fn convert(
     converted(KerasFile::read(path, config)?, path, options)
 }
 
-/// As [`convert()`], of the bytes of a `.keras` or whole `.h5` file, which errors call `name`.
+/// As [`convert()`], for the bytes of a `.keras` or whole `.h5` file, which errors call `name`.
 ///
 /// # Errors
 /// As [`convert()`].
@@ -174,25 +175,25 @@ fn converted(
         .for_each(|name| graph.reserve(name));
     let input = image.value(&mut graph);
     let mut lowering = Lowering::new(graph, &loaded, keras);
-    let answer = lowering
+    let result = lowering
         .network(&network, &Place::default(), &[input])
         .map_err(in_layer)?;
     let Lowering {
         mut graph,
-        mut answers,
+        mut outputs,
         ..
     } = lowering;
-    let answer = graph.keras_order(&answer);
-    let [classes] = answer.shape[..] else {
+    let result = graph.keras_order(&result);
+    let [classes] = result.shape[..] else {
         return Err(wrong(format!(
-            "it returns {:?} for an image; a classifier returns one value a class",
-            answer.shape
+            "it returns {:?} for an image; a classifier returns one value per class",
+            result.shape
         )));
     };
-    let Some(last) = graph.maker(&answer.name) else {
+    let Some(last) = graph.maker(&result.name) else {
         return Err(wrong("it has no layer that computes anything".into()));
     };
-    let softmax = sums_to_one(&graph, &answer.name);
+    let softmax = sums_to_one(&graph, &result.name);
     let output = if softmax { OUTPUTS[0] } else { OUTPUTS[1] };
     let mut notes = Vec::new();
     if !softmax {
@@ -200,13 +201,13 @@ fn converted(
             operator: last.op_type.clone(),
         });
     }
-    graph.rename(0, &answer.name, output);
-    answers
+    graph.rename(0, &result.name, output);
+    outputs
         .iter_mut()
-        .filter(|a| a.tensor == answer.name)
+        .filter(|a| a.tensor == result.name)
         .for_each(|a| a.tensor = output.into());
     optimize::optimize(&mut graph, output);
-    answers.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
+    outputs.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
 
     let labels = labels(options, classes).map_err(|names| ConvertError::Labels {
         path: name.clone(),
@@ -243,13 +244,13 @@ fn converted(
         assumed: Vec::new(),
     };
     let mut metadata = stated.to_metadata();
-    // With the digits of the float64 that was given; a spec keeps a float32.
+    // With the digits of the given float64; a spec has a float32.
     for (_, value) in metadata.iter_mut().filter(|(key, _)| key == "fer.scale") {
         *value = scale.to_string();
     }
     metadata.push(("fer.architecture".into(), network.name.clone()));
     metadata.push(("fer.source".into(), source));
-    metadata.push((write::LAYERS.into(), write::layers(&answers)));
+    metadata.push((write::LAYERS.into(), write::layers(&outputs)));
     let operators = counted(&graph);
     let (onnx, flushed) = write::write(
         graph,
@@ -287,10 +288,10 @@ impl Image {
     fn of(network: &KerasNetwork, layout: Option<Layout>) -> Result<Self, String> {
         let shape = network
             .input_shape()
-            .ok_or("its configuration does not say what images it takes")?;
+            .ok_or("its configuration does not state the shape of its input")?;
         let [Some(a @ 1..), Some(b @ 1..), Some(c @ 1..)] = shape[..] else {
             return Err(format!(
-                "its input is {}; build it with an input of height, width and channels that are fixed",
+                "its input is {}; build it with an input of fixed height, width and channels",
                 shape
                     .iter()
                     .map(|d| d.map_or("?".into(), |d| d.to_string()))
@@ -300,7 +301,7 @@ impl Image {
         };
         if product(&[a, b, c]).is_none_or(|n| n > graph::MAX_VALUES) {
             return Err(format!(
-                "its input of {a}x{b}x{c} is larger than any image that is classified"
+                "its input of {a}x{b}x{c} is too large for an image classifier"
             ));
         }
         let mut keras_channels_first = false;
@@ -337,7 +338,7 @@ impl Image {
         }
     }
 
-    /// The Keras model's input, made of the ONNX file's.
+    /// The Keras model's input, computed from the ONNX file's.
     fn value(&self, graph: &mut Graph) -> Value {
         let (c, h, w) = (self.channels, self.height, self.width);
         match (self.keras_channels_first, self.layout) {
@@ -356,7 +357,7 @@ impl Image {
     }
 }
 
-/// The names of the classes, in the order of the outputs; an error is how many names were given.
+/// The names of the classes in the order of the outputs. An error is the number of names given.
 fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, Option<usize>> {
     match &options.labels {
         None if classes == EMOTIONS.len() => Ok(EMOTIONS.map(String::from).to_vec()),
@@ -366,8 +367,8 @@ fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, Optio
     }
 }
 
-/// Whether a tensor holds probabilities: it is a softmax, a mean of such, or one of them in another
-/// shape.
+/// Whether a tensor holds probabilities: it is a softmax, a mean of softmaxes, or one of them in
+/// another shape.
 fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
     let Some(node) = graph.maker(tensor) else {
         return false;
@@ -386,7 +387,7 @@ fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
     }
 }
 
-/// How many tensors of probabilities a tensor is the sum of, if it is that.
+/// The number of tensors of probabilities that a tensor is the sum of, if it is such a sum.
 fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
     match graph.maker(tensor) {
         Some(node) if node.op_type == "Add" => {
@@ -401,8 +402,8 @@ fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
     }
 }
 
-/// Whether the first layer that changes values rescales or normalises the pixels; `None` if one
-/// further on does.
+/// Whether the first layer that changes values rescales or normalizes the pixels; `None` if a later
+/// layer does.
 fn scales_itself(network: &KerasNetwork) -> Option<bool> {
     let scales = |class: &str| matches!(class, "Rescaling" | "Normalization");
     let mut classes = Vec::new();

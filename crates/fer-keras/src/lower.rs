@@ -1,5 +1,5 @@
-//! A network with its weights → an ONNX graph: the layers one after the other, each call when its
-//! inputs are there.
+//! A network with its weights → an ONNX graph. Each call of a layer is converted when its inputs
+//! exist.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,17 +14,17 @@ use super::tensor::Tensor;
 use super::weights::{Place, Weights};
 use super::{Problem, Unsupported};
 
-/// All weights of a model, by the group of their layer.
+/// All weights of a model, by layer group.
 pub(crate) struct Loaded {
     tensors: HashMap<String, Rc<[Tensor]>>,
-    /// The sha256 of all names and values, the same from every form of file.
+    /// The SHA-256 of all names and values, the same for every form of file.
     pub(crate) digest: String,
 }
 
-/// The tensor that holds a layer's answer.
+/// The tensor that holds a layer's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LayerOutput {
-    /// The layer, with the names of the models that it lies in.
+    /// The layer, with the names of the models that contain it.
     pub(crate) layer: String,
     /// The tensor.
     pub(crate) tensor: String,
@@ -32,13 +32,13 @@ pub(crate) struct LayerOutput {
     pub(crate) order: Order,
 }
 
-/// The layers of a network that can't be converted, with the reason; the models within it included.
+/// The layers of a network, including nested models, that can't be converted, with the reason.
 pub(crate) fn unsupported(network: &KerasNetwork, keras: u32) -> Vec<Unsupported> {
     let mut found = Vec::new();
     network.each_layer(&mut |layer| {
         let fields = Fields::new(&layer.config, keras);
         let reason = match layer.operation {
-            true => Some("it is an operation and no layer".to_string()),
+            true => Some("it is an operation, not a layer".to_string()),
             false if layer.is_input() => None,
             false => layers::parse(&layer.class, &fields).err(),
         };
@@ -113,7 +113,7 @@ fn load_into(
 }
 
 impl Loaded {
-    /// The number of all weights' values.
+    /// The number of values of all weights.
     pub(crate) fn values(&self) -> usize {
         self.tensors
             .values()
@@ -123,12 +123,12 @@ impl Loaded {
     }
 }
 
-/// A network on its way into a graph.
+/// A network during its conversion to a graph.
 pub(crate) struct Lowering<'a> {
     /// The graph so far.
     pub(crate) graph: Graph,
-    /// Where the layers' answers are.
-    pub(crate) answers: Vec<LayerOutput>,
+    /// The tensors of the layers' outputs.
+    pub(crate) outputs: Vec<LayerOutput>,
     loaded: &'a Loaded,
     keras: u32,
 }
@@ -137,16 +137,16 @@ impl<'a> Lowering<'a> {
     pub(crate) fn new(graph: Graph, loaded: &'a Loaded, keras: u32) -> Self {
         Self {
             graph,
-            answers: Vec::new(),
+            outputs: Vec::new(),
             loaded,
             keras,
         }
     }
 
-    /// Adds the nodes of a network and returns what it answers.
+    /// Adds the nodes of a network and returns its output.
     ///
     /// # Errors
-    /// A layer can't be converted, or the layers wait for each other.
+    /// A layer can't be converted, or the layers depend on each other in a cycle.
     pub(crate) fn network(
         &mut self,
         network: &KerasNetwork,
@@ -204,7 +204,7 @@ impl<'a> Lowering<'a> {
             }
             if !progress {
                 return Err(wrong(
-                    "its layers wait for each other, or for a tensor that nothing makes".into(),
+                    "its layers depend on each other in a cycle, or on a tensor that no layer outputs".into(),
                 ));
             }
         }
@@ -235,7 +235,7 @@ impl<'a> Lowering<'a> {
             .iter()
             .any(|n| n.output.contains(&value.name))
         {
-            self.answers.push(LayerOutput {
+            self.outputs.push(LayerOutput {
                 layer: path,
                 tensor: value.name.clone(),
                 order: value.order,

@@ -1,8 +1,8 @@
-//! A Keras model's configuration → a network: layers, each with the tensors that its calls take.
+//! A Keras model's configuration → a network: layers, and the input tensors of each call.
 //!
-//! Sequential and Functional models of Keras 1, 2 and 3 come to the same form, models within models
-//! too. Where Keras numbers the calls of a shared layer, it numbers those of a model from 1 in some
-//! versions and places and from 0 in others ([`KerasNetwork::call_of`]).
+//! Sequential, Functional and nested models of Keras 1, 2 and 3 get the same form. Keras numbers
+//! the calls of a shared layer. It numbers the calls of a model from 1 in some versions and places
+//! and from 0 in others ([`KerasNetwork::call_of`]).
 
 use serde_json::{Map, Value};
 
@@ -18,10 +18,9 @@ pub(crate) struct KerasNetwork {
     pub(crate) name: String,
     /// The layers in the configuration's order.
     pub(crate) layers: Vec<LayerEntry>,
-    /// Indices of the layers through which the inputs come, in their order; none if a sequential
-    /// model names no input.
+    /// Indices of the input layers in order; none if a sequential model has no input layer.
     pub(crate) inputs: Vec<usize>,
-    /// What it answers.
+    /// Its output.
     pub(crate) outputs: Vec<Reference>,
 }
 
@@ -30,14 +29,14 @@ pub(crate) struct KerasNetwork {
 pub(crate) struct LayerEntry {
     pub(crate) name: String,
     pub(crate) class: String,
-    /// True for what is no layer but an operation (`keras.ops`), which has no weights.
+    /// True for an operation (`keras.ops`) that is not a layer and has no weights.
     pub(crate) operation: bool,
     pub(crate) config: Map<String, Value>,
     /// The group of its weights in a Keras 3 file: its class and a counter, `conv2d_1`.
     pub(crate) group: String,
-    /// The tensors that each call takes.
+    /// The input tensors of each call.
     pub(crate) calls: Vec<Vec<Reference>>,
-    /// If it is a model, that.
+    /// The model, if it is one.
     pub(crate) network: Option<KerasNetwork>,
 }
 
@@ -48,18 +47,18 @@ pub(crate) struct Reference {
     pub(crate) call: usize,
 }
 
-/// A reference as it stands in the configuration.
+/// A reference as in the configuration.
 struct Raw {
     name: String,
     call: usize,
 }
 
 impl KerasNetwork {
-    /// Reads a model's configuration, `{"class_name": …, "config": …}`, written by that major
-    /// version of Keras.
+    /// Parses a model's configuration, `{"class_name": …, "config": …}`, of this major version of
+    /// Keras.
     ///
     /// # Errors
-    /// It is not of that form, or no Sequential or Functional model.
+    /// It does not have that form, or is not a Sequential or Functional model.
     pub(crate) fn parse(model: &Value, keras: u32) -> Result<Self, String> {
         let class = model["class_name"]
             .as_str()
@@ -78,7 +77,7 @@ impl KerasNetwork {
     }
 
     fn sequential(config: &Value, keras: u32) -> Result<Self, String> {
-        // Until Keras 2.2 the configuration was the list of layers itself.
+        // Until Keras 2.2, the configuration was the list of layers itself.
         let list = config
             .as_array()
             .or_else(|| config["layers"].as_array())
@@ -131,10 +130,10 @@ impl KerasNetwork {
             .collect();
         let find = |name: &str| {
             index.get(name).copied().ok_or_else(|| {
-                format!("its configuration refers to a layer '{name}' that is not there")
+                format!("its configuration refers to a layer '{name}' that does not exist")
             })
         };
-        // The number of each layer's first call, as the calls of other layers give it.
+        // The number of each layer's first call, as the calls of other layers refer to it.
         let mut first = vec![usize::MAX; layers.len()];
         for raw in calls.iter().flatten().flatten() {
             let layer = find(&raw.name)?;
@@ -151,7 +150,7 @@ impl KerasNetwork {
             )
             .ok_or_else(|| {
                 format!(
-                    "its configuration refers to a call of layer '{}' that is not there",
+                    "its configuration refers to a call of layer '{}' that does not exist",
                     raw.name
                 )
             })?;
@@ -183,11 +182,11 @@ impl KerasNetwork {
         })
     }
 
-    /// Which call a number in the configuration means, of a layer with `count` calls.
+    /// The call that a number in the configuration refers to, for a layer with `count` calls.
     ///
-    /// A model comes with a call of its own, its building: Keras 2 counts it, Keras 3 does so among
-    /// the outputs only. Every call is in the configuration because something needs it, so the
-    /// lowest number that is named (`first`) is the first call.
+    /// A model has one additional call, its own building. Keras 2 counts it, Keras 3 only among the
+    /// outputs. The configuration contains every call because something needs it, so the lowest
+    /// number in use (`first`) is the first call.
     fn call_of(number: usize, count: usize, is_model: bool, first: usize) -> Option<usize> {
         if count <= 1 {
             // An input is not called.
@@ -205,8 +204,8 @@ impl KerasNetwork {
         }
     }
 
-    /// The input's shape without the batch, as far as the configuration says it: an input layer's,
-    /// or that of the first layer of a sequential model.
+    /// The input's shape without the batch, as far as the configuration states it: that of an input
+    /// layer, or of the first layer of a sequential model.
     pub(crate) fn input_shape(&self) -> Option<Vec<Option<usize>>> {
         let first = self.inputs.first().copied().unwrap_or(0);
         let layer = self.layers.get(first)?;
@@ -222,7 +221,8 @@ impl KerasNetwork {
         }
     }
 
-    /// Calls `visit` with every layer that is no model, in order, models within models included.
+    /// Calls `visit` in order with every layer that is not a model, including those of nested
+    /// models.
     pub(crate) fn each_layer<'a>(&'a self, visit: &mut dyn FnMut(&'a LayerEntry)) {
         for layer in &self.layers {
             match &layer.network {
@@ -234,7 +234,7 @@ impl KerasNetwork {
 }
 
 impl LayerEntry {
-    /// Whether it stands for an input.
+    /// Whether it is an input layer.
     pub(crate) fn is_input(&self) -> bool {
         self.class == "InputLayer"
     }
@@ -250,7 +250,7 @@ fn entry_name(json: &Value) -> &str {
 fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
     if list.len() > MAX_LAYERS {
         return Err(format!(
-            "it has {} layers; {MAX_LAYERS} can be converted",
+            "it has {} layers; the limit is {MAX_LAYERS}",
             list.len()
         ));
     }
@@ -302,7 +302,7 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
     Ok(layers)
 }
 
-/// The tensors of a call: `[["conv2d", 0, 0, {}], …]` in Keras 2, tensors within `args` in Keras 3.
+/// The tensors of a call: `[["conv2d", 0, 0, {}], …]` in Keras 2, tensors in `args` in Keras 3.
 fn node_inputs(node: &Value) -> Result<Vec<Raw>, String> {
     let mut inputs = Vec::new();
     match node {
@@ -355,7 +355,7 @@ fn coordinates(value: &Value, found: &mut Vec<Raw>) {
     }
 }
 
-/// A class's name as Keras 3 names groups: `BatchNormalization` → `batch_normalization`, `PReLU` →
+/// A class's name in Keras 3's group names: `BatchNormalization` → `batch_normalization`, `PReLU` →
 /// `p_re_lu`.
 fn snake_case(class: &str) -> String {
     let chars: Vec<char> = class

@@ -1,5 +1,6 @@
-//! The graph made smaller without changing its answers: batch normalisations folded into the linear
-//! layer before them, what nothing needs left out, weights in the order of their use.
+//! Makes the graph smaller without changing its outputs: batch normalizations are folded into the
+//! preceding linear layer, unused nodes are removed, and weights are stored in the order of their
+//! use.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +8,7 @@ use fer_core::onnx::proto::{NodeProto, TensorProto};
 
 use super::graph::Graph;
 
-/// Tidies a graph whose answer is the tensor `output`.
+/// Optimizes a graph whose output is the tensor `output`.
 pub(crate) fn optimize(graph: &mut Graph, output: &str) {
     drop_unused(graph, output);
     fold_batch_norms(graph, output);
@@ -35,9 +36,8 @@ fn drop_unused(graph: &mut Graph, output: &str) {
     graph.weights.retain(|t| used.contains(&t.name));
 }
 
-/// Where a convolution or dense layer is followed by a batch normalisation and nothing else, the
-/// two are one linear map. Where an activation or padding lies between, they are not, and both
-/// stay.
+/// If a convolution or dense layer is directly followed by a batch normalization, the two are one
+/// linear map. If an activation or padding is between them, both stay.
 fn fold_batch_norms(graph: &mut Graph, output: &str) {
     let mut uses: HashMap<&str, usize> = HashMap::from([(output, 1)]);
     for name in graph.nodes.iter().flat_map(|n| &n.input) {
@@ -66,8 +66,8 @@ fn fold_batch_norms(graph: &mut Graph, output: &str) {
             continue;
         };
         let node = &graph.nodes[*linear];
-        // A dense layer along the last of several axes is a MatMul: the normalisation behind it may
-        // be along another one.
+        // A dense layer along the last of several axes is a MatMul. The normalization after it may
+        // be along another axis.
         let known = matches!(node.op_type.as_str(), "Conv" | "Gemm");
         if known
             && node
@@ -81,7 +81,7 @@ fn fold_batch_norms(graph: &mut Graph, output: &str) {
         }
     }
     for (linear, norm) in pairs {
-        // What can't be read as it was written stays as it is.
+        // A node of another form stays unchanged.
         if let Some(folded) = fold(graph, linear, norm) {
             graph.nodes[linear] = folded;
             graph.nodes[norm].output.clear();
@@ -90,8 +90,8 @@ fn fold_batch_norms(graph: &mut Graph, output: &str) {
     graph.nodes.retain(|n| !n.output.is_empty());
 }
 
-/// The linear node with the normalisation in its weights; the weights are changed in place, the
-/// bias is added where there is none.
+/// The linear node with the normalization folded into its weights. The weights are changed in
+/// place. A bias is added if there is none.
 fn fold(graph: &mut Graph, linear: usize, norm: usize) -> Option<NodeProto> {
     let (mut node, norm) = (graph.nodes[linear].clone(), graph.nodes[norm].clone());
     let epsilon = f64::from(norm.attribute.iter().find(|a| a.name == "epsilon")?.f);
@@ -119,7 +119,7 @@ fn fold(graph: &mut Graph, linear: usize, norm: usize) -> Option<NodeProto> {
         .iter_mut()
         .find(|t| Some(&t.name) == node.input.get(1))?;
     let values = floats(kernel);
-    // Of a convolution the filters are the first axis, of a dense layer the last.
+    // The filters are the first axis of a convolution and the last axis of a dense layer.
     let filter = |i: usize| {
         if node.op_type == "Conv" {
             i / (values.len() / channels).max(1)
@@ -138,7 +138,7 @@ fn fold(graph: &mut Graph, linear: usize, norm: usize) -> Option<NodeProto> {
             stored.raw_data = bytes(bias).into();
         }
         None => {
-            // The normalisation's own offset becomes the bias.
+            // The normalization's own offset becomes the bias.
             let name = norm.input.get(2)?.clone();
             graph.weights.iter_mut().find(|t| t.name == name)?.raw_data = bytes(bias).into();
             node.input.push(name);

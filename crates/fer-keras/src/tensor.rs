@@ -1,4 +1,4 @@
-//! Weights in memory: float32 values with their dimensions, and the axes put in another order.
+//! Weights in memory: float32 values with dimensions, and transposition.
 
 /// Float32 values, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,11 +29,11 @@ impl Tensor {
     /// The same values with other dimensions of the same product.
     ///
     /// # Errors
-    /// The product is another.
+    /// The product differs.
     pub(crate) fn reshaped(self, dims: &[usize]) -> Result<Self, String> {
         if product(dims) != Some(self.values.len()) {
             return Err(format!(
-                "a weight of {:?} is not one of {dims:?}",
+                "a weight of {:?} does not have the size of {dims:?}",
                 self.dims
             ));
         }
@@ -43,8 +43,8 @@ impl Tensor {
         })
     }
 
-    /// The axes in another order, as NumPy's `transpose`: axis `i` of the result is axis `order[i]`
-    /// of this.
+    /// Transposes the axes as NumPy's `transpose`: axis `i` of the result is axis `order[i]` of
+    /// this tensor.
     pub(crate) fn transposed(&self, order: &[usize]) -> Self {
         let mut strides = vec![1; self.dims.len()];
         for i in (1..self.dims.len()).rev() {
@@ -69,16 +69,16 @@ impl Tensor {
         Self { dims, values }
     }
 
-    /// Fails unless the dimensions are `dims`; `name` is the weight's.
+    /// Checks that the dimensions are `dims`; `name` is the weight's name.
     ///
     /// # Errors
-    /// They are others.
+    /// They differ.
     pub(crate) fn must_be(&self, name: &str, dims: &[usize]) -> Result<(), String> {
         if self.dims == dims {
             return Ok(());
         }
         Err(format!(
-            "its weight {name} is {:?} in the file and {dims:?} by its configuration",
+            "its weight {name} is {:?} in the file and {dims:?} in its configuration",
             self.dims
         ))
     }

@@ -1,26 +1,25 @@
-//! A layer's weights, found in either layout of Keras's HDF5 files.
+//! Finds a layer's weights in both layouts of Keras's HDF5 files.
 //!
-//! Keras 3 numbers them: `layers/conv2d_1/vars/0`, by the layer's class and place, whatever its
-//! name is. The legacy layout has a group for each layer of the outermost model, with the names of
-//! the weights in order; the layers of a model within it share that model's group and are told
-//! apart by name.
+//! Keras 3 numbers the layers by class and position: `layers/conv2d_1/vars/0`. The legacy layout
+//! has a group for each layer of the outermost model, with the weights' names in order. The layers
+//! of a nested model share that model's group and are identified by name.
 
 use std::cmp::Reverse;
 
 use super::hdf5::Hdf5;
 use super::tensor::Tensor;
 
-/// Where a layer lies in its model.
+/// A layer's position in its model.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Place {
     /// Its group in a Keras 3 file: `layers/sequential/layers/conv2d`.
     pub(crate) group: String,
-    /// The names of the models that it lies in, outermost first, and its own.
+    /// The names of the models that contain it, outermost first, and its own.
     pub(crate) names: Vec<String>,
 }
 
 impl Place {
-    /// The place of a layer in the model at this place.
+    /// The position of a layer in the model at this position.
     pub(crate) fn within(&self, group: &str, name: &str) -> Self {
         let mut names = self.names.clone();
         names.push(name.into());
@@ -43,7 +42,7 @@ enum Layout {
 }
 
 impl Weights {
-    /// Those of a `model.weights.h5`.
+    /// The weights of a `model.weights.h5`.
     pub(crate) fn keras_3(file: Hdf5) -> Self {
         Self {
             file,
@@ -51,7 +50,7 @@ impl Weights {
         }
     }
 
-    /// Those under a group of a legacy file, which names the backend that trained it.
+    /// The weights under a group of a legacy file, which names the backend that trained it.
     pub(crate) fn legacy(file: Hdf5, root: &'static str, backend: Option<String>) -> Self {
         Self {
             file,
@@ -62,7 +61,7 @@ impl Weights {
         }
     }
 
-    /// Whether convolutions are stored mirrored, as Theano computed them.
+    /// Whether convolution kernels are stored mirrored, as Theano computes them.
     pub(crate) fn mirrored(&self) -> bool {
         matches!(self.layout, Layout::Legacy { theano: true, .. })
     }
@@ -70,7 +69,7 @@ impl Weights {
     /// The weights of the layer at `place`, as many as `names`, in Keras's order.
     ///
     /// # Errors
-    /// There are none, or not as many, or one can't be read.
+    /// They are missing, their number differs, or one can't be read.
     pub(crate) fn of(&self, place: &Place, names: &[&str]) -> Result<Vec<Tensor>, String> {
         if names.is_empty() {
             return Ok(Vec::new());
@@ -85,7 +84,7 @@ impl Weights {
                 let stored = self.file.texts(&group, "weight_names").ok_or_else(|| {
                     format!("the file has no weights of {outermost}, by the name of the layer")
                 })?;
-                // How many batches a Normalization has seen is no weight.
+                // The number of batches that a Normalization has seen is not a weight.
                 let stored: Vec<String> = stored.into_iter().filter(|s| !is_counter(s)).collect();
                 let chosen = if place.names.len() == 1 {
                     in_order(&stored, names)
@@ -106,11 +105,11 @@ fn is_counter(stored: &str) -> bool {
     stem == "count" || stem.ends_with("/count")
 }
 
-/// All the weights of a group, which are a layer's own.
+/// All weights of a group, which belong to one layer.
 fn in_order<'a>(stored: &'a [String], names: &[&str]) -> Result<Vec<&'a str>, String> {
     if stored.len() != names.len() {
         return Err(format!(
-            "the file has {} weights of it ({}) where its configuration makes {} ({})",
+            "the file has {} weights of it ({}), its configuration needs {} ({})",
             stored.len(),
             stored.join(", "),
             names.len(),
@@ -120,8 +119,9 @@ fn in_order<'a>(stored: &'a [String], names: &[&str]) -> Result<Vec<&'a str>, St
     Ok(stored.iter().map(String::as_str).collect())
 }
 
-/// The weights of a group whose names end in the layer's and the weight's; where layers of several
-/// models share a name, those in whose names most of the models' names stand, and fewest others.
+/// The weights of a group whose names end in the layer's and the weight's name. If layers of
+/// several models share a name, those with the most of the models' names in their own, and the
+/// fewest others.
 fn by_name<'a>(
     stored: &'a [String],
     place: &Place,
@@ -129,7 +129,7 @@ fn by_name<'a>(
 ) -> Result<Vec<&'a str>, String> {
     let shared = |stored: &str, weight: &str| {
         let stem = stored.rsplit_once(':').map_or(stored, |(stem, _)| stem);
-        // Some layers of Keras 2 name their weights without themselves.
+        // Some layers of Keras 2 leave their own name out of their weights' names.
         let (layers, last) = stem.rsplit_once('/').unwrap_or(("", stem));
         let own = place.names.last()?;
         // The depthwise convolution's kernel has another name in Keras 2.
@@ -159,7 +159,7 @@ fn by_name<'a>(
             [name] => Ok(name),
             [] => Err(format!("the file has no weight {weight} of it")),
             _ => Err(format!(
-                "the file has several weights {weight} that may be its: {}; save the model as .keras, where they are told apart",
+                "several weights {weight} in the file may belong to it: {}; save the model as .keras, which names them uniquely",
                 best.join(", ")
             )),
         }

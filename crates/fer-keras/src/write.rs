@@ -1,5 +1,5 @@
-//! A finished graph → an ONNX file's bytes: input and output, operator set, metadata, tiny weights
-//! set to zero.
+//! A finished graph → an ONNX file's bytes: input and output, operator set, metadata, and tiny
+//! weights set to zero.
 
 use fer_core::onnx::proto::{Message, ModelProto, ValueInfoProto};
 use serde_json::json;
@@ -11,14 +11,14 @@ use fer_core::onnx::{ELEM_FLOAT, flush};
 /// The operator set.
 const OPSET: i64 = 18;
 
-/// The ONNX IR of that operator set: any runtime that knows the one reads the other.
+/// The ONNX IR version of that operator set: any runtime that supports the one can read the other.
 const IR_VERSION: i64 = 8;
 
-/// The key of the metadata that says where the layers' answers are.
+/// The metadata key for the layers' outputs.
 pub const LAYERS: &str = "fer.layers";
 
-/// Writes a model with one input and one output, each a name and its dimensions without the batch;
-/// returns the bytes and how many tiny weights were set to zero.
+/// Writes a model with one input and one output, each with a name and dimensions without the batch.
+/// Returns the bytes and the number of tiny weights that were set to zero.
 ///
 /// # Errors
 /// The file would be over protobuf's 2 GiB.
@@ -77,16 +77,16 @@ fn port((name, dims): (&str, &[usize])) -> ValueInfoProto {
     info
 }
 
-/// The metadata that says where the layers' answers are: `[[layer, tensor, order], …]`, the order
-/// being empty for Keras's, `NCHW`, or `512x4` for a vector of 512 channels by 4 pixels that Keras
-/// has the other way round.
-pub(crate) fn layers(answers: &[LayerOutput]) -> String {
+/// The metadata of the layers' outputs: `[[layer, tensor, order], …]`. The order is empty for
+/// Keras's, `NCHW`, or `512x4` for a vector of 512 channels by 4 pixels that Keras has the other
+/// way round.
+pub(crate) fn layers(outputs: &[LayerOutput]) -> String {
     let order = |order: Order| match order {
         Order::Keras => String::new(),
         Order::ChannelsFirst => "NCHW".into(),
         Order::FlatChannelsFirst { channels, area } => format!("{channels}x{area}"),
     };
-    let rows: Vec<_> = answers
+    let rows: Vec<_> = outputs
         .iter()
         .map(|a| json!([a.layer, a.tensor, order(a.order)]))
         .collect();

@@ -265,8 +265,8 @@ fn hostile_models_are_refused_with_a_word() {
         ("model.weights.h5", &zeros),
     ];
     let rows: Vec<(Vec<u8>, &str)> = vec![
-        (archive(&circle), "wait for each other"),
-        (archive(&lost), "'nowhere' that is not there"),
+        (archive(&circle), "depend on each other"),
+        (archive(&lost), "'nowhere' that does not exist"),
         (archive(&explosion(40)), "more than 20000 nodes"),
         (
             archive(&huge("ZeroPadding2D", json!({"padding": 1_000_000_000}))),
@@ -305,13 +305,13 @@ fn hostile_models_are_refused_with_a_word() {
                 "Conv2D",
                 json!({"filters": 1u64 << 40, "kernel_size": 3}),
             )),
-            "by its configuration",
+            "in its configuration",
         ),
         (
             archive(&huge("Dense", json!({"units": 3, "activation": "magic"}))),
             "magic",
         ),
-        (archive(&sequential(&[])), "one value a class"),
+        (archive(&sequential(&[])), "one value per class"),
         (
             archive(&json!({"class_name": "MyModel", "config": {}})),
             "MyModel",
@@ -319,9 +319,9 @@ fn hostile_models_are_refused_with_a_word() {
         (archive(&json!([])), "names no class"),
         (
             archive(&sequential(&vec![layer("Dropout", json!({})); 20_000])),
-            "10000 can be converted",
+            "the limit is 10000",
         ),
-        (zipped(&bomb), "out of all proportion"),
+        (zipped(&bomb), "far too large"),
         (
             zipped(&[("config.json", b"{}".as_slice())]),
             "no metadata.json",

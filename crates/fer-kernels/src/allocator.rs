@@ -1,30 +1,29 @@
-//! An allocator that keeps large blocks for the next one who wants them.
+//! An allocator that keeps large freed blocks for the next request.
 //!
-//! A training step asks for some hundred blocks of megabytes and gives them back, the same sizes in
-//! every step. The system's allocators return such blocks to the system, which then has to clear
-//! and map each page anew: a fifth of the step. A program that trains has this one as its global
-//! allocator; small blocks are the system's, as ever.
+//! A training step requests some hundred blocks of megabytes and frees them, with the same sizes in
+//! every step. The system's allocators return such blocks to the operating system, which then has
+//! to zero and map each page again. That takes a fifth of the step. A program that trains sets this
+//! one as its global allocator. Small blocks go to the system's allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Blocks from this size on are kept.
+/// The smallest block that is kept.
 const LARGE: usize = 64 << 10;
 
-/// How many blocks are kept at the most, and how many bytes in all.
+/// The most blocks that are kept, and the most bytes.
 const BLOCKS: usize = 512;
 const BYTES: usize = 768 << 20;
 
-/// What all blocks that are kept are aligned to: a line of the cache.
+/// The alignment of all kept blocks: a cache line.
 const ALIGNMENT: usize = 64;
 
-/// The system's allocator, but that large blocks are kept instead of given back, 768 MiB of them at
-/// the most.
+/// The system's allocator, except that freed large blocks are kept, up to 768 MiB.
 pub struct Reuse {
     kept: Mutex<Kept>,
 }
 
-/// The blocks that nobody has now, as address and size, the longest unused first.
+/// The free blocks as address and size, the least recently used first.
 struct Kept {
     blocks: [(usize, usize); BLOCKS],
     count: usize,
@@ -32,7 +31,7 @@ struct Kept {
 }
 
 impl Reuse {
-    /// An allocator that keeps nothing yet.
+    /// An allocator that has kept no block yet.
     pub const fn new() -> Self {
         Self {
             kept: Mutex::new(Kept {
@@ -55,7 +54,7 @@ impl Default for Reuse {
 }
 
 impl Kept {
-    /// Takes the block that was used last of those of this size.
+    /// Takes the most recently used block of this size.
     fn take(&mut self, size: usize) -> Option<*mut u8> {
         let found = self.blocks[..self.count]
             .iter()
@@ -71,7 +70,7 @@ impl Kept {
         address
     }
 
-    /// Takes the longest unused block if there is no room for one of `size` beside it.
+    /// Takes the least recently used block if there is no room for one of `size`.
     fn crowded(&mut self, size: usize) -> Option<(*mut u8, usize)> {
         let full = self.count == BLOCKS || self.bytes + size > BYTES;
         let oldest = self.blocks[..self.count]
@@ -88,8 +87,8 @@ impl Kept {
     }
 }
 
-/// The block that serves a large request: its size rounded up by at most an eighth, so that near
-/// sizes serve each other.
+/// The block for a large request: its size rounded up by at most an eighth, so that similar sizes
+/// share blocks.
 fn block(layout: Layout) -> Option<Layout> {
     let size = layout.size();
     if !(LARGE..=BYTES).contains(&size) || layout.align() > ALIGNMENT {
@@ -201,8 +200,8 @@ mod tests {
                     .iter()
                     .all(|b| *b == 0)
             );
-            // A block that grows within its room stays where it is, and moves with its contents
-            // beyond.
+            // A block that grows within its room keeps its address. A block that grows beyond it
+            // moves with its contents.
             zeroed.write_bytes(9, 990_000);
             assert_eq!(memory.realloc(zeroed, layout(990_000), 1_010_000), zeroed);
             let moved = memory.realloc(zeroed, layout(1_010_000), 3_000_000);

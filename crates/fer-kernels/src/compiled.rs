@@ -1,7 +1,8 @@
-//! The layers of compiled-in models, whose weights stay as they are: what follows from the weights
-//! alone is computed once.
+//! The layers of compiled-in models. Their weights are constant, so everything that depends on the
+//! weights alone is computed once.
 //!
-//! `rewrite.rs` puts these in the place of Burn's own calls in the code that `burn-onnx` generates.
+//! The build script's `rewrite.rs` puts these calls in the place of Burn's in the code that
+//! `burn-onnx` generates.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,10 +19,10 @@ use super::nn;
 use super::norm::{Affine, Epilogue, Statistics};
 use super::ops::{self, ConvOptions};
 
-/// Kernels are prepared anew for a batch so many times as large as that of the last time.
+/// Kernels are prepared again for a batch that is this many times as large as the last one.
 const LARGER: usize = 4;
 
-/// What was computed of a model's weights; it belongs to one model.
+/// Values computed from a model's weights. Each model has its own.
 #[derive(Default)]
 pub struct Compiled {
     convolutions: RefCell<HashMap<ParamId, Convolution>>,
@@ -30,12 +31,12 @@ pub struct Compiled {
 struct Convolution {
     prepared: Prepared,
     bias: Option<Vec<f32>>,
-    /// Of the images, as are those of the batch that it was prepared for.
+    /// Height and width of the images that it was prepared for.
     dims: [usize; 4],
 }
 
 impl Compiled {
-    /// A convolution, a batch normalisation of its output, and a ReLU.
+    /// A convolution, a batch normalization of its output, and a ReLU.
     pub fn conv2d(
         &self,
         conv: &Conv2d,
@@ -73,7 +74,7 @@ impl Compiled {
 }
 
 impl Convolution {
-    /// A normalisation becomes part of the kernels and of the bias.
+    /// The normalization is folded into the kernels and the bias.
     fn new(
         conv: &Conv2d,
         norm: Option<&BatchNorm>,
@@ -122,7 +123,7 @@ fn affine(norm: &BatchNorm) -> Affine {
     )
 }
 
-/// A batch normalisation of a tensor of any rank, and a ReLU.
+/// A batch normalization of a tensor of any rank, and a ReLU.
 pub fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>, then_relu: bool) -> Tensor<D> {
     if D == 4 && ops::is_plain(&x) {
         let then = if then_relu {
@@ -136,7 +137,7 @@ pub fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>, then_relu: boo
     if then_relu { relu(y) } else { y }
 }
 
-/// A batch normalisation, and the largest of each window.
+/// A batch normalization, then max pooling.
 pub fn batch_norm_max_pool2d(norm: &BatchNorm, pool: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
     if nn::halves(pool) {
         nn::batch_norm(norm, x, Epilogue::MaxPool)
@@ -145,7 +146,7 @@ pub fn batch_norm_max_pool2d(norm: &BatchNorm, pool: &MaxPool2d, x: Tensor<4>) -
     }
 }
 
-/// A sum, and a ReLU.
+/// A sum, then ReLU.
 pub fn add_relu<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     if D == 4 && a.dims() == b.dims() && ops::is_plain(&a) {
         return ops::as_rank(ops::add_relu(ops::as_rank(a), ops::as_rank(b)));

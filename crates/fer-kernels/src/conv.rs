@@ -1,15 +1,15 @@
 //! Convolution, forward and backward.
 //!
-//! Images are `[height, width, channels]`, one after another, and kernels
-//! `[out, in, height, width]`. A `Method` turns input, kernel and output into panelled matrices and
-//! back; between them there are matrix products only:
+//! Images are `[height, width, channels]`, one after another. Kernels are `[out, in, height,
+//! width]`. A `Method` turns input, kernel and output into packed matrices and back.
+//! In between there are only matrix products:
 //!
-//! - forward: `Y = V U`, with V of the input and U of the kernel;
-//! - the kernel's gradient: `dU = Vᵀ Z`, with Z of the output's gradient;
-//! - the input's gradient: `dV = Z Uᵀ`.
+//! - forward: `Y = V U`, where V is the input and U the kernel;
+//! - gradient of the kernel: `dU = Vᵀ Z`, where Z is the gradient of the output;
+//! - gradient of the input: `dV = Z Uᵀ`.
 //!
-//! A few images at a time go through all of it, so that their matrices stay in the cache. Sums are
-//! taken in the same order whatever the number of threads.
+//! A few images are processed at a time, so that their matrices stay in the cache. Sums are taken
+//! in the same order for any number of threads.
 
 use std::ops::Range;
 
@@ -18,44 +18,43 @@ use super::patches::Patches;
 use super::simd::{Scratch, Shared, buffer, on_pool, panel, parallel};
 use super::winograd::{Tile25, Tile33, Tile43, Winograd};
 
-/// Bytes of expanded matrices that are worked on at a time, unless that is too few rows for the
+/// Bytes of expanded matrices that are processed at a time, unless that is too few rows for the
 /// size of the kernels.
 const WORKING_SET: usize = 8 << 20;
 
-/// Rows, at the least, of the matrices that are multiplied by a kernel that does not fit the second
-/// cache.
+/// The fewest rows of a matrix that is multiplied by a kernel larger than the L2 cache.
 const MANY_ROWS: usize = 512;
 
-/// How many multiplications the writing of an expanded kernel's value takes the time of.
+/// The cost of writing a value of an expanded kernel, in multiplications.
 const EXPANSION: usize = 40;
 
-/// What a convolution computes.
+/// The shape of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Images.
     pub batch: usize,
     /// Height and width.
     pub input: [usize; 2],
-    /// In and out.
+    /// Input and output channels.
     pub channels: [usize; 2],
     /// Height and width.
     pub kernel: [usize; 2],
-    /// Down and to the right.
+    /// Vertical and horizontal.
     pub stride: [usize; 2],
     /// Zeros above, left, below and right.
     pub padding: [usize; 4],
 }
 
-/// The ways to compute a convolution.
+/// The algorithms for a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// As it is written.
+    /// The convolution as written (im2col).
     Patches,
-    /// Winograd's, in tiles of 4 × 4 outputs of a 3 × 3 kernel.
+    /// Winograd's, with tiles of 4 × 4 outputs of a 3 × 3 kernel.
     Tiles43,
-    /// Of 3 × 3 outputs of a 3 × 3 kernel.
+    /// Winograd's, with tiles of 3 × 3 outputs of a 3 × 3 kernel.
     Tiles33,
-    /// Of 2 × 2 outputs of a 5 × 5 kernel.
+    /// Winograd's, with tiles of 2 × 2 outputs of a 5 × 5 kernel.
     Tiles25,
 }
 
@@ -64,39 +63,40 @@ impl Algorithm {
     pub const ALL: [Self; 4] = [Self::Tiles43, Self::Tiles33, Self::Tiles25, Self::Patches];
 }
 
-/// What [`Conv::backward`] gives.
+/// The result of [`Conv::backward`].
 pub struct Gradients {
-    /// Of the input, if asked for.
+    /// The gradient of the input, if requested.
     pub input: Option<Vec<f32>>,
-    /// Of the kernels.
+    /// The gradient of the kernels.
     pub kernel: Vec<f32>,
-    /// Of the bias: the sums of the output's gradient.
+    /// The gradient of the bias: the sums of the output's gradient.
     pub bias: Vec<f32>,
 }
 
 /// How a convolution becomes matrix products.
 ///
-/// All matrices are panelled, `points` of each kind. *expand* is from images or kernels to
-/// matrices, *collect* the other way; each is the other's adjoint where a gradient goes the
-/// opposite way.
+/// All matrices are packed, `points` of each kind. *expand* goes from images or kernels to
+/// matrices, *collect* goes the other way. Where a gradient flows backward, each is the adjoint of
+/// the other.
 pub(super) trait Method: Send + Sync {
     /// Matrices of each kind.
     fn points(&self) -> usize;
-    /// What the products sum over.
+    /// The inner dimension of the products.
     fn inner(&self) -> usize;
-    /// Rows an image.
+    /// Rows per image.
     fn rows(&self) -> usize;
-    /// Multiplications with each output channel, for so many images and for the kernels' expansion.
+    /// Multiplications per output channel, for this many images and for the expansion of the
+    /// kernels.
     fn work(&self, images: usize) -> usize {
         self.points() * self.inner() * (self.rows() * images + EXPANSION)
     }
-    /// In how many parts the input's channels can be expanded and collected at the same time.
+    /// The number of parts in which the input's channels can be expanded and collected in parallel.
     fn slices(&self) -> usize;
-    /// Kernels → `[inner, out]`, these rows of it.
+    /// Kernels → the given rows of `[inner, out]`.
     fn expand_kernel(&self, kernel: &[f32], expanded: Shared, shape: Panelled, rows: Range<usize>);
-    /// The gradient of `[inner, out]`, these rows of it → of the kernels.
+    /// The given rows of the gradient of `[inner, out]` → the gradient of the kernels.
     fn collect_kernel(&self, expanded: &[f32], shape: Panelled, kernel: Shared, rows: Range<usize>);
-    /// One slice of an image → `[rows, inner]`, from `row` on.
+    /// One slice of an image → `[rows, inner]`, starting at `row`.
     fn expand_input(
         &self,
         image: &[f32],
@@ -105,7 +105,7 @@ pub(super) trait Method: Send + Sync {
         row: usize,
         slice: usize,
     );
-    /// The gradient of `[rows, inner]` from `row` on → is added to the image's, one slice of it.
+    /// The gradient of `[rows, inner]` from `row` on, added to one slice of the image's gradient.
     fn collect_input(
         &self,
         expanded: &[f32],
@@ -114,7 +114,7 @@ pub(super) trait Method: Send + Sync {
         slice: usize,
         image: Shared,
     );
-    /// One panel of `[rows, out]` from `row` on → the image, with bias and ReLU.
+    /// One panel of `[rows, out]`, starting at `row` → the image, with bias and ReLU.
     #[allow(
         clippy::too_many_arguments,
         reason = "a matrix, a place in it, an image, and what is done on the way"
@@ -129,8 +129,8 @@ pub(super) trait Method: Send + Sync {
         relu: bool,
         image: Shared,
     );
-    /// The image's gradient, zero where `answer` is not above zero → one panel of `[rows, out]`
-    /// from `row` on, and its sums over the image.
+    /// The image's gradient, zero where `activated` is not positive → one panel of `[rows, out]`,
+    /// starting at `row`, and its sums over the image.
     #[allow(
         clippy::too_many_arguments,
         reason = "an image, what is done on the way, a matrix and a place in it"
@@ -138,7 +138,7 @@ pub(super) trait Method: Send + Sync {
     fn expand_output(
         &self,
         gradient: &[f32],
-        answer: Option<&[f32]>,
+        activated: Option<&[f32]>,
         expanded: Shared,
         shape: Panelled,
         row: usize,
@@ -148,7 +148,7 @@ pub(super) trait Method: Send + Sync {
 }
 
 impl Conv {
-    /// Height and width of the output; 0 where the kernel is larger than the padded input.
+    /// Height and width of the output; 0 if the kernel is larger than the padded input.
     pub fn output(&self) -> [usize; 2] {
         std::array::from_fn(|i| {
             let padded = self.input[i] + self.padding[i] + self.padding[i + 2];
@@ -158,22 +158,22 @@ impl Conv {
         })
     }
 
-    /// Values of an input image.
+    /// The number of values of an input image.
     pub fn input_len(&self) -> usize {
         self.input[0] * self.input[1] * self.channels[0]
     }
 
-    /// Values of an output image.
+    /// The number of values of an output image.
     pub fn output_len(&self) -> usize {
         self.output()[0] * self.output()[1] * self.channels[1]
     }
 
-    /// Values of all the kernels.
+    /// The number of values of all kernels.
     pub fn kernel_len(&self) -> usize {
         self.channels[0] * self.channels[1] * self.kernel[0] * self.kernel[1]
     }
 
-    /// The method with the fewest multiplications.
+    /// The algorithm with the fewest multiplications.
     fn method(&self) -> Box<dyn Method> {
         let methods = Algorithm::ALL.into_iter().filter_map(|way| self.by(way));
         methods
@@ -181,7 +181,7 @@ impl Conv {
             .unwrap_or_else(|| Box::new(Patches::new(*self)))
     }
 
-    /// The method of a way, if it can be gone for this convolution.
+    /// The implementation of an algorithm, if it supports this convolution.
     fn by(&self, way: Algorithm) -> Option<Box<dyn Method>> {
         match way {
             Algorithm::Patches => Some(Box::new(Patches::new(*self))),
@@ -191,8 +191,8 @@ impl Conv {
         }
     }
 
-    /// `[batch, out height, out width, out]`: the convolution, plus `bias`, and zero for what is
-    /// below zero if `relu`.
+    /// Returns `[batch, out height, out width, out]`: the convolution plus `bias`, with negative
+    /// values set to zero if `relu`.
     pub fn forward(
         &self,
         input: &[f32],
@@ -203,7 +203,7 @@ impl Conv {
         on_pool(|| self.forward_with(&*self.method(), input, kernel, bias, relu))
     }
 
-    /// [`Conv::forward`] in a given way; `None` if it can't be gone.
+    /// [`Conv::forward`] with a given algorithm; `None` if it does not support this convolution.
     pub fn forward_by(
         &self,
         way: Algorithm,
@@ -230,7 +230,7 @@ impl Conv {
         self.multiply(method, input, &expanded, bias, relu)
     }
 
-    /// The forward pass from the expanded kernels on.
+    /// The forward pass, starting with the expanded kernels.
     fn multiply(
         &self,
         method: &dyn Method,
@@ -281,15 +281,16 @@ impl Conv {
         }
     }
 
-    /// The gradients of a function of the output, whose gradient is `gradient`.
+    /// The gradients of a function of the output, where `gradient` is its gradient with respect to
+    /// the output.
     ///
-    /// `answer` is the output if it went through ReLU.
+    /// `activated` is the output if it went through ReLU.
     pub fn backward(
         &self,
         input: &[f32],
         kernel: &[f32],
         gradient: &[f32],
-        answer: Option<&[f32]>,
+        activated: Option<&[f32]>,
         wants_input: bool,
     ) -> Gradients {
         on_pool(|| {
@@ -298,24 +299,26 @@ impl Conv {
                 input,
                 kernel,
                 gradient,
-                answer,
+                activated,
                 wants_input,
             )
         })
     }
 
-    /// [`Conv::backward`] in a given way; `None` if it can't be gone.
+    /// [`Conv::backward`] with a given algorithm; `None` if it does not support this convolution.
     pub fn backward_by(
         &self,
         way: Algorithm,
         input: &[f32],
         kernel: &[f32],
         gradient: &[f32],
-        answer: Option<&[f32]>,
+        activated: Option<&[f32]>,
         wants_input: bool,
     ) -> Option<Gradients> {
         self.by(way).map(|method| {
-            on_pool(|| self.backward_with(&*method, input, kernel, gradient, answer, wants_input))
+            on_pool(|| {
+                self.backward_with(&*method, input, kernel, gradient, activated, wants_input)
+            })
         })
     }
 
@@ -325,7 +328,7 @@ impl Conv {
         input: &[f32],
         kernel: &[f32],
         gradient: &[f32],
-        answer: Option<&[f32]>,
+        activated: Option<&[f32]>,
         wants_input: bool,
     ) -> Gradients {
         self.check(input, kernel);
@@ -362,10 +365,11 @@ impl Conv {
                     // SAFETY: each image's and panel's sums are written once.
                     let sums =
                         unsafe { sums_target.part((image * panels + column) * panel(), panel()) };
-                    let (gradient, answer) = (&gradient[range.clone()], answer.map(|a| &a[range]));
+                    let (gradient, activated) =
+                        (&gradient[range.clone()], activated.map(|a| &a[range]));
                     method.expand_output(
                         gradient,
-                        answer,
+                        activated,
                         z_target,
                         z_shape,
                         image * method.rows(),
@@ -431,7 +435,7 @@ impl Conv {
     }
 }
 
-/// A convolution whose kernels stay the same and are expanded once.
+/// A convolution with constant kernels, which are expanded once.
 pub struct Prepared {
     conv: Conv,
     method: Box<dyn Method>,
@@ -439,7 +443,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// For `conv` with these kernels and any batch size; that of `conv` decides on the method.
+    /// For `conv` with these kernels and any batch size. The batch size of `conv` decides on the
+    /// algorithm.
     pub fn new(conv: Conv, kernel: &[f32]) -> Self {
         let method = conv.method();
         assert_eq!(kernel.len(), conv.kernel_len(), "kernel of {conv:?}");
@@ -453,12 +458,12 @@ impl Prepared {
         }
     }
 
-    /// The convolution of so many images.
+    /// The convolution of this many images.
     pub fn conv(&self, batch: usize) -> Conv {
         Conv { batch, ..self.conv }
     }
 
-    /// [`Conv::forward`] of so many images.
+    /// [`Conv::forward`] of this many images.
     pub fn forward(
         &self,
         batch: usize,
@@ -472,7 +477,7 @@ impl Prepared {
     }
 }
 
-/// The matrices of a convolution, and how many images are worked on at a time.
+/// The matrices of a convolution, and how many images are processed at a time.
 struct Shapes {
     kernel: Panelled,
     rows: usize,

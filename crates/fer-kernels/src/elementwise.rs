@@ -1,8 +1,8 @@
-//! Dropout, sums through ReLU, and Adam's step: what goes value by value.
+//! Elementwise operations: dropout, sums with ReLU, and Adam's step.
 
 use super::simd::{Shared, buffer, on_pool, parallel, vectorized};
 
-/// Values that one task works on.
+/// The number of values of one task.
 const BLOCK: usize = 1 << 15;
 
 fn blocks(len: usize, body: impl Fn(std::ops::Range<usize>) + Sync + Send) {
@@ -13,8 +13,8 @@ fn blocks(len: usize, body: impl Fn(std::ops::Range<usize>) + Sync + Send) {
     });
 }
 
-/// A buffer made of blocks of its own, each by one task: `body` gets its range and the block, all
-/// zeros.
+/// A new buffer that is filled block by block, each block by one task. `body` gets the block's
+/// range and the zeroed block.
 fn made(len: usize, body: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync + Send) -> Vec<f32> {
     // SAFETY: the blocks, each of them one task's, make up all of the buffer.
     unsafe {
@@ -26,16 +26,16 @@ fn made(len: usize, body: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync + S
     }
 }
 
-/// Dropout (Srivastava et al. 2014): a value stays, divided by the probability of that, or becomes
-/// zero.
+/// Dropout (Srivastava et al. 2014): a value is kept and divided by the probability of keeping it,
+/// or becomes zero.
 ///
-/// Which ones is a function of the seed and their place, so that the backward pass asks again
-/// instead of remembering.
+/// The choice is a function of the seed and the position, so the backward pass computes it again
+/// instead of storing a mask.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
-    /// The probability of becoming zero, 0..1.
+    /// The probability of zero, 0..1.
     pub rate: f64,
-    /// Of the random numbers.
+    /// The seed of the random numbers.
     pub seed: u64,
 }
 
@@ -57,8 +57,8 @@ impl Dropout {
     }
 }
 
-/// A bijection of 32 bits in which every bit of the input changes each of the output's with nearly
-/// even odds (the `lowbias32` of C. Wellons, 2018).
+/// A bijection of 32 bits in which every input bit flips each output bit with a probability near
+/// one half (`lowbias32` of C. Wellons, 2018).
 #[inline(always)]
 fn mix(mut x: u32) -> u32 {
     x ^= x >> 16;
@@ -68,7 +68,7 @@ fn mix(mut x: u32) -> u32 {
     x ^ x >> 16
 }
 
-/// ReLU, by which what is no number stays none.
+/// ReLU; NaN stays NaN.
 #[inline(always)]
 pub(super) fn above_zero(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
@@ -98,41 +98,41 @@ pub fn add(a: &[f32], b: &[f32]) -> Vec<f32> {
     })
 }
 
-/// The gradient where `answer` is above zero, and zero elsewhere.
-pub fn relu_gradient(gradient: &[f32], answer: &[f32]) -> Vec<f32> {
-    assert_eq!(gradient.len(), answer.len());
+/// The gradient where `activated` is positive, and zero elsewhere.
+pub fn relu_gradient(gradient: &[f32], activated: &[f32]) -> Vec<f32> {
+    assert_eq!(gradient.len(), activated.len());
     made(gradient.len(), |range, output| {
         vectorized!({
-            for ((y, g), answer) in output
+            for ((y, g), activated) in output
                 .iter_mut()
                 .zip(&gradient[range.clone()])
-                .zip(&answer[range])
+                .zip(&activated[range])
             {
-                *y = if *answer > 0.0 { *g } else { 0.0 };
+                *y = if *activated > 0.0 { *g } else { 0.0 };
             }
         });
     })
 }
 
-/// The numbers of a step of Adam; see `train::adam` for what they mean.
+/// The parameters of a step of Adam; `train::adam` explains them.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
     /// Decay of the first moment.
     pub beta_1: f32,
     /// Decay of the second moment.
     pub beta_2: f32,
-    /// Is added to the root of the second moment.
+    /// Added to the root of the second moment.
     pub epsilon: f32,
-    /// The learning rate with the moments' biases corrected.
+    /// The learning rate with the bias correction of the moments.
     pub rate: f32,
-    /// What times the weight is added to the gradient.
+    /// Coupled weight decay: this factor times the weight is added to the gradient.
     pub coupled_decay: f32,
-    /// What the weight is multiplied with first.
+    /// Decoupled weight decay: the weight is multiplied by this factor first.
     pub keep: f32,
 }
 
 impl Adam {
-    /// Takes a step in place.
+    /// Updates in place.
     pub fn step(
         &self,
         weight: &mut [f32],

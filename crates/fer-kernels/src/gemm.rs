@@ -1,13 +1,13 @@
-//! Matrix products of panels: what convolutions spend their time in.
+//! Products of packed matrices. Convolutions spend most of their time here.
 //!
-//! A *panelled* matrix of `rows × columns` is a sequence of panels of [`panel()`] columns (the last
-//! one padded), each `rows × panel()` and contiguous. Operands and results are all kept so, which
-//! makes packing unnecessary: whatever writes an operand (the transforms of `winograd.rs` and
-//! `patches.rs`) writes it where the product wants it.
+//! A *packed* matrix of `rows × columns` is a sequence of panels of [`panel()`] columns (the last
+//! one padded). Each panel is `rows × panel()` and contiguous. Operands and results are always in
+//! this form: the transforms of `winograd.rs` and `patches.rs` write it directly, so there is no
+//! packing step.
 //!
-//! The kernel keeps `R × 2` vectors of the result in registers, with R = 12 where there are 32
-//! registers and 6 where there are 16 (Goto & van de Geijn 2008), and in each step multiplies two
-//! vectors of B with R single values of A.
+//! The kernel keeps `R × 2` vectors of the result in registers, with R = 12 for 32 registers and 6
+//! for 16 (Goto & van de Geijn 2008). In each step it multiplies two vectors of B by R single
+//! values of A.
 //!
 //! [`panel()`]: super::simd::panel
 
@@ -15,33 +15,33 @@ use pulp::{Simd, WithSimd};
 
 use super::simd::{Scratch, Shared, VECTORS, dispatch, inlined, panel, parallel};
 
-/// How long a product's sums are before they are put down in the result and taken up again, so that
-/// a panel of B stays in the first cache.
+/// The length of the sums before they are stored in the result and loaded again, so that a panel of
+/// B stays in the L1 cache.
 const DEPTH: usize = 512;
 
 /// Rows of the result that one task computes.
 const ROWS: usize = 96;
 
-/// A panelled operand: `batch` matrices of `rows × columns`, one after another with `pitch` values
-/// from start to start.
+/// A packed operand: `batch` matrices of `rows × columns`, one after another, with `pitch` values
+/// from one start to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Panelled {
-    /// How many matrices.
+    /// The number of matrices.
     pub batch: usize,
-    /// Rows of each.
+    /// Rows of each matrix.
     pub rows: usize,
-    /// Columns of each.
+    /// Columns of each matrix.
     pub columns: usize,
 }
 
 impl Panelled {
-    /// From a matrix to the next. One panel row more than it takes: powers of two would map all
-    /// matrices to the same few lines of a cache.
+    /// The distance from one matrix to the next. It is one panel row more than needed: powers of
+    /// two would map all matrices to the same few cache lines.
     pub fn pitch(self) -> usize {
         self.panels() * self.panel() + panel()
     }
 
-    /// From a panel to the next.
+    /// The distance from one panel to the next.
     pub fn panel(self) -> usize {
         self.rows * panel()
     }
@@ -51,7 +51,7 @@ impl Panelled {
         self.columns.div_ceil(panel())
     }
 
-    /// Values of all the matrices, padding included.
+    /// The number of values of all matrices, including padding.
     pub fn values(self) -> usize {
         self.batch * self.pitch()
     }
@@ -138,8 +138,8 @@ impl WithSimd for Multiply {
     }
 }
 
-/// `c = aᵀ · b` for each matrix of the batch: `[inner, rows]ᵀ · [inner, columns]`; added to what is
-/// there if `add`.
+/// `c = aᵀ · b` for each matrix of the batch: `[inner, rows]ᵀ · [inner, columns]`. With `add`, the
+/// product is added to `c`.
 pub fn multiply_transposed(
     a: &[f32],
     a_shape: Panelled,
@@ -158,7 +158,7 @@ pub fn multiply_transposed(
         a.len() >= a_shape.values() && b.len() >= b_shape.values() && c.len() >= c_shape.values()
     );
     let c = Shared::new(c);
-    // A task has as many panels of A as make about ROWS rows of the result.
+    // A task has as many panels of A as give about ROWS rows of the result.
     let span = (ROWS / panel()).max(1);
     let blocks = a_shape.panels().div_ceil(span);
     parallel(a_shape.batch * blocks, |task| {
@@ -235,7 +235,7 @@ impl WithSimd for MultiplyTransposed {
     }
 }
 
-/// The transposes of a batch of panelled matrices.
+/// The transposes of a batch of packed matrices.
 pub fn transpose(a: &[f32], shape: Panelled) -> Scratch {
     let transposed_shape = Panelled {
         batch: shape.batch,
@@ -270,7 +270,8 @@ pub fn transpose(a: &[f32], shape: Panelled) -> Scratch {
     transposed
 }
 
-/// Cuts `rows` into as many as the registers hold, and calls `body` with each start and count.
+/// Cuts `rows` into blocks that fit the registers, and calls `body` with the start and the count of
+/// each.
 #[inline(always)]
 fn for_rows<S: Simd>(rows: std::ops::Range<usize>, mut body: impl FnMut(usize, usize)) {
     let most = if S::REGISTER_COUNT >= 32 { 12 } else { 6 };
@@ -295,7 +296,7 @@ struct Product {
     b: *const f32,
     steps: usize,
     c: *mut f32,
-    /// Whether the result is added to what is there.
+    /// Whether the result is added to the old contents.
     add: bool,
 }
 

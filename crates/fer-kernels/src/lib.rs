@@ -1,12 +1,11 @@
-//! The layers that training and compiled-in models spend their time in, written for speed on the
-//! CPU.
+//! The CPU kernels of training and of compiled-in models, written for speed.
 //!
-//! `docs/kernels.md` explains them from the top. From the outside in: [`nn`] has Burn's layers, and
-//! [`compiled`] those of compiled-in models; [`ops`] the same as operations on Burn's tensors, with
-//! backward passes, and [`sum`] those of normalizations that are added up; [`conv`], [`norm`] and
-//! [`elementwise`] compute on slices; a convolution becomes matrix products (`gemm`) as it is
-//! written (`patches`) or with fewer multiplications (`winograd`); [`simd`] chooses the
-//! instructions and divides the work among the threads of [`threads`].
+//! `docs/kernels.md` explains them from the top. [`nn`] has Burn's layers. [`compiled`] has the
+//! layers of compiled-in models. [`ops`] has the same as operations on Burn's tensors with backward
+//! passes, and [`sum`] sums of batch normalizations. [`conv`], [`norm`] and [`elementwise`] compute
+//! on slices. A convolution becomes matrix products (`gemm`), as written (`patches`) or with fewer
+//! multiplications (`winograd`). [`simd`] chooses the instructions and divides the work among the
+//! threads of [`threads`].
 //!
 //! ```
 //! use burn::nn::conv::Conv2dConfig;

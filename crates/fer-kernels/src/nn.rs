@@ -1,8 +1,8 @@
-//! Burn's layers, computed by the kernels where they can be and by Burn itself elsewhere: on other
-//! backends, under the exporter's capture device, and for settings that the kernels lack.
+//! Burn's layers, computed by the kernels where possible, and by Burn on other backends, under the
+//! exporter's capture device, and for settings that the kernels do not support.
 //!
-//! A layer and what follows it are one function where they are one pass over the memory. The layers
-//! of compiled-in models, whose weights stay as they are, are in `compiled.rs`.
+//! A layer and the operation after it are one function if they are one pass over the memory.
+//! `compiled.rs` has the layers of compiled-in models, whose weights are constant.
 
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
@@ -16,7 +16,7 @@ use super::norm::Epilogue;
 use super::ops::{self, ConvOptions};
 use super::{elementwise, ops::takes, sum};
 
-/// A convolution, and a ReLU if asked for.
+/// A convolution, with a ReLU if requested.
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
     match padding(conv).filter(|_| takes(&x)) {
         Some(padding) => {
@@ -37,12 +37,12 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
     }
 }
 
-/// Whether values are of a type that weights are brought to ([`fer_train::train::precision`]).
+/// Whether values have a type that weights are converted to, for mixed precision.
 fn is_narrow<const D: usize>(x: &Tensor<D>) -> bool {
     matches!(x.dtype(), DType::BF16 | DType::F16)
 }
 
-/// A convolution by Burn; the weights become of the images' type, where the kernel's padding is
+/// A convolution by Burn. The weights are converted to the type of the images, if the padding is
 /// known.
 fn plain_conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     match padding(conv) {
@@ -58,7 +58,7 @@ fn plain_conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// A dense layer, whose weights become of the input's type.
+/// A dense layer. Its weights are converted to the input's type.
 pub fn dense(layer: &Linear, x: Tensor<2>) -> Tensor<2> {
     if !is_narrow(&x) {
         return layer.forward(x);
@@ -71,8 +71,8 @@ pub fn dense(layer: &Linear, x: Tensor<2>) -> Tensor<2> {
     )
 }
 
-/// A layer that is computed in float32 whatever it is given; what comes out is of the type that
-/// went in.
+/// A layer that is computed in float32 for an input of any type. The output has the type of the
+/// input.
 pub fn in_float32<const D: usize>(
     x: Tensor<D>,
     layer: impl FnOnce(Tensor<D>) -> Tensor<D>,
@@ -84,7 +84,7 @@ pub fn in_float32<const D: usize>(
     layer(x.cast(FloatDType::F32)).cast(dtype)
 }
 
-/// The padding of a convolution that the kernels compute.
+/// The padding of a convolution that the kernels support.
 pub(super) fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
     if conv.dilation != [1, 1] || conv.groups != 1 {
         return None;
@@ -97,14 +97,14 @@ pub(super) fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
     }
 }
 
-/// Batch normalisation, and what follows it.
+/// Batch normalization, and the operation after it.
 pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Epilogue) -> Tensor<4> {
     if is_narrow(&x) {
         return in_float32(x, |x| batch_norm(norm, x, then));
     }
     let learns = x.device().is_autodiff();
     let training = learns && norm.training.is_enabled();
-    // A normalisation that is frozen while others learn is Burn's.
+    // Burn computes a frozen normalization in a network that trains.
     if !takes(&x) || learns && !training {
         return after(norm.forward(x), then);
     }
@@ -117,7 +117,7 @@ pub fn batch_norm(norm: &BatchNorm, x: Tensor<4>, then: Epilogue) -> Tensor<4> {
     y
 }
 
-/// Batch normalizations, all with the same ε, of inputs of one shape, added up, and what follows
+/// The sum of batch normalizations with the same ε, of inputs of one shape, and the operation after
 /// the sum; `P` is `3 N`.
 pub fn batch_norm_sum<const N: usize, const P: usize>(
     terms: [(&BatchNorm, Tensor<4>); N],
@@ -148,7 +148,7 @@ pub fn batch_norm_sum<const N: usize, const P: usize>(
     y
 }
 
-/// What follows a normalisation, by Burn.
+/// The operation after a normalization, by Burn.
 fn after(y: Tensor<4>, then: Epilogue) -> Tensor<4> {
     match then {
         Epilogue::Nothing => y,
@@ -170,7 +170,7 @@ fn parameters(norm: &BatchNorm) -> [Tensor<1>; 4] {
     ]
 }
 
-/// Moves the running mean and variance towards the batch's.
+/// Moves the running mean and variance towards those of the batch.
 fn remember(norm: &BatchNorm, batch: [Tensor<1>; 2]) {
     for (running, batch) in [&norm.running_mean, &norm.running_var]
         .into_iter()
@@ -184,7 +184,7 @@ fn remember(norm: &BatchNorm, batch: [Tensor<1>; 2]) {
     }
 }
 
-/// The largest of each window.
+/// Max pooling.
 pub fn max_pool2d(pool: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
     if halves(pool) && ops::is_plain(&x) {
         ops::max_pool(x)
@@ -193,7 +193,7 @@ pub fn max_pool2d(pool: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// Whether a maximum is of 2 × 2 pixels, side by side, an odd last row or column left out.
+/// Whether max pooling has 2 × 2 windows with stride 2, leaving out an odd last row or column.
 pub(super) fn halves(pool: &MaxPool2d) -> bool {
     let unpadded = matches!(
         pool.padding,
@@ -208,7 +208,7 @@ pub(super) fn halves(pool: &MaxPool2d) -> bool {
 
 /// Dropout, on a device with autodiff.
 ///
-/// Its random numbers follow from one that is drawn of the device's, so that
+/// Its random numbers come from one number of the device's generator, so
 /// [`burn::tensor::Device::seed`] decides.
 pub fn dropout(dropout: &Dropout, x: Tensor<4>) -> Tensor<4> {
     if !takes(&x) {
@@ -217,7 +217,7 @@ pub fn dropout(dropout: &Dropout, x: Tensor<4>) -> Tensor<4> {
     if !dropout.training.is_enabled() || !x.device().is_autodiff() || dropout.prob == 0.0 {
         return x;
     }
-    // Two whole numbers that `f32` holds exactly.
+    // Two integers that `f32` represents exactly.
     let limit = f64::from(1 << 24);
     let drawn = Tensor::<1>::random(
         [2],
@@ -246,8 +246,7 @@ pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// The same tensor twice, for two ways that meet again; both have to lead to what is
-/// differentiated.
+/// The same tensor twice, for two branches that join again. Both branches must lead to the loss.
 pub fn branch(x: Tensor<4>) -> [Tensor<4>; 2] {
     if takes(&x) {
         ops::branch(x)

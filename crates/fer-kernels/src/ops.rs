@@ -1,10 +1,10 @@
 //! The kernels as operations on Burn's tensors, with their own backward passes, for the flex
 //! backend with and without autodiff.
 //!
-//! Tensors are `[batch, channels, height, width]` as everywhere in Burn. Their values lie as
-//! `[batch, height, width, channels]`, which strides express (PyTorch's `channels_last`): whatever
-//! comes in another order is brought into this one, and what goes out is in it, so that between two
-//! of these operations nothing is copied, and Burn's own operations may stand between them.
+//! Tensors are `[batch, channels, height, width]` as everywhere in Burn. In memory, their values
+//! are in the order `[batch, height, width, channels]`, expressed by strides (PyTorch's
+//! `channels_last`). Inputs in another order are converted, and outputs have this order. So nothing
+//! is copied between two of these operations, and Burn's own operations can be used in between.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ use super::norm::{Affine, Epilogue, Norm, Normed, Statistics};
 
 type Tracked = FloatTensor<Autodiff<Flex>>;
 
-/// Whether these operations can be used there: on the flex backend, with or without autodiff.
+/// Whether these operations support the device: the flex backend, with or without autodiff.
 pub fn runs_on(device: &Device) -> bool {
     matches!(
         device.as_dispatch().clone().inner(),
@@ -32,7 +32,7 @@ pub fn runs_on(device: &Device) -> bool {
     )
 }
 
-/// Whether these operations can be used on a tensor: of `f32`, on the flex backend.
+/// Whether these operations support the tensor: `f32` on the flex backend.
 pub fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && runs_on(&tensor.device())
 }
@@ -42,8 +42,8 @@ pub fn is_plain<const D: usize>(tensor: &Tensor<D>) -> bool {
     takes(tensor) && !tensor.device().is_autodiff()
 }
 
-/// A tensor of rank `B` as one of the same rank that is called `A`, for code that has to do with
-/// any rank; on the flex backend without autodiff.
+/// A tensor of rank `B` as a tensor of the same rank that is called `A`, for generic code; on the
+/// flex backend without autodiff.
 pub fn as_rank<const A: usize, const B: usize>(tensor: Tensor<B>) -> Tensor<A> {
     assert_eq!(A, B);
     Tensor::from_primitive::<Flex>(plain(tensor))
@@ -75,8 +75,8 @@ impl Image {
     }
 }
 
-/// A tensor `[batch, channels, height, width]` whose values lie as
-/// `[batch, height, width, channels]`.
+/// A tensor `[batch, channels, height, width]` with its values in the order `[batch, height, width,
+/// channels]`.
 pub(super) fn image([n, height, width, channels]: [usize; 4], values: Vec<f32>) -> FlexTensor {
     let strides = [height * width * channels, 1, width * channels, channels].map(|s| s as isize);
     let layout = Layout::new(Shape::from([n, channels, height, width]), strides.into(), 0);
@@ -108,11 +108,11 @@ pub(super) fn tracked<const D: usize>(tensor: Tensor<D>) -> Tracked {
 /// Stride and padding of a convolution; padding is above, left, below and right.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvOptions {
-    /// Down and to the right.
+    /// Vertical and horizontal.
     pub stride: [usize; 2],
     /// In pixels.
     pub padding: [usize; 4],
-    /// Whether what is below zero becomes zero.
+    /// Whether ReLU follows.
     pub relu: bool,
 }
 
@@ -130,13 +130,13 @@ impl ConvOptions {
     }
 }
 
-/// What a recorded operation does on the way back.
+/// The backward pass of a recorded operation.
 pub(super) trait Pass<const N: usize>: Clone + std::fmt::Debug + Send + 'static {
-    /// The gradients of those inputs that want one, of the output's gradient.
+    /// Computes the gradients of the inputs that need one from the output's gradient.
     fn backward(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
 }
 
-/// Burn's side of a [`Pass`].
+/// The implementation of Burn's trait for a [`Pass`].
 #[derive(Debug)]
 struct Recorded<P>(std::marker::PhantomData<P>);
 
@@ -192,8 +192,8 @@ pub fn conv2d(
     })
 }
 
-/// Convolution with kernels that were prepared for the height and width of `x`; not on a device
-/// with autodiff.
+/// Convolution with kernels that were prepared for the height and width of `x`; not on an autodiff
+/// device.
 pub fn conv2d_prepared(
     x: Tensor<4>,
     prepared: &Prepared,
@@ -207,8 +207,8 @@ pub fn conv2d_prepared(
     Tensor::from_primitive::<Flex>(image([conv.batch, height, width, conv.channels[1]], output))
 }
 
-/// What a layer convolves images of this height and width with: the kernels times `scale` for each
-/// of their outputs.
+/// The prepared kernels of a layer for images of this height and width, multiplied by `scale` for
+/// each output channel.
 pub fn prepare(
     input: [usize; 4],
     kernel: Tensor<4>,
@@ -227,7 +227,7 @@ pub fn prepare(
     Prepared::new(conv, &values)
 }
 
-/// The values of a vector; not on a device with autodiff.
+/// The values of a vector; not on an autodiff device.
 pub fn values(tensor: Tensor<1>) -> Vec<f32> {
     slice(&plain(tensor).to_contiguous()).to_vec()
 }
@@ -238,7 +238,7 @@ struct ConvPass {
     input: FlexTensor,
     kernel: FlexTensor,
     /// The output, if it went through ReLU.
-    answer: Option<FlexTensor>,
+    activated: Option<FlexTensor>,
 }
 
 impl ConvPass {
@@ -258,14 +258,14 @@ impl ConvPass {
         );
         let [height, width] = conv.output();
         let output = image([conv.batch, height, width, conv.channels[1]], output);
-        let answer = options.relu.then(|| output.clone());
+        let activated = options.relu.then(|| output.clone());
         (
             output,
             Self {
                 conv,
                 input: input.0,
                 kernel,
-                answer,
+                activated,
             },
         )
     }
@@ -273,13 +273,13 @@ impl ConvPass {
 
 impl<const N: usize> Pass<N> for ConvPass {
     fn backward(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N] {
-        let (gradient, answer) = (Image::new(gradient), self.answer.map(Image::new));
-        let answer = answer.as_ref().map(Image::values);
+        let (gradient, activated) = (Image::new(gradient), self.activated.map(Image::new));
+        let activated = activated.as_ref().map(Image::values);
         let gradients = self.conv.backward(
             slice(&self.input),
             slice(&self.kernel),
             gradient.values(),
-            answer,
+            activated,
             wanted[0],
         );
         let Conv {
@@ -311,8 +311,8 @@ impl<const N: usize> Pass<N> for ConvPass {
     }
 }
 
-/// Batch normalisation with the statistics of the batch, and what comes after it; with it the
-/// batch's means and variances (biased), `[channels]` each.
+/// Batch normalization with the statistics of the batch, and the operation after it. Also returns
+/// the batch's means and variances (biased), `[channels]` each.
 pub fn batch_norm_train(
     x: Tensor<4>,
     gamma: Tensor<1>,
@@ -342,7 +342,7 @@ pub fn batch_norm_train(
     )
 }
 
-/// A vector on the device with autodiff.
+/// A vector on the autodiff device.
 pub(super) fn untracked(values: &[f32]) -> Tensor<1> {
     Tensor::from_primitive::<Autodiff<Flex>>(<Autodiff<Flex>>::from_inner(vector(values.to_vec())))
 }
@@ -360,7 +360,7 @@ pub(super) struct NormPass {
 }
 
 impl NormPass {
-    /// With the statistics of the batch, and before there is an output.
+    /// With the statistics of the batch, before the output is computed.
     pub(super) fn new(
         x: FlexTensor,
         gamma: FlexTensor,
@@ -414,7 +414,7 @@ impl Pass<3> for NormPass {
     }
 }
 
-/// The largest of each 2 × 2 pixels; not on a device with autodiff.
+/// 2 × 2 max pooling; not on an autodiff device.
 pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
     let input = Image::new(plain(x));
     let [batch, height, width, channels] = input.dims();
@@ -487,11 +487,11 @@ impl Pass<2> for AddReluPass {
     }
 }
 
-/// The same tensor twice, for two ways that meet again.
+/// The same tensor twice, for two branches that join again.
 ///
-/// Burn adds up the gradients of a tensor that is used twice on one thread, and in another order of
-/// the values. Here the first gradient waits for the second, so both ways have to lead to what is
-/// differentiated.
+/// Burn adds the gradients of a tensor that is used twice on one thread, and in another order of
+/// the values. Here the first gradient waits for the second, so both branches must lead to the
+/// loss.
 pub fn branch(x: Tensor<4>) -> [Tensor<4>; 2] {
     if !x.device().is_autodiff() {
         return [x.clone(), x];
@@ -511,7 +511,7 @@ pub fn branch(x: Tensor<4>) -> [Tensor<4>; 2] {
 
 #[derive(Clone, Debug)]
 struct BranchPass {
-    /// The other way's gradient.
+    /// The gradient of the other branch.
     waiting: Arc<Mutex<Option<FlexTensor>>>,
 }
 
@@ -534,9 +534,9 @@ impl Pass<1> for BranchPass {
     }
 }
 
-/// A step of Adam: the weight and the two moments after it.
+/// A step of Adam. Returns the new weight and the two new moments.
 ///
-/// What is not shared is changed in place.
+/// Tensors that are not shared are changed in place.
 pub fn adam<const D: usize>(
     step: elementwise::Adam,
     weight: Tensor<D>,

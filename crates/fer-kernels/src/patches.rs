@@ -1,8 +1,8 @@
-//! Convolutions as they are written: each output pixel's patch of the input becomes a row of a
-//! matrix (im2col), which is multiplied by the kernels.
+//! Convolution as written (im2col): each output pixel's patch of the input becomes a row of a
+//! matrix, which is multiplied by the kernels.
 //!
-//! For all that `winograd.rs` does not take: other strides, kernels of one pixel, one or three
-//! channels.
+//! For everything that `winograd.rs` does not support: other strides, kernels of one pixel, one or
+//! three channels.
 
 use std::ops::Range;
 
@@ -16,11 +16,11 @@ pub(super) struct Patches {
     conv: Conv,
 }
 
-/// Values that lie together in the image and in a patch.
+/// Values that are contiguous both in the image and in a patch.
 struct Run {
-    /// Of the patch.
+    /// Position in the patch.
     panel: usize,
-    /// In the panel.
+    /// Position in the panel.
     offset: usize,
     /// Row and column in the kernel.
     at: [usize; 2],
@@ -65,8 +65,8 @@ impl Patches {
         runs
     }
 
-    /// Calls `body` with the index of the run's values in the image, if they are inside, and in the
-    /// expanded matrix, for each output pixel.
+    /// Calls `body` for each output pixel with the index of the run's values in the image, if they
+    /// are inside, and in the expanded matrix.
     #[inline(always)]
     fn for_pixels(
         &self,
@@ -189,7 +189,7 @@ impl Method for Patches {
                         }),
                     );
                 };
-                // Lengths that are known are copied without a call.
+                // Known lengths are copied without a call.
                 match run.len {
                     1 => copy(1),
                     16 => copy(16),
@@ -261,7 +261,7 @@ impl Method for Patches {
     fn expand_output(
         &self,
         gradient: &[f32],
-        answer: Option<&[f32]>,
+        activated: Option<&[f32]>,
         expanded: Shared,
         shape: Panelled,
         row: usize,
@@ -279,12 +279,12 @@ impl Method for Patches {
             for (pixel, to) in expanded.chunks_exact_mut(panel()).enumerate() {
                 let from = &gradient[pixel * channels + first..][..len];
                 let to = &mut to[..len];
-                match answer {
+                match activated {
                     None => to.copy_from_slice(from),
-                    Some(answer) => {
-                        let answer = &answer[pixel * channels + first..][..len];
-                        for ((to, from), answer) in to.iter_mut().zip(from).zip(answer) {
-                            *to = if *answer > 0.0 { *from } else { 0.0 };
+                    Some(activated) => {
+                        let activated = &activated[pixel * channels + first..][..len];
+                        for ((to, from), activated) in to.iter_mut().zip(from).zip(activated) {
+                            *to = if *activated > 0.0 { *from } else { 0.0 };
                         }
                     }
                 }

@@ -13,8 +13,9 @@ static ARCH: LazyLock<Arch> = LazyLock::new(arch);
 
 static LIMIT: OnceLock<usize> = OnceLock::new();
 
-/// Bounds the vectors to so many bits, 512, 256 (AVX2) or 0 (none), to test and measure what other
-/// processors do. It counts only the first time in a process, before the kernels are used.
+/// Limits the vectors to this many bits: 512, 256 (AVX2) or 0 (none), to test and measure what
+/// other processors do. Only the first call in a process has an effect, before the kernels are
+/// used.
 pub fn limit(bits: usize) {
     LIMIT.get_or_init(|| bits);
 }
@@ -34,7 +35,7 @@ fn arch() -> Arch {
     }
 }
 
-/// What these instructions are called.
+/// The name of these instructions.
 pub fn instructions() -> &'static str {
     match *ARCH {
         #[cfg(target_arch = "x86_64")]
@@ -55,14 +56,14 @@ pub fn dispatch<Op: WithSimd>(operation: Op) -> Op::Output {
     ARCH.dispatch(operation)
 }
 
-/// Compiles a closure, and what is inlined into it, for the widest instructions of this processor.
+/// Compiles a closure, and everything inlined into it, for the widest instructions of this
+/// processor.
 #[inline(always)]
 pub fn vectorize<R>(operation: impl FnOnce() -> R) -> R {
     ARCH.dispatch(operation)
 }
 
-/// A closure that is always inlined: what is to be compiled for the processor's instructions has to
-/// be.
+/// A closure that is always inlined. Code for the processor's instructions has to be inlined.
 macro_rules! inlined {
     ($closure:expr) => {
         #[inline(always)]
@@ -82,7 +83,7 @@ macro_rules! vectorized {
 
 pub(super) use {inlined, vectorized};
 
-/// Channels are kept in panels of this many, two vectors of this processor.
+/// The number of channels in a panel: two vectors of this processor.
 pub fn panel() -> usize {
     struct Width;
     impl WithSimd for Width {
@@ -95,10 +96,10 @@ pub fn panel() -> usize {
     *PANEL
 }
 
-/// Vectors a panel.
+/// Vectors per panel.
 pub const VECTORS: usize = 2;
 
-/// The vectors' number of `f32`.
+/// The number of `f32` values in a vector.
 pub fn lanes() -> usize {
     panel() / VECTORS
 }
@@ -112,27 +113,26 @@ pub fn parallel(count: usize, body: impl Fn(usize) + Sync + Send) {
     }
 }
 
-/// Runs on the thread pool, where nested [`parallel`] loops cost least to start.
+/// Runs on the thread pool, where nested [`parallel`] loops start fastest.
 pub fn on_pool<R: Send>(body: impl FnOnce() -> R + Send) -> R {
     threads::start(None);
     rayon::join(body, || ()).0
 }
 
-/// Buffers for what is computed in between, whose old contents nobody reads; they are kept for the
-/// next one.
+/// Buffers for intermediate values whose old contents do not matter. They are kept for reuse.
 static SCRATCH: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// How many of them are kept.
+/// The most buffers that are kept.
 const SCRATCHES: usize = 8;
 
-/// A buffer of `len` values of any kind, which goes back when it is dropped.
+/// A buffer of `len` arbitrary values, which is returned to the pool when it is dropped.
 pub(super) struct Scratch {
     buffer: Vec<f32>,
     len: usize,
 }
 
 impl Scratch {
-    /// Takes the smallest that is large enough, or makes the largest so.
+    /// Takes the smallest buffer that is large enough, or enlarges the largest one.
     pub fn new(len: usize) -> Self {
         let mut kept = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |b: &Vec<f32>| {
@@ -149,7 +149,7 @@ impl Scratch {
         let mut buffer = best.map_or_else(Vec::new, |i| kept.swap_remove(i));
         drop(kept);
         if buffer.len() < len {
-            // Nothing of the old contents is wanted, so nothing is moved.
+            // The old contents do not matter, so nothing is moved.
             buffer = Vec::new();
             buffer.resize(len, 0.0);
         }
@@ -201,7 +201,7 @@ pub(super) struct Shared {
     len: usize,
 }
 
-// SAFETY: a pointer to `f32`, which may be sent; whoever writes through it promises in `part` not
+// SAFETY: a pointer to `f32`, which may be sent; code that writes through it promises in `part` not
 // to overlap.
 unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
@@ -237,7 +237,7 @@ impl Shared {
     /// `len` values from `offset`, set to zero.
     ///
     /// # Safety
-    /// As for [`Shared::part`], but that the values may be uninitialised.
+    /// As for [`Shared::part`], but that the values may be uninitialized.
     #[inline(always)]
     pub unsafe fn fresh<'a>(self, offset: usize, len: usize) -> &'a mut [f32] {
         assert!(offset + len <= self.len);
@@ -248,7 +248,7 @@ impl Shared {
         }
     }
 
-    /// `len` values from `offset`, which are initialised.
+    /// `len` values from `offset`, which are initialized.
     ///
     /// # Safety
     /// No other thread has these values at the same time, and the buffer outlives `'a`.

@@ -1,5 +1,5 @@
-//! Batch normalizations of one input, or of several of one shape that are added up, as one
-//! operation on Burn's tensors, with its backward pass.
+//! The sum of batch normalizations of one or several inputs of one shape, as one operation on
+//! Burn's tensors with its backward pass.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use super::ops::{self, Image, NormPass, Pass, image, plain, record, slice, track
 /// An input, γ and β.
 pub type Term = (Tensor<4>, Tensor<1>, Tensor<1>);
 
-/// The sum of batch normalizations with the statistics of the batch, and what comes after it; with
-/// it the batch's means and variances (biased) for each term, `[channels]` each. `P` is the number
-/// of tensors that go in, `3 N`.
+/// The sum of batch normalizations with the statistics of the batch, and the operation after it.
+/// Also returns the batch's means and variances (biased) for each term, `[channels]` each. `P` is
+/// the number of input tensors, `3 N`.
 pub fn batch_norms_train<const N: usize, const P: usize>(
     terms: [Term; N],
     epsilon: f64,
@@ -44,11 +44,11 @@ pub fn batch_norms_train<const N: usize, const P: usize>(
         let Statistics { mean, variance } = &pass.statistics;
         [untracked(mean), untracked(variance)]
     });
-    let answer = (then == Epilogue::Relu).then(|| output.clone());
+    let activated = (then == Epilogue::Relu).then(|| output.clone());
     let pass = SumPass {
         norm,
         passes,
-        answer,
+        activated,
         largest: largest.into(),
     };
     let Ok(nodes) = <[NodeGuard; P]>::try_from(nodes) else {
@@ -60,8 +60,8 @@ pub fn batch_norms_train<const N: usize, const P: usize>(
     )
 }
 
-/// The sum of batch normalizations with given statistics, and what comes after it: for each term
-/// the input, and γ, β, mean and variance; not on a device with autodiff.
+/// The sum of batch normalizations with given statistics, and the operation after it. Each term has
+/// an input, γ, β, mean and variance. Not on an autodiff device.
 pub fn batch_norms<const N: usize>(
     terms: [(Tensor<4>, [Tensor<1>; 4]); N],
     epsilon: f64,
@@ -102,8 +102,8 @@ struct SumPass<const N: usize> {
     norm: Norm,
     passes: [NormPass; N],
     /// The output, if it went through ReLU.
-    answer: Option<FlexTensor>,
-    /// With a maximum, which of the four pixels it was.
+    activated: Option<FlexTensor>,
+    /// With max pooling, which of the four pixels was the largest.
     largest: Arc<[u8]>,
 }
 
@@ -117,8 +117,8 @@ impl<const N: usize, const P: usize> Pass<P> for SumPass<N> {
         } = self.norm;
         let dims = [batch, height, width, channels];
         let gradient = Image::new(gradient);
-        let values = match self.answer.map(Image::new) {
-            Some(answer) => elementwise::relu_gradient(gradient.values(), answer.values()),
+        let values = match self.activated.map(Image::new) {
+            Some(activated) => elementwise::relu_gradient(gradient.values(), activated.values()),
             None if self.norm.then == Epilogue::MaxPool => {
                 self.norm.unpooled(gradient.values(), &self.largest)
             }

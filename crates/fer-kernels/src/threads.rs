@@ -1,27 +1,27 @@
 //! The compute threads, and their treatment of subnormal numbers.
 //!
-//! Weights that L2 drives towards zero end as subnormal numbers (below 1.2e-38 in `f32`), with
-//! which many processors compute up to a hundred times slower. Compute threads therefore take them
-//! for zero and write zero in their place: flush-to-zero and denormals-are-zero of x86 (MXCSR), FZ
-//! of Arm (FPCR); elsewhere nothing is changed.
+//! Weights that L2 regularization drives towards zero become subnormal numbers (below 1.2e-38 in
+//! `f32`). Many processors compute up to a hundred times slower with them. Compute threads
+//! therefore treat them as zero and write zero instead: flush-to-zero and denormals-are-zero on x86
+//! (MXCSR), FZ on Arm (FPCR). Elsewhere nothing is changed.
 
 use std::marker::PhantomData;
 use std::sync::Once;
 
-/// Starts the threads that Burn and the kernels compute on: so many, or one a core. They flush
-/// subnormal numbers.
+/// Starts the compute threads of Burn and the kernels: the given number, or one per core. They
+/// flush subnormal numbers.
 ///
-/// It counts only the first time in a process, and not at all if the program has started rayon's
-/// global pool itself: then that pool's threads are as the program made them.
+/// Only the first call in a process has an effect, and only if the program has not started rayon's
+/// global pool itself. In that case the program's own threads stay as they are.
 pub fn start(threads: Option<usize>) {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        // Fails only where the program has a pool already, which stays.
+        // Fails only if the program already has a pool, which stays.
         let _ = pool(threads).build_global();
     });
 }
 
-/// So many threads, or one a core, that flush subnormal numbers.
+/// A pool with this many threads, or one per core, that flush subnormal numbers.
 fn pool(threads: Option<usize>) -> rayon::ThreadPoolBuilder {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
     pool.start_handler(|_| std::mem::forget(FlushToZero::new()))
@@ -29,12 +29,12 @@ fn pool(threads: Option<usize>) -> rayon::ThreadPoolBuilder {
 
 /// Makes the calling thread flush subnormal numbers until this is dropped.
 ///
-/// What is computed in between may be rounded otherwise by up to 1.2e-38. (Rust and LLVM take the
-/// default mode for granted when they compute constants; none here depends on subnormal numbers.)
+/// Results may differ by up to 1.2e-38. (Rust and LLVM assume the default mode when they compute
+/// constants. None of the constants here depends on subnormal numbers.)
 #[must_use = "the mode lasts as long as this"]
 pub struct FlushToZero {
     before: u64,
-    /// It belongs to its thread.
+    /// The mode belongs to its thread.
     thread: PhantomData<*const ()>,
 }
 

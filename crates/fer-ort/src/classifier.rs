@@ -1,5 +1,5 @@
-//! The `ort` engine: any ONNX image classifier through ONNX Runtime, on the provider that was asked
-//! for or not at all.
+//! The `ort` engine: any ONNX image classifier through ONNX Runtime, on the requested provider or
+//! not at all.
 
 use std::path::PathBuf;
 
@@ -16,30 +16,30 @@ use crate::library::Library;
 use crate::placement;
 use crate::{Provider, ProviderOptions};
 
-/// Where a session gets its model from.
+/// The source of a session's model.
 #[derive(Debug, Clone)]
 pub enum ModelSource {
     /// An ONNX file's bytes.
     Bytes(Bytes),
-    /// An ONNX file whose weights lie beside it.
+    /// An ONNX file with weights in other files.
     Path(PathBuf),
 }
 
-/// How a session is to run.
+/// How a session runs.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionOptions<'a> {
     /// The execution provider.
     pub provider: Provider,
     /// Its options.
     pub provider_options: &'a ProviderOptions,
-    /// Threads of the CPU's operators; `None` for one a core.
+    /// Threads of the CPU's operators; `None` for one per core.
     pub threads: Option<usize>,
-    /// How many images there will be, if that is known.
+    /// How many images there will be, if known.
     pub images: Option<usize>,
 }
 
-/// Up to this many images, a session is built without the CPU's blocked memory layouts: for the
-/// notebook model they take 30 ms to prepare and save 2 ms an image.
+/// For up to this many images, a session is built without the CPU's blocked memory layouts. For the
+/// notebook model they take 30 ms to prepare and save 2 ms per image.
 const FEW_IMAGES: usize = 16;
 
 /// A model in an ONNX Runtime session.
@@ -50,12 +50,12 @@ pub struct OrtClassifier {
 }
 
 impl OrtClassifier {
-    /// Starts a session and, on any provider but the CPU, runs it once to see where each operator
-    /// was placed.
+    /// Starts a session. On any provider but the CPU, runs it once to see where each operator was
+    /// placed.
     ///
     /// # Errors
-    /// The library lacks the provider, the provider can't start, or it took none of the model's
-    /// operators; or ONNX Runtime refuses the model.
+    /// The library lacks the provider, the provider can't start or runs none of the model's
+    /// operators, or ONNX Runtime rejects the model.
     pub fn load(
         library: &'static Library,
         source: &ModelSource,
@@ -126,8 +126,8 @@ pub(crate) fn builder(
         .map_err(|e| refuse(&e))?
         .with_intra_threads(threads)
         .map_err(|e| refuse(&e))?
-        // Threads that spin between two operators save a wake-up at each; for one image they only
-        // take a core from the rest.
+        // Threads that spin between two operators save a wake-up each time. For one image they only
+        // take CPU time from the rest.
         .with_intra_op_spinning(!few)
         .map_err(|e| refuse(&e))
 }
@@ -158,7 +158,7 @@ pub(crate) fn run(
     Ok(values.to_vec())
 }
 
-/// ONNX Runtime's error text in one line, without the place in its sources that it begins with.
+/// ONNX Runtime's error text in one line, without the source location at its start.
 pub(crate) fn one_line(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     // "<file:line function> [ONNXRuntimeError] : 1 : FAIL : <what happened>"

@@ -1,5 +1,5 @@
-//! What keeps a model from running in ONNX Runtime, as a type with fields. The texts say what is
-//! wrong; what a user can do about it depends on the program around this crate.
+//! Errors of ONNX Runtime, as types with fields. The messages say what is wrong. What the user can
+//! do depends on the program that uses this crate.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use fer_core::onnx::OnnxError;
 use crate::Provider;
 use crate::runtime::Origin;
 
-/// A model that can't be loaded into ONNX Runtime, or a library that can't be used.
+/// A model can't be loaded into ONNX Runtime, or a library can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OrtError {
     /// The library can't be used: no library, not ONNX Runtime, or too old.
@@ -19,19 +19,19 @@ pub enum OrtError {
         path: PathBuf,
         /// Where it was found.
         origin: Origin,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// Another library is open in this process.
-    #[error("{open} is in use already; one process runs one library")]
+    /// Another library is already open in this process.
+    #[error("{open} is already in use; a process can use only one library")]
     InUse {
         /// The library that is open, with its version and path.
         open: String,
     },
-    /// ONNX Runtime refuses the options of a session.
-    #[error("ONNX Runtime refuses its session options: {reason}")]
+    /// ONNX Runtime rejects a session's options.
+    #[error("ONNX Runtime rejects the session options: {reason}")]
     Options {
-        /// What ONNX Runtime said.
+        /// ONNX Runtime's message.
         reason: String,
     },
     /// The bytes are not an ONNX model.
@@ -42,7 +42,7 @@ pub enum OrtError {
     Session {
         /// The model: a built-in one's name or a path.
         model: String,
-        /// What ONNX Runtime said.
+        /// ONNX Runtime's message.
         reason: String,
     },
     /// ONNX Runtime failed on the model.
@@ -50,7 +50,7 @@ pub enum OrtError {
     Run {
         /// The model: a built-in one's name or a path.
         model: String,
-        /// What ONNX Runtime said.
+        /// ONNX Runtime's message.
         reason: String,
     },
     /// The model has no tensor of this name.
@@ -58,15 +58,15 @@ pub enum OrtError {
     NoTensor {
         /// The model: a built-in one's name or a path.
         model: String,
-        /// The tensor that was asked for.
+        /// The requested tensor.
         tensor: String,
     },
-    /// The provider that was asked for can't run the model.
+    /// The requested provider can't run the model.
     #[error("provider {provider} can't run: {problem}")]
     Provider {
         /// The provider.
         provider: Provider,
-        /// Why it can't.
+        /// The reason.
         problem: ProviderProblem,
     },
 }
@@ -83,29 +83,29 @@ pub enum ProviderProblem {
     },
     /// The provider does not start, or it failed on the first run.
     DoesNotStart {
-        /// What ONNX Runtime said.
+        /// ONNX Runtime's message.
         reason: String,
-        /// What the machine lacks, where that is known.
+        /// What the machine lacks, if known.
         missing: Option<Missing>,
     },
-    /// The provider took none of the model's operators.
+    /// The provider ran none of the model's operators.
     TookNothing {
         /// The model: a built-in one's name or a path.
         model: String,
-        /// What ONNX Runtime said of it, where it said something.
+        /// ONNX Runtime's warning, if there was one.
         warning: Option<String>,
-        /// What the machine lacks, where that is known.
+        /// What the machine lacks, if known.
         missing: Option<Missing>,
     },
     /// Where the operators ran can't be determined.
     Unproven {
-        /// What went wrong with the profile.
+        /// The problem with the profile.
         reason: String,
     },
 }
 
 impl ProviderProblem {
-    /// What the machine lacks, where that is known.
+    /// What the machine lacks, if known.
     pub fn missing(&self) -> Option<Missing> {
         match self {
             Self::DoesNotStart { missing, .. } | Self::TookNothing { missing, .. } => *missing,
@@ -127,7 +127,7 @@ impl fmt::Display for ProviderProblem {
             }
             Self::DoesNotStart { reason, .. } => f.write_str(reason)?,
             Self::TookNothing { model, warning, .. } => {
-                write!(f, "it took none of the operators of {model}")?;
+                write!(f, "it ran none of the operators of {model}")?;
                 if let Some(warning) = warning {
                     write!(f, " ({warning})")?;
                 }
@@ -140,12 +140,12 @@ impl fmt::Display for ProviderProblem {
     }
 }
 
-/// What a machine lacks for one of NVIDIA's providers, as ONNX Runtime's messages show it.
+/// What a machine lacks for one of NVIDIA's providers, recognized by ONNX Runtime's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// NVIDIA's driver.
     Driver,
-    /// A driver that is new enough for the CUDA that the library was built for.
+    /// A driver that is new enough for the library's CUDA version.
     NewerDriver,
     /// cuDNN 9.
     Cudnn,
@@ -153,7 +153,7 @@ pub enum Missing {
     CudaLibraries,
     /// TensorRT.
     TensorRt,
-    /// The device of the number that was asked for, or any.
+    /// The requested device, or any.
     Device,
 }
 

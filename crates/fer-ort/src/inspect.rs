@@ -1,5 +1,5 @@
-//! Tensors within a model, as ONNX Runtime computes them: the output of each layer, not of the last
-//! one alone.
+//! Reads tensors inside a model, as ONNX Runtime computes them: the output of each layer, not only
+//! of the last.
 
 use bytes::Bytes;
 use fer_core::onnx::proto::{Message, ValueInfoProto};
@@ -25,7 +25,7 @@ pub struct Tensor {
 /// tensors of these names.
 ///
 /// # Errors
-/// The bytes are no model, it has no such tensors, or ONNX Runtime fails on it.
+/// The bytes are not a model, it has no such tensors, or ONNX Runtime fails on it.
 pub fn tensors(
     library: &'static Library,
     model: &Bytes,

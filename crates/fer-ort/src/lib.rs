@@ -1,8 +1,7 @@
-//! ONNX Runtime for fer: any ONNX image classifier, on the provider that was asked for or not at
-//! all.
+//! ONNX Runtime for fer: any ONNX image classifier, on the requested provider or not at all.
 //!
-//! [`runtime`] finds the library or installs it, [`library`] opens it, [`OrtClassifier`] runs a
-//! model, and proves where it runs; [`inspect`] reads tensors within a model.
+//! [`runtime`] finds the library or installs it. [`library`] opens it. [`OrtClassifier`] runs a
+//! model and proves where it runs. [`inspect`] reads tensors inside a model.
 //!
 //! ```no_run
 //! use fer_core::host::Host;
@@ -14,9 +13,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! ONNX Runtime 1.29 and newer reports its use over the network. The `fer` program turns that off
-//! by setting `ORT_DISABLE_TELEMETRY=1` before its first thread starts; a program of your own that
-//! uses this crate has to do the same, as a library can't do it safely.
+//! ONNX Runtime 1.29 and newer sends telemetry. The `fer` program turns that off by setting
+//! `ORT_DISABLE_TELEMETRY=1` before its first thread starts. Another program that uses this crate
+//! has to do the same, because a library can't do it safely.
 
 mod classifier;
 mod error;

@@ -12,10 +12,10 @@ use ort::logging::LogLevel;
 use crate::error::OrtError;
 use crate::runtime::{Found, Origin};
 
-/// The oldest ONNX Runtime whose interface is used: 1.17, of February 2024.
+/// The oldest supported ONNX Runtime: 1.17, of February 2024.
 pub const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
 
-/// How many of ONNX Runtime's latest warnings are kept, to explain a failure.
+/// How many of ONNX Runtime's latest warnings are kept to explain a failure.
 const KEPT_WARNINGS: usize = 16;
 
 static LIBRARY: OnceLock<Library> = OnceLock::new();
@@ -33,8 +33,8 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens the CUDA and cuDNN libraries that were installed beside this one, where there are any:
-    /// the system's loader would not find them when the CUDA provider asks.
+    /// Opens the CUDA and cuDNN libraries that were installed beside this one, if any. The system's
+    /// loader would not find them for the CUDA provider.
     pub(super) fn open_cuda(&self) {
         let found = Found {
             path: self.path.clone(),
@@ -44,8 +44,7 @@ impl Library {
             return;
         };
         for name in CUDA_DYLIBS.iter().chain(CUDNN_DYLIBS) {
-            // One that is missing or broken is named by the provider itself, when it starts without
-            // it.
+            // If one is missing or broken, the provider itself reports it when it starts.
             let _ = ort::util::preload_dylib(folder.join(name));
         }
     }
@@ -69,8 +68,8 @@ impl fmt::Display for Library {
 /// Opens the library that was found, or returns it if it is open already.
 ///
 /// # Errors
-/// The file is not a library, is not ONNX Runtime, is too old, or another one is open in this process
-/// already.
+/// The file is not a library, is not ONNX Runtime, or is too old, or another library is already
+/// open in this process.
 pub fn open(found: &Found) -> Result<&'static Library, OrtError> {
     if let Some(library) = LIBRARY.get() {
         if library.path == found.path {
@@ -90,7 +89,7 @@ pub fn open(found: &Found) -> Result<&'static Library, OrtError> {
 
 fn open_first(found: &Found) -> Result<Library, String> {
     let builder = ort::init_from(&found.path).map_err(|e| match e {
-        // What the system's loader said is the source of libloading's error.
+        // The message of the system's loader is the source of libloading's error.
         ort::LoadDynamicError::Dlopen { error, .. } => match std::error::Error::source(&error) {
             Some(source) => crate::classifier::one_line(&source.to_string()),
             None => crate::classifier::one_line(&error.to_string()),
@@ -131,7 +130,7 @@ fn keep_warning(level: LogLevel, message: &str) {
     }
 }
 
-/// ONNX Runtime's latest warnings and errors, oldest first; they are forgotten here.
+/// Takes ONNX Runtime's latest warnings and errors, oldest first.
 pub(super) fn take_warnings() -> Vec<String> {
     WARNINGS
         .lock()

@@ -4,16 +4,16 @@ use std::fmt;
 
 use crate::provider::{Provider, names};
 
-/// A provider's options; each is refused on a provider that has no such option.
+/// A provider's options. A provider that does not have an option refuses it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderOptions {
     /// The index of the device.
     pub device: Option<u32>,
-    /// The most device memory ONNX Runtime's arena takes, in bytes (CUDA).
+    /// The most device memory for ONNX Runtime's arena, in bytes (CUDA).
     pub memory_limit: Option<usize>,
     /// Whether matrix products may use TF32 (CUDA; ONNX Runtime's default is on).
     pub tf32: Option<bool>,
-    /// Options handed to the provider as they are, by ONNX Runtime's names.
+    /// Options passed to the provider unchanged, by ONNX Runtime's names.
     pub extra: Vec<(String, String)>,
 }
 
@@ -24,7 +24,7 @@ const GRAPHS: [&str; 3] = [
     "nv_cuda_graph_enable",
 ];
 
-/// How ONNX Runtime has an option turned off.
+/// The values by which an option is turned off.
 const OFF: [&str; 3] = ["0", "false", "False"];
 
 impl ProviderOptions {
@@ -84,7 +84,7 @@ pub enum ProviderOption {
 }
 
 impl ProviderOption {
-    /// The providers that take it.
+    /// The providers that have it.
     pub fn takers(self) -> Vec<Provider> {
         let takes = |provider: Provider| match self {
             Self::Device => provider.takes_device(),
@@ -106,7 +106,7 @@ impl fmt::Display for ProviderOption {
     }
 }
 
-/// An option that a provider does not take.
+/// A provider does not accept an option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
     /// The provider has no such option.
@@ -132,7 +132,7 @@ pub enum OptionError {
         /// The option's name.
         key: String,
     },
-    /// The option holds a zero byte, which ends a text for ONNX Runtime.
+    /// The option contains a zero byte, which ends a string for ONNX Runtime.
     #[error("the provider option {key:?} can't hold a zero byte")]
     ZeroByte {
         /// The option's name.

@@ -1,9 +1,9 @@
-//! Proof of where a model runs: a session on another provider than the CPU is started with ONNX
-//! Runtime's profiler on, run once, and its profile read for the provider of each operator.
+//! Proof of where a model runs. A session on a provider other than the CPU is started with ONNX
+//! Runtime's profiler and run once. Its profile names the provider of each operator.
 //!
-//! ONNX Runtime falls back to the CPU in silence, operator by operator or (in other tools) as a
-//! whole. Here a provider that can't start is an error, one that took no operator is an error, and
-//! operators it did not take are named.
+//! ONNX Runtime falls back to the CPU silently, operator by operator or (in other tools) as a
+//! whole. Here it is an error if a provider can't start or runs no operator. Operators that ran
+//! elsewhere are named.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl Placement {
             .sum()
     }
 
-    /// Names the operators that another provider ran, if there are any.
+    /// Describes the operators that another provider ran, if any.
     pub(super) fn elsewhere_note(&self, provider: Provider) -> Option<Note> {
         let operators: Vec<(String, String, usize)> = self
             .operators
@@ -86,7 +86,7 @@ impl Placement {
     }
 }
 
-/// Starts a session on a provider and says where its operators ran.
+/// Starts a session on a provider and returns where its operators ran.
 pub(super) fn start(
     library: &Library,
     source: &ModelSource,
@@ -143,7 +143,7 @@ pub(super) fn start(
     Ok((session, placement))
 }
 
-/// What failed, from ONNX Runtime's error and the warnings that came with it.
+/// The failure, from ONNX Runtime's error and the warnings that came with it.
 fn does_not_start(provider: Provider, error: &str, warnings: &[String]) -> ProviderProblem {
     let mut reason = one_line(error);
     if let Some(warning) = revealing(warnings, error) {
@@ -155,8 +155,8 @@ fn does_not_start(provider: Provider, error: &str, warnings: &[String]) -> Provi
     }
 }
 
-/// The first warning that says more than the error, which may be as general as "no such provider":
-/// what the loader said stands in a warning.
+/// The first warning that is more specific than the error, which may be just "no such provider":
+/// the loader's message is in a warning.
 fn revealing<'a>(warnings: &'a [String], error: &str) -> Option<&'a String> {
     const WORDS: [&str; 4] = [
         "cannot open shared object",
@@ -169,7 +169,7 @@ fn revealing<'a>(warnings: &'a [String], error: &str) -> Option<&'a String> {
         .find(|w| WORDS.iter().any(|word| w.contains(word)) && !error.contains(w.as_str()))
 }
 
-/// What the machine lacks, by what ONNX Runtime and the loader said.
+/// What the machine lacks, according to the messages of ONNX Runtime and the loader.
 fn missing(provider: Provider, text: &str) -> Option<Missing> {
     if !matches!(provider, Provider::Cuda | Provider::TensorRt) {
         return None;

@@ -1,8 +1,7 @@
-//! Execution providers: the names users give, the options each takes, and how ONNX Runtime is asked
-//! for one.
+//! Execution providers: their names, their options, and how ONNX Runtime is asked for one.
 //!
-//! All that `ort` offers, but for Azure, which sends images to a server, Vitis, which needs a newer
-//! interface than the oldest that is served, and ArmNN, which ONNX Runtime has dropped.
+//! All that `ort` offers, except Azure (it sends images to a server), Vitis (it needs a newer
+//! interface than the oldest supported one), and ArmNN (ONNX Runtime has removed it).
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,7 +39,7 @@ pub enum Provider {
     VsiNpu,
 }
 
-/// (provider, the name that users give, ONNX Runtime's name)
+/// (provider, its name in fer, its name in ONNX Runtime)
 const NAMES: [(Provider, &str, &str); 19] = [
     (Provider::Cpu, "cpu", "CPUExecutionProvider"),
     (Provider::Cuda, "cuda", ep::CUDA::NAME),
@@ -64,20 +63,20 @@ const NAMES: [(Provider, &str, &str); 19] = [
 ];
 
 impl Provider {
-    /// Every provider there is a name for.
+    /// All providers.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.iter().map(|(provider, ..)| *provider)
     }
 
     fn names(self) -> (&'static str, &'static str) {
-        // Every variant stands in the table; a test says so.
+        // Every variant is in the table, as a test checks.
         NAMES
             .iter()
             .find(|(p, ..)| *p == self)
             .map_or(("", ""), |(_, name, ep)| (*name, *ep))
     }
 
-    /// ONNX Runtime's name of it, e.g. `CUDAExecutionProvider`.
+    /// Its name in ONNX Runtime, e.g. `CUDAExecutionProvider`.
     pub fn ep_name(self) -> &'static str {
         self.names().1
     }
@@ -107,8 +106,8 @@ impl Provider {
         )
     }
 
-    /// Whether the opened library was built with this provider; says nothing of whether it can
-    /// start.
+    /// Whether the opened library was built with this provider. Whether it can start is another
+    /// question.
     pub fn is_built_in(self) -> bool {
         use Provider::*;
         let available = match self {
@@ -135,8 +134,8 @@ impl Provider {
         available.unwrap_or(false)
     }
 
-    /// Asks for the provider in a session's options. TensorRT gets CUDA behind it for the operators
-    /// it has not.
+    /// Registers the provider in a session's options. TensorRT is followed by CUDA for the
+    /// operators that it lacks.
     pub(super) fn register(
         self,
         builder: &mut SessionBuilder,
@@ -211,9 +210,9 @@ pub(super) fn names(providers: &[Provider]) -> String {
     names.join(", ")
 }
 
-/// A name that is not a provider's.
+/// A name is not a provider's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{name}' is not a provider; there are {}", names(&Provider::all().collect::<Vec<_>>()))]
+#[error("'{name}' is not a provider; the providers are {}", names(&Provider::all().collect::<Vec<_>>()))]
 pub struct UnknownProvider {
     /// The name.
     pub name: String,

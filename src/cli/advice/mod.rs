@@ -1,5 +1,5 @@
-//! What a user of the command line can do about an error, as one clause behind it. The libraries
-//! say what is wrong; flags and commands are named here.
+//! Advice about errors for users of the command line, as one clause after the error. The libraries
+//! say what is wrong. Flags and commands are named here.
 
 #[cfg(feature = "ort")]
 mod ort;
@@ -20,7 +20,7 @@ use fer::{LoadError, NoOnnxRuntime};
 #[cfg(feature = "ort")]
 pub use self::ort::{ANOTHER_LIBRARY, cuda_needs, missing};
 
-/// What to do about an error, by the first of its causes that there is advice for.
+/// What to do about an error: the advice for the first of its causes that has one.
 pub fn of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(about)
 }
@@ -62,7 +62,7 @@ fn load(error: &LoadError) -> Option<String> {
             "compile it in with `FER_MODEL={model} cargo build --release`, or use --engine ort"
         )),
         LoadError::TrainedNotOnnx { model } => Some(format!(
-            "write an ONNX file of it with `fer export --onnx --run {model}`"
+            "export it as an ONNX file with `fer export --onnx --run {model}`"
         )),
         LoadError::TrainedMetadata { .. } => Some("leave --meta out".into()),
         LoadError::NeedsOnnxRuntime { reason, .. } => no_onnx_runtime(reason),
@@ -112,7 +112,7 @@ fn device(error: &DeviceError) -> Option<String> {
             choice.backend.feature()
         )),
         DeviceError::None { choice } => {
-            let doctor = "`fer doctor` lists what there is";
+            let doctor = "`fer doctor` lists the devices";
             Some(lists(choice.backend).map_or(doctor.into(), |lists| format!("{lists}, {doctor}")))
         }
         DeviceError::NoSuch { .. } => Some("`fer doctor` lists them".into()),
@@ -133,7 +133,7 @@ fn lists(backend: Backend) -> Option<&'static str> {
 
 fn parse_device(error: &ParseDeviceError) -> Option<String> {
     match error {
-        ParseDeviceError::Cpu { .. } => Some("--threads bounds it".into()),
+        ParseDeviceError::Cpu { .. } => Some("--threads limits its threads".into()),
         ParseDeviceError::Unknown { .. }
         | ParseDeviceError::Number { .. }
         | ParseDeviceError::Twice { .. } => None,
@@ -172,7 +172,7 @@ fn keras(error: &KerasError) -> Option<String> {
 pub fn note(note: &Note) -> String {
     match note {
         Note::NoOnnxRuntime { unusable: None } => {
-            format!("{note}; `fer runtime install` gets it")
+            format!("{note}; `fer runtime install` installs it")
         }
         #[cfg(feature = "ort")]
         Note::NoOnnxRuntime { unusable: Some(_) } => format!("{note}; {ANOTHER_LIBRARY}"),
@@ -184,14 +184,14 @@ pub fn note(note: &Note) -> String {
 pub fn conversion_note(note: &convert::Note) -> String {
     match note {
         convert::Note::NoSoftmax { .. } => note.to_string(),
-        convert::Note::ScalesItself => format!("{note} (--scale says otherwise)"),
+        convert::Note::ScalesItself => format!("{note} (--scale changes this)"),
         convert::Note::RescalesLater => {
-            format!("{note}; if they should go in as 0..255, say --scale 1")
+            format!("{note}; if they should stay 0..255, use --scale 1")
         }
     }
 }
 
-/// A known error with what to do about it, in one line.
+/// A known error and what to do about it, in one line.
 pub fn with(error: &(dyn Error + 'static)) -> String {
     match about(error) {
         Some(advice) => format!("{error}; {advice}"),
@@ -301,20 +301,20 @@ mod tests {
             ),
             (
                 provider(Provider::TensorRt, Some(Missing::Cudnn)),
-                "`fer runtime install --cuda --with-cuda-libs` get it",
+                "or let `fer runtime install --cuda --with-cuda-libs` install it",
             ),
             (
                 provider(Provider::Cuda, None),
                 "it fails; `fer doctor` shows what this machine has",
             ),
             (provider(Provider::OpenVino, None), "can't run: it fails"),
-            (parsed("flex:1"), "--threads bounds it"),
+            (parsed("flex:1"), "--threads limits its threads"),
         ];
         let wrong: Vec<String> = rows
             .into_iter()
             .flat_map(|(error, end)| {
                 let line = one_line(&error);
-                // What was being done comes before it, and takes nothing away.
+                // The context comes before it and hides nothing.
                 let context = one_line(&Err::<(), _>(error).context("a file").unwrap_err());
                 let right = line.ends_with(end) && context == format!("a file: {line}");
                 (!right).then(|| format!("{context} should end in: {end}"))

@@ -6,7 +6,7 @@ use fer::ort::{Missing, OptionError, OrtError, Provider, ProviderOption, Provide
 use fer::parity::layers::LayersError;
 use fer::runtime::{CudaNeeds, InstallError, NotFound, Origin, PipFailure, WheelError};
 
-/// Where pip says what it is set to do.
+/// How pip shows its settings.
 const PIP: &str = "check pip's settings (`pip config list`)";
 
 pub(super) fn not_found(error: &NotFound) -> Option<String> {
@@ -38,13 +38,13 @@ pub(super) fn ort(error: &OrtError) -> Option<String> {
 }
 
 /// What to do about a library that can't be opened.
-pub const ANOTHER_LIBRARY: &str = "`fer runtime install` gets a fitting one";
+pub const ANOTHER_LIBRARY: &str = "`fer runtime install` installs a supported version";
 
 fn provider_problem(provider: Provider, problem: &ProviderProblem) -> Option<String> {
     let nvidia = matches!(provider, Provider::Cuda | Provider::TensorRt);
     match problem {
         ProviderProblem::NotBuiltIn { .. } if nvidia => {
-            Some("`fer runtime install --cuda` gets one with CUDA".into())
+            Some("`fer runtime install --cuda` installs one with CUDA".into())
         }
         ProviderProblem::NotBuiltIn { .. } => Some("name one that has it with --ort-lib".into()),
         ProviderProblem::DoesNotStart { .. } | ProviderProblem::TookNothing { .. } if nvidia => {
@@ -57,15 +57,17 @@ fn provider_problem(provider: Provider, problem: &ProviderProblem) -> Option<Str
     }
 }
 
-/// What to do about what a provider lacks.
+/// What to do about something that a provider lacks.
 pub fn missing(what: Missing) -> &'static str {
     match what {
         Missing::Driver => "install it, or run on the CPU with --provider cpu",
         Missing::NewerDriver => "update the driver",
-        Missing::Cudnn => "install it, or let `fer runtime install --cuda --with-cuda-libs` get it",
+        Missing::Cudnn => {
+            "install it, or let `fer runtime install --cuda --with-cuda-libs` install it"
+        }
         Missing::CudaLibraries => {
             "install the CUDA version that this ONNX Runtime was built for, or let `fer runtime \
-             install --cuda --with-cuda-libs` get them"
+             install --cuda --with-cuda-libs` install them"
         }
         Missing::TensorRt => "install it, or use --provider cuda",
         Missing::Device => "`nvidia-smi` and `fer doctor` list them, --device chooses one",
@@ -83,7 +85,7 @@ pub(super) fn option(error: &OptionError) -> Option<String> {
                 ProviderOption::Extra => "--provider-option",
             };
             Some(format!(
-                "leave {option} out, or choose one of them with --provider"
+                "omit {option}, or choose one of these providers with --provider"
             ))
         }
         OptionError::DeviceIndex { .. } => Some("--device takes such an index".into()),
@@ -96,7 +98,7 @@ pub(super) fn install(error: &InstallError) -> Option<String> {
     Some(match error {
         InstallError::NoPlatform { .. } => "build the library and name it with --ort-lib".into(),
         InstallError::NoCudaBuild { .. } => "install without --cuda".into(),
-        InstallError::CudaLibsWithoutCuda => "ask for --cuda too".into(),
+        InstallError::CudaLibsWithoutCuda => "add --cuda".into(),
         InstallError::NoDataFolder => "set FER_DATA_DIR to one".into(),
         InstallError::Io { source, .. } => disk(source.kind()).into(),
         InstallError::NoPython(_) => "install Python 3 or name it in FER_PYTHON".into(),
@@ -134,7 +136,7 @@ fn disk(kind: ErrorKind) -> &'static str {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "free some space or set FER_DATA_DIR to a folder on another disk"
         }
-        // On Windows, a library that is in use can't be replaced.
+        // On Windows, a library in use can't be replaced.
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if cfg!(windows) => {
             "end the programs that use the library, or set FER_DATA_DIR to a folder that you may \
              write to"
@@ -154,7 +156,7 @@ pub(super) fn layers(error: &LayersError) -> Option<String> {
     }
 }
 
-/// What the CUDA build takes besides, with how to get it.
+/// What the CUDA build needs besides the library, and how to get it.
 pub fn cuda_needs(needs: &CudaNeeds) -> String {
     match needs {
         CudaNeeds::All { packages, .. } => format!(

@@ -1,4 +1,4 @@
-//! The layers of a generated module: which of them the kernels compute, and which of the others
+//! The layers of a generated module: which of them the kernels support, and which of the others
 //! take time.
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,11 +8,11 @@ use syn::{
     Stmt, Type,
 };
 
-/// The kinds that the kernels compute.
+/// The kinds that the kernels support.
 const SUPPORTED: [&str; 3] = ["Conv2d", "BatchNorm", "MaxPool2d"];
 
 /// Kinds that take little time in Burn: its matrix products are fast, global pooling leaves one
-/// value a channel, dropout does nothing, and a `Param` is a constant.
+/// value per channel, dropout does nothing, and a `Param` is a constant.
 const CHEAP: [&str; 5] = [
     "Linear",
     "AdaptiveAvgPool1d",
@@ -28,17 +28,17 @@ pub type Layers = BTreeMap<String, Layer>;
 pub struct Layer {
     /// Its type without path and parameters.
     pub kind: String,
-    /// What the kernels lack of its configuration, if they know its kind.
+    /// What the kernels do not support of its configuration, if they support its kind.
     lacks: Option<&'static str>,
 }
 
 impl Layer {
-    /// Whether the kernels know such a layer, whatever its configuration.
+    /// Whether the kernels support this kind of layer, whatever its configuration.
     pub fn is_known(&self) -> bool {
         SUPPORTED.contains(&&*self.kind)
     }
 
-    /// Whether the kernels compute it.
+    /// Whether the kernels support it.
     pub fn is_supported(&self) -> bool {
         self.is_known() && self.lacks.is_none()
     }
@@ -53,10 +53,10 @@ impl Layer {
     }
 }
 
-/// The fields of struct `model`, with what its constructor shows of their configuration.
+/// The fields of struct `model`, with their configuration from its constructor.
 ///
 /// # Errors
-/// There is no such struct, or its constructor does not show how a layer is configured.
+/// There is no such struct, or its constructor does not show a layer's configuration.
 pub fn layers(file: &File, model: &Ident) -> Result<Layers, String> {
     let fields = file.items.iter().find_map(|item| match item {
         Item::Struct(found) if found.ident == *model => Some(&found.fields),
@@ -88,7 +88,7 @@ pub fn layers(file: &File, model: &Ident) -> Result<Layers, String> {
     fields.named.iter().map(layer).collect()
 }
 
-/// What `new` of struct `model` says in `let NAME = VALUE;`.
+/// The values in `let NAME = VALUE;` in `new` of struct `model`.
 fn constructed<'a>(file: &'a File, model: &Ident) -> HashMap<&'a Ident, &'a Expr> {
     let functions = methods(file, "new").filter(|(of, _)| *of == model);
     let statements = functions.flat_map(|(_, function)| &function.block.stmts);
@@ -104,7 +104,7 @@ fn constructed<'a>(file: &'a File, model: &Ident) -> HashMap<&'a Ident, &'a Expr
         .collect()
 }
 
-/// The methods of that name, with the types that they are of.
+/// The methods of that name, with their types.
 pub fn methods<'a>(
     file: &'a File,
     name: &str,
@@ -132,7 +132,7 @@ struct Settings<'a>(HashMap<String, &'a Expr>);
 impl<'a> Settings<'a> {
     fn of(mut value: &'a Expr) -> Self {
         let mut calls = HashMap::new();
-        // From the last call to the first; the last of a name counts.
+        // From the last call to the first; of equal names, the last counts.
         while let Expr::MethodCall(call) = value {
             if let Some(first) = call.args.first() {
                 calls.entry(call.method.to_string()).or_insert(first);
@@ -145,7 +145,7 @@ impl<'a> Settings<'a> {
         Self(calls)
     }
 
-    /// Whether a setting is as it is when nothing is said, or is made of these numbers.
+    /// Whether a setting is missing, and so the default, or consists of these numbers.
     fn is(&self, name: &str, wanted: &[u64]) -> bool {
         let found = self.0.get(name);
         found.is_none_or(|value| numbers(value).is_some_and(|found| found == wanted))

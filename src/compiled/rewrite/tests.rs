@@ -1,4 +1,4 @@
-//! What the rewriting makes of generated code, and what it refuses.
+//! Tests of the rewritten code, and of the errors.
 
 use super::*;
 
@@ -7,7 +7,8 @@ fn module(statements: &str) -> String {
     configured("", "[2, 2]", statements)
 }
 
-/// A module whose first convolution has these further settings, and whose pool has that window.
+/// A module whose first convolution has these additional settings, and whose pooling has this
+/// window.
 fn configured(convolution: &str, window: &str, statements: &str) -> String {
     let fields = [
         ("conv1", "Conv2d"),
@@ -18,7 +19,7 @@ fn configured(convolution: &str, window: &str, statements: &str) -> String {
         ("linear1", "Linear"),
         ("lstm1", "burn::nn::Lstm"),
     ];
-    // Layers that the statements do not have would be forgotten ones.
+    // Layers without statements would count as forgotten.
     let fields: String = fields
         .iter()
         .filter(|(name, _)| statements.contains(name))
@@ -220,7 +221,7 @@ fn what_the_kernels_lack_is_named() {
         generic(configured("", "[3, 3]", plain)),
         ["MaxPool2d of other windows than 2x2 (pool1)"]
     );
-    // Such a one may stand in any form.
+    // Such a layer may be used in any form.
     let trimmed = "let a = { let b = self.pool1.forward(input); b.slice(s![.., .., 0..3]) };";
     assert_eq!(
         generic(configured("", "[3, 3]", trimmed)),

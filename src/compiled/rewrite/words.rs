@@ -1,9 +1,10 @@
-//! Code as words, whatever its layout: which fields, functions and methods it uses, in macros too.
+//! Code as words, independent of its layout: the fields, functions and methods that it uses, also
+//! in macros.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{Stmt, parse_quote};
 
-/// Where functions are that compute what layers do.
+/// The paths of functions that do the work of layers.
 const FUNCTIONS: [&str; 5] = [
     "burn::tensor::activation::",
     "burn::tensor::module::",
@@ -12,15 +13,16 @@ const FUNCTIONS: [&str; 5] = [
     "burn::vision::",
 ];
 
-/// Those of [`FUNCTIONS`] that take little time: a ReLU is one comparison a value, and a softmax
-/// is of the few values that a classifier answers.
+/// Those of [`FUNCTIONS`] that take little time: a ReLU is one comparison per value, and a softmax
+/// runs on a classifier's few outputs.
 const CHEAP_FUNCTIONS: [&str; 3] = ["relu", "softmax", "log_softmax"];
 
 /// Methods of tensors that take time: a transcendental function of each value. The others move
-/// values, do a sum or a product a value, or are matrix products, at which Burn is fast.
+/// values, do one sum or product per value, or are matrix products, which are fast in Burn.
 const SLOW_METHODS: [&str; 6] = ["erf", "exp", "log", "powf", "powf_scalar", "tanh"];
 
-/// The identifiers, literals and signs of code, whatever its layout, in macros too; a path is one.
+/// The identifiers, literals and punctuation of code, independent of its layout, also in macros. A
+/// path is one word.
 pub fn words(code: TokenStream) -> Vec<String> {
     let mut words = Vec::new();
     flatten(code, &mut words);
@@ -57,7 +59,7 @@ fn is_name(word: &str) -> bool {
     word.starts_with(|first: char| first.is_alphabetic() || first == '_')
 }
 
-/// The fields that code takes of `self`.
+/// The fields of `self` that code uses.
 pub fn mentioned(words: &[String]) -> impl Iterator<Item = &String> {
     words.windows(3).filter_map(|found| match found {
         [object, dot, field] if object == "self" && dot == "." => Some(field),
@@ -65,7 +67,7 @@ pub fn mentioned(words: &[String]) -> impl Iterator<Item = &String> {
     })
 }
 
-/// The functions that code calls and that take time, and the layers that it makes on the spot.
+/// The functions that code calls and that take time, and the layers that it creates inline.
 pub fn functions(words: &[String]) -> impl Iterator<Item = String> {
     words.iter().filter_map(|path| {
         if let Some(layer) = path.strip_prefix("burn::nn::") {
@@ -89,7 +91,7 @@ pub fn slow_methods(words: &[String]) -> impl Iterator<Item = String> {
     })
 }
 
-/// A statement as one would write it in one line.
+/// A statement in one line.
 pub fn one_line(statement: &Stmt) -> String {
     let printed = prettyplease::unparse(&parse_quote!(fn f() { #statement }));
     let lines: Vec<&str> = printed.lines().map(str::trim).collect();

@@ -2,7 +2,7 @@
 
 use super::{Backend, DeviceSpec};
 
-/// A device that was asked for and can't be used; one line that says why.
+/// A requested device can't be used; one line that says why.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The backend is not part of this program.
@@ -14,29 +14,29 @@ pub enum DeviceError {
         /// What was asked for.
         choice: DeviceSpec,
     },
-    /// The machine has no such device at all.
-    #[error("device {choice}: this machine has none; it takes {}", .choice.backend.needs())]
+    /// The machine has no such device.
+    #[error("device {choice}: this machine has none; it needs {}", .choice.backend.needs())]
     None {
         /// What was asked for.
         choice: DeviceSpec,
     },
-    /// The machine has fewer of them.
+    /// The machine has fewer such devices.
     #[error("device {choice}: this machine has {found} of them, numbered from 0")]
     NoSuch {
         /// What was asked for.
         choice: DeviceSpec,
-        /// How many there are.
+        /// How many it has.
         found: usize,
     },
-    /// It does not compute.
-    #[error("device {choice} does not start: {reason}; it takes {}", .choice.backend.needs())]
+    /// It does not work.
+    #[error("device {choice} does not start: {reason}; it needs {}", .choice.backend.needs())]
     DoesNotStart {
         /// What was asked for.
         choice: DeviceSpec,
         /// What went wrong.
         reason: String,
     },
-    /// It started, and failed when a model was loaded onto it.
+    /// It started, but failed to load a model.
     #[error("the device failed: {reason} (device {choice})")]
     Failed {
         /// What was asked for.
@@ -46,28 +46,28 @@ pub enum DeviceError {
     },
 }
 
-/// A text that names no device, or devices that don't go together.
+/// A text does not name a device, or names devices that can't be combined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseDeviceError {
     /// There is no backend of that name.
     #[error(
-        "'{name}' is not a device; there are {}",
+        "'{name}' is not a device; the devices are {}",
         Backend::ALL.map(|b| b.to_string()).join(", ")
     )]
     Unknown {
         /// The name.
         name: String,
     },
-    /// What stands behind the colon is not a device's number.
+    /// The text after the colon is not a device index.
     #[error("'{index}' is not a device number; {backend}:0 is the first")]
     Number {
         /// The backend.
         backend: Backend,
-        /// What stands behind the colon.
+        /// The text after the colon.
         index: String,
     },
-    /// The backend is the CPU, which has no numbers.
-    #[error("{backend} has no numbers: it is the CPU, all of it")]
+    /// The backend is the CPU, which has no indices.
+    #[error("{backend} takes no device number: it is the whole CPU")]
     Cpu {
         /// The backend.
         backend: Backend,

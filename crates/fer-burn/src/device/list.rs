@@ -1,5 +1,5 @@
-//! The devices that Burn can compute on here ([`list`]), and what they are ([`examine`]), for
-//! people who look for one.
+//! The devices that Burn can compute on ([`list`]), and their properties ([`examine`]), for
+//! display.
 
 use std::process::{Command, Stdio};
 
@@ -9,40 +9,41 @@ use serde::{Deserialize, Serialize};
 use super::{Backend, DeviceSpec, identity};
 use fer_core::panics;
 
-/// A device, as far as the machine tells of it.
+/// A device's properties, as far as the machine states them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// Its name, as [`DeviceSpec`] reads it.
+    /// Its name, as [`DeviceSpec`] parses it.
     pub device: String,
-    /// Its own name.
+    /// The hardware's name.
     pub name: Option<String>,
-    /// Discrete GPU, integrated GPU, virtual GPU, or CPU for one that software imitates.
+    /// Discrete GPU, integrated GPU, virtual GPU, or CPU for a software implementation.
     pub kind: Option<String>,
-    /// The interface that it is reached by: Vulkan, Metal, DirectX 12, CUDA, …
+    /// The interface to it: Vulkan, Metal, DirectX 12, CUDA, …
     pub interface: Option<String>,
     /// The driver and its version.
     pub driver: Option<String>,
     /// Its own memory in bytes.
     pub memory: Option<u64>,
-    /// Why it does not compute, if it does not.
+    /// Why it does not work, if so.
     pub error: Option<String>,
 }
 
-/// The GPUs that this build can compute on, those that do not start too; none is opened.
+/// The GPUs that this build can compute on, including those that do not start. None is opened.
 pub fn list() -> Vec<DeviceSpec> {
     let built_in = [Backend::Wgpu, Backend::Vulkan, Backend::Cuda]
         .into_iter()
         .filter(|b| b.is_built_in());
     built_in
         .flat_map(|backend| {
-            // A backend that fails to count has none to list; asked for by name it says why.
+            // A backend that fails to count its devices lists none. If it is requested by name, it
+            // reports the reason.
             let found = panics::caught(|| backend.devices()).map_or(0, |devices| devices.len());
             (0..found).map(move |index| DeviceSpec { backend, index })
         })
         .collect()
 }
 
-/// What there is to know of a device. It is tried, and a driver may crash with all of the process.
+/// Examines a device. It is tried, and a driver may crash the whole process.
 pub fn examine(choice: DeviceSpec) -> Listed {
     let found = panics::caught(|| choice.backend.devices()).unwrap_or_default();
     let device = found.get(choice.index);
@@ -73,7 +74,7 @@ pub fn examine(choice: DeviceSpec) -> Listed {
     listed
 }
 
-/// What wgpu tells of an adapter.
+/// What wgpu reports about an adapter.
 #[cfg(feature = "wgpu")]
 fn described(device: &Device) -> Listed {
     use burn::backend::{CubeDevice, DispatchDevice, WgpuDevice, WgpuDeviceKind};
@@ -94,7 +95,7 @@ fn described(device: &Device) -> Listed {
         DeviceKind::DiscreteGpu(_) => "discrete GPU",
         DeviceKind::IntegratedGpu(_) => "integrated GPU",
         DeviceKind::VirtualGpu(_) => "virtual GPU",
-        _ => "CPU, software that imitates a GPU",
+        _ => "CPU, software implementation of a GPU",
     };
     let listed = Listed {
         kind: Some(name.into()),
@@ -116,7 +117,7 @@ fn described(device: &Device) -> Listed {
                 ..listed
             }
         }
-        // It was opened before; whether it works is seen elsewhere.
+        // It was opened before. Whether it works is checked elsewhere.
         Err(_) => listed,
     }
 }
@@ -213,7 +214,7 @@ fn parse(text: &str) -> Vec<Card> {
     let card = |line: &str| {
         let mut fields = line.split(',').map(str::trim);
         let address = fields.next()?.to_ascii_lowercase();
-        // Eight digits of domain, of which the kernel and CUDA write four.
+        // Eight digits of the domain. The kernel and CUDA write four of them.
         let address = address
             .strip_prefix("0000")
             .filter(|rest| rest.matches(':').count() == 2)

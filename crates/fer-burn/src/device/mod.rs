@@ -1,5 +1,5 @@
-//! Where Burn computes: on the CPU, or on a GPU that this build and this machine have
-//! ([`DeviceSpec::open`], [`list`]). Nothing is put in the place of what was asked for.
+//! Burn's devices: the CPU, or a GPU that this build and this machine support
+//! ([`DeviceSpec::open`], [`list`]). Nothing replaces a requested device.
 
 mod error;
 mod list;
@@ -18,22 +18,21 @@ use fer_core::panics;
 /// A backend of Burn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// The CPU, by Burn's own kernels and the project's.
+    /// The CPU, with Burn's own kernels and fer's.
     #[default]
     Flex,
-    /// The CPU, by the ndarray crate.
+    /// The CPU, with the ndarray crate.
     Ndarray,
-    /// A GPU of any maker, by the graphics interface that the machine has: Vulkan, Metal or
-    /// DirectX.
+    /// A GPU of any maker, through Vulkan, Metal or DirectX.
     Wgpu,
-    /// The same, by Vulkan alone.
+    /// A GPU of any maker, through Vulkan only.
     Vulkan,
-    /// A GPU of NVIDIA's, by CUDA.
+    /// An NVIDIA GPU, through CUDA.
     Cuda,
 }
 
 impl Backend {
-    /// All of them, whether they were built in or not.
+    /// All backends, whether built in or not.
     pub const ALL: [Self; 5] = [
         Self::Flex,
         Self::Ndarray,
@@ -42,7 +41,7 @@ impl Backend {
         Self::Cuda,
     ];
 
-    /// Whether this build has it.
+    /// Whether this build includes it.
     pub fn is_built_in(self) -> bool {
         match self {
             Self::Flex => true,
@@ -53,7 +52,7 @@ impl Backend {
         }
     }
 
-    /// Whether it is one for CPUs.
+    /// Whether it computes on the CPU.
     pub fn is_cpu(self) -> bool {
         matches!(self, Self::Flex | Self::Ndarray)
     }
@@ -76,7 +75,7 @@ impl Backend {
             #[cfg(feature = "ndarray")]
             #[allow(
                 deprecated,
-                reason = "Burn means to drop this backend; it is here to compare with as long as it is there"
+                reason = "Burn plans to remove this backend; until then it serves comparisons"
             )]
             Self::Ndarray => vec![Device::ndarray()],
             #[cfg(feature = "wgpu")]
@@ -90,7 +89,7 @@ impl Backend {
         }
     }
 
-    /// What a machine needs to have one, in words.
+    /// What a machine needs for it, in words.
     pub fn needs(self) -> &'static str {
         match self {
             Self::Flex | Self::Ndarray => "a CPU",
@@ -113,35 +112,35 @@ impl fmt::Display for Backend {
     }
 }
 
-/// A backend, and which of its devices: `flex`, `wgpu`, `cuda:1`.
+/// A backend and one of its devices: `flex`, `wgpu`, `cuda:1`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeviceSpec {
     /// The backend.
     pub backend: Backend,
-    /// Which of its devices, from 0.
+    /// The device's index, from 0.
     pub index: usize,
 }
 
-/// A device that computes.
+/// A working device.
 #[derive(Debug, Clone)]
 pub struct Opened {
-    /// What was asked for.
+    /// The requested device.
     pub choice: DeviceSpec,
     /// Burn's handle, without autodiff.
     pub device: Device,
-    /// The choice, and the device's own name where it has one: `vulkan, NVIDIA H100 PCIe`.
+    /// The choice, and the device's own name if it has one: `vulkan, NVIDIA H100 PCIe`.
     pub name: String,
 }
 
 impl Opened {
-    /// Whether it is the CPU, by a backend for CPUs.
+    /// Whether it is the CPU.
     pub fn is_cpu(&self) -> bool {
         is_cpu(&self.device)
     }
 }
 
 impl DeviceSpec {
-    /// The device, after it has computed something.
+    /// Opens the device and lets it compute something.
     ///
     /// # Errors
     /// The build or the machine lacks it, or it does not work.
@@ -168,7 +167,7 @@ impl DeviceSpec {
             .and_then(|sum| sum)
             .map_err(fails)?;
         if sum != 6.0 {
-            return Err(fails(format!("it takes 1 + 2 + 3 for {sum}")));
+            return Err(fails(format!("it computes 1 + 2 + 3 as {sum}")));
         }
         let name = match identity(&device) {
             Some((own, _)) => format!("{self}, {own}"),
@@ -182,13 +181,13 @@ impl DeviceSpec {
     }
 }
 
-/// A small sum, computed there.
+/// A small sum, computed on the device.
 fn sum(device: &Device) -> Result<f32, String> {
     let sum = Tensor::<1>::from_floats([1.0, 2.0, 3.0], device).sum();
     sum.try_into_scalar().map_err(|e| e.to_string())
 }
 
-/// The device's own name and its place on the PCI bus, if it is more than a CPU.
+/// The device's own name and its place on the PCI bus, unless it is the CPU.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn identity(device: &Device) -> Option<(String, Option<String>)> {
     let identity = device.identity()?;
@@ -206,11 +205,11 @@ fn identity(_: &Device) -> Option<(String, Option<String>)> {
     None
 }
 
-/// Runs something that computes on a device. Burn tells by panics what fails on a GPU, memory that
-/// it lacks, say: they become errors. On the CPU a panic is a fault in the program, and stays one.
+/// Runs a computation on a device. Burn panics when something fails on a GPU, for example if memory
+/// runs out. Such panics become errors. On the CPU a panic is a bug, and stays a panic.
 ///
 /// # Errors
-/// What the device's failure says of itself.
+/// The message of the device's failure.
 pub fn computed<T>(device: &Device, work: impl FnOnce() -> T) -> Result<T, String> {
     if is_cpu(device) {
         Ok(work())
@@ -219,7 +218,7 @@ pub fn computed<T>(device: &Device, work: impl FnOnce() -> T) -> Result<T, Strin
     }
 }
 
-/// Whether a device is the CPU, by a backend for CPUs.
+/// Whether a device is the CPU.
 pub fn is_cpu(device: &Device) -> bool {
     match device.as_dispatch().clone().inner() {
         DispatchDevice::Flex(_) => true,
@@ -277,10 +276,10 @@ impl Default for Choices {
 }
 
 impl Choices {
-    /// The devices, in this order.
+    /// Opens the devices, in this order.
     ///
     /// # Errors
-    /// As [`DeviceSpec::open`], of the first that can't be had.
+    /// As [`DeviceSpec::open`], for the first device that can't be opened.
     pub fn open(&self) -> Result<Vec<Opened>, DeviceError> {
         self.0.iter().map(|choice| choice.open()).collect()
     }
@@ -340,7 +339,7 @@ mod tests {
             ("cuda:0,0", Err("twice")),
             ("cuda,cuda", Err("is not a device number")),
             ("cuda:0,", Err("is not a device number")),
-            ("flex,1", Err("has no numbers")),
+            ("flex,1", Err("takes no device number")),
             ("cuda:0,wgpu:1", Err("is not a device number")),
         ];
         let wrong: Vec<_> = rows
@@ -364,12 +363,12 @@ mod tests {
             ("wgpu", choice(Backend::Wgpu, 0)),
             ("cuda:3", choice(Backend::Cuda, 3)),
             ("vulkan:1", choice(Backend::Vulkan, 1)),
-            ("tpu", Err("there are flex")),
+            ("tpu", Err("the devices are flex")),
             ("cuda:", Err("is not a device number")),
             ("cuda:-1", Err("is not a device number")),
             ("cuda:99999", Err("is not a device number")),
-            ("flex:1", Err("has no numbers")),
-            ("", Err("there are flex")),
+            ("flex:1", Err("takes no device number")),
+            ("", Err("the devices are flex")),
         ];
         let wrong: Vec<_> = rows
             .iter()

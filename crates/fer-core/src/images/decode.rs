@@ -1,15 +1,14 @@
-//! From a file's bytes to 8-bit pixels, upright.
+//! Decodes a file's bytes to upright 8-bit pixels.
 //!
-//! The same pixels as PIL gives, since Keras reads images through it. What is decided here, once
-//! for everything:
+//! The pixels equal PIL's, because Keras reads images through PIL. These rules apply everywhere:
 //!
-//! - **EXIF orientation** is applied (Keras does not; a face on its side is no use to anyone).
+//! - **EXIF orientation** is applied. (Keras ignores it; a face on its side can't be classified.)
 //! - **Alpha** is dropped, without blending, as PIL's `convert("L")` does.
-//! - **16 bits** a channel are cut to the high 8.
-//! - **CMYK** goes to RGB by PIL's formula, inverted as Adobe's files need it.
-//! - **Animations** and multi-page files give their first picture.
+//! - **16 bits** per channel are cut to the high 8.
+//! - **CMYK** is converted to RGB by PIL's formula, inverted as Adobe's files need it.
+//! - For **animations** and multi-page files, the first picture is used.
 //!
-//! Files are untrusted: sizes are checked before anything is allocated ([`MAX_FILE_BYTES`],
+//! Files are untrusted. Sizes are checked before anything is allocated ([`MAX_FILE_BYTES`],
 //! [`MAX_PIXELS`]).
 
 use std::fs::File;
@@ -22,17 +21,18 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use super::jpeg;
 use crate::panics;
 
-/// The largest image file that is read: 256 MiB.
+/// The largest image file that fer reads: 256 MiB.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// The largest image that is decoded: 100 megapixels. A small file can unpack to far more
+/// The largest image that fer decodes: 100 megapixels. A small file can unpack to far more
 /// ("decompression bomb").
 pub const MAX_PIXELS: u64 = 100_000_000;
 
-/// The most memory a decoder may take for one image: 100 megapixels of 8-bit RGBA, 50 of 16 bits.
+/// The most memory that a decoder may use for one image: 100 megapixels of 8-bit RGBA, or 50 of 16
+/// bits.
 pub(super) const MAX_DECODE_BYTES: u64 = MAX_PIXELS * 4;
 
-/// An image that can't be read; the text is for the user, without the path.
+/// An image can't be read. The message is for the user and does not contain the path.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The file could not be read.
@@ -52,20 +52,20 @@ pub enum DecodeError {
         /// Height in pixels.
         height: u64,
     },
-    /// The bytes are none of the formats that are read.
-    #[error("not an image: JPEG, PNG, GIF, WebP, BMP, TIFF, PNM and TGA are read")]
+    /// The bytes are not in a supported format.
+    #[error("not an image; the supported formats are JPEG, PNG, GIF, WebP, BMP, TIFF, PNM and TGA")]
     UnknownFormat,
-    /// The bytes are damaged, or of a kind that is not read.
+    /// The bytes are damaged, or of an unsupported variant of the format.
     #[error("{format}: {reason}")]
     Damaged {
         /// The format's name.
         format: String,
-        /// What the decoder said.
+        /// The decoder's message.
         reason: String,
     },
 }
 
-/// An upright image of 8 bits a channel.
+/// An upright image with 8 bits per channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pixels {
     /// Width in pixels, at least 1.
@@ -79,7 +79,7 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// The image in gray, by PIL's formula for `L`: `(19595 R + 38470 G + 7471 B + 32768) >> 16`.
+    /// Converts to gray by PIL's formula for `L`: `(19595 R + 38470 G + 7471 B + 32768) >> 16`.
     pub fn into_gray(self) -> Self {
         if self.channels == 1 {
             return self;
@@ -95,7 +95,7 @@ impl Pixels {
         }
     }
 
-    /// The image in RGB; gray is repeated.
+    /// Converts to RGB; gray values are repeated.
     pub fn into_rgb(self) -> Self {
         if self.channels == 3 {
             return self;
@@ -117,14 +117,14 @@ pub fn read(path: &Path) -> Result<Pixels, DecodeError> {
     if file.metadata()?.len() > MAX_FILE_BYTES {
         return Err(DecodeError::FileTooLarge);
     }
-    // What is no plain file (a pipe, a device) has no length, and is read up to the limit.
+    // A pipe or a device has no length, and is read up to the limit.
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     decode(&bytes)
 }
 
-/// Decodes an image file's bytes. The format is told from the bytes, never from a name; only TGA,
-/// which has no mark of its own, is tried last.
+/// Decodes an image file's bytes. The format is detected from the bytes, never from a name. TGA has
+/// no signature, so it is tried last.
 ///
 /// # Errors
 /// See [`DecodeError`].
@@ -135,8 +135,8 @@ pub fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(DecodeError::FileTooLarge);
     }
-    // The decoders are other people's code on untrusted bytes: a bug there must cost this image,
-    // not the run.
+    // The decoders are third-party code on untrusted bytes: a bug there must cost this image, not
+    // the run.
     let decoded = panics::caught(|| match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => jpeg::decode(bytes),
         Ok(format) => decode_with_image(bytes, format),
@@ -146,7 +146,7 @@ pub fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
     decoded.unwrap_or_else(|_| {
         Err(DecodeError::Damaged {
             format: "image".into(),
-            reason: "its decoder gave up".into(),
+            reason: "its decoder panicked".into(),
         })
     })
 }
@@ -182,7 +182,7 @@ fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Pixels, Decode
     Ok(to_8_bit(image))
 }
 
-/// Drops alpha and low bytes; gray stays gray.
+/// Drops alpha and low bytes. Gray stays gray.
 fn to_8_bit(image: DynamicImage) -> Pixels {
     let (width, height) = (image.width() as usize, image.height() as usize);
     /// Keeps the first `keep` of every `of` values, as 8 bits.
@@ -212,7 +212,7 @@ fn to_8_bit(image: DynamicImage) -> Pixels {
     }
 }
 
-/// TGA has no signature: a header that makes sense throughout is taken for one.
+/// TGA has no signature: a file with a consistent header is accepted as TGA.
 fn looks_like_tga(bytes: &[u8]) -> bool {
     bytes.len() > 18
         && bytes[1] <= 1

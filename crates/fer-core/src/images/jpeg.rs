@@ -1,5 +1,5 @@
-//! JPEG by a port of libjpeg-turbo, whose pixels equal PIL's (and so Keras's) bit for bit; other
-//! decoders differ by ±1, which is enough to move a probability by a thousandth.
+//! JPEG decoding by a port of libjpeg-turbo. Its pixels equal PIL's and Keras's bit for bit. Other
+//! decoders differ by ±1, which can change a probability by a thousandth.
 
 use image::DynamicImage;
 use image::metadata::Orientation;
@@ -25,8 +25,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
         _ => PixelFormat::Rgb,
     };
     decoder.set_output_format(format);
-    // PIL refuses a file that ends early or is damaged inside; half a face in gray is not an answer
-    // either.
+    // PIL refuses a file that ends early or is damaged inside. fer does too: half a face in gray
+    // gives no useful prediction.
     decoder.set_stop_on_warning(true);
     let image = decoder.decode_image().map_err(|e| explain(bytes, e))?;
     let (width, height) = (image.width, image.height);

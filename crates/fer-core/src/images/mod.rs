@@ -1,4 +1,4 @@
-//! Images: which ones the user means ([`sources`]) and their pixels ([`decode`]).
+//! Images: which ones the user names ([`sources`]), and their pixels ([`decode`]).
 
 mod decode;
 mod jpeg;

@@ -1,6 +1,6 @@
-//! The images a command line means: files, folders, glob patterns, `@list.txt` and `-`.
+//! The images that a command's arguments name: files, folders, glob patterns, `@list.txt` and `-`.
 //!
-//! Only paths are listed here, in the order given (a folder's in sorted order); nothing is opened
+//! This module only lists paths, in the given order (a folder's in sorted order). It opens no file
 //! but lists.
 
 use std::ffi::OsString;
@@ -10,23 +10,23 @@ use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
 
-/// File names in a folder that are taken for images, by extension.
+/// Extensions of the files in a folder that count as images.
 pub const EXTENSIONS: [&str; 14] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "bmp", "gif", "webp", "tif", "tiff", "pgm", "ppm", "pbm",
     "tga",
 ];
 
-/// The largest `@list` that is read: 256 MiB.
+/// The largest `@list` that fer reads: 256 MiB.
 const MAX_LIST_BYTES: u64 = 256 << 20;
 
-/// One image to read, or an argument that named none.
+/// One image to read, or an argument that names none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// An image file.
     File(PathBuf),
     /// An image on standard input.
     Stdin,
-    /// An argument that led to no image, and why; it becomes a record of its own.
+    /// An argument that names no image, and why. It becomes a record.
     Unusable {
         /// The argument or path.
         path: String,
@@ -36,7 +36,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// How the source is named in reports: the path as it was given, `-` for standard input.
+    /// The source's name in reports: the path as given, or `-` for standard input.
     pub fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
@@ -46,7 +46,7 @@ impl Source {
     }
 }
 
-/// Lists the images that the arguments mean, in their order.
+/// Lists the images that the arguments name, in their order.
 pub fn list(arguments: &[OsString]) -> Vec<Source> {
     let mut sources = Vec::new();
     for argument in arguments {
@@ -60,7 +60,7 @@ pub fn list(arguments: &[OsString]) -> Vec<Source> {
     sources
 }
 
-/// A list file: one path, folder or pattern a line; empty lines count for nothing.
+/// A list file: one path, folder or pattern per line; empty lines are ignored.
 fn from_list(list: &Path, sources: &mut Vec<Source>) {
     let argument = format!("@{}", list.display());
     match read_list(list) {
@@ -73,7 +73,7 @@ fn from_list(list: &Path, sources: &mut Vec<Source>) {
             if sources.len() == before {
                 unusable(
                     argument,
-                    "the list is empty; it takes one path a line".into(),
+                    "the list is empty; it takes one path per line".into(),
                     sources,
                 );
             }
@@ -99,14 +99,14 @@ fn read_list(list: &Path) -> Result<String, String> {
     }
 }
 
-/// Why a path is not to be opened: a pipe would be waited for, a device read without end. The
-/// shell's `<(…)` is meant.
+/// Why a path must not be opened: reading a pipe could wait forever, reading a device never ends.
+/// The exception is the shell's `<(…)`.
 fn not_readable(path: &Path, metadata: &fs::Metadata) -> Option<&'static str> {
     let is_from_shell = ["/dev/fd", "/dev/stdin", "/proc/self/fd"]
         .iter()
         .any(|p| path.starts_with(p));
     let readable = metadata.is_file() || is_from_shell;
-    (!readable).then_some("is no plain file but a pipe or a device; pipe an image into - instead")
+    (!readable).then_some("is a pipe or a device, not a regular file; pipe an image into - instead")
 }
 
 fn from_path(path: &Path, sources: &mut Vec<Source>) {
@@ -141,7 +141,7 @@ fn from_folder(folder: &Path, sources: &mut Vec<Source>) {
                 sources.push(Source::File(entry.into_path()));
             }
             Ok(_) => {}
-            // A link back to a folder that is being walked: its images are there already.
+            // A link back to a folder that is being walked: its images are already listed.
             Err(e) if e.loop_ancestor().is_some() => {}
             Err(e) => {
                 let path = e.path().unwrap_or(folder).display().to_string();
@@ -159,7 +159,7 @@ fn from_folder(folder: &Path, sources: &mut Vec<Source>) {
 }
 
 fn from_pattern(pattern: &str, sources: &mut Vec<Source>) {
-    // As in the shell, and as in folders, a name with a dot before it is hidden.
+    // As in the shell and in folders, a name that starts with a dot is hidden.
     let options = MatchOptions {
         require_literal_leading_dot: true,
         ..MatchOptions::new()
@@ -167,7 +167,7 @@ fn from_pattern(pattern: &str, sources: &mut Vec<Source>) {
     match glob::glob_with(pattern, options) {
         Err(e) => unusable(
             pattern.into(),
-            format!("is no file, and as a pattern it is wrong: {e}"),
+            format!("is neither a file nor a valid pattern: {e}"),
             sources,
         ),
         Ok(paths) => {
@@ -198,7 +198,7 @@ fn unusable(path: String, reason: String, sources: &mut Vec<Source>) {
     sources.push(Source::Unusable { path, reason });
 }
 
-/// True if the file name ends as those of images do (`.png`, `.jpg`, …).
+/// Whether the file name has an image's extension (`.png`, `.jpg`, …).
 pub fn has_image_name(path: &Path) -> bool {
     path.extension()
         .and_then(|e| e.to_str())

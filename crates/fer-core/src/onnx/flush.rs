@@ -1,17 +1,16 @@
-//! Weights too small to matter, set to zero.
+//! Sets weights that are too small to matter to zero.
 //!
-//! L2 regularisation drives the kernels of dead channels towards zero without ever reaching it: the
-//! notebook model's file holds thousands of subnormal floats. They change no answer, but on x86
-//! every multiplication with a subnormal takes some hundred cycles, which made the whole model 4.8
-//! times slower in ONNX Runtime. A product of two small normal numbers is subnormal too, hence the
-//! threshold above the smallest normal float (1.2e-38).
+//! L2 regularization drives the kernels of dead channels towards zero without reaching it: the
+//! notebook model's file holds thousands of subnormal floats. They change no output, but on x86
+//! every multiplication with a subnormal takes some hundred cycles. That made the whole model 4.8
+//! times slower in ONNX Runtime. The product of two small normal numbers can be subnormal too, so
+//! the threshold is above the smallest normal float (1.2e-38).
 //!
-//! This file is compiled into the build script as well, which flushes the models that it compiles
-//! in.
+//! The build script compiles this file too, and flushes the models that it compiles in.
 
 use super::proto::{ModelProto, TensorProto};
 
-/// Weights of a magnitude below this are set to zero.
+/// Weights with a magnitude below this are set to zero.
 pub const TINY: f32 = 1e-30;
 
 /// `TensorProto.DataType.FLOAT`.
@@ -19,8 +18,7 @@ const FLOAT: i32 = 1;
 
 /// Sets every non-zero `f32` weight with |w| < [`TINY`] to zero and returns how many there were.
 ///
-/// Looks at the graph's initializers and at constants; weights in external files are left as they
-/// are.
+/// It covers the graph's initializers and constants. Weights in external files are not changed.
 pub fn flush_tiny_weights(model: &mut ModelProto) -> usize {
     let Some(graph) = model.graph.as_mut() else {
         return 0;

@@ -1,11 +1,11 @@
-//! What an ONNX file says about itself: inputs, outputs, metadata and the operator that makes its
+//! The header of an ONNX file: inputs, outputs, metadata, and the operator that computes the
 //! output.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::onnx::proto::{ModelProto, NodeProto, ValueInfoProto};
 
-/// `TensorProto.DataType.FLOAT`, the only element type of images that `fer` feeds.
+/// `TensorProto.DataType.FLOAT`, the only input type that fer supports.
 pub const ELEM_FLOAT: i32 = 1;
 
 /// An input or output of a graph.
@@ -13,26 +13,24 @@ pub const ELEM_FLOAT: i32 = 1;
 pub struct Port {
     /// The tensor's name.
     pub name: String,
-    /// The element type, as ONNX numbers them (1 is float32).
+    /// The element type by ONNX's numbers (1 is float32).
     pub elem_type: i32,
-    /// The dimensions, `None` where the file leaves one open; `None` as a whole where it states no
-    /// shape.
+    /// The dimensions; `None` for an open one. `None` as a whole if the file states no shape.
     pub dims: Option<Vec<Option<usize>>>,
 }
 
 /// The part of an ONNX model that is not weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// The graph's inputs, weights not counted.
+    /// The graph's inputs, without weights.
     pub inputs: Vec<Port>,
     /// The graph's outputs.
     pub outputs: Vec<Port>,
     /// The file's `metadata_props`.
     pub metadata: BTreeMap<String, String>,
-    /// The operator that computes the first output, looked at through operators that only pass
-    /// values on.
+    /// The operator that computes the first output. Operators that only pass values on are skipped.
     pub final_operator: Option<String>,
-    /// The version of the default operator set, 0 if the file states none.
+    /// The version of the default operator set; 0 if the file states none.
     pub opset: i64,
 }
 
@@ -86,7 +84,7 @@ fn port(info: &ValueInfoProto) -> Port {
     }
 }
 
-/// Follows `output` back through operators that keep the values as they are.
+/// Follows `output` back through operators that keep the values.
 fn final_operator(model: &ModelProto, output: &str) -> Option<String> {
     const PASS_ON: [&str; 6] = [
         "Identity",
@@ -102,7 +100,7 @@ fn final_operator(model: &ModelProto, output: &str) -> Option<String> {
         .flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n)))
         .collect();
     let mut name = output;
-    // A hostile graph may hold a cycle: no chain is longer than the graph.
+    // A hostile graph may contain a cycle: no chain is longer than the graph.
     for _ in 0..=nodes.len() {
         let node = makers.get(name)?;
         if !PASS_ON.contains(&node.op_type.as_str()) {

@@ -1,7 +1,6 @@
-//! ONNX files as bytes: what the file says about itself ([`Header`]), and the weights that must not
-//! stay subnormal ([`flush`]).
+//! ONNX files as bytes: the header ([`Header`]), and the removal of subnormal weights ([`flush`]).
 //!
-//! Running a file is the engines' work; what its header means for images is [`crate::spec`]'s.
+//! Engines run the file. [`crate::spec`] interprets the header for images.
 
 pub mod flush;
 mod header;
@@ -16,7 +15,7 @@ use std::path::Path;
 use crate::onnx::proto::{Message, ModelProto};
 use bytes::Bytes;
 
-/// The largest ONNX file that is read: protobuf itself ends at 2 GiB.
+/// The largest ONNX file that fer reads: protobuf's own limit is 2 GiB.
 pub const MAX_FILE_BYTES: u64 = 2 << 30;
 
 /// An ONNX file that can't be read or is not an ONNX file.
@@ -27,11 +26,11 @@ pub enum OnnxError {
     Read {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is over [`MAX_FILE_BYTES`].
-    #[error("the model {path} is {bytes} bytes; a single ONNX file ends at 2 GiB")]
+    #[error("the model {path} has {bytes} bytes; the limit of an ONNX file is 2 GiB")]
     TooLarge {
         /// The file.
         path: String,
@@ -48,16 +47,15 @@ pub enum OnnxError {
     },
 }
 
-/// An ONNX model in memory, ready to be handed to an engine.
+/// An ONNX model in memory, ready for an engine.
 pub struct OnnxModel {
-    /// The file's bytes, with tiny weights flushed (see [`flush`]) where there were any.
+    /// The file's bytes, with tiny weights flushed (see [`flush`]).
     pub bytes: Bytes,
-    /// What the file says about itself.
+    /// The file's header.
     pub header: Header,
-    /// How many weights were set to zero because they were too small.
+    /// How many weights were set to zero.
     pub flushed: usize,
-    /// True if weights lie in other files beside this one, so that it can only be loaded from its
-    /// path.
+    /// True if weights are in other files, so the model can only be loaded from its path.
     pub external_data: bool,
 }
 
@@ -76,7 +74,7 @@ impl OnnxModel {
         if !metadata.is_file() {
             return Err(OnnxError::Malformed {
                 path: name,
-                reason: "it is no plain file".into(),
+                reason: "it is not a regular file".into(),
             });
         }
         let bytes = metadata.len();
@@ -86,7 +84,7 @@ impl OnnxModel {
         Self::parse(std::fs::read(path).map_err(read)?.into(), &name)
     }
 
-    /// Takes an ONNX model's bytes; `name` is what errors call it.
+    /// Takes an ONNX model's bytes. Errors call the model `name`.
     ///
     /// # Errors
     /// The bytes are not an ONNX model.
@@ -116,7 +114,7 @@ impl OnnxModel {
     }
 }
 
-/// Reads only the header of an ONNX model's bytes; the weights are not touched.
+/// Reads only the header of an ONNX model's bytes, not the weights.
 ///
 /// # Errors
 /// The bytes are not an ONNX model.
@@ -128,8 +126,8 @@ pub fn read_header(bytes: &Bytes, name: &str) -> Result<Header, OnnxError> {
 pub fn parse_proto(bytes: &Bytes, name: &str) -> Result<ModelProto, OnnxError> {
     let proto =
         ModelProto::parse_from_tokio_bytes(bytes).map_err(|e| malformed(name, &e.to_string()))?;
-    // Protobuf takes nearly any short text for a message of unknown fields: a graph with nodes is
-    // what makes a model.
+    // Protobuf accepts nearly any short text as a message of unknown fields. A model needs a graph
+    // with nodes.
     if proto.graph.node.is_empty() {
         return Err(malformed(name, "it holds no graph"));
     }

@@ -1,5 +1,4 @@
-//! The smallest image classifier there is, to see whether a provider really starts: one
-//! convolution, two classes.
+//! The smallest image classifier: one convolution, two classes. It shows whether a provider starts.
 
 use crate::onnx::proto::{Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
@@ -30,7 +29,7 @@ pub fn tiny_classifier() -> Vec<u8> {
         output: vec!["output".into()],
         ..Default::default()
     });
-    // Writing to memory fails only over 2 GiB.
+    // Writing to memory fails only above 2 GiB.
     model.write_to_bytes().unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! Comma-separated values: `path,label,confidence,<a column a class>,error`.
+//! Comma-separated values: `path,label,confidence,<one column per class>,error`.
 
 use std::io::{self, Write};
 

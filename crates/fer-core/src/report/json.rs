@@ -1,4 +1,4 @@
-//! One JSON array of records, written as they come.
+//! One JSON array of records, written record by record.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
-//! One JSON object a line: `{"path", "label", "confidence", "probabilities"}` or
-//! `{"path", "error"}`.
+//! One JSON object per line: `{"path", "label", "confidence", "probabilities"}` or `{"path",
+//! "error"}`.
 
 use std::io::{self, Write};
 
@@ -27,7 +27,7 @@ pub(super) fn object(record: &Record, labels: &[String]) -> Value {
     }
 }
 
-/// A float32 in its own shortest digits, not in those of the float64 next to it.
+/// A float32 in its own shortest digits, not those of the nearest float64.
 fn number(value: f32) -> Value {
     value
         .to_string()

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use crate::prediction::Prediction;
 
-/// What became of one image.
+/// The result for one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The image, as the user named it.
@@ -22,7 +22,7 @@ pub struct Record {
 
 /// Writes records in one format.
 pub trait Report {
-    /// Writes what stands before the first record.
+    /// Writes what comes before the first record.
     ///
     /// # Errors
     /// The output can't be written.
@@ -34,21 +34,21 @@ pub trait Report {
     /// The output can't be written.
     fn record(&mut self, record: &Record) -> io::Result<()>;
 
-    /// Writes what stands after the last record and flushes.
+    /// Writes what comes after the last record, and flushes.
     ///
     /// # Errors
     /// The output can't be written.
     fn finish(&mut self) -> io::Result<()>;
 }
 
-/// The formats records can be written in.
+/// The formats of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Aligned columns for people.
     Table,
     /// One JSON array.
     Json,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
     /// Comma-separated values with a header.
     Csv,
@@ -79,7 +79,7 @@ impl FromStr for Format {
             "jsonl" => Ok(Self::Jsonl),
             "csv" => Ok(Self::Csv),
             _ => Err(format!(
-                "'{s}' is no format; there are table, json, jsonl and csv"
+                "'{s}' is not a format; the formats are table, json, jsonl and csv"
             )),
         }
     }

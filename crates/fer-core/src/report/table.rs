@@ -1,5 +1,5 @@
-//! Aligned columns for people: label, confidence, every class in percent, and the path last, as it
-//! has no fixed width.
+//! Aligned columns for people: label, confidence, every class in percent. The path is last, because
+//! it has no fixed width.
 
 use std::io::{self, Write};
 

@@ -1,11 +1,11 @@
-//! What a model takes ([`InputSpec`]), and whether what was prepared for another means the same to
-//! it.
+//! A model's input ([`InputSpec`]), and whether a tensor prepared for one model means the same to
+//! another.
 
 use std::fmt;
 
 use super::{Layout, Resize};
 
-/// What a model takes: the size and the channels of an image, and how its pixels become values.
+/// A model's input: the size and channels of an image, and how pixels become values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputSpec {
     /// The order of the input's dimensions.
@@ -16,23 +16,23 @@ pub struct InputSpec {
     pub height: usize,
     /// 1 for gray, 3 for RGB.
     pub channels: usize,
-    /// What a pixel of 0..255 is multiplied with.
+    /// The factor for pixels of 0..255.
     pub scale: f32,
-    /// Subtracted from a scaled pixel, one value a channel; empty for zeros.
+    /// Subtracted from a scaled pixel, one value per channel; empty for zeros.
     pub mean: Vec<f32>,
-    /// Divides a scaled pixel, one value a channel; empty for ones.
+    /// Divides a scaled pixel, one value per channel; empty for ones.
     pub std: Vec<f32>,
-    /// How an image of another size is brought to this one.
+    /// How images of other sizes are resized.
     pub resize: Resize,
 }
 
 impl InputSpec {
     /// Two inputs scale pixels alike if the values of a black and of a white pixel differ by at
-    /// most this share of their distance. Seven digits of a scale are within it; a difference that
-    /// a prediction shows is not.
+    /// most this fraction of their distance. Scales with seven digits are within it. A difference
+    /// that shows in a prediction is not.
     pub const TOLERANCE: f32 = 1e-6;
 
-    /// The usual input: pixels become 0..=1, and images of other sizes are resized as Keras does.
+    /// The usual input: pixels become 0..=1, and images of other sizes are resized as in Keras.
     pub fn new(layout: Layout, width: usize, height: usize, channels: usize) -> Self {
         Self {
             layout,
@@ -46,7 +46,7 @@ impl InputSpec {
         }
     }
 
-    /// Number of values of one image's tensor: height × width × channels.
+    /// The number of values of one image's tensor: height × width × channels.
     pub fn image_len(&self) -> usize {
         self.height * self.width * self.channels
     }
@@ -66,9 +66,9 @@ impl InputSpec {
         self.std.get(channel).map_or(x, |std| x / std)
     }
 
-    /// Whether tensors prepared for `other` mean the same to this input: the same size, channels
-    /// and order of values (one channel has one order), and pixels that become the same values, to
-    /// within [`TOLERANCE`](Self::TOLERANCE). How images were resized before does not count.
+    /// Checks that tensors prepared for `other` mean the same to this input: the same size,
+    /// channels and order of values (with one channel, the order does not matter), and the same
+    /// pixel values to within [`TOLERANCE`](Self::TOLERANCE). The resize method is not compared.
     ///
     /// # Errors
     /// The first difference.
@@ -116,7 +116,7 @@ pub enum Field {
     Channels,
     /// The order of the dimensions.
     Layout,
-    /// The values that pixels of 0..=255 become.
+    /// The values of the pixels 0..=255.
     Values,
     /// The classes or their order.
     Labels,
@@ -134,15 +134,15 @@ impl fmt::Display for Field {
     }
 }
 
-/// A model that does not take what was prepared for another, or has other classes.
+/// A model does not accept tensors prepared for another model, or has other classes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("its {field} is {found}, not {wanted}")]
 pub struct Mismatch {
     /// The first difference.
     pub field: Field,
-    /// What the other has.
+    /// The other model's value.
     pub wanted: String,
-    /// What this model has.
+    /// This model's value.
     pub found: String,
 }
 
@@ -227,7 +227,7 @@ mod tests {
                 None,
             ),
             (changed(|i| i.resize = Resize::Antialias), base, None),
-            // The same values said in two ways: -1..1.
+            // The same values in two forms: -1..1.
             (
                 changed(|i| (i.mean, i.std) = (vec![0.5; 3], vec![0.5; 3])),
                 changed(|i| (i.scale, i.mean) = (1.0 / 127.5, vec![1.0; 3])),

@@ -1,12 +1,12 @@
-//! The metadata of an ONNX file: the names of its keys, a user's `KEY=VALUE`, and a spec written
-//! down ([`ModelSpec::to_metadata`]).
+//! The metadata of an ONNX file: its keys, a user's `KEY=VALUE`, and a spec as metadata
+//! ([`ModelSpec::to_metadata`]).
 
 use serde_json::json;
 
 use super::ModelSpec;
 use crate::calibration::Calibration;
 
-/// The names of the metadata, without `fer.`.
+/// The keys, without `fer.`.
 const KEYS: [&str; 11] = [
     "labels",
     "layout",
@@ -21,10 +21,10 @@ const KEYS: [&str; 11] = [
     "exponent",
 ];
 
-/// Reads one `KEY=VALUE` of the user's metadata.
+/// Parses one `KEY=VALUE` of the user.
 ///
 /// # Errors
-/// It is not of that form, or the key is none that `fer` knows.
+/// It does not have that form, or the key is unknown.
 pub fn parse_override(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
@@ -34,16 +34,16 @@ pub fn parse_override(text: &str) -> Result<(String, String), String> {
         Ok((key.to_string(), value.trim().to_string()))
     } else {
         Err(format!(
-            "'{key}' is no metadata key; there are {}",
+            "'{key}' is not a metadata key; the keys are {}",
             KEYS.join(", ")
         ))
     }
 }
 
 impl ModelSpec {
-    /// The metadata that [`resolve`](ModelSpec::resolve) reads this spec from, with nothing left to
-    /// be assumed: keys with their `fer.`, and values, in the order of the table above. Zeros of
-    /// `mean`, ones of `std` and a calibration that changes nothing are left out.
+    /// The metadata from which [`resolve`](ModelSpec::resolve) reads this spec without assuming
+    /// anything: keys with their `fer.`, and values, in the order of the table above. A `mean` of
+    /// zeros, a `std` of ones and a calibration without effect are left out.
     pub fn to_metadata(&self) -> Vec<(String, String)> {
         let input = &self.input;
         let mut rows = vec![
@@ -71,11 +71,11 @@ impl ModelSpec {
     }
 }
 
-/// Reads class names: a JSON array, or a plain list with commas.
+/// Parses class names: a JSON array, or a list separated by commas.
 pub(super) fn parse_labels(text: &str) -> Result<Vec<String>, String> {
     let labels: Vec<String> = if text.trim_start().starts_with('[') {
         serde_json::from_str(text)
-            .map_err(|e| format!("its metadata 'labels' is no JSON array of names: {e}"))?
+            .map_err(|e| format!("its metadata 'labels' is not a JSON array of names: {e}"))?
     } else {
         text.split(',').map(|l| l.trim().to_string()).collect()
     };

@@ -1,10 +1,10 @@
-//! What a model expects of an image ([`InputSpec`]) and what its answers mean ([`ModelSpec`]), read from an ONNX
-//! file's metadata where it says so, from its shapes where it does not, and assumed, with a word
-//! about it, where neither tells.
+//! What a model expects as input ([`InputSpec`]) and what its outputs mean ([`ModelSpec`]). The
+//! spec is read from an ONNX file's metadata, else from its shapes. What neither of them states is
+//! assumed and reported.
 //!
 //! # Metadata
-//! `fer` writes and reads these `metadata_props`; the `fer.` may be left out in
-//! [`ModelSpec::resolve`]'s overrides.
+//! `fer` writes and reads these `metadata_props`. The prefix `fer.` may be left out in the
+//! overrides of [`ModelSpec::resolve`].
 //!
 //! | key | value | default |
 //! |---|---|---|
@@ -12,11 +12,11 @@
 //! | `fer.layout` | `NHWC` or `NCHW` | from the shape |
 //! | `fer.size` | `WIDTHxHEIGHT` in pixels | from the shape |
 //! | `fer.channels` | `1` (gray) or `3` (RGB) | from the shape |
-//! | `fer.scale` | what a pixel of 0..255 is multiplied with | 1/255 |
-//! | `fer.mean`, `fer.std` | JSON array a channel: `(scaled − mean) / std` | 0 and 1 |
+//! | `fer.scale` | the factor for pixels of 0..255 | 1/255 |
+//! | `fer.mean`, `fer.std` | JSON array, one number per channel: `(scaled − mean) / std` | 0 and 1 |
 //! | `fer.resize` | `nearest` or `antialias` | `nearest`, as Keras |
 //! | `fer.output` | `probabilities` or `logits` | from the last operator |
-//! | `fer.temperature`, `fer.exponent` | how confidences are made of logits, see [`Calibration`] | 1 each; overriding one overrides both |
+//! | `fer.temperature`, `fer.exponent` | the calibration of the confidences, see [`Calibration`] | 1 each; overriding one overrides both |
 
 mod input;
 mod metadata;
@@ -40,7 +40,7 @@ pub const EMOTIONS: [&str; 7] = [
     "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
 ];
 
-/// A model that `fer` can't feed, and why.
+/// A model that `fer` can't use, and why.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{model}: {problem}")]
 pub struct SpecError {
@@ -61,13 +61,13 @@ pub enum Layout {
     Nchw,
 }
 
-/// How an image of another size is brought to the model's.
+/// How an image is resized to the model's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
     /// The nearest pixel, as Keras's `load_img` does by default.
     Nearest,
-    /// Area-weighted linear interpolation, which does not alias when it makes images smaller.
+    /// Area-weighted linear interpolation, which does not alias when it shrinks images.
     Antialias,
 }
 
@@ -76,7 +76,7 @@ pub enum Resize {
 pub enum OutputKind {
     /// They sum to 1.
     Probabilities,
-    /// A softmax makes probabilities of them.
+    /// A softmax turns them into probabilities.
     Logits,
 }
 
@@ -100,7 +100,7 @@ named!(Layout, Layout::Nhwc => "NHWC", Layout::Nchw => "NCHW");
 named!(Resize, Resize::Nearest => "nearest", Resize::Antialias => "antialias");
 named!(OutputKind, OutputKind::Probabilities => "probabilities", OutputKind::Logits => "logits");
 
-/// What a model expects of an image and what its answers mean.
+/// What a model expects as input and what its outputs mean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSpec {
     /// Class names in output order.
@@ -109,19 +109,18 @@ pub struct ModelSpec {
     pub input: InputSpec,
     /// What the output values are.
     pub output: OutputKind,
-    /// How confidences are made of the logits, so that they are shares of right answers. It changes
-    /// no view's label.
+    /// How the logits become calibrated confidences. It changes no label.
     pub calibration: Calibration,
-    /// The number of images that the model takes at once, if the file fixes it.
+    /// The batch size, if the file fixes it.
     pub fixed_batch: Option<usize>,
-    /// What the file did not say, so that it was taken from its shapes or by default; each a phrase
-    /// for the user.
+    /// What was taken from the file's shapes or by default, because its metadata does not state it;
+    /// each a phrase for the user.
     pub assumed: Vec<String>,
 }
 
 impl ModelSpec {
-    /// Makes the spec of the model called `model` from its header; `overrides` are metadata given
-    /// by the user, which count before the file's.
+    /// Makes the spec of the model called `model` from its header. `overrides` is the user's
+    /// metadata, which overrides the file's.
     ///
     /// # Errors
     /// The model is not an image classifier with one float32 input of rank 4 and one output, or its
@@ -139,8 +138,8 @@ impl ModelSpec {
         })
     }
 
-    /// Whether tensors prepared for `other` mean the same to this model
-    /// ([`InputSpec::accepts`]), and its outputs are of the same classes in the same order.
+    /// Checks that tensors prepared for `other` mean the same to this model
+    /// ([`InputSpec::accepts`]), and that both have the same classes in the same order.
     ///
     /// # Errors
     /// The first difference.

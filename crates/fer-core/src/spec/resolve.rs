@@ -1,5 +1,5 @@
-//! An ONNX file's header → a spec: metadata where it says so, else the shapes, else what is usual,
-//! with a word about it.
+//! An ONNX file's header → a spec: from the metadata, else from the shapes, else from defaults,
+//! which are reported.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,14 +10,13 @@ use super::{EMOTIONS, Field, InputSpec, Layout, ModelSpec, OutputKind, Resize};
 use crate::calibration::{Calibration, EXPONENTS, TEMPERATURES};
 use crate::onnx::{Header, Port};
 
-/// Images wider or higher than this are not what a classifier's input is made of: a file that says
-/// so is refused.
+/// The largest width and height of a classifier's input. A file that states more is refused.
 const MAX_INPUT_SIDE: usize = 4096;
 
-/// The most values of a batch that a file may fix: 1 GiB of float32.
+/// The most values of a fixed batch: 1 GiB of float32.
 const MAX_BATCH_LEN: usize = 1 << 28;
 
-/// Makes a spec of a header, see [`ModelSpec::resolve`]; notes on the way what it assumes.
+/// Makes a spec from a header; see [`ModelSpec::resolve`]. Collects what it assumes.
 pub(super) struct Resolver<'a> {
     header: &'a Header,
     overrides: &'a BTreeMap<String, String>,
@@ -77,7 +76,7 @@ impl<'a> Resolver<'a> {
         };
         if let Some(n) = dims[0].filter(|n| !fits(*n)) {
             return Err(format!(
-                "it takes {n} images at once, which is over 1 GiB; export it with an open batch"
+                "it takes {n} images at once, which is over 1 GiB; export it with an open batch size"
             ));
         }
         Ok(ModelSpec {
@@ -109,7 +108,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The user's word, or else the file's.
+    /// The user's value, else the file's.
     fn meta(&self, key: &str) -> Option<&str> {
         let file = || self.header.metadata.get(&format!("fer.{key}"));
         self.overrides.get(key).or_else(file).map(String::as_str)
@@ -186,7 +185,7 @@ impl<'a> Resolver<'a> {
             None => None,
             Some(text) => Some(
                 text.parse()
-                    .map_err(|_| format!("its metadata 'channels' is '{text}', no number"))?,
+                    .map_err(|_| format!("its metadata 'channels' is '{text}', not a number"))?,
             ),
         };
         match (stated, shape) {
@@ -214,11 +213,11 @@ impl<'a> Resolver<'a> {
     fn labels(&mut self, output: &Port) -> Result<Vec<String>, String> {
         let classes = match &output.dims {
             None => None,
-            // [N, classes], and exporters that leave [N, classes, 1, 1].
+            // [N, classes], or [N, classes, 1, 1] from some exporters.
             Some(d) if d.len() >= 2 && d[2..].iter().all(|d| *d == Some(1)) => d[1],
             Some(d) => {
                 return Err(format!(
-                    "its output '{}' has rank {}; a classifier answers [N, classes]",
+                    "its output '{}' has rank {}; a classifier returns [N, classes]",
                     output.name,
                     d.len()
                 ));
@@ -264,7 +263,7 @@ impl<'a> Resolver<'a> {
         match text.parse::<f64>().map(|s| s as f32) {
             Ok(s) if s.is_finite() && s != 0.0 => Ok(s),
             _ => Err(format!(
-                "its metadata 'scale' is '{text}', no usable number"
+                "its metadata 'scale' is '{text}', not a usable number"
             )),
         }
     }
@@ -296,7 +295,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn calibration(&self) -> Result<Calibration, String> {
-        // The file's two numbers belong together: who gives one gives both.
+        // The file's two numbers belong together: overriding one overrides both.
         let overridden = ["temperature", "exponent"]
             .iter()
             .any(|key| self.overrides.contains_key(*key));

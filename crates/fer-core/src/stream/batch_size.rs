@@ -1,33 +1,32 @@
-//! How many images a batch has: a number that was asked for, or the one from which on larger
-//! batches bring little.
+//! The batch size: a fixed number, or a size that grows until larger batches bring little.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The largest batch.
+/// The largest batch size.
 pub const MOST: usize = 4096;
 
-/// Images a batch.
+/// The batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchSize {
-    /// So many.
+    /// A fixed number of images.
     Fixed(usize),
-    /// 64, then twice as many as long as that makes it a tenth faster, up to 1,024 or to 32 MiB of
-    /// images: what a GPU needs to be busy depends on the GPU and on the model.
+    /// Starts with 64 and doubles while that is at least a tenth faster, up to 1,024 images or 32
+    /// MiB. How many images keep a GPU busy depends on the GPU and on the model.
     Growing,
 }
 
-/// A batch that is not asked for otherwise.
+/// The default batch size.
 const USUAL: usize = 64;
 
-/// Up to this many images a growing batch grows.
+/// The largest growing batch, in images.
 const GROWN: usize = 1024;
 
-/// Up to this many bytes of images a growing batch grows: 32 MiB.
+/// The largest growing batch, in bytes of images: 32 MiB.
 const GROWN_BYTES: usize = 32 << 20;
 
-/// By how much a larger batch has to be faster.
+/// How much faster a larger batch must be.
 const GAIN: f64 = 1.1;
 
 impl Default for BatchSize {
@@ -43,7 +42,7 @@ impl FromStr for BatchSize {
             Ok(n) if (1..=MOST).contains(&n) => Ok(Self::Fixed(n)),
             _ if s == "auto" => Ok(Self::Growing),
             _ => Err(format!(
-                "'{s}' is no batch size; it is 1 to {MOST}, or auto"
+                "'{s}' is not a batch size; it must be 1 to {MOST}, or auto"
             )),
         }
     }
@@ -58,20 +57,20 @@ impl fmt::Display for BatchSize {
     }
 }
 
-/// The size of the batches of a run.
+/// The batch sizes of a run.
 #[derive(Debug)]
 pub(super) struct Sizes {
     size: usize,
     most: usize,
-    /// Batches of this size so far; the first one is not counted, as it is when memory is taken and
-    /// kernels are chosen.
+    /// Batches of this size so far. The first one is not timed, because memory is allocated and
+    /// kernels are chosen then.
     seen: usize,
-    /// The size before this, and its images a second.
+    /// The previous size, and its images per second.
     before: Option<(usize, f64)>,
 }
 
 impl Sizes {
-    /// `most_bytes`: no batch of more than one image is larger, whatever was asked for.
+    /// `most_bytes` limits every batch of more than one image, whatever size was requested.
     pub fn new(asked: BatchSize, image_bytes: usize, most_bytes: usize) -> Self {
         let most = (most_bytes / image_bytes.max(1)).max(1);
         let (size, grown) = match asked {
@@ -89,30 +88,30 @@ impl Sizes {
         }
     }
 
-    /// Images of the next batch.
+    /// The size of the next batch.
     pub fn next(&self) -> usize {
         self.size
     }
 
-    /// Images of the largest batch there may be.
+    /// The largest size there may be.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// Whether a batch of this size may be too large for the device, and a smaller one was not.
+    /// Whether a batch of this size may be too large for the device while a smaller one was not.
     pub fn may_fail(&self) -> bool {
         self.before.is_some()
     }
 
-    /// A batch failed. If it was larger than one that did not: the size of that, which is kept to
-    /// from now on.
+    /// A batch failed. Returns the previous, smaller size if there is one, and keeps to it from now
+    /// on.
     pub fn failed(&mut self) -> Option<usize> {
         let (size, _) = self.before.take()?;
         (self.size, self.most) = (size, size);
         Some(size)
     }
 
-    /// Learns from how long a batch took.
+    /// Records how long a batch took.
     pub fn took(&mut self, images: usize, time: Duration) {
         if images < self.size || self.size >= self.most && self.before.is_none() {
             return;
@@ -124,7 +123,7 @@ impl Sizes {
         let rate = images as f64 / time.as_secs_f64().max(1e-9);
         match self.before {
             Some((size, before)) if rate < before * GAIN => {
-                // Not worth it: the smaller one for the rest of the run.
+                // Not worth it: use the smaller size for the rest of the run.
                 (self.size, self.most, self.before) = (size, size, None);
             }
             _ if self.size >= self.most => self.before = None,
@@ -141,8 +140,8 @@ impl Sizes {
 mod tests {
     use super::*;
 
-    /// The sizes of `batches` batches on a machine that takes a second and the more the larger they
-    /// are, in seconds an image.
+    /// The sizes of `batches` batches on a machine that takes one second per batch plus the given
+    /// seconds per image.
     fn sizes(asked: BatchSize, most: usize, batches: usize, an_image: f64) -> Vec<usize> {
         let mut sizes = Sizes::new(asked, 1 << 10, most << 10);
         (0..batches)
@@ -158,7 +157,7 @@ mod tests {
     #[test]
     fn batches_grow_while_that_is_faster() {
         let rows = [
-            // All that counts is the number of batches: to the largest.
+            // Only the number of batches matters: grow to the largest.
             (
                 BatchSize::Growing,
                 4096,
@@ -171,7 +170,7 @@ mod tests {
                 0.0,
                 vec![64, 64, 128, 128, 256, 256, 300, 300, 300, 300],
             ),
-            // An image more takes as long as all else: a larger batch brings nothing.
+            // One more image takes as long as everything else: a larger batch brings nothing.
             (
                 BatchSize::Growing,
                 4096,

@@ -1,4 +1,4 @@
-//! What goes into a stream: items that load their pixels, and why one of them gives none.
+//! The items of a stream, which load their pixels, and their errors.
 
 use std::io::Read;
 
@@ -6,8 +6,8 @@ use crate::images::sources::Source;
 use crate::images::{self, DecodeError, Pixels};
 use crate::prediction::NotFinite;
 
-/// Why an item, or a view of it, has no prediction. It is the item's observation; the stream goes
-/// on.
+/// Why an item, or a view of it, has no prediction. The error becomes the item's observation, and
+/// the stream continues.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
     /// The picture can't be read or decoded.
@@ -16,22 +16,22 @@ pub enum ItemError {
     /// Standard input can't be read.
     #[error("can't read standard input: {0}")]
     Stdin(#[source] std::io::Error),
-    /// The source of the item is no picture.
+    /// The item is not a picture.
     #[error("{reason}")]
     Source {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A view of the picture can't be made.
     #[error("{reason}")]
     View {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The model's output holds NaN or an infinity.
     #[error(transparent)]
     NotFinite(#[from] NotFinite),
-    /// The code that reads it or makes its views panicked.
+    /// The code that loads it or makes its views panicked.
     #[error("reading it failed: {reason}")]
     Panicked {
         /// The panic's message.
@@ -44,7 +44,7 @@ pub trait Item {
     /// Loads the picture. It is called once, on one of the stream's worker threads.
     ///
     /// # Errors
-    /// There is no picture.
+    /// The picture can't be loaded.
     fn load(&self) -> Result<Pixels, ItemError>;
 }
 

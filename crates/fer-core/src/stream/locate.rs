@@ -1,17 +1,17 @@
-//! From a picture to the views of it that the model sees: itself, several views, or its faces.
+//! From a picture to the views that the model sees: itself, several views, or its faces.
 
 use super::ItemError;
 use crate::images::Pixels;
 
-/// Makes the views of an item's picture: none, one or many. Worker threads call it, several at a
-/// time.
+/// Makes the views of an item's picture: none, one or many. Several worker threads call it at the
+/// same time.
 pub trait Locate<I>: Sync {
-    /// What tells the views of a picture apart: where in it one is, or how it was made.
+    /// What distinguishes the views of a picture: a position in it, or how the view was made.
     type Place: Send;
 
-    /// Hands each view to `view`, in the order of their predictions: its place, and its pixels or
-    /// why there are none. Each becomes a tensor at once, so that pixels of one view at a time are
-    /// in memory.
+    /// Passes each view to `view`, in the order of their predictions: its place, and its pixels or
+    /// an error. Each view becomes a tensor at once, so the pixels of only one view are in memory
+    /// at a time.
     ///
     /// # Errors
     /// The picture as a whole can't be searched.
@@ -23,7 +23,7 @@ pub trait Locate<I>: Sync {
     ) -> Result<(), ItemError>;
 }
 
-/// The whole picture, as it is.
+/// The whole picture.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Whole;
 

@@ -1,12 +1,13 @@
-//! Pictures through a model: decoding and preprocessing on worker threads beside inference,
-//! observations in the order of the items, in bounded memory.
+//! Runs pictures through a model. Worker threads decode and preprocess in parallel with inference.
+//! Observations arrive in the order of the items. Memory is bounded.
 //!
 //! ```text
 //! items → load → Locate → Preprocessor → batches → Session → Reduce → Observation → sink
 //!         (1)    (1 → N)                                      (N → M)   (1)
 //! ```
 //!
-//! An item's failure is its observation; the stream goes on. Only the engine and the sink end it.
+//! If an item fails, its observation says why, and the stream continues. Only errors of the engine
+//! and of the sink end it.
 
 mod batch_size;
 mod item;
@@ -33,21 +34,21 @@ use crate::prediction::Prediction;
 use crate::preprocess::Preprocessor;
 use crate::session::{Session, SessionError};
 
-/// The most that the tensors of one batch take: 256 MiB. A model of large images gets smaller
+/// The most bytes of the tensors of one batch: 256 MiB. A model of large images gets smaller
 /// batches.
 const MAX_BATCH_BYTES: usize = 256 << 20;
 
-/// Tensors that may wait for their batch, in bytes; a single item may have more.
+/// The most bytes of tensors that wait for their batch; a single item may exceed it.
 const MAX_WAITING_BYTES: usize = 2 * MAX_BATCH_BYTES;
 
-/// How a stream goes about its work.
+/// How a stream works.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamOptions {
-    /// Images a batch.
+    /// The batch size.
     pub batch_size: BatchSize,
-    /// Threads that decode and preprocess, at least 1.
+    /// Threads that decode and preprocess; at least 1.
     pub workers: usize,
-    /// How long a picture may wait for its batch to fill; `None` for as long as there are more.
+    /// How long a picture may wait for its batch to fill; `None` for as long as items follow.
     pub max_wait: Option<Duration>,
 }
 
@@ -72,23 +73,23 @@ pub enum StreamError {
     Sink(#[from] std::io::Error),
 }
 
-/// What became of an item.
+/// The result for an item.
 #[derive(Debug)]
 pub struct Observation<I, P> {
     /// The item.
     pub item: I,
-    /// What was seen in its picture, or why there is no picture.
+    /// The predictions for its picture, or why there are none.
     pub outcome: Result<Seen<P>, ItemError>,
 }
 
-/// What was seen in a picture.
+/// The predictions for a picture.
 #[derive(Debug)]
 pub struct Seen<P> {
     /// The picture's width in pixels.
     pub width: usize,
     /// The picture's height in pixels.
     pub height: usize,
-    /// The place of each view, or of each group that [`Reduce`] made one of, and its prediction.
+    /// The place and the prediction of each view, or of each group that [`Reduce`] averaged.
     pub predictions: Vec<(P, Result<Prediction, ItemError>)>,
 }
 
@@ -96,7 +97,7 @@ impl<I> Observation<I, ()> {
     /// The one prediction of a stream over [`Whole`] pictures.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no view, or its prediction failed.
     pub fn prediction(self) -> Result<Prediction, ItemError> {
         let mut predictions = self.outcome?.predictions;
         match predictions.pop() {
@@ -108,7 +109,7 @@ impl<I> Observation<I, ()> {
     }
 }
 
-/// A model and the way to its predictions.
+/// A model, and how pictures become its predictions.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream<'a, L> {
     /// The model.
@@ -117,12 +118,12 @@ pub struct Stream<'a, L> {
     pub locate: L,
     /// From the predictions for the views to those of the observation.
     pub reduce: Reduce,
-    /// Batches and threads.
+    /// Batch size and threads.
     pub options: StreamOptions,
 }
 
 impl<'a> Stream<'a, Whole> {
-    /// One prediction a picture, for the whole of it.
+    /// One prediction per picture, for the whole picture.
     pub fn whole(session: &'a Session, options: StreamOptions) -> Self {
         Self {
             session,
@@ -134,8 +135,8 @@ impl<'a> Stream<'a, Whole> {
 }
 
 impl<L> Stream<'_, L> {
-    /// Sends all items through the model and hands an observation of each to `sink`, in their
-    /// order. The items are drawn as there is room for them, by one thread at a time.
+    /// Runs all items through the model and passes an observation of each to `sink`, in order. One
+    /// thread at a time takes the next item, when there is room for it.
     ///
     /// # Errors
     /// The engine failed, or `sink` did.
@@ -166,7 +167,7 @@ impl<L> Stream<'_, L> {
                 scope.spawn(move || self.work(window, preprocessor, &sender));
             }
             drop(sender);
-            // However this ends, the workers must not go on waiting for room.
+            // However this ends, the workers must not keep waiting for room.
             let _close = CloseOnDrop(&window);
             let collected = self.collect(sizes, &window, &receiver, sink);
             drop(receiver);
@@ -174,7 +175,7 @@ impl<L> Stream<'_, L> {
         })
     }
 
-    /// Prepares items until there are no more.
+    /// Prepares items until none are left.
     fn work<I: Item, S: Iterator<Item = I>>(
         &self,
         window: &Window<S>,
@@ -198,7 +199,7 @@ impl<L> Stream<'_, L> {
                 return;
             }
         }
-        // No more items: others may still have work in hand.
+        // No more items: other workers may still be busy.
         std::mem::forget(close);
     }
 
@@ -223,7 +224,7 @@ impl<L> Stream<'_, L> {
         })
     }
 
-    /// Puts the items in order, runs the batches and hands out the observations.
+    /// Puts the items in order, runs the batches and passes on the observations.
     fn collect<I, S: Iterator<Item = I>>(
         &self,
         sizes: Sizes,
@@ -281,7 +282,7 @@ fn receive<T>(receiver: &Receiver<T>, deadline: Option<Instant>) -> Result<T, Re
     }
 }
 
-/// Ends the whole work when it goes out of scope: nobody then waits for what will never come.
+/// Closes the window when it goes out of scope, so that no worker waits forever.
 struct CloseOnDrop<'a, S: Iterator>(&'a Window<S>);
 
 impl<S: Iterator> Drop for CloseOnDrop<'_, S> {
@@ -290,7 +291,7 @@ impl<S: Iterator> Drop for CloseOnDrop<'_, S> {
     }
 }
 
-/// An item that a worker is done with.
+/// An item that a worker has finished.
 struct Loaded<I, P> {
     item: I,
     prepared: Result<Prepared<P>, ItemError>,
@@ -324,14 +325,14 @@ struct Waiting<P> {
 }
 
 impl<I, P> Pending<I, P> {
-    /// Rows of the model's output that it needs.
+    /// The number of output rows that it needs.
     fn rows(&self) -> usize {
         let views = self.outcome.as_ref().map(|waiting| &waiting.views);
         views.map_or(0, |views| views.iter().filter(|(_, v)| v.is_ok()).count())
     }
 }
 
-/// Makes batches of views, across items, and observations of their predictions.
+/// Collects views of several items into batches, and turns their predictions into observations.
 struct Batcher<'a, I, P> {
     session: &'a Session,
     reduce: Reduce,
@@ -340,7 +341,7 @@ struct Batcher<'a, I, P> {
     tensors: Vec<f32>,
     /// Items that wait for rows, in order.
     pending: VecDeque<Pending<I, P>>,
-    /// Rows of the model's output that wait for their item to be whole.
+    /// Output rows of an item that is not yet complete.
     rows: VecDeque<Vec<f32>>,
 }
 
@@ -365,14 +366,14 @@ impl<I, P> Batcher<'_, I, P> {
         while self.tensors.len() >= self.sizes.next() * image {
             self.classify(self.sizes.next())?;
         }
-        // Items without views don't wait for ever for a batch that the others do not fill.
+        // Items without views do not wait for a batch that may never fill.
         if self.pending.len() >= 2 * self.sizes.next() {
             return self.flush(sink);
         }
         self.emit(sink)
     }
 
-    /// Runs what waits, and hands out all observations.
+    /// Runs what waits, and passes on all observations.
     fn flush(
         &mut self,
         sink: &mut dyn FnMut(Observation<I, P>) -> std::io::Result<()>,
@@ -391,7 +392,7 @@ impl<I, P> Batcher<'_, I, P> {
             .split_off(count * self.session.spec().image_len());
         let batch = std::mem::replace(&mut self.tensors, rest);
         let began = Instant::now();
-        // A larger batch than the device has memory for goes in parts of the size before.
+        // If a batch is too large for the device's memory, run it in parts of the previous size.
         let kept = self.sizes.may_fail().then(|| batch.clone());
         let output = match (self.session.classify(batch), kept) {
             (Ok(output), _) => {
@@ -409,14 +410,14 @@ impl<I, P> Batcher<'_, I, P> {
         Ok(())
     }
 
-    /// The output for a batch by batches of at most `size` views.
+    /// The output for a batch, computed in parts of at most `size` views.
     fn in_parts(&self, batch: &[f32], size: usize) -> Result<Vec<f32>, SessionError> {
         let parts = batch.chunks(size * self.session.spec().image_len());
         let outputs = parts.map(|part| self.session.classify(part.to_vec()));
         Ok(outputs.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// Hands out the observations of the items whose rows are all there.
+    /// Passes on the observations of the items whose rows are complete.
     fn emit(
         &mut self,
         sink: &mut dyn FnMut(Observation<I, P>) -> std::io::Result<()>,

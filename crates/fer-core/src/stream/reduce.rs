@@ -6,14 +6,14 @@ use crate::prediction::Prediction;
 /// A view's place, and its row of probabilities or why there is none.
 pub(super) type Row<P> = (P, Result<Vec<f32>, ItemError>);
 
-/// What becomes of the predictions for an item's views.
+/// How the predictions for an item's views are combined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reduce {
-    /// Each stands for itself.
+    /// Each view keeps its own prediction.
     #[default]
     Each,
-    /// The mean of the probabilities of each so many views, which stand one after the other; the
-    /// place is that of the first one.
+    /// The mean of the probabilities of each group of this many consecutive views. The place is
+    /// that of the first one.
     Mean(usize),
 }
 
@@ -43,7 +43,7 @@ fn prediction(rows: &[Vec<f32>]) -> Result<Prediction, ItemError> {
 }
 
 /// The mean of rows of probabilities, summed in double precision. The arithmetic mean of
-/// distributions is one again, and a view that the model is unsure of does not outweigh the others,
+/// distributions is a distribution. A view with an unsure prediction does not outweigh the others,
 /// as it would in a mean of logits.
 fn mean(rows: &[Vec<f32>]) -> Vec<f32> {
     let classes = rows.first().map_or(0, Vec::len);

@@ -8,7 +8,8 @@ use crate::images::Pixels;
 use crate::images::sources::Source;
 use crate::testing::Fake;
 
-/// `count` images, each of its own gray; the index tells the gray. Every seventh is no image.
+/// `count` images, each with its own gray level, which identifies it. Every seventh item is not an
+/// image.
 fn images(folder: &std::path::Path, count: usize) -> Vec<Source> {
     let image = |i: usize| {
         let path: PathBuf = folder.join(format!("{i}.pgm"));

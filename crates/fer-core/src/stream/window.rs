@@ -1,22 +1,23 @@
-//! How far the workers may run ahead of the model: by a number of items, and by their bytes.
+//! Limits how far the workers may run ahead of the model, in items and in bytes.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Hands out the items in order, while there is room for what becomes of them.
+/// Hands out the items in order, while there is room for their tensors.
 pub(super) struct Window<I> {
-    /// The rest of the items. Whoever draws the next one holds them, be it for long.
+    /// The remaining items. The thread that takes the next one holds the lock, even if that takes
+    /// long.
     items: Mutex<I>,
     state: Mutex<State>,
     room: Condvar,
-    /// Items that may be in hand.
+    /// The most items in progress.
     most_items: usize,
-    /// Bytes of tensors that may wait; the item that is needed next is always handed out.
+    /// The most bytes of waiting tensors. The item that is needed next is always handed out.
     most_bytes: usize,
 }
 
 #[derive(Default)]
 struct State {
-    /// The items are at their end, or the work was ended.
+    /// There are no more items, or the work was ended.
     closed: bool,
     next: usize,
     taken: usize,
@@ -38,7 +39,7 @@ impl<I: Iterator> Window<I> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next item and its number, when there is room for it; `None` at the end.
+    /// The next item and its index, once there is room for it; `None` at the end.
     pub(super) fn claim(&self) -> Option<(usize, I::Item)> {
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |s: &mut State| {
@@ -58,12 +59,12 @@ impl<I: Iterator> Window<I> {
         Some((state.next - 1, item))
     }
 
-    /// So many bytes more wait for the model.
+    /// Adds bytes that wait for the model.
     pub(super) fn holds(&self, bytes: usize) {
         self.lock().bytes += bytes;
     }
 
-    /// One item more, with its bytes, is out of the way.
+    /// Removes one item and its bytes.
     pub(super) fn taken(&self, bytes: usize) {
         let mut state = self.lock();
         state.taken += 1;
@@ -72,7 +73,7 @@ impl<I: Iterator> Window<I> {
         self.room.notify_all();
     }
 
-    /// Ends the work: no item is handed out any more.
+    /// Ends the work: no more items are handed out.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.room.notify_all();
@@ -90,7 +91,7 @@ mod tests {
         window.holds(99);
         assert_eq!(window.claim(), Some((1, 1)));
         window.holds(1);
-        // Full by bytes: what waits for the third one goes on when the first is taken.
+        // Full by bytes: the third item waits until the first is taken.
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| window.claim());
             window.taken(99);

@@ -232,7 +232,7 @@ fn models_that_can_not_be_fed_are_refused() {
         (good(), &["size=3x2"], "3x2"),
         (good(), &["size=big"], "48x48"),
         (good(), &["channels=3"], "3 channels"),
-        (good(), &["channels=x"], "no number"),
+        (good(), &["channels=x"], "not a number"),
         (good(), &["labels=a,b"], "2 classes"),
         (good(), &["labels=a,a,b,c,d,e,f"], "different"),
         (good(), &["labels=[1]"], "JSON"),
@@ -301,6 +301,6 @@ fn the_shipped_model_has_nothing_left_to_flush() {
     let model = OnnxModel::read(&common::root().join("models/notebook.onnx")).unwrap();
     assert_eq!(
         model.flushed, 0,
-        "scripts/keras/convert.py and src/onnx/flush.rs have one threshold"
+        "scripts/keras/convert.py and crates/fer-core/src/onnx/flush.rs have one threshold"
     );
 }

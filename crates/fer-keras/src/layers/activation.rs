@@ -1,4 +1,4 @@
-//! Activations, as an option of other layers and as layers of their own.
+//! Activations, as options of other layers and as layers.
 
 use serde_json::Value as Json;
 
@@ -7,11 +7,11 @@ use crate::config::Fields;
 use crate::graph::{Graph, Order, Value, float, int};
 use crate::tensor::Tensor;
 
-/// A function of single values, or of rows of them.
+/// A function of single values, or of rows of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Activation {
     Linear,
-    /// Above `threshold` the value, below it `slope` × (value − threshold), at most `max`.
+    /// The value above `threshold`, `slope` × (value − threshold) below it, and at most `max`.
     Relu {
         slope: f32,
         threshold: f32,
@@ -27,7 +27,7 @@ pub(crate) enum Activation {
     Swish,
     /// x × hard sigmoid(x), of slope 1/6
     HardSwish,
-    /// x × the normal distribution's function at x, or what tanh makes of it
+    /// x × the cumulative normal distribution at x, or its approximation by tanh
     Gelu {
         approximate: bool,
     },
@@ -35,7 +35,7 @@ pub(crate) enum Activation {
         axis: i64,
         log: bool,
     },
-    /// An ONNX operator of that name with its defaults: `Sigmoid`, `Tanh` and others.
+    /// An ONNX operator of this name with its defaults: `Sigmoid`, `Tanh` and others.
     Operator(&'static str),
 }
 
@@ -46,10 +46,10 @@ const RELU: Activation = Activation::Relu {
 };
 
 impl Activation {
-    /// A layer's option `activation`: a name, or a layer or function written as an object.
+    /// A layer's option `activation`: a name, or a layer or function as an object.
     ///
     /// # Errors
-    /// It is none that can be converted.
+    /// It is not supported.
     pub(crate) fn option(fields: &Fields<'_>) -> Result<Self, String> {
         match fields.get("activation") {
             None => Ok(Self::Linear),
@@ -113,7 +113,7 @@ impl Activation {
     /// Adds its nodes.
     ///
     /// # Errors
-    /// A softmax's axis is none of the value's.
+    /// A softmax's axis is not an axis of the value.
     pub(crate) fn apply(self, graph: &mut Graph, value: &Value) -> Result<Value, String> {
         Ok(match self {
             Self::Linear => value.clone(),
@@ -214,7 +214,7 @@ fn gelu(graph: &mut Graph, value: &Value, approximate: bool) -> Value {
     graph.map("Mul", value, &[&gate], Vec::new())
 }
 
-/// The activation that a layer of a class is, if it is one.
+/// The activation of a layer class, if the class is an activation.
 ///
 /// # Errors
 /// One of its options can't be converted.
@@ -253,7 +253,7 @@ pub(crate) fn layer(class: &str, fields: &Fields<'_>) -> Result<Option<Activatio
             };
             Activation::Softmax { axis, log: false }
         }
-        // Keras has these as functions; some projects made layers of them.
+        // Keras has these as functions. Some projects made layers of them.
         "Swish" | "SiLU" => Activation::Swish,
         "GELU" => Activation::Gelu {
             approximate: fields.flag("approximate", false)?,
@@ -268,7 +268,8 @@ impl Layer for Activation {
     }
 }
 
-/// `PReLU`: a slope for negative values, learned for every place but along the shared axes.
+/// `PReLU`: a learned slope for negative values, one for each position except along the shared
+/// axes.
 pub(crate) struct PRelu {
     shared: Vec<i64>,
 }
@@ -304,7 +305,7 @@ impl Layer for PRelu {
                 *axis
             };
             let dim = usize::try_from(axis - 1).ok().and_then(|i| dims.get_mut(i));
-            *dim.ok_or_else(|| format!("its shared axis {axis} is none of its input's"))? = 1;
+            *dim.ok_or_else(|| format!("its input has no shared axis {axis}"))? = 1;
         }
         weights[0].must_be("alpha", &dims)?;
         if dims.is_empty() {
@@ -319,7 +320,7 @@ impl Layer for PRelu {
         if of_channels {
             return Ok(graph.map("PRelu", &value, &[&alpha], Vec::new()));
         }
-        // Not every engine has slopes that differ from place to place.
+        // Not every engine supports slopes that differ between positions.
         let above = graph.map("Relu", &value, &[], Vec::new());
         let under = graph.node("Neg", &[&value.name], Vec::new());
         let under = graph.node("Relu", &[&under], Vec::new());

@@ -29,7 +29,7 @@ pub(crate) struct Separable {
     filters: usize,
 }
 
-/// What follows a convolution's sums.
+/// What follows the convolution: bias and activation.
 struct Ending {
     bias: bool,
     activation: Activation,
@@ -109,7 +109,7 @@ impl Separable {
     }
 }
 
-/// Either a kernel's size as one option, or rows and columns as Keras 1 has them.
+/// The kernel's size as one option, or as rows and columns in Keras 1.
 fn kernel_size(fields: &Fields<'_>) -> Result<[usize; 2], String> {
     fields
         .get("kernel_size")

@@ -47,7 +47,7 @@ impl Layer for Dense {
         let sums = match input.shape.len() {
             1 => {
                 let kernel = match input.order {
-                    // Instead of the values, the kernel's rows change places.
+                    // The kernel's rows are reordered instead of the values.
                     Order::FlatChannelsFirst { channels, area } => {
                         let rows = weights[0].clone().reshaped(&[area, channels, self.units])?;
                         &rows.transposed(&[1, 0, 2]).reshaped(&[width, self.units])?

@@ -1,4 +1,4 @@
-//! Layers that make one tensor of several.
+//! Layers that combine several tensors into one.
 
 use super::Layer;
 use crate::config::Fields;
@@ -30,12 +30,12 @@ impl Merge {
 impl Layer for Merge {
     fn lower(&self, graph: &mut Graph, inputs: &[Value], _: &[Tensor]) -> Result<Value, String> {
         let inputs = aligned(graph, inputs);
-        let (first, others) = inputs.split_first().ok_or("it is called with nothing")?;
+        let (first, others) = inputs.split_first().ok_or("it is called without inputs")?;
         let mut result = first.clone();
         for other in others {
             let shape = broadcast(&result.shape, &other.shape).ok_or_else(|| {
                 format!(
-                    "its inputs of {:?} and {:?} do not fit",
+                    "its inputs of {:?} and {:?} do not match",
                     result.shape, other.shape
                 )
             })?;
@@ -52,7 +52,7 @@ impl Layer for Merge {
     }
 }
 
-/// The values with as many axes and in the same order.
+/// The values with the same rank and order.
 fn aligned(graph: &mut Graph, inputs: &[Value]) -> Vec<Value> {
     let rank = inputs.iter().map(|v| v.shape.len()).max().unwrap_or(0);
     let mut values: Vec<Value> = inputs.iter().map(|v| expanded(graph, v, rank)).collect();
@@ -70,7 +70,7 @@ fn aligned(graph: &mut Graph, inputs: &[Value]) -> Vec<Value> {
     values
 }
 
-/// The value with axes of one behind the batch, as Keras adds them to tensors of lower rank.
+/// The value with axes of 1 after the batch, as Keras adds them to tensors of lower rank.
 fn expanded(graph: &mut Graph, value: &Value, rank: usize) -> Value {
     if value.shape.len() == rank {
         return value.clone();
@@ -117,7 +117,7 @@ impl Layer for Concatenate {
             })
             .collect();
         let values = aligned(graph, &plain);
-        let first = values.first().ok_or("it is called with nothing")?;
+        let first = values.first().ok_or("it is called without inputs")?;
         let axis = first.axis(self.axis)?;
         let keras = Value {
             order: Order::Keras,
@@ -136,7 +136,7 @@ impl Layer for Concatenate {
                 .all(|(i, (a, b))| i == keras || a == b);
             if !fits || inputs.iter().any(|v| v.shape.len() != first.shape.len()) {
                 return Err(format!(
-                    "its inputs of {:?} and {:?} do not fit",
+                    "its inputs of {:?} and {:?} do not match",
                     first.shape, value.shape
                 ));
             }

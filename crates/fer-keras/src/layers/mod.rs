@@ -1,7 +1,7 @@
 //! One Keras layer → ONNX nodes.
 //!
-//! A layer's configuration is read first ([`parse`]), for all layers of a model, so that all that
-//! can't be converted is told at once; only then nodes are made.
+//! The configurations of all layers of a model are parsed first ([`parse`]), so one error can list
+//! everything that is unsupported. Nodes are made after that.
 
 mod activation;
 mod conv;
@@ -16,7 +16,7 @@ use super::config::Fields;
 use super::graph::{Graph, Value};
 use super::tensor::Tensor;
 
-/// A layer whose configuration has been understood.
+/// A layer with its parsed configuration.
 pub(crate) trait Layer {
     /// The names of its weights, in the order in which Keras stores them.
     fn weights(&self) -> Vec<&'static str> {
@@ -26,7 +26,7 @@ pub(crate) trait Layer {
     /// Adds its nodes to the graph, for one call.
     ///
     /// # Errors
-    /// The inputs or weights have not the shapes that the configuration makes.
+    /// The inputs or weights do not have the shapes that the configuration requires.
     fn lower(
         &self,
         graph: &mut Graph,
@@ -35,7 +35,7 @@ pub(crate) trait Layer {
     ) -> Result<Value, String>;
 }
 
-/// Layers that pass their input on when a model answers: they act in training alone.
+/// Layers that only act in training and pass their input through in inference.
 const TRAINING_ONLY: [&str; 13] = [
     "Dropout",
     "SpatialDropout2D",
@@ -52,12 +52,12 @@ const TRAINING_ONLY: [&str; 13] = [
     "RandomBrightness",
 ];
 
-/// Whether layers of a class pass their input on when a model answers.
+/// Whether layers of a class pass their input through in inference.
 pub(crate) fn passes_on(class: &str) -> bool {
     TRAINING_ONLY.contains(&class)
 }
 
-/// Whether layers of a class move values, and pad them with zeros, without changing them.
+/// Whether layers of a class only move values and pad with zeros.
 pub(crate) fn moves(class: &str) -> bool {
     [
         "ZeroPadding2D",
@@ -69,10 +69,10 @@ pub(crate) fn moves(class: &str) -> bool {
     .contains(&class)
 }
 
-/// Reads the configuration of a layer of a class.
+/// Parses the configuration of a layer of a class.
 ///
 /// # Errors
-/// The layer, or one of its options, can't be converted.
+/// The layer or one of its options is not supported.
 pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, String> {
     if passes_on(class) {
         return Ok(Box::new(PassOn));
@@ -109,12 +109,12 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
         "PReLU" => Box::new(activation::PRelu::parse(fields)?),
         _ => match activation::layer(class, fields)? {
             Some(activation) => Box::new(activation),
-            None => return Err("no conversion of this layer is known".into()),
+            None => return Err("this layer is not supported".into()),
         },
     })
 }
 
-/// A layer that does nothing when a model answers.
+/// A layer that does nothing in inference.
 struct PassOn;
 
 impl Layer for PassOn {

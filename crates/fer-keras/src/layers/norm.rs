@@ -1,4 +1,5 @@
-//! Normalisations: of batches (by their running statistics), of layers, of inputs, and rescaling.
+//! Normalization layers: of batches (by their running statistics), of layers, of inputs, and
+//! rescaling.
 
 use super::{Layer, only};
 use crate::config::Fields;
@@ -18,10 +19,10 @@ impl BatchNorm {
         let axis = match fields.integers("axis")?.as_deref() {
             None => -1,
             Some([axis]) => *axis,
-            Some(_) => return Err("its normalisation of several axes can't be converted".into()),
+            Some(_) => return Err("its normalization of several axes can't be converted".into()),
         };
         if fields.count_or("mode", 0).is_ok_and(|mode| mode != 0) || fields.flag("renorm", false)? {
-            return Err("its batch renormalisation or mode of Keras 1 can't be converted".into());
+            return Err("its batch renormalization or mode of Keras 1 can't be converted".into());
         }
         Ok(Self {
             axis,
@@ -50,7 +51,7 @@ impl Layer for BatchNorm {
         let input = only(inputs)?;
         let value = match (input.shape.len(), input.axis(self.axis)?, input.order) {
             (1, ..) => input.clone(),
-            // ONNX normalises the axis behind the batch.
+            // ONNX normalizes the axis after the batch.
             (_, 1, _) => input.clone(),
             (3, 3, Order::Keras) => graph.channels_first(input),
             (_, _, Order::ChannelsFirst) if self.axis == 1 => graph.keras_order(input),
@@ -94,7 +95,7 @@ impl Layer for BatchNorm {
     }
 }
 
-/// Takes the next weight only where the layer has it.
+/// Takes the next weight only if the layer has it.
 trait NextIfPresent<'a> {
     fn next_if_present(&mut self, present: bool) -> Option<&'a Tensor>;
 }
@@ -186,7 +187,7 @@ impl Layer for LayerNorm {
             ];
             return Ok(graph.map("LayerNormalization", &value, &names, attributes));
         }
-        // Over other axes than the last ones, ONNX has no operator.
+        // ONNX has an operator only for the last axes.
         let mut spread = vec![1; rank];
         axes.iter().for_each(|a| spread[a - 1] = value.shape[a - 1]);
         for weight in [&mut gamma, &mut beta] {
@@ -199,13 +200,13 @@ impl Layer for LayerNorm {
             &[&value.name, &over],
             vec![int("keepdims", 1)],
         );
-        let centred = graph.map("Sub", &value, &[&mean], Vec::new());
-        let square = graph.node("Mul", &[&centred.name, &centred.name], Vec::new());
+        let centered = graph.map("Sub", &value, &[&mean], Vec::new());
+        let square = graph.node("Mul", &[&centered.name, &centered.name], Vec::new());
         let variance = graph.node("ReduceMean", &[&square, &over], vec![int("keepdims", 1)]);
         let epsilon = graph.weight("epsilon", &Tensor::scalar(self.epsilon));
         let variance = graph.node("Add", &[&variance, &epsilon], Vec::new());
         let deviation = graph.node("Sqrt", &[&variance], Vec::new());
-        let mut result = graph.map("Div", &centred, &[&deviation], Vec::new());
+        let mut result = graph.map("Div", &centered, &[&deviation], Vec::new());
         for (name, operator, weight) in [("gamma", "Mul", gamma), ("beta", "Add", beta)] {
             if let Some(weight) = weight {
                 let weight = graph.weight(name, &weight);
@@ -232,7 +233,7 @@ impl Normalization {
             (Some(mean), Some(variance)) => Some((mean, variance)),
             _ => None,
         };
-        // An axis of null is none at all: one mean for everything.
+        // An axis of null means no axis: one mean for everything.
         let axes = if fields.get("axis").is_some() {
             fields.integers("axis")?
         } else {
@@ -245,7 +246,8 @@ impl Normalization {
         })
     }
 
-    /// A value for all, or for each place along the axes, as a tensor that broadcasts over `value`.
+    /// One value for all, or one for each position along the axes, as a tensor that broadcasts over
+    /// `value`.
     fn spread(&self, tensor: &Tensor, value: &Value) -> Result<Tensor, String> {
         let keras = Value {
             order: Order::Keras,

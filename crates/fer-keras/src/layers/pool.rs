@@ -1,4 +1,4 @@
-//! Pooling: over windows and over whole images.
+//! Pooling over windows and over whole images.
 
 use super::window::Window;
 use super::{Layer, only};
@@ -6,7 +6,7 @@ use crate::config::Fields;
 use crate::graph::{Graph, Order, Planes, Value, int};
 use crate::tensor::Tensor;
 
-/// What is taken of a window's values.
+/// The maximum or the average of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Max,
@@ -49,8 +49,8 @@ impl Layer for Pool {
                 &[&input.name],
                 self.window.attributes(placed.pads),
             ),
-            // Engines disagree on whether uneven padding counts; zeros that are there count, and
-            // are put right afterwards.
+            // Engines disagree on whether uneven padding counts. Explicit zeros count, and are
+            // corrected afterwards.
             Kind::Average => {
                 let pads = [0, 0, top, left, 0, 0, bottom, right].map(|p| p as i64);
                 let pads = graph.integers("pads", &pads);
@@ -76,8 +76,8 @@ impl Layer for Pool {
 }
 
 impl Pool {
-    /// By what the averages over windows with zeros must be multiplied, so that the zeros do not
-    /// count: along the height and along the width.
+    /// The factors for the averages over windows with zeros, so that the zeros do not count: along
+    /// the height and along the width.
     fn factors(&self, image: [usize; 2], out: [usize; 2], before: [usize; 2]) -> [Tensor; 2] {
         [0, 1].map(|axis| {
             let size = self.window.size[axis];

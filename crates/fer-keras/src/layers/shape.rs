@@ -138,7 +138,7 @@ impl Layer for UpSampling {
     }
 }
 
-/// `Flatten`; of `channels_first` data, Keras puts the channels last before it flattens.
+/// `Flatten`. With `channels_first`, Keras puts the channels last before it flattens.
 pub(crate) struct Flatten {
     channels_first: bool,
 }
@@ -218,7 +218,7 @@ impl Layer for Reshape {
         let input = graph.keras_order(only(inputs)?);
         let shape = self.shape(&input.shape).ok_or_else(|| {
             format!(
-                "its target {:?} is not of the size of its input {:?}",
+                "its target {:?} does not have the size of its input {:?}",
                 self.target, input.shape
             )
         })?;
@@ -227,7 +227,7 @@ impl Layer for Reshape {
     }
 }
 
-/// `Permute`: axes from 1 up, the batch staying in front.
+/// `Permute`: axes from 1 on; the batch stays first.
 pub(crate) struct Permute {
     axes: Vec<i64>,
 }
@@ -249,7 +249,7 @@ impl Layer for Permute {
         sorted.sort_unstable();
         if sorted != (1..=input.shape.len() as i64).collect::<Vec<_>>() {
             return Err(format!(
-                "its dims {:?} are not an order of its input's axes",
+                "its dims {:?} are not a permutation of its input's axes",
                 self.axes
             ));
         }

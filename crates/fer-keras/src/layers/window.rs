@@ -1,23 +1,22 @@
-//! A window that moves over an image: kernel, strides, dilation and padding, as convolutions and
-//! poolings have them.
+//! The window of a convolution or pooling: kernel, strides, dilation and padding.
 
 use crate::config::Fields;
 use crate::graph::ints;
 use fer_core::onnx::proto::AttributeProto;
 
-/// A window, of height and width.
+/// A window's height and width.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
     pub(crate) size: [usize; 2],
     pub(crate) strides: [usize; 2],
     dilation: [usize; 2],
-    /// Padding `same`: as many answers as strides fit into the input.
+    /// Padding `same`: as many outputs as strides fit into the input.
     same: bool,
 }
 
-/// Where a window goes on an image.
+/// The positions of a window on an image.
 pub(crate) struct Placed {
-    /// Height and width of the answer.
+    /// Height and width of the output.
     pub(crate) out: [usize; 2],
     /// Pixels added: top, left, bottom, right.
     pub(crate) pads: [usize; 4],
@@ -83,7 +82,7 @@ impl Window {
         Ok(placed)
     }
 
-    /// Its ONNX attributes; what has ONNX's default is left out.
+    /// Its ONNX attributes, without ONNX's defaults.
     pub(crate) fn attributes(&self, pads: [usize; 4]) -> Vec<AttributeProto> {
         let list = |values: &[usize]| values.iter().map(|v| *v as i64).collect::<Vec<_>>();
         let mut attributes = vec![
@@ -112,7 +111,7 @@ mod tests {
             dilation: [dilation; 2],
             same,
         };
-        // window, pixels → answers, pads before and behind; what TensorFlow does
+        // window, pixels → outputs, pads before and after; what TensorFlow does
         let rows = [
             (window(3, 1, 1, true), 5, (5, 1, 1)),
             (window(3, 2, 1, true), 24, (12, 0, 1)),

@@ -1,9 +1,9 @@
-//! Batch normalisation (Ioffe & Szegedy 2015), with the ReLU or the 2 × 2 maximum that follows it
-//! in the same pass.
+//! Batch normalization (Ioffe & Szegedy 2015), with the ReLU or 2 × 2 max pooling after it in the
+//! same pass.
 //!
-//! Images are `[height, width, channels]`, one after another. The statistics are taken of the
-//! batch; sums are made in blocks of a fixed size, in `f32`, and of the blocks in `f64`, so that
-//! they do not depend on the number of threads.
+//! Images are `[height, width, channels]`, one after another. The statistics are those of the
+//! batch. Sums are taken in blocks of a fixed size in `f32`, and over the blocks in `f64`, so they
+//! do not depend on the number of threads.
 
 mod pixel;
 
@@ -15,24 +15,24 @@ use rayon::slice::ParallelSliceMut;
 use self::pixel::Slopes;
 use super::simd::{Shared, buffer, inlined, on_pool, parallel, vectorized};
 
-/// Pixels whose sums one task takes.
+/// The number of pixels that one task sums.
 const BLOCK: usize = 512;
 
-/// Pixels whose sums are taken in `f32`.
+/// The number of pixels that are summed in `f32`.
 const RUN: usize = 32;
 
-/// What is done after the normalisation.
+/// The operation after the normalization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
     /// Nothing.
     Nothing,
-    /// What is below zero becomes zero.
+    /// ReLU.
     Relu,
-    /// The largest of each 2 × 2 pixels; an odd last row or column is left out.
+    /// 2 × 2 max pooling; an odd last row or column is left out.
     MaxPool,
 }
 
-/// A batch normalisation.
+/// A batch normalization.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm {
     /// Images.
@@ -41,11 +41,11 @@ pub struct Norm {
     pub side: [usize; 2],
     /// Channels.
     pub channels: usize,
-    /// What comes after.
+    /// The operation after it.
     pub then: Epilogue,
 }
 
-/// Mean and variance of each channel, the variance biased (divided by the number of pixels).
+/// Mean and variance of each channel. The variance is biased (divided by the number of pixels).
 #[derive(Clone, Debug)]
 pub struct Statistics {
     /// Means.
@@ -54,7 +54,7 @@ pub struct Statistics {
     pub variance: Vec<f32>,
 }
 
-/// What is multiplied with each channel and then added to it.
+/// A factor and a term for each channel.
 #[derive(Clone, Debug)]
 pub struct Affine {
     /// The factors.
@@ -63,7 +63,7 @@ pub struct Affine {
     pub shift: Vec<f32>,
 }
 
-/// The output, and what the backward pass needs of it.
+/// The output, and what the backward pass needs.
 pub struct Normed {
     /// `[batch, height, width, channels]`; halved by [`Epilogue::MaxPool`].
     pub output: Vec<f32>,
@@ -71,13 +71,13 @@ pub struct Normed {
     pub largest: Vec<u8>,
 }
 
-/// What [`Norm::backward`] gives.
+/// The result of [`Norm::backward`].
 pub struct Gradients {
-    /// Of the input.
+    /// The gradient of the input.
     pub input: Vec<f32>,
-    /// Of γ.
+    /// The gradient of γ.
     pub gamma: Vec<f32>,
-    /// Of β.
+    /// The gradient of β.
     pub beta: Vec<f32>,
 }
 
@@ -132,8 +132,8 @@ impl Norm {
     pub fn statistics(&self, input: &[f32]) -> Statistics {
         let channels = self.channels;
         assert_eq!(input.len(), self.pixels() * channels);
-        // Sums are of the differences from the first pixel: a large mean would take the variance's
-        // digits away.
+        // Sums are taken of the differences from the first pixel: with a large mean, the variance
+        // would lose digits.
         let first = &input[..channels.min(input.len())];
         let add = |pixels: Range<usize>, [sum, squares]: [&mut [f32]; 2]| {
             for x in input[pixels.start * channels..pixels.end * channels].chunks_exact(channels) {
@@ -155,12 +155,12 @@ impl Norm {
         Statistics { mean, variance }
     }
 
-    /// The input times and plus `affine`, and what comes after.
+    /// Applies `affine` to the input, then the epilogue.
     pub fn forward(&self, input: &[f32], affine: &Affine) -> Normed {
         self.forward_sum([input], [affine])
     }
 
-    /// The sum of several inputs, each times and plus its `affine`, and what comes after.
+    /// The sum of several inputs, each with its `affine` applied, then the epilogue.
     pub fn forward_sum<const N: usize>(
         &self,
         inputs: [&[f32]; N],
@@ -180,8 +180,8 @@ impl Norm {
                 .for_each(|(sum, shift)| *sum += shift);
         }
         let output = match self.then {
-            Epilogue::Nothing => self.normalised::<N, false>(inputs, scales, &shift),
-            Epilogue::Relu => self.normalised::<N, true>(inputs, scales, &shift),
+            Epilogue::Nothing => self.normalized::<N, false>(inputs, scales, &shift),
+            Epilogue::Relu => self.normalized::<N, true>(inputs, scales, &shift),
             Epilogue::MaxPool => return self.forward_pooled(inputs, scales, &shift),
         };
         Normed {
@@ -190,14 +190,14 @@ impl Norm {
         }
     }
 
-    fn normalised<const N: usize, const RELU: bool>(
+    fn normalized<const N: usize, const RELU: bool>(
         &self,
         inputs: [&[f32]; N],
         scales: [&[f32]; N],
         shift: &[f32],
     ) -> Vec<f32> {
         self.made_of_pixels(inlined!(|at: Range<usize>, output: &mut [f32]| {
-            pixel::normalise::<N, RELU>(
+            pixel::normalize::<N, RELU>(
                 inputs.map(|input| &input[at.clone()]),
                 scales,
                 shift,
@@ -243,8 +243,8 @@ impl Norm {
         Normed { output, largest }
     }
 
-    /// The gradients of a function of the output, whose gradient is `gradient`, through the
-    /// statistics too.
+    /// The gradients of a function of the output, where `gradient` is its gradient with respect to
+    /// the output. They include the paths through the statistics.
     #[allow(
         clippy::too_many_arguments,
         reason = "all that the forward pass had, and what it left"
@@ -263,7 +263,7 @@ impl Norm {
         assert_eq!(input.len(), self.pixels() * channels);
         assert_eq!(gradient.len(), self.output_len());
         // Σ g and Σ g (x − mean), over the pixels that the output came from.
-        let [plain, centred] = match self.then {
+        let [plain, centered] = match self.then {
             Epilogue::Nothing => self.gradient_sums::<false>(input, gradient, affine, mean),
             Epilogue::Relu => self.gradient_sums::<true>(input, gradient, affine, mean),
             Epilogue::MaxPool => self.pooled_gradient_sums(input, gradient, largest, mean),
@@ -278,7 +278,7 @@ impl Norm {
         };
         for c in 0..channels {
             let inverse = 1.0 / (f64::from(statistics.variance[c]) + epsilon).sqrt();
-            let of_gamma = centred[c] * inverse;
+            let of_gamma = centered[c] * inverse;
             let scale = f64::from(gamma[c]) * inverse;
             let slope = -scale * inverse * of_gamma / count;
             by_gamma.push(of_gamma as f32);
@@ -309,11 +309,11 @@ impl Norm {
         mean: &[f32],
     ) -> [Vec<f64>; 2] {
         let channels = self.channels;
-        let add = |pixels: Range<usize>, [plain, centred]: [&mut [f32]; 2]| {
+        let add = |pixels: Range<usize>, [plain, centered]: [&mut [f32]; 2]| {
             let range = pixels.start * channels..pixels.end * channels;
             let pixels = input[range.clone()].chunks_exact(channels);
             for (x, g) in pixels.zip(gradient[range].chunks_exact(channels)) {
-                pixel::add_gradient::<RELU>(x, g, affine, mean, plain, centred);
+                pixel::add_gradient::<RELU>(x, g, affine, mean, plain, centered);
             }
         };
         sums(self.pixels(), channels, add)
@@ -328,7 +328,7 @@ impl Norm {
     ) -> [Vec<f64>; 2] {
         let channels = self.channels;
         let [height, width] = self.output();
-        let add = |pixels: Range<usize>, [plain, centred]: [&mut [f32]; 2]| {
+        let add = |pixels: Range<usize>, [plain, centered]: [&mut [f32]; 2]| {
             for number in pixels {
                 let four = self.four(
                     [input],
@@ -342,7 +342,7 @@ impl Norm {
                     &gradient[at],
                     mean,
                     plain,
-                    centred,
+                    centered,
                 );
             }
         };
@@ -395,7 +395,7 @@ impl Norm {
         ))
     }
 
-    /// The gradient of what [`Epilogue::MaxPool`] took the largest of.
+    /// The gradient of the input of [`Epilogue::MaxPool`].
     pub fn unpooled(&self, gradient: &[f32], largest: &[u8]) -> Vec<f32> {
         assert_eq!([gradient.len(), largest.len()], [self.output_len(); 2]);
         self.made_of_pooled(inlined!(
@@ -407,9 +407,9 @@ impl Norm {
         ))
     }
 
-    /// Makes as many values as the input has of the output of [`Epilogue::MaxPool`], a pixel at a time:
-    /// `body` gets the place of its values, that of the output that it is one of the four of, with
-    /// its number, if there is one, and them to be written, all zeros.
+    /// Makes values in the shape of the input from the output of [`Epilogue::MaxPool`], pixel by
+    /// pixel. `body` gets the position of the pixel's values, the pooled output that it belongs to
+    /// and its number among the four (if there is one), and the zeroed values to write.
     fn made_of_pooled(
         &self,
         body: impl Fn(Range<usize>, Option<(Range<usize>, u8)>, &mut [f32]) + Sync + Send,
@@ -443,8 +443,8 @@ impl Norm {
         unsafe { buffer(self.pixels() * channels, |target| on_pool(|| fill(target))) }
     }
 
-    /// Makes as many values as the input has, a pixel at a time: `body` gets the place of its
-    /// values, and them to be written.
+    /// Makes values in the shape of the input, pixel by pixel. `body` gets the position of the
+    /// pixel's values, and the values to write.
     fn made_of_pixels(&self, body: impl Fn(Range<usize>, &mut [f32]) + Sync + Send) -> Vec<f32> {
         let channels = self.channels;
         let fill = |target: Shared| {
@@ -465,7 +465,7 @@ impl Norm {
         unsafe { buffer(self.pixels() * channels, |target| on_pool(|| fill(target))) }
     }
 
-    /// The four pixels of each input that a pooled one came from.
+    /// The four input pixels of a pooled pixel.
     #[inline(always)]
     fn four<'a, const N: usize>(
         &self,
@@ -480,7 +480,7 @@ impl Norm {
     }
 }
 
-/// Two sums for each channel, over `pixels`: `add` adds those of a range to what it is given.
+/// Two sums per channel over `pixels`: `add` adds those of a range to its argument.
 fn sums(
     pixels: usize,
     channels: usize,

@@ -1,10 +1,10 @@
-//! Batch normalisation of one pixel, forward and backward: loops over its channels, all of one
-//! length, which the compiler turns into vectors.
+//! Batch normalization of one pixel, forward and backward: loops over its channels with one known
+//! length, which the compiler vectorizes.
 
 use super::Affine;
 use crate::elementwise::above_zero;
 
-/// The same slice of `N`, all `count` long, so that no index has to be checked.
+/// The same slice of each of `N`, all `count` long, so that no index has to be checked.
 #[inline(always)]
 fn of<const N: usize>(count: usize, slices: [&[f32]; N]) -> [&[f32]; N] {
     slices.map(|s| &s[..count])
@@ -23,9 +23,9 @@ pub fn add_moments(x: &[f32], first: &[f32], sum: &mut [f32], squares: &mut [f32
     }
 }
 
-/// The sum of `x · scale`, plus `shift`, and ReLU.
+/// The sum of `x · scale`, plus `shift`, then ReLU.
 #[inline(always)]
-pub fn normalise<const N: usize, const RELU: bool>(
+pub fn normalize<const N: usize, const RELU: bool>(
     x: [&[f32]; N],
     scale: [&[f32]; N],
     shift: &[f32],
@@ -49,7 +49,7 @@ fn sum<const N: usize>(x: [&[f32]; N], scale: [&[f32]; N], c: usize) -> f32 {
     sum
 }
 
-/// The first of the largest of four normalised pixels, each the sum of `N`, and which it is.
+/// The largest of four normalized pixels, each the sum of `N`, and its index (the first, if equal).
 #[inline(always)]
 pub fn pool<const N: usize>(
     four: [[&[f32]; N]; 4],
@@ -67,7 +67,7 @@ pub fn pool<const N: usize>(
         let (mut best, mut at) = (value(0), 0u8);
         for i in 1..4 {
             let value = value(i);
-            // What is no number is the largest.
+            // NaN counts as the largest.
             let more = value > best || value.is_nan();
             best = if more { value } else { best };
             at = if more { i as u8 } else { at };
@@ -77,8 +77,8 @@ pub fn pool<const N: usize>(
     }
 }
 
-/// Adds the gradient, and the gradient times what the input is above its mean; both are zero where
-/// a ReLU (if there is one) let nothing through.
+/// Adds the gradient, and the gradient times the input's difference from its mean. Both are zero
+/// where a ReLU (if there is one) was inactive.
 #[inline(always)]
 pub fn add_gradient<const RELU: bool>(
     x: &[f32],
@@ -86,20 +86,20 @@ pub fn add_gradient<const RELU: bool>(
     affine: &Affine,
     mean: &[f32],
     sum: &mut [f32],
-    centred: &mut [f32],
+    centered: &mut [f32],
 ) {
     let count = x.len();
     let [gradient, mean, scale, shift] = of(count, [gradient, mean, &affine.scale, &affine.shift]);
-    let (sum, centred) = (&mut sum[..count], &mut centred[..count]);
+    let (sum, centered) = (&mut sum[..count], &mut centered[..count]);
     for c in 0..count {
         let on = !RELU || x[c] * scale[c] + shift[c] > 0.0;
         let g = if on { gradient[c] } else { 0.0 };
         sum[c] += g;
-        centred[c] += g * (x[c] - mean[c]);
+        centered[c] += g * (x[c] - mean[c]);
     }
 }
 
-/// The same for the largest of four pixels.
+/// The same for max pooling over four pixels.
 #[inline(always)]
 pub fn add_pooled_gradient(
     four: [&[f32]; 4],
@@ -107,25 +107,24 @@ pub fn add_pooled_gradient(
     gradient: &[f32],
     mean: &[f32],
     sum: &mut [f32],
-    centred: &mut [f32],
+    centered: &mut [f32],
 ) {
     let count = gradient.len();
     let [mean] = of(count, [mean]);
     let four = of(count, four);
-    let (largest, sum, centred) = (&largest[..count], &mut sum[..count], &mut centred[..count]);
+    let (largest, sum, centered) = (&largest[..count], &mut sum[..count], &mut centered[..count]);
     for c in 0..count {
-        // Selections instead of a jump to the pixel's place: they are done for many channels at
-        // once.
+        // Selections instead of a branch on the pixel's index: they work on many channels at once.
         let q = largest[c];
         let upper = if q == 0 { four[0][c] } else { four[1][c] };
         let lower = if q == 2 { four[2][c] } else { four[3][c] };
         let x = if q < 2 { upper } else { lower };
         sum[c] += gradient[c];
-        centred[c] += gradient[c] * (x - mean[c]);
+        centered[c] += gradient[c] * (x - mean[c]);
     }
 }
 
-/// The input's gradient is the output's times `scale`, plus `x · slope + level`.
+/// The input's gradient is the output's gradient times `scale`, plus `x · slope + level`.
 pub struct Slopes {
     /// For each channel.
     pub slope: Vec<f32>,
@@ -133,7 +132,7 @@ pub struct Slopes {
     pub level: Vec<f32>,
 }
 
-/// The gradient of the input, where a ReLU (if there is one) let the output through or not.
+/// The gradient of the input, with a ReLU (if there is one).
 #[inline(always)]
 pub fn input_gradient<const RELU: bool>(
     x: &[f32],
@@ -152,7 +151,7 @@ pub fn input_gradient<const RELU: bool>(
     }
 }
 
-/// The gradient of an input pixel that is the one of the four with the number `place`.
+/// The gradient of the input pixel with the number `place` of the four.
 #[inline(always)]
 pub fn pooled_input_gradient(
     x: &[f32],
@@ -176,7 +175,7 @@ pub fn pooled_input_gradient(
     }
 }
 
-/// The gradient of a pixel that is the one of the four with the number `place`.
+/// The gradient of the pixel with the number `place` of the four.
 #[inline(always)]
 pub fn unpool(gradient: &[f32], (largest, place): (&[u8], u8), output: &mut [f32]) {
     let count = output.len();
@@ -190,7 +189,7 @@ pub fn unpool(gradient: &[f32], (largest, place): (&[u8], u8), output: &mut [f32
     }
 }
 
-/// The gradient of an input pixel that no output came from.
+/// The gradient of an input pixel without a pooled output.
 #[inline(always)]
 pub fn left_out_gradient(x: &[f32], slopes: &Slopes, output: &mut [f32]) {
     let count = output.len();

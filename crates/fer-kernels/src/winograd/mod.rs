@@ -2,14 +2,14 @@
 //! 2015, arXiv 1509.09308).
 //!
 //! An output tile of m × m pixels of an r × r kernel depends on n × n input pixels, n = m + r − 1.
-//! Input tile and kernel are taken for polynomials and evaluated at n points in each direction;
-//! there the convolution is a product of values, which for all channels and tiles is one matrix
-//! product a point; the output is read off by interpolation. That is n² multiplications where the
-//! sums as written take m²·r²: 36 for 144 with m = 4, r = 3, and 36 for 100 with m = 2, r = 5.
+//! Input tile and kernel are treated as polynomials and evaluated at n points in each direction.
+//! There the convolution is a product of values. For all channels and tiles, that is one matrix
+//! product per point. Interpolation gives the output. This takes n² multiplications instead of
+//! m²·r²: 36 instead of 144 with m = 4, r = 3, and 36 instead of 100 with m = 2, r = 5.
 //!
-//! With d the input tile, g the kernel, and Aᵀ, G, Bᵀ the matrices of [`Tile`]:
-//! `y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`. The gradients are the same in the other direction, each matrix
-//! transposed: with `z = A dy Aᵀ`, `dg = Gᵀ [z ⊙ (Bᵀ d B)] G` and `dd = B [z ⊙ (G g Gᵀ)] Bᵀ`.
+//! With d the input tile, g the kernel, and Aᵀ, G, Bᵀ the matrices of [`Tile`]: `y = Aᵀ [(G g Gᵀ) ⊙
+//! (Bᵀ d B)] A`. The gradients use the transposed matrices: with `z = A dy Aᵀ`, `dg = Gᵀ [z ⊙ (Bᵀ d
+//! B)] G` and `dd = B [z ⊙ (G g Gᵀ)] Bᵀ`.
 
 mod product;
 mod tile;
@@ -36,7 +36,7 @@ pub(super) struct Winograd<T> {
 }
 
 impl<T: Tile> Winograd<T> {
-    /// For convolutions of stride 1 with this kernel, whose channels are whole vectors.
+    /// For convolutions of stride 1 with this kernel and whole vectors of channels.
     pub fn new(conv: Conv) -> Option<Self> {
         let fits = conv.kernel == [T::KERNEL; 2]
             && conv.stride == [1, 1]
@@ -156,7 +156,7 @@ impl<T: Tile> Method for Winograd<T> {
     fn expand_output(
         &self,
         gradient: &[f32],
-        answer: Option<&[f32]>,
+        activated: Option<&[f32]>,
         expanded: Shared,
         shape: Panelled,
         row: usize,
@@ -166,7 +166,7 @@ impl<T: Tile> Method for Winograd<T> {
         dispatch(ExpandOutput {
             method: self,
             gradient,
-            answer,
+            activated,
             expanded,
             shape,
             row,

@@ -7,8 +7,8 @@ use pulp::Simd;
 use super::tile::{Matrix, SIZE};
 use crate::simd::inlined;
 
-/// Repeats a block for each value below a constant bound, as code: what depends on the value alone
-/// is computed by the compiler, which gives up on loops of this size.
+/// Repeats a block for each value below a constant bound, as code. The compiler then evaluates what
+/// depends only on that value. It does not unroll loops of this size itself.
 macro_rules! unroll {
     ($i:ident in 0..$bound:expr => $body:block) => {
         unroll!(@ $i, $bound, $body, 0 1 2 3 4 5 6 7)
@@ -22,10 +22,10 @@ macro_rules! unroll {
 }
 
 /// `M x Mᵀ` for the first `rows × columns` of M, or of its transpose: `read(row, column)` gives x,
-/// and `write(row, column, value)` takes the product.
+/// and `write(row, column, value)` stores the product.
 ///
-/// Sizes and matrix are constants where this is inlined: what remains are additions and
-/// multiplications.
+/// Sizes and matrix are constants where this is inlined, so only additions and multiplications
+/// remain.
 #[inline(always)]
 #[allow(
     clippy::needless_range_loop,

@@ -1,12 +1,12 @@
 //! Sizes of tiles, and their matrices, computed by the compiler.
 
-/// Room for the largest matrix.
+/// The side of the largest matrix.
 pub(super) const SIZE: usize = 8;
 
 /// The largest m.
 pub(super) const MOST_OUT: usize = 4;
 
-/// A matrix of which only a part may be in use.
+/// A matrix that may be only partly used.
 pub type Matrix = [[f32; SIZE]; SIZE];
 
 /// The finite points; the last point of every tile is infinity. Of the points whose coefficients
@@ -19,7 +19,7 @@ pub trait Tile: Send + Sync {
     const OUT: usize;
     /// r: the kernel's side.
     const KERNEL: usize;
-    /// n: the input tile's side, and how many points there are in a direction.
+    /// n: the side of the input tile, and the number of points in each direction.
     const SIDE: usize = Self::OUT + Self::KERNEL - 1;
     /// Aᵀ, `[m, n]`: the powers of the points.
     const OUTPUT: Matrix = powers(Self::OUT, Self::SIDE);
@@ -46,11 +46,12 @@ tile!(
     Tile43, 4, 3
 );
 tile!(
-    /// 3 × 3 outputs of a 3 × 3 kernel: 25 for 81, for images whose sides 3 divides better than 4.
+    /// 3 × 3 outputs of a 3 × 3 kernel: 25 multiplications instead of 81, for images whose sides 3
+    /// divides better than 4.
     Tile33, 3, 3
 );
 tile!(
-    /// 2 × 2 outputs of a 5 × 5 kernel: 36 for 100.
+    /// 2 × 2 outputs of a 5 × 5 kernel: 36 multiplications instead of 100.
     Tile25, 2, 5
 );
 

@@ -1,4 +1,4 @@
-//! Images and kernels to matrices and back, one vector of channels at a time.
+//! Transforms images and kernels to matrices and back, one vector of channels at a time.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -46,7 +46,7 @@ unsafe fn vector_at<S: Simd>(at: *const f32) -> S::f32s {
     unsafe { at.cast::<S::f32s>().read_unaligned() }
 }
 
-/// A square part of an image that may reach over its borders, for one vector of its channels.
+/// A square part of an image, which may extend beyond the image, for one vector of its channels.
 struct Window {
     image: *const f32,
     /// Values from one row of pixels to the next, and from one pixel to the next.
@@ -85,7 +85,7 @@ impl Window {
             .wrapping_add(row * self.steps[0] + column * self.steps[1])
     }
 
-    /// What is there, zero outside of the image.
+    /// The values there; zero outside of the image.
     #[inline(always)]
     unsafe fn read<S: Simd>(&self, simd: S, row: usize, column: usize) -> S::f32s {
         if self.rows.contains(&row) && self.columns.contains(&column) {
@@ -419,7 +419,7 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
 pub(super) struct ExpandOutput<'a, T> {
     pub method: &'a Winograd<T>,
     pub gradient: &'a [f32],
-    pub answer: Option<&'a [f32]>,
+    pub activated: Option<&'a [f32]>,
     pub expanded: Shared,
     pub shape: Panelled,
     pub row: usize,
@@ -435,7 +435,7 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
         let Self {
             method,
             gradient,
-            answer,
+            activated,
             expanded,
             shape,
             row,
@@ -446,7 +446,9 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
         let (output, channels) = (conv.output(), conv.channels[1]);
         let len = output[0] * output[1] * channels;
         assert!(
-            gradient.len() == len && answer.is_none_or(|a| a.len() == len) && sums.len() >= width
+            gradient.len() == len
+                && activated.is_none_or(|a| a.len() == len)
+                && sums.len() >= width
         );
         let zero = simd.splat_f32s(0.0);
         for (vector, first) in vectors::<S>(panel, channels) {
@@ -459,7 +461,7 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
                     from,
                     T::OUT,
                 );
-                let answers = answer.map(|a| {
+                let activated = activated.map(|a| {
                     Window::new(
                         a.as_ptr().wrapping_add(first),
                         output,
@@ -468,15 +470,15 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
                         T::OUT,
                     )
                 });
-                // The tile's gradient, without what the ReLU held back.
+                // The tile's gradient, without what the ReLU blocked.
                 let mut x = [[zero; MOST_OUT]; MOST_OUT];
                 for (i, x) in x.iter_mut().enumerate().take(T::OUT) {
                     for (j, x) in x.iter_mut().enumerate().take(T::OUT) {
-                        // SAFETY: the lengths of gradient and answer were checked.
+                        // SAFETY: the lengths of gradient and activated were checked.
                         unsafe {
                             *x = window.read(simd, i, j);
-                            if let Some(answers) = &answers {
-                                let on = simd.greater_than_f32s(answers.read(simd, i, j), zero);
+                            if let Some(activated) = &activated {
+                                let on = simd.greater_than_f32s(activated.read(simd, i, j), zero);
                                 *x = simd.select_f32s(on, *x, zero);
                             }
                         }

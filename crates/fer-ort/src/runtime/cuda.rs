@@ -1,5 +1,4 @@
-//! The libraries of NVIDIA that the CUDA build needs: what its package says of them, and fetching
-//! them.
+//! NVIDIA's libraries for the CUDA build: what the package requires, and downloading them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,12 +13,11 @@ use super::pip::Pip;
 use super::search::Found;
 use super::wheel::{self, Unpacked};
 
-/// The folder for them, beside the ONNX Runtime library.
+/// The folder for these libraries, beside the ONNX Runtime library.
 pub(super) const FOLDER: &str = "nvidia";
 
 /// The folder of the CUDA and cuDNN libraries that were installed beside a library, if they were.
-/// The system's loader does not look there by itself, so they must be opened before the CUDA
-/// provider is.
+/// The system's loader does not search it, so they must be opened before the CUDA provider.
 pub fn cuda_library_folder(found: &Found) -> Option<PathBuf> {
     found
         .path
@@ -28,7 +26,7 @@ pub fn cuda_library_folder(found: &Found) -> Option<PathBuf> {
         .filter(|folder| folder.is_dir())
 }
 
-/// A package of NVIDIA that the wheel's METADATA names.
+/// A package of NVIDIA that the wheel's METADATA requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Requirement {
     name: String,
@@ -36,7 +34,7 @@ pub(super) struct Requirement {
 }
 
 impl Requirement {
-    /// The major version that it is bound to.
+    /// Its major version.
     fn major(&self) -> Option<&str> {
         let digits = self
             .versions
@@ -73,7 +71,7 @@ pub(super) fn requirements(metadata: &str) -> Vec<Requirement> {
             versions: versions.to_owned(),
         })
     };
-    // The headers end at the first empty line; what follows is free text.
+    // The headers end at the first empty line. Free text follows.
     metadata
         .lines()
         .take_while(|line| !line.trim().is_empty())
@@ -81,7 +79,7 @@ pub(super) fn requirements(metadata: &str) -> Vec<Requirement> {
         .collect()
 }
 
-/// What the CUDA build takes besides the library itself.
+/// What the CUDA build needs besides the library itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CudaNeeds {
     /// The driver; CUDA and cuDNN were installed beside the library.
@@ -105,7 +103,7 @@ pub enum CudaNeeds {
 }
 
 impl CudaNeeds {
-    /// Reads them from a wheel's METADATA.
+    /// Reads the requirements from a wheel's METADATA.
     pub(super) fn of(metadata: &str, has_libraries: bool) -> Self {
         let requirements = requirements(metadata);
         let major = |part: &str| {
@@ -151,7 +149,7 @@ impl fmt::Display for CudaNeeds {
     }
 }
 
-/// Fetches NVIDIA's packages and everything they need, and unpacks their libraries into
+/// Downloads NVIDIA's packages and everything they need, and unpacks their libraries into
 /// `goal/nvidia`.
 pub(super) fn install(
     pip: &Pip<'_>,
@@ -196,8 +194,7 @@ pub(super) fn install(
     Ok(sum)
 }
 
-/// The name under which a member of one of NVIDIA's wheels is unpacked; `None` for what is not
-/// needed.
+/// The file name for a member of one of NVIDIA's wheels; `None` if it is not needed.
 fn file_name_of(path: &str, package: &str) -> Option<String> {
     if ["licenses/License.txt", "License.txt"]
         .iter()

@@ -1,4 +1,4 @@
-//! What can go wrong while installing, each in one line: what and where.
+//! Errors of an installation, each in one line: what and where.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use fer_core::host::Os;
 
 use super::python::NoPython;
 
-/// Why the library was not installed. Nothing that was installed before is lost.
+/// Why the library was not installed. An earlier installation is not lost.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// No wheel is published for this machine.
@@ -26,8 +26,8 @@ pub enum InstallError {
         /// The processor.
         arch: String,
     },
-    /// CUDA's libraries were asked for without the build that uses them.
-    #[error("CUDA's libraries are of no use to the CPU build")]
+    /// CUDA's libraries were requested without the build that uses them.
+    #[error("the CPU build does not use CUDA's libraries")]
     CudaLibsWithoutCuda,
     /// Not a version.
     #[error(
@@ -41,19 +41,19 @@ pub enum InstallError {
     #[error("no folder for fer's data is known")]
     NoDataFolder,
     /// Another installation is running.
-    #[error("another installation of ONNX Runtime is at work in {}; wait for it to end", path.display())]
+    #[error("another installation of ONNX Runtime is running in {}; wait until it ends", path.display())]
     Busy {
-        /// The folder it works in.
+        /// The folder in which it runs.
         path: PathBuf,
     },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// On which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// How it failed.
+        /// The system's error.
         source: io::Error,
     },
     /// No interpreter.
@@ -62,7 +62,7 @@ pub enum InstallError {
     /// No interpreter that has pip.
     #[error("pip is needed to fetch ONNX Runtime, but {reason}")]
     NoPip {
-        /// What the interpreters answered.
+        /// The responses of the interpreters.
         reason: String,
     },
     /// pip is too old.
@@ -75,9 +75,9 @@ pub enum InstallError {
         python: PathBuf,
         /// Its pip.
         version: String,
-        /// What it was to do.
+        /// What it was needed for.
         purpose: &'static str,
-        /// The first pip that can.
+        /// The first pip that supports it.
         needed: String,
     },
     /// pip ended with an error.
@@ -85,22 +85,22 @@ pub enum InstallError {
     Pip {
         /// The packages.
         wanted: String,
-        /// pip's own last word.
+        /// pip's own message.
         line: String,
-        /// What was wrong, as far as its messages show.
+        /// The cause, as far as pip's messages show it.
         failure: PipFailure,
     },
-    /// pip ended well, but its answer is not what was asked for.
+    /// pip succeeded, but its output is not usable.
     #[error(
         "pip's answer for {wanted} is not usable ({reason}); check pip's settings (`pip config list`)"
     )]
     OddAnswer {
         /// The package.
         wanted: String,
-        /// What is odd.
+        /// The reason.
         reason: String,
     },
-    /// The file is not the one that was published.
+    /// The file is not the published one.
     #[error(
         "{file} has SHA-256 {actual} but {expected} was expected ({}); nothing was installed: check pip's settings \
          (`pip config list`) and try again",
@@ -109,9 +109,9 @@ pub enum InstallError {
     WrongHash {
         /// The file's name.
         file: String,
-        /// What was expected.
+        /// The expected hash.
         expected: String,
-        /// What the file has.
+        /// The file's hash.
         actual: String,
         /// Whether the expected hash is built into fer, or is the package index's.
         pinned: bool,
@@ -121,10 +121,10 @@ pub enum InstallError {
     Wheel {
         /// The wheel's name.
         file: String,
-        /// What is wrong with it.
+        /// The reason.
         source: WheelError,
     },
-    /// A version from before the wheels carried the library.
+    /// A version so old that its wheel does not contain the library.
     #[error("{file} holds no ONNX Runtime library to load (versions before 1.19 have none)")]
     NoLibrary {
         /// The wheel's name.
@@ -132,23 +132,23 @@ pub enum InstallError {
     },
 }
 
-/// Why pip fetched nothing.
+/// Why pip downloaded nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PipFailure {
     /// The disk is full.
     NoSpace,
-    /// The package index was not reached, or it has nothing for this machine.
+    /// The package index was not reached, or has nothing for this machine.
     Network,
     /// The index has other versions of the package.
     NoSuchVersion {
-        /// The newest that it has for this machine.
+        /// The newest version for this machine.
         newest: String,
     },
-    /// pip's messages do not show it.
+    /// pip's messages do not show the cause.
     Unknown,
 }
 
-/// What is wrong with a wheel. The texts go on after its file name.
+/// What is wrong with a wheel. The messages continue after its file name.
 #[derive(Debug, thiserror::Error)]
 pub enum WheelError {
     /// The file cannot be opened.
@@ -177,16 +177,16 @@ pub enum WheelError {
     Damaged {
         /// The member's path.
         member: String,
-        /// How.
+        /// The reason.
         reason: String,
     },
-    /// A member past the bound on sizes.
+    /// A member exceeds the size limit.
     #[error("holds {member:?}, which is larger than fer unpacks")]
     TooLarge {
         /// The member's path.
         member: String,
     },
-    /// A member that is no file, or whose name cannot be used or is there twice.
+    /// A member is not a file, or its name is unusable or occurs twice.
     #[error("holds {member:?}, which has a name or kind that fer does not unpack")]
     OddMember {
         /// The member's path.
@@ -197,12 +197,12 @@ pub enum WheelError {
     Write {
         /// The file.
         path: PathBuf,
-        /// How it failed.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Turns a failed file operation into an error that says what was tried on which file.
+/// Turns a failed file operation into an error with the operation and the file.
 pub(super) fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> InstallError {
     let path = path.to_owned();
     move |source| InstallError::Io {

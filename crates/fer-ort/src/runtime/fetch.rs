@@ -1,4 +1,4 @@
-//! One package from pip to unpacked files: download, compare the hash, unpack what is wanted.
+//! Installs one package with pip: download, compare the hash, unpack the needed files.
 
 use std::fs;
 use std::path::Path;
@@ -57,8 +57,8 @@ pub(super) fn fetch(
     Ok(done)
 }
 
-/// The name under which a member of the ONNX Runtime wheel is unpacked: the library, its providers,
-/// and the papers with it.
+/// The file name for a member of the ONNX Runtime wheel: the library, its providers, and the
+/// license files.
 pub(super) fn onnxruntime_member(path: &str) -> Option<String> {
     if let Some(paper) = wheel::name_in(path, "onnxruntime") {
         return ["LICENSE", "ThirdPartyNotices.txt"]

@@ -1,9 +1,9 @@
-//! Installing the library into fer's data folder, from the Python package that carries it.
+//! Installs the library into fer's data folder, from the Python package that contains it.
 //!
-//! pip fetches the wheel, whatever Python the machine has; its SHA-256 is compared with the one
-//! built into fer, or for another version with the package index's; the libraries are unpacked into
-//! a temporary folder beside the goal, checked one by one, and moved into place in one step. A run
-//! that is interrupted leaves nothing but temporary names, which the next one deletes.
+//! pip downloads the wheel, with any Python version. Its SHA-256 is compared with the one built
+//! into fer, or for other versions with that of the package index. The libraries are unpacked into
+//! a temporary folder, checked one by one, and moved into place in one step. An interrupted run
+//! leaves only temporary names, which the next run deletes.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use super::fetch::{fetch, onnxruntime_member};
 use super::library_in;
 use super::pip::Pip;
 use super::request::{Plan, Request};
-use super::store::{Flavour, Store, TEMPORARY_PREFIX, is_complete};
+use super::store::{Flavor, Store, TEMPORARY_PREFIX, is_complete};
 use fer_core::host::Host;
 
 /// What happens during an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// pip is asked which files it would install and what their hashes are. Some versions of pip
-    /// fetch the packages for that, and take them from their cache later.
+    /// pip is asked which files it would install, and for their hashes. For that, some versions of
+    /// pip download the packages, and take them from their cache later.
     Asking {
-        /// The packages, as pip is given them.
+        /// The packages, as passed to pip.
         packages: String,
     },
-    /// pip begins to fetch a package.
+    /// pip starts to download a package.
     Downloading {
         /// The package.
         package: String,
@@ -47,33 +47,32 @@ pub enum Event {
         /// Their sizes together.
         bytes: u64,
     },
-    /// The same version is already there; nothing is fetched.
+    /// The same version is already installed. Nothing is downloaded.
     AlreadyInstalled {
         /// Its folder.
         folder: PathBuf,
     },
-    /// This library is the one in use from now on.
+    /// This library is used from now on.
     Activated {
         /// Its file.
         path: PathBuf,
     },
 }
 
-/// What is installed now.
+/// The installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
-    /// Which build.
-    pub flavour: Flavour,
+    /// The build.
+    pub flavor: Flavor,
     /// Its version.
     pub version: String,
     /// The library's file.
     pub library: PathBuf,
-    /// What it takes besides, if it is the CUDA build.
+    /// What else it needs, if it is the CUDA build.
     pub cuda: Option<CudaNeeds>,
 }
 
-/// Installs the library and makes it the one in use. `progress` is told of each stage as it
-/// happens.
+/// Installs the library and activates it. `progress` is called at each stage.
 pub fn install(
     request: &Request,
     host: &Host,
@@ -82,14 +81,14 @@ pub fn install(
     let plan = Plan::new(request, host)?;
     let store = Store::of(host).ok_or(InstallError::NoDataFolder)?;
     fs::create_dir_all(&store.root).map_err(at("make the folder", &store.root))?;
-    // Held until this function returns; the system lets go of it even if the program is killed.
+    // Held until this function returns. The system releases it even if the program is killed.
     let _lock = lock(&store)?;
     store
         .sweep()
         .map_err(at("clear leftovers in", &store.root))?;
 
-    let folder = store.folder(plan.flavour, &plan.version);
-    if !plan.force && is_complete(&folder, plan.flavour, plan.with_cuda_libs, host.os) {
+    let folder = store.folder(plan.flavor, &plan.version);
+    if !plan.force && is_complete(&folder, plan.flavor, plan.with_cuda_libs, host.os) {
         progress(Event::AlreadyInstalled {
             folder: folder.clone(),
         });
@@ -97,7 +96,7 @@ pub fn install(
         build(&plan, &store, &folder, host, progress)?;
     }
     store
-        .activate(plan.flavour, &plan.version)
+        .activate(plan.flavor, &plan.version)
         .map_err(at("write `active` in", &store.root))?;
     let library = library_in(&folder, host.os).ok_or_else(|| InstallError::NoLibrary {
         file: folder.display().to_string(),
@@ -105,15 +104,15 @@ pub fn install(
     progress(Event::Activated {
         path: library.clone(),
     });
-    let cuda = match plan.flavour {
-        Flavour::Cpu => None,
-        Flavour::Cuda => {
+    let cuda = match plan.flavor {
+        Flavor::Cpu => None,
+        Flavor::Cuda => {
             let has_libraries = folder.join(cuda::FOLDER).is_dir();
             Some(CudaNeeds::of(&metadata_of(&folder), has_libraries))
         }
     };
     Ok(Installed {
-        flavour: plan.flavour,
+        flavor: plan.flavor,
         version: plan.version,
         library,
         cuda,
@@ -129,7 +128,7 @@ fn build(
     progress: &mut dyn FnMut(Event),
 ) -> Result<(), InstallError> {
     let pip = Pip::find(host)?;
-    let package = plan.flavour.package();
+    let package = plan.flavor.package();
     let stage = tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
         .tempdir_in(&store.root)
@@ -192,8 +191,7 @@ fn build(
     }
     if let Err(source) = fs::rename(&new, folder) {
         if replaces {
-            // The error that is reported is the first one; if this fails too, the old folder is
-            // lost with it.
+            // The first error is reported. If this fails too, the old folder is lost as well.
             let _ = fs::rename(&old, folder);
         }
         return Err(at("put into place", folder)(source));
@@ -202,19 +200,19 @@ fn build(
 }
 
 fn metadata_of(folder: &Path) -> String {
-    // It only serves for what the user should know and for CUDA's libraries, which say themselves when nothing is in
-    // it.
+    // It only serves the user's information and CUDA's libraries, which report it themselves if it
+    // is empty.
     let bytes = fs::read(folder.join("METADATA")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The right to change the store.
+/// The lock for changing the store.
 struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file would do, were it not for a child that another thread is just starting
-        // and that still holds a copy. If it fails, closing does it all the same.
+        // Closing the file would release it, unless a child process that another thread is just
+        // starting still holds a copy. If this fails, closing releases it anyway.
         let _ = self.0.unlock();
     }
 }
@@ -232,7 +230,7 @@ fn lock(store: &Store) -> Result<Lock, InstallError> {
         Err(TryLockError::WouldBlock) => Err(InstallError::Busy {
             path: store.root.clone(),
         }),
-        // Some network disks know no locks; two runs at once are then the user's to avoid.
+        // Some network disks have no locks. There the user must avoid two runs at once.
         Err(TryLockError::Error(_)) => Ok(Lock(file)),
     }
 }
@@ -271,7 +269,7 @@ mod tests {
         }
     }
 
-    /// Installs and gives the events, as words, besides the result.
+    /// Installs, and returns the events as words besides the result.
     fn run(
         machine: &FakeMachine,
         request: &Request,
@@ -300,8 +298,8 @@ mod tests {
             ["Asking", "Downloading", "Verified", "Unpacked", "Activated"]
         );
         assert_eq!(
-            (installed.flavour, installed.version.as_str()),
-            (Flavour::Cpu, "1.2.3")
+            (installed.flavor, installed.version.as_str()),
+            (Flavor::Cpu, "1.2.3")
         );
         assert_eq!(
             installed.library,
@@ -340,7 +338,8 @@ mod tests {
             "{calls:?}"
         );
 
-        // The second time nothing is fetched, not even Python is started; `force` fetches again.
+        // The second time nothing is downloaded, and not even Python is started. `force` downloads
+        // again.
         let (events, result) = run(&machine, &request("1.2.3"));
         assert_eq!(
             (events.as_slice(), result.unwrap()),
@@ -379,11 +378,11 @@ mod tests {
             let machine = FakeMachine::new();
             wheel(&machine.wheel, &members());
             run(&machine, &request("1.0")).1.unwrap();
-            // A good machine with one version installed; what comes next is to go wrong.
+            // A working machine with one version installed. The following steps must fail.
             prepare(&machine);
             let text = match run(&machine, &request("1.2.3")).1 {
                 Ok(installed) => format!("{installed:?}"),
-                // The variant is what advice is given by.
+                // The variant decides on the advice.
                 Err(error) => format!("{error} {error:?}"),
             };
             let kept = machine.names("") == [".lock", "active", "cpu-1.0.0"]
@@ -484,12 +483,12 @@ mod tests {
         wheel(&machine.wheel, &[LIB, provider, metadata]);
         let own = |package: &str, member: &str| {
             let file = machine.folder.path().join(format!("wheel-{package}"));
-            let licence = format!("{package}.dist-info/licenses/License.txt");
+            let license = format!("{package}.dist-info/licenses/License.txt");
             wheel(
                 &file,
                 &[
                     (member, b"library"),
-                    (&licence, b"terms"),
+                    (&license, b"terms"),
                     ("nvidia/cu13/include/a.h", b"header"),
                 ],
             );
@@ -543,7 +542,7 @@ mod tests {
         assert_eq!(machine.names("cuda-1.2.3/nvidia"), expected);
         let folder = cuda_library_folder(&locate(None, &machine.host).unwrap());
         assert_eq!(folder, Some(machine.store().join("cuda-1.2.3/nvidia")));
-        // The folder that is there now also serves a request without them.
+        // The existing folder also serves a request without them.
         assert_eq!(
             run(
                 &machine,
@@ -566,7 +565,7 @@ mod tests {
             matches!(error, InstallError::WrongHash { pinned: true, .. }),
             "{error}"
         );
-        // The index is not even asked what it thinks the hash is.
+        // The index is not asked for the hash.
         assert!(
             machine
                 .calls()

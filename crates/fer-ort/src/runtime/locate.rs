@@ -1,4 +1,4 @@
-//! Where the ONNX Runtime library is: a fixed order of places, the first hit wins.
+//! Finds the ONNX Runtime library: a fixed order of places, where the first hit wins.
 //!
 //! 1. `--ort-lib`, and 2. `ORT_DYLIB_PATH`: when given, the only place; a wrong path there is an
 //!    error.
@@ -13,16 +13,16 @@ use super::store::Store;
 use super::{library_in, python};
 use fer_core::host::{Host, Os};
 
-/// Finds the library and stops at the first hit. Python is started only if every place before it
-/// held nothing.
+/// Finds the library and stops at the first hit. Python is started only if no place before it has
+/// the library.
 ///
 /// `explicit` is the value of `--ort-lib`: the library, or the folder that holds it.
 pub fn locate(explicit: Option<&Path>, host: &Host) -> Result<Found, NotFound> {
     walk(explicit, host, false).result()
 }
 
-/// Looks at every place, also past the first hit; [`Search::used`] tells which one [`locate`] would
-/// give.
+/// Looks at every place, even after the first hit. [`Search::used`] is the one that [`locate`]
+/// would return.
 pub fn search_all(explicit: Option<&Path>, host: &Host) -> Search {
     walk(explicit, host, true)
 }
@@ -59,7 +59,7 @@ fn walk(explicit: Option<&Path>, host: &Host, to_the_end: bool) -> Search {
     search
 }
 
-/// What was looked at, and the library or the reason why it is not there.
+/// The places that were searched, and the library or the reason why it is missing.
 type Looked = (Vec<PathBuf>, Result<PathBuf, String>);
 
 fn named(path: Option<&Path>, os: Os) -> Looked {
@@ -118,7 +118,7 @@ fn python_package(host: &Host) -> Looked {
         }
         looked_at.push(interpreter.clone());
         match python::onnxruntime_package(&interpreter, host, limit) {
-            // The first interpreter that answers is the machine's Python; another one is not asked.
+            // The first interpreter that responds is the machine's Python. Others are not asked.
             Ok(Some(package)) => {
                 let (folders, library) = folders(vec![package.join("capi")], host.os);
                 looked_at.extend(folders);
@@ -141,8 +141,7 @@ fn system_folders(host: &Host) -> Vec<PathBuf> {
         .iter()
         .flat_map(|name| host.folders_in(name))
         .collect();
-    // Windows carries an old ONNX Runtime of its own in its system folder, which is not for
-    // programs like this.
+    // Windows has an old ONNX Runtime in its system folder, which is not for programs like this.
     if let (Os::Windows, Some(windows)) = (
         host.os,
         host.var("SystemRoot").and_then(|root| root.to_str()),
@@ -181,7 +180,7 @@ mod tests {
 
     const LIBRARY: &str = "libonnxruntime.so.1.2.3";
 
-    /// A host with the library in every place; Python is a script that leaves a mark when it is
+    /// A host with the library in every place. Python is a script that leaves a mark when it is
     /// started.
     fn full_machine(root: &Path) -> Host {
         let at = |name: &str| root.join(name).to_str().unwrap().to_owned();

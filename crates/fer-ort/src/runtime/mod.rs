@@ -1,11 +1,11 @@
 //! Finding and installing the ONNX Runtime shared library.
 //!
-//! fer opens ONNX Runtime when it starts instead of linking it in, so the library must be somewhere
-//! on the machine. [`locate()`] looks for it in a fixed order of places; [`install()`] fetches it
-//! with the machine's own pip and puts it where [`locate()`] looks. Both see the machine only
-//! through a [`Host`].
+//! fer opens ONNX Runtime at run time instead of linking it, so the library must be on the machine.
+//! [`locate()`] searches for it in a fixed order of places. [`install()`] downloads it with the
+//! machine's own pip and puts it where [`locate()`] searches. Both see the machine only through a
+//! [`Host`].
 //!
-//! This file owns the names of the library; one file below it owns each step.
+//! This file has the names of the library. Each step has a file of its own.
 
 mod cuda;
 mod error;
@@ -34,7 +34,7 @@ pub use pins::{Platform, default_version, pinned};
 pub use python::{NoPython, interpreters};
 pub use request::Request;
 pub use search::{Finding, Found, NotFound, Origin, Search, Step};
-pub use store::Flavour;
+pub use store::Flavor;
 
 /// The name of the library on this operating system, without a version: `libonnxruntime.so`,
 /// `libonnxruntime.dylib` or `onnxruntime.dll`.
@@ -42,15 +42,13 @@ pub fn library_file_name() -> &'static str {
     Os::current().library_file_name()
 }
 
-/// Whether a file name is that of the ONNX Runtime library itself on any operating system, with or
-/// without a version. The execution providers beside it (`libonnxruntime_providers_cuda.so`) are
-/// not.
+/// Whether a file name is the name of the ONNX Runtime library on any operating system, with or
+/// without a version. Its execution providers (`libonnxruntime_providers_cuda.so`) are not.
 pub fn is_library_name(name: &str) -> bool {
     Os::ALL.iter().any(|os| os.is_library_name(name))
 }
 
-/// The library in a folder: the name without a version if it is there, else the one of the highest
-/// version.
+/// The library in a folder: the name without a version if it exists, else the highest version.
 fn library_in(folder: &Path, os: Os) -> Option<PathBuf> {
     std::fs::read_dir(folder)
         .ok()?
@@ -66,7 +64,7 @@ fn library_in(folder: &Path, os: Os) -> Option<PathBuf> {
         .map(|name| folder.join(name))
 }
 
-/// The numbers in a name, for ordering: `libonnxruntime.so.1.9.0` comes before
+/// The numbers in a name, for sorting: `libonnxruntime.so.1.9.0` comes before
 /// `libonnxruntime.so.1.32.0`.
 fn version_key(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit())

@@ -1,11 +1,10 @@
-//! Which wheels exist for which platform, and the SHA-256 of the ones that are installed by
-//! default.
+//! The wheels for each platform, and the SHA-256 of those that are installed by default.
 //!
-//! A wheel is asked for as Python 3.12's whatever Python the machine has: the library inside is the
-//! same, and so there is one hash a platform. To move to a new version, download the wheel of each
+//! Wheels are requested for Python 3.12, whatever Python the machine has. The library inside is the
+//! same, so there is one hash per platform. To change to a new version, download the wheel of each
 //! platform with the tags below and replace its row.
 
-use super::store::Flavour;
+use super::store::Flavor;
 use fer_core::host::{Host, Os};
 
 /// A platform that ONNX Runtime wheels are published for.
@@ -26,7 +25,7 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// Every platform known here.
+    /// All platforms.
     pub const ALL: [Platform; 6] = [
         Platform::LinuxX64,
         Platform::LinuxArm64,
@@ -49,9 +48,8 @@ impl Platform {
         }
     }
 
-    /// The platform tags that pip is given, best first. They also cover the wheels of older
-    /// versions; pip adds the tags of older macOS releases by itself, but not those of older glibc
-    /// releases.
+    /// The platform tags for pip, best first. They also cover the wheels of older versions: pip
+    /// adds the tags of older macOS releases itself, but not those of older glibc releases.
     pub const fn tags(self) -> &'static [&'static str] {
         match self {
             Platform::LinuxX64 => &[
@@ -75,8 +73,8 @@ impl Platform {
         }
     }
 
-    /// Whether a wheel's file name is one for this platform. pip falls back to the machine's own
-    /// tags when it cannot make sense of a given one, so its answer is looked at again.
+    /// Whether a wheel's file name fits this platform. pip falls back to the machine's own tags if
+    /// it does not understand a given one, so its output is checked.
     pub(super) fn fits(self, wheel: &str) -> bool {
         let Some(tags) = wheel
             .strip_suffix(".whl")
@@ -98,20 +96,20 @@ impl Platform {
 }
 
 struct Pin {
-    flavour: Flavour,
+    flavor: Flavor,
     platform: Platform,
     version: &'static str,
     sha256: &'static str,
 }
 
 const fn pin(
-    flavour: Flavour,
+    flavor: Flavor,
     platform: Platform,
     version: &'static str,
     sha256: &'static str,
 ) -> Pin {
     Pin {
-        flavour,
+        flavor,
         platform,
         version,
         sha256,
@@ -125,74 +123,73 @@ const CUDA: &str = "1.31.1";
 
 const PINS: [Pin; 9] = [
     pin(
-        Flavour::Cpu,
+        Flavor::Cpu,
         Platform::LinuxX64,
         CPU,
         "99e1074c4b2197accd5073052a465361be17b89c093b8ffb6e6bd8f986c52df8",
     ),
     pin(
-        Flavour::Cpu,
+        Flavor::Cpu,
         Platform::LinuxArm64,
         CPU,
         "e36c187006e7a7c8b8d6d57f1a209dd63f52430dca6c282b177718ad6b841054",
     ),
     pin(
-        Flavour::Cpu,
+        Flavor::Cpu,
         Platform::MacArm64,
         CPU,
         "d52510bbbcc880c13b826f7d75cdf33ac5cf0bb864d960000fc29ce73f0cb83e",
     ),
     pin(
-        Flavour::Cpu,
+        Flavor::Cpu,
         Platform::MacX64,
         CPU_MAC_X64,
         "218295a8acae83905f6f1aed8cacb8e3eb3bd7513a13fe4ba3b2664a19fc4a6b",
     ),
     pin(
-        Flavour::Cpu,
+        Flavor::Cpu,
         Platform::WindowsX64,
         CPU,
         "efe7456952c243a05a53d5b8732953625144642c2f3989094277f6217f0c0c40",
     ),
     pin(
-        Flavour::Cpu,
+        Flavor::Cpu,
         Platform::WindowsArm64,
         CPU,
         "64d394c69d561af3efd4d4f49dcac8f11d0ce135a20701c16d53b74056cd4cf8",
     ),
     pin(
-        Flavour::Cuda,
+        Flavor::Cuda,
         Platform::LinuxX64,
         CUDA,
         "05d548956197b9d01f59b625de740e0d6be3593f874e241a12dc0362650ecdf7",
     ),
     pin(
-        Flavour::Cuda,
+        Flavor::Cuda,
         Platform::LinuxArm64,
         CUDA,
         "a0f1725c5a6d1ef82d63498b5ebc25e2c90c9560e91dc76db9be4a49162d4d33",
     ),
     pin(
-        Flavour::Cuda,
+        Flavor::Cuda,
         Platform::WindowsX64,
         CUDA,
         "2bb1e9373baba88f6415257f5b6a589d23e23c16004f7d89adf4344eada5749e",
     ),
 ];
 
-/// The version that is installed when none is asked for; `None` when there is no such build for the
-/// platform.
-pub fn default_version(flavour: Flavour, platform: Platform) -> Option<&'static str> {
+/// The default version; `None` if the platform has no such build.
+pub fn default_version(flavor: Flavor, platform: Platform) -> Option<&'static str> {
     PINS.iter()
-        .find(|pin| (pin.flavour, pin.platform) == (flavour, platform))
+        .find(|pin| (pin.flavor, pin.platform) == (flavor, platform))
         .map(|pin| pin.version)
 }
 
-/// The SHA-256 of a version's wheel in lower-case hex, if it is known here.
-pub fn pinned(flavour: Flavour, platform: Platform, version: &str) -> Option<&'static str> {
-    let wanted = (flavour, platform, version);
+/// The SHA-256 of a version's wheel in lower-case hex, if fer knows it.
+pub fn pinned(flavor: Flavor, platform: Platform, version: &str) -> Option<&'static str> {
+    let wanted = (flavor, platform, version);
     PINS.iter()
-        .find(|pin| (pin.flavour, pin.platform, pin.version) == wanted)
+        .find(|pin| (pin.flavor, pin.platform, pin.version) == wanted)
         .map(|pin| pin.sha256)
 }
 
@@ -203,19 +200,19 @@ mod tests {
     #[test]
     fn pins_are_well_formed_and_the_defaults_are_pinned() {
         for pin in &PINS {
-            let row = format!("{} {:?}", pin.flavour, pin.platform);
+            let row = format!("{} {:?}", pin.flavor, pin.platform);
             let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
             assert!(
                 pin.sha256.len() == 64 && pin.sha256.bytes().all(is_hex),
                 "{row}"
             );
             assert_eq!(
-                default_version(pin.flavour, pin.platform),
+                default_version(pin.flavor, pin.platform),
                 Some(pin.version),
                 "{row}: two versions"
             );
             assert_eq!(
-                pinned(pin.flavour, pin.platform, pin.version),
+                pinned(pin.flavor, pin.platform, pin.version),
                 Some(pin.sha256),
                 "{row}"
             );
@@ -223,10 +220,10 @@ mod tests {
         assert!(
             Platform::ALL
                 .iter()
-                .all(|platform| default_version(Flavour::Cpu, *platform).is_some())
+                .all(|platform| default_version(Flavor::Cpu, *platform).is_some())
         );
-        assert_eq!(default_version(Flavour::Cuda, Platform::MacArm64), None);
-        assert_eq!(pinned(Flavour::Cpu, Platform::LinuxX64, "1.30.0"), None);
+        assert_eq!(default_version(Flavor::Cuda, Platform::MacArm64), None);
+        assert_eq!(pinned(Flavor::Cpu, Platform::LinuxX64, "1.30.0"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Asking the machine's pip for wheels. pip's own configuration decides where they come from.
+//! Downloads wheels with the machine's pip. pip's own configuration decides where they come from.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(super) struct Pip<'a> {
 }
 
 impl<'a> Pip<'a> {
-    /// The first interpreter whose pip answers.
+    /// The first interpreter whose pip responds.
     pub fn find(host: &'a Host) -> Result<Self, InstallError> {
         let pythons = python::interpreters(host)?;
         let mut reasons = Vec::new();
@@ -37,8 +37,10 @@ impl<'a> Pip<'a> {
                                 host,
                             });
                         }
-                        None => reasons
-                            .push(format!("{} does not tell pip's version", python.display())),
+                        None => reasons.push(format!(
+                            "{} does not report pip's version",
+                            python.display()
+                        )),
                     }
                 }
                 Ok(output) => reasons.push(last_word(&String::from_utf8_lossy(&output.stderr))),
@@ -52,7 +54,7 @@ impl<'a> Pip<'a> {
         })
     }
 
-    /// Fetches one wheel into a new folder `dest` and returns its file.
+    /// Downloads one wheel into a new folder `dest` and returns its file.
     pub fn download(
         &self,
         package: &str,
@@ -80,7 +82,7 @@ impl<'a> Pip<'a> {
     }
 
     /// What pip would install for these requirements, without installing it. `scratch` is a folder
-    /// for its answer.
+    /// for its output.
     pub fn list(
         &self,
         requirements: &[String],
@@ -90,7 +92,7 @@ impl<'a> Pip<'a> {
     ) -> Result<Vec<Listed>, InstallError> {
         self.needs((22, 2), "asking the package index for hashes")?;
         let answer = scratch.join("report.json");
-        // pip compares the wheel's wanted Python with the one that runs it, whatever
+        // pip compares the wheel's required Python with the one that runs pip, whatever
         // --python-version says.
         let mut args = words(&[
             "install",
@@ -154,7 +156,7 @@ impl<'a> Pip<'a> {
         }
         args.extend(requirements.iter().map(OsString::from));
         let output = python::command(&self.python, self.host)
-            // Where a user's settings say `user = true`, pip refuses --target.
+            // If the user's settings contain `user = true`, pip refuses --target.
             .env("PIP_USER", "0")
             .args(["-m", "pip"])
             .args(args)

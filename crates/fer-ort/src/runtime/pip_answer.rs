@@ -1,10 +1,10 @@
-//! Reading what pip says: its version, its report, and its error messages.
+//! Parses pip's output: its version, its report, and its error messages.
 
 use fer_core::host::is_version;
 
 use super::error::PipFailure;
 
-/// A package that pip would install, with the SHA-256 that the package index gives for its wheel.
+/// A package that pip would install, with the SHA-256 of its wheel from the package index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
     pub name: String,
@@ -20,8 +20,7 @@ pub(super) fn version_of(text: &str) -> Option<(u32, u32)> {
         .next()?
         .split('.');
     let major = parts.next()?.parse().ok()?;
-    // The second part may carry a letter (`24.1b1`) or be missing; only old versions are told apart
-    // by it.
+    // The second part may have a letter (`24.1b1`) or be missing. It only matters for old versions.
     let minor = parts
         .next()
         .and_then(|minor| minor.parse().ok())
@@ -70,8 +69,8 @@ pub(super) fn parse_report(text: &[u8]) -> Result<Vec<Listed>, String> {
     items.iter().map(listed).collect()
 }
 
-/// The line of pip's messages that says most: its last error, or the end of a traceback; with what
-/// broke the connection, if something did.
+/// The most informative line of pip's messages: its last error, or the end of a traceback, with the
+/// cause of a broken connection if there is one.
 pub(super) fn last_word(errors: &str) -> String {
     let lines = || {
         errors
@@ -104,7 +103,7 @@ pub(super) fn last_word(errors: &str) -> String {
     line.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
-/// What was wrong, as far as pip's messages show.
+/// The cause, as far as pip's messages show it.
 pub(super) fn failure_of(errors: &str) -> PipFailure {
     let any = |parts: &[&str]| parts.iter().any(|part| errors.contains(part));
     let versions = errors

@@ -1,4 +1,4 @@
-//! The machine's Python: which interpreter, and where its `onnxruntime` package lies.
+//! The machine's Python: which interpreter, and where its `onnxruntime` package is.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use fer_core::host::{Host, Os};
 
-/// Prints the folder of the package without importing it. The current folder is taken off the
-/// search path first, so that a folder that happens to be called `onnxruntime` is not taken for the
-/// package.
+/// Prints the folder of the package without importing it. The current folder is removed from the
+/// search path first, so a folder named `onnxruntime` is not mistaken for the package.
 const QUESTION: &str = "\
 import sys
 sys.path[:] = [p for p in sys.path if p]
@@ -27,21 +26,21 @@ pub enum NoPython {
     /// `FER_PYTHON` names something else.
     #[error("FER_PYTHON names {}, which is not a program", path.display())]
     NotAProgram {
-        /// What it names.
+        /// The path.
         path: PathBuf,
     },
     /// `PATH` has none.
     #[error("none of {} is on PATH", names.join(", "))]
     NotOnPath {
-        /// The names that it was looked for by.
+        /// The names that were searched.
         names: Vec<&'static str>,
     },
 }
 
-/// The interpreters to try, in order: `FER_PYTHON` alone when it is set, else those on `PATH`.
+/// The interpreters to try, in order: only `FER_PYTHON` if it is set, else those on `PATH`.
 ///
 /// # Errors
-/// There is none.
+/// There is no interpreter.
 pub fn interpreters(host: &Host) -> Result<Vec<PathBuf>, NoPython> {
     if let Some(named) = host.var("FER_PYTHON") {
         let path = Path::new(named);
@@ -79,7 +78,7 @@ pub fn interpreters(host: &Host) -> Result<Vec<PathBuf>, NoPython> {
     }
 }
 
-/// A command that runs an interpreter with the host's environment, no input, and without the
+/// A command that runs an interpreter with the host's environment and no input, and without the
 /// current folder on the search path (from Python 3.11 on).
 pub(super) fn command(python: &Path, host: &Host) -> Command {
     let mut command = Command::new(python);
@@ -91,8 +90,8 @@ pub(super) fn command(python: &Path, host: &Host) -> Command {
     command
 }
 
-/// Where an interpreter's `onnxruntime` package lies: `Ok(None)` when it has no such package, `Err`
-/// in one line when it gave no answer within `limit`, after which it is stopped.
+/// Finds an interpreter's `onnxruntime` package. `Ok(None)` if it has no such package. `Err` with
+/// one line if it did not respond within `limit`; it is then stopped.
 pub(super) fn onnxruntime_package(
     python: &Path,
     host: &Host,
@@ -108,13 +107,13 @@ pub(super) fn onnxruntime_package(
         .map_err(|error| format!("{name} cannot be started: {error}"))?;
     let started = Instant::now();
 
-    // A thread reads, so that neither a full pipe nor a grandchild that keeps the pipe open can
-    // block here.
+    // A thread reads, so neither a full pipe nor a grandchild that keeps the pipe open can block
+    // here.
     let (sender, receiver) = mpsc::channel();
     if let Some(mut stdout) = child.stdout.take() {
         std::thread::spawn(move || {
             let mut answer = Vec::new();
-            // An answer cut short has no marker line and is treated as none.
+            // Truncated output has no marker line and counts as none.
             let _ = stdout.by_ref().take(64 * 1024).read_to_end(&mut answer);
             let _ = sender.send(answer);
         });
@@ -135,7 +134,7 @@ pub(super) fn onnxruntime_package(
     let status = match status {
         Ok(status) => status,
         Err(reason) => {
-            // It may just have ended by itself; either way it is collected.
+            // It may have ended by itself. Either way it is waited for.
             let _ = child.kill();
             let _ = child.wait();
             return Err(reason);
@@ -280,8 +279,8 @@ mod tests {
             eprintln!("skipped: no Python on this machine");
             return;
         };
-        // Tests run in the package's root, which has no `onnxruntime`; a copy of the question run
-        // elsewhere does.
+        // Tests run in the package's root, which has no folder `onnxruntime`. A copy of the script
+        // that runs elsewhere does.
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("onnxruntime")).unwrap();
         std::fs::write(folder.path().join("onnxruntime/__init__.py"), "").unwrap();

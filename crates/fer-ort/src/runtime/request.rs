@@ -1,26 +1,26 @@
-//! What is asked to be installed, and checking it against the machine before anything is touched.
+//! The request for an installation, and its validation before anything is changed.
 
 use super::error::InstallError;
 use super::pins::{Platform, default_version, pinned};
-use super::store::Flavour;
+use super::store::Flavor;
 use fer_core::host::{Host, is_version};
 
 /// What to install.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The build for NVIDIA GPUs instead of the one for the processor.
+    /// The build for NVIDIA GPUs instead of the CPU build.
     pub cuda: bool,
-    /// The version; without one, the default that fer knows the hash of.
+    /// The version; without one, the default, whose hash is built into fer.
     pub version: Option<String>,
-    /// Install again what is already there.
+    /// Install again even if it is already installed.
     pub force: bool,
-    /// Also fetch the CUDA and cuDNN libraries (some 1.3 GB); only with `cuda`.
+    /// Also download the CUDA and cuDNN libraries (some 1.3 GB); only with `cuda`.
     pub with_cuda_libs: bool,
 }
 
-/// A request that has been checked against the machine, before anything is touched.
+/// A validated request; nothing has been changed yet.
 pub(super) struct Plan {
-    pub flavour: Flavour,
+    pub flavor: Flavor,
     pub platform: Platform,
     pub version: String,
     pub pin: Option<&'static str>,
@@ -29,13 +29,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Checks a request; nothing on the machine is touched.
+    /// Validates a request; changes nothing on the machine.
     pub fn new(request: &Request, host: &Host) -> Result<Plan, InstallError> {
         let (os, arch) = (host.os, host.arch.clone());
-        let flavour = if request.cuda {
-            Flavour::Cuda
+        let flavor = if request.cuda {
+            Flavor::Cuda
         } else {
-            Flavour::Cpu
+            Flavor::Cpu
         };
         if request.with_cuda_libs && !request.cuda {
             return Err(InstallError::CudaLibsWithoutCuda);
@@ -52,17 +52,17 @@ impl Plan {
         let Some(platform) = Platform::of(host) else {
             return Err(InstallError::NoPlatform { os, arch });
         };
-        let Some(default) = default_version(flavour, platform) else {
+        let Some(default) = default_version(flavor, platform) else {
             return Err(InstallError::NoCudaBuild { os, arch });
         };
         let version = request
             .version
             .as_deref()
             .map_or_else(|| default.to_owned(), in_full);
-        let pin = pinned(flavour, platform, &version);
+        let pin = pinned(flavor, platform, &version);
         let (force, with_cuda_libs) = (request.force, request.with_cuda_libs);
         Ok(Plan {
-            flavour,
+            flavor,
             platform,
             version,
             pin,
@@ -72,7 +72,7 @@ impl Plan {
     }
 }
 
-/// A version as packages are named after it: `1.19` and `01.19.0` are `1.19.0`.
+/// A version in the form of package names: `1.19` and `01.19.0` are `1.19.0`.
 fn in_full(version: &str) -> String {
     let digits = |part: &str| match part.trim_start_matches('0') {
         "" => "0".to_owned(),
@@ -109,7 +109,7 @@ mod tests {
             .filter(|(text, full)| in_full(text) != *full)
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
-        // So that a short spelling does not get around the built-in hash.
+        // So a short spelling can't bypass the built-in hash.
         assert!(Plan::new(&request("1.32"), &host_with(&[])).is_ok_and(|plan| plan.pin.is_some()));
     }
 

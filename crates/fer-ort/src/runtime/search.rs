@@ -1,10 +1,10 @@
-//! What a search for the library gives: the places, what each held, which one decides, and the
+//! The result of a search for the library: the places, what each had, which one decides, and the
 //! error if none does.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// A kind of place that is looked at.
+/// A kind of place that is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The path that the caller gave.
@@ -22,7 +22,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The order in which the places are looked at.
+    /// The search order.
     pub const ORDER: [Origin; 6] = [
         Origin::Option,
         Origin::Environment,
@@ -51,42 +51,42 @@ impl fmt::Display for Origin {
 pub struct Found {
     /// The library's file, as an absolute path.
     pub path: PathBuf,
-    /// The place that it was found in.
+    /// The place where it was found.
     pub origin: Origin,
 }
 
-/// What one place held.
+/// What one place had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// The library's file, as an absolute path.
     Found(PathBuf),
-    /// Nothing usable; why, in a few words.
+    /// Nothing usable; the reason in a few words.
     Missing(String),
 }
 
-/// One place that was looked at.
+/// One place that was searched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The kind of place.
     pub origin: Origin,
-    /// The folders, files or interpreters that were looked at.
+    /// The folders, files or interpreters that were searched.
     pub looked_at: Vec<PathBuf>,
-    /// What was there.
+    /// The finding.
     pub outcome: Finding,
 }
 
-/// The places that were looked at, in order.
+/// The places that were searched, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Search {
     /// The places.
     pub steps: Vec<Step>,
     /// The index of the step that decides: the first hit, or the given path or `ORT_DYLIB_PATH` if
-    /// there is one, be it right or wrong. `None` when nothing was found.
+    /// set, whether it is right or wrong. `None` if nothing was found.
     pub decided_by: Option<usize>,
 }
 
 impl Search {
-    /// The library that is used, if there is one.
+    /// The library to use, if there is one.
     pub fn used(&self) -> Option<Found> {
         let step = self.steps.get(self.decided_by?)?;
         match &step.outcome {
@@ -98,7 +98,7 @@ impl Search {
         }
     }
 
-    /// The library that is used, or the error that says why there is none.
+    /// The library to use, or the error that says why there is none.
     pub fn result(self) -> Result<Found, NotFound> {
         if let Some(found) = self.used() {
             return Ok(found);
@@ -139,23 +139,23 @@ pub enum NotFound {
     WrongPath {
         /// Which of the two.
         origin: Origin,
-        /// What it names.
+        /// The path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
-        /// What was looked at.
+        /// The search.
         search: Search,
     },
     /// No place holds the library.
     #[error("ONNX Runtime was not found (looked in {})", search.places())]
     Nowhere {
-        /// What was looked at.
+        /// The search.
         search: Search,
     },
 }
 
 impl NotFound {
-    /// The places that were looked at.
+    /// The places that were searched.
     pub fn search(&self) -> &Search {
         match self {
             NotFound::WrongPath { search, .. } | NotFound::Nowhere { search } => search,

@@ -1,4 +1,4 @@
-//! The folder of installed libraries: `<data>/onnxruntime/<flavour>-<version>/`, and the small file
+//! The folder of installed libraries: `<data>/onnxruntime/<flavor>-<version>/`, and the small file
 //! `active` in it that names the one in use.
 
 use std::fmt;
@@ -9,48 +9,47 @@ use std::path::{Path, PathBuf};
 use super::library_in;
 use fer_core::host::{Host, Os, is_version};
 
-/// Which build of ONNX Runtime.
+/// The build of ONNX Runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Flavour {
-    /// Runs on the processor only.
+pub enum Flavor {
+    /// Runs on the CPU only.
     Cpu,
-    /// Runs on NVIDIA GPUs too; needs NVIDIA's driver, CUDA and cuDNN.
+    /// Also runs on NVIDIA GPUs. Needs NVIDIA's driver, CUDA and cuDNN.
     Cuda,
 }
 
-impl Flavour {
-    /// The name of the Python package that carries this build.
+impl Flavor {
+    /// The name of the Python package that contains this build.
     pub const fn package(self) -> &'static str {
         match self {
-            Flavour::Cpu => "onnxruntime",
-            Flavour::Cuda => "onnxruntime-gpu",
+            Flavor::Cpu => "onnxruntime",
+            Flavor::Cuda => "onnxruntime-gpu",
         }
     }
 }
 
-impl fmt::Display for Flavour {
+impl fmt::Display for Flavor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Flavour::Cpu => "cpu",
-            Flavour::Cuda => "cuda",
+            Flavor::Cpu => "cpu",
+            Flavor::Cuda => "cuda",
         })
     }
 }
 
-/// Names of unfinished work begin with this; whatever is left of it by a run that died may be
-/// deleted.
+/// Names of unfinished work begin with this. Leftovers of a killed run may be deleted.
 pub(super) const TEMPORARY_PREFIX: &str = ".tmp-";
 
 /// `<data>/onnxruntime`.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
-    /// The folder itself; it need not exist.
+    /// The folder itself; it may not exist.
     pub root: PathBuf,
     os: Os,
 }
 
 impl Store {
-    /// The store of a machine; `None` when its data folder is not known.
+    /// The store of a machine; `None` if its data folder is unknown.
     pub fn of(host: &Host) -> Option<Store> {
         Some(Store {
             root: host.data_folder()?.join("onnxruntime"),
@@ -58,13 +57,13 @@ impl Store {
         })
     }
 
-    /// The folder of one flavour and version.
-    pub fn folder(&self, flavour: Flavour, version: &str) -> PathBuf {
-        self.root.join(format!("{flavour}-{version}"))
+    /// The folder of one flavor and version.
+    pub fn folder(&self, flavor: Flavor, version: &str) -> PathBuf {
+        self.root.join(format!("{flavor}-{version}"))
     }
 
-    /// The library that `active` names, or in one line why there is none. Another installed version
-    /// is never chosen instead, only mentioned.
+    /// The library that `active` names, or why there is none, in one line. Another installed
+    /// version is only mentioned, never chosen.
     pub fn active_library(&self) -> Result<PathBuf, String> {
         let file = self.root.join("active");
         let name = match fs::read_to_string(&file) {
@@ -92,15 +91,14 @@ impl Store {
         })
     }
 
-    /// Makes an installed folder the one in use. The file is replaced in one step.
-    pub fn activate(&self, flavour: Flavour, version: &str) -> io::Result<()> {
+    /// Activates an installed folder. The file is replaced in one step.
+    pub fn activate(&self, flavor: Flavor, version: &str) -> io::Result<()> {
         let new = self.root.join(format!("{TEMPORARY_PREFIX}active"));
-        fs::write(&new, format!("{flavour}-{version}\n"))?;
+        fs::write(&new, format!("{flavor}-{version}\n"))?;
         fs::rename(&new, self.root.join("active"))
     }
 
-    /// Deletes what runs that died have left behind. Only to be called by the one run that holds
-    /// the lock.
+    /// Deletes leftovers of killed runs. Only the run that holds the lock may call it.
     pub fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
@@ -120,7 +118,7 @@ impl Store {
         Ok(())
     }
 
-    /// The names of the folders that hold a library, sorted.
+    /// The names of the folders that contain a library, sorted.
     fn installed(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries
@@ -134,14 +132,14 @@ impl Store {
     }
 }
 
-/// Whether a folder of the store holds everything that was asked for.
-pub(super) fn is_complete(folder: &Path, flavour: Flavour, with_cuda_libs: bool, os: Os) -> bool {
+/// Whether a folder of the store contains everything that was requested.
+pub(super) fn is_complete(folder: &Path, flavor: Flavor, with_cuda_libs: bool, os: Os) -> bool {
     let provider = match os {
         Os::Windows => "onnxruntime_providers_cuda.dll",
         _ => "libonnxruntime_providers_cuda.so",
     };
     library_in(folder, os).is_some()
-        && (flavour == Flavour::Cpu || folder.join(provider).is_file())
+        && (flavor == Flavor::Cpu || folder.join(provider).is_file())
         && (!with_cuda_libs || folder.join(super::cuda::FOLDER).is_dir())
 }
 
@@ -172,7 +170,7 @@ mod tests {
             "nothing is installed there"
         );
 
-        let folder = store.folder(Flavour::Cpu, "1.2.3");
+        let folder = store.folder(Flavor::Cpu, "1.2.3");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("libonnxruntime.so.1.2.3"), "x").unwrap();
         assert_eq!(
@@ -180,7 +178,7 @@ mod tests {
             "cpu-1.2.3 is there but `active` is missing"
         );
 
-        store.activate(Flavour::Cpu, "1.2.3").unwrap();
+        store.activate(Flavor::Cpu, "1.2.3").unwrap();
         assert_eq!(
             fs::read_to_string(store.root.join("active")).unwrap(),
             "cpu-1.2.3\n"
@@ -190,7 +188,7 @@ mod tests {
             folder.join("libonnxruntime.so.1.2.3")
         );
 
-        store.activate(Flavour::Cuda, "9.9").unwrap();
+        store.activate(Flavor::Cuda, "9.9").unwrap();
         assert_eq!(
             store.active_library().unwrap_err(),
             "`active` names cuda-9.9, which holds no library; cpu-1.2.3 is there"

@@ -1,4 +1,4 @@
-//! What the tests of this module share: made-up hosts, script interpreters, hand-made wheels.
+//! Shared by the tests of this module: fake hosts, script interpreters, hand-made wheels.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,7 @@ pub(super) fn put(file: &Path, content: &[u8]) -> PathBuf {
     file.to_owned()
 }
 
-/// A shell script that can be run as a program. It finds the system's tools whatever `PATH` it is
-/// given.
+/// A shell script that can be run as a program. It finds the system's tools with any `PATH`.
 ///
 /// It is written by another process: if this one held the file open for writing while another
 /// test's thread starts a child, that child would inherit it and running the script would fail with
@@ -65,7 +64,7 @@ pub(super) fn zip_file(file: &Path, members: &[(&str, &[u8])]) -> PathBuf {
     file.to_owned()
 }
 
-/// The lines of a RECORD file for these members, with true hashes and sizes.
+/// The lines of a RECORD file for these members, with correct hashes and sizes.
 pub(super) fn record_of(members: &[(&str, &[u8])]) -> String {
     use sha2::{Digest, Sha256};
     let line = |(name, content): &(&str, &[u8])| {
@@ -75,7 +74,7 @@ pub(super) fn record_of(members: &[(&str, &[u8])]) -> String {
     members.iter().map(line).collect::<String>() + "x-1.dist-info/RECORD,,\n"
 }
 
-/// A wheel of these members with a true RECORD.
+/// A wheel of these members with a correct RECORD.
 pub(super) fn wheel(file: &Path, members: &[(&str, &[u8])]) -> PathBuf {
     let record = record_of(members);
     let mut all = members.to_vec();
@@ -83,7 +82,7 @@ pub(super) fn wheel(file: &Path, members: &[(&str, &[u8])]) -> PathBuf {
     zip_file(file, &all)
 }
 
-/// A machine with a data folder and a `python3` whose pip is a script that hands out wheels: for a
+/// A machine with a data folder and a `python3` whose pip is a script that delivers wheels: for a
 /// package `p` the file `wheel-p` in its folder, else the file `wheel`.
 ///
 /// Small files in its folder `say` change what the script does, see [`FakeMachine::set`].
@@ -91,7 +90,7 @@ pub(super) fn wheel(file: &Path, members: &[(&str, &[u8])]) -> PathBuf {
 pub(super) struct FakeMachine {
     pub folder: tempfile::TempDir,
     pub host: Host,
-    /// The wheel that is handed out for a package that has none of its own; the test writes it.
+    /// The wheel for packages without their own wheel; the test writes it.
     pub wheel: PathBuf,
 }
 
@@ -122,8 +121,8 @@ impl FakeMachine {
         }
     }
 
-    /// Changes the script: `fail` is pip's error, `no-pip` makes it lack pip, `version` is what pip
-    /// says of itself, `hash` is the index's hash, `name` is the wheel's file name.
+    /// Changes the script: `fail` is pip's error, `no-pip` removes pip, `version` is pip's version
+    /// line, `hash` is the index's hash, `name` is the wheel's file name.
     pub fn set(&self, what: &str, value: &str) {
         put(&self.folder.path().join("say").join(what), value.as_bytes());
     }
@@ -143,7 +142,7 @@ impl FakeMachine {
         names
     }
 
-    /// How the script was called, a line each.
+    /// The calls of the script, one per line.
     pub fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("calls")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

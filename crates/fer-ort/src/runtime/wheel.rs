@@ -1,7 +1,7 @@
-//! Taking files out of a wheel: a zip file with a `RECORD` that lists every member's SHA-256.
+//! Extracts files from a wheel: a zip file with a `RECORD` that lists every member's SHA-256.
 //!
-//! The chosen members land in one flat folder under names that the caller gives, so a member's path
-//! can never lead out of it; each is checked against `RECORD` while it is written.
+//! The chosen members go into one flat folder under names that the caller gives, so a member's path
+//! can't escape from it. Each is compared with `RECORD` while it is written.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -13,10 +13,10 @@ use zip::ZipArchive;
 
 use super::error::WheelError;
 
-/// A `RECORD` larger than this is not read; the real ones are below 100 kB.
+/// The largest `RECORD` that is read; real ones are below 100 kB.
 const MAX_RECORD: u64 = 16 << 20;
 
-/// How much may be taken out of one wheel.
+/// Limits for one wheel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Bytes of one member.
@@ -25,26 +25,25 @@ pub(super) struct Limits {
     pub total: u64,
 }
 
-/// 2 GiB a member, 4 GiB a wheel; the largest real ones are a quarter of that.
+/// 2 GiB per member, 4 GiB per wheel; the largest real ones are a quarter of that.
 pub(super) const LIMITS: Limits = Limits {
     member: 2 << 30,
     total: 4 << 30,
 };
 
-/// What was taken out of a wheel.
+/// What was extracted from a wheel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Unpacked {
     /// How many files.
     pub files: usize,
-    /// Their sizes together.
+    /// Their total size.
     pub bytes: u64,
 }
 
-/// Writes the members for which `name_of` gives a file name into `goal`, each checked against
+/// Writes the members for which `name_of` returns a file name into `goal`, each compared with
 /// `RECORD`.
 ///
-/// `name_of` gets a member's path in the wheel. A file that is already in `goal` is not overwritten
-/// but an error.
+/// `name_of` gets a member's path in the wheel. A file that already exists in `goal` is an error.
 pub(super) fn unpack(
     wheel: &Path,
     goal: &Path,
@@ -67,7 +66,7 @@ pub(super) fn unpack(
         let listed = record.get(&path).ok_or_else(|| WheelError::NotInRecord {
             member: path.clone(),
         })?;
-        // The declared size is only a first look; the copy below counts what really comes out.
+        // The declared size is only a first check. The copy below counts the real bytes.
         let room = limits.member.min(limits.total - done.bytes);
         if member.size() > room {
             return Err(WheelError::TooLarge { member: path });
@@ -131,14 +130,14 @@ pub(super) fn sha256_of(file: &Path) -> io::Result<String> {
         .collect())
 }
 
-/// The last part of a member's path when the rest of it is exactly `folder`.
+/// The last part of a member's path if the rest of it is exactly `folder`.
 pub(super) fn name_in<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     path.strip_prefix(folder)?
         .strip_prefix('/')
         .filter(|name| !name.contains('/'))
 }
 
-/// Whether a member lies in the wheel's `.dist-info` folder under this name.
+/// Whether a member is in the wheel's `.dist-info` folder under this name.
 pub(super) fn is_info(path: &str, name: &str) -> bool {
     path.split_once('/')
         .is_some_and(|(folder, rest)| folder.ends_with(".dist-info") && rest == name)
@@ -169,8 +168,7 @@ fn read_record(archive: &mut ZipArchive<File>) -> Result<HashMap<String, String>
     Ok(parse_record(&text))
 }
 
-/// Lines of `path,sha256=…,size`; a path that holds a comma or a quote is in quotes, with quotes
-/// doubled.
+/// Lines of `path,sha256=…,size`. A path with a comma or a quote is quoted, with quotes doubled.
 fn parse_record(text: &str) -> HashMap<String, String> {
     let entry = |line: &str| {
         let mut fields = line.rsplitn(3, ',');
@@ -188,7 +186,7 @@ fn parse_record(text: &str) -> HashMap<String, String> {
     text.lines().filter_map(entry).collect()
 }
 
-/// Base 64 with the alphabet for addresses and without padding, as `RECORD` writes hashes.
+/// URL-safe Base64 without padding, as `RECORD` writes hashes.
 pub(super) fn base64_url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
@@ -220,7 +218,7 @@ mod tests {
     use crate::runtime::testing::{record_of, wheel, zip_file};
 
     const LIB: (&str, &[u8]) = ("onnxruntime/capi/libonnxruntime.so.1.2.3", b"the library");
-    const LICENCE: (&str, &[u8]) = ("onnxruntime/LICENSE", b"free");
+    const LICENSE: (&str, &[u8]) = ("onnxruntime/LICENSE", b"free");
 
     fn last_part(path: &str) -> Option<String> {
         (!path.ends_with("/RECORD")).then(|| path.rsplit('/').next().unwrap_or_default().to_owned())
@@ -246,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = wheel(
             &folder.path().join("a.whl"),
-            &[LIB, LICENCE, ("onnxruntime/", b"")],
+            &[LIB, LICENSE, ("onnxruntime/", b"")],
         );
         let goal = folder.path().join("goal");
         std::fs::create_dir(&goal).unwrap();
@@ -263,7 +261,7 @@ mod tests {
             LIB.1
         );
         assert_eq!(std::fs::read_dir(&goal).unwrap().count(), 1);
-        // A second time the file is in the way.
+        // The second time, the file already exists.
         assert!(matches!(
             unpack(&file, &goal, LIMITS, &wanted),
             Err(WheelError::Write { .. })
@@ -372,7 +370,7 @@ mod tests {
     #[test]
     fn every_truncation_and_any_flipped_byte_is_an_error_or_the_same_content() {
         let folder = tempfile::tempdir().unwrap();
-        let file = wheel(&folder.path().join("a.whl"), &[LIB, LICENCE]);
+        let file = wheel(&folder.path().join("a.whl"), &[LIB, LICENSE]);
         let whole = std::fs::read(&file).unwrap();
         let attempt = |bytes: &[u8]| {
             let folder = tempfile::tempdir().unwrap();
@@ -395,13 +393,13 @@ mod tests {
         for place in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[place] ^= 0x11;
-            if let (Ok(_), library, licence) = attempt(&bytes) {
+            if let (Ok(_), library, license) = attempt(&bytes) {
                 assert!(
                     library.is_none_or(|content| content == LIB.1),
                     "byte {place}"
                 );
                 assert!(
-                    licence.is_none_or(|content| content == LICENCE.1),
+                    license.is_none_or(|content| content == LICENSE.1),
                     "byte {place}"
                 );
             }
