@@ -34,6 +34,8 @@
 pub mod compiled;
 pub mod convert;
 pub mod doctor;
+#[cfg(feature = "train")]
+pub mod export;
 mod load;
 mod load_error;
 pub mod parity;
@@ -49,6 +51,6 @@ pub use fer_ort as ort;
 #[cfg(feature = "ort")]
 pub use fer_ort::runtime;
 #[cfg(feature = "train")]
-pub use fer_train::{augment, data, eval, export, model, plot, train, trained};
+pub use fer_train::{augment, data, eval, model, plot, train, trained};
 pub use load::{Backend, LoadOptions, ModelRef, load, open, open_to_check};
 pub use load_error::{LoadError, NoOnnxRuntime};

@@ -1,11 +1,9 @@
 //! `fer convert`: converts a Keras model to an ONNX file, and runs it before it is kept.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fer::convert::{self, Checked};
-use fer::files;
 use fer::host::Host;
 use fer::spec::{Layout, Resize};
 
@@ -85,15 +83,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     }
     // A link stays a link: its target is written.
     let target = target.canonicalize().unwrap_or(target);
-    let converted = convert::convert(&args.model, args.config.as_deref(), &options)?;
-    let write = || format!("can't write {}", target.display());
-    let file = files::temporary(&target).with_context(write)?;
-    file.as_file()
-        .write_all(&converted.onnx)
-        .with_context(write)?;
-    let checked = convert::check(file.path(), host)
-        .with_context(|| format!("{}: the file was not kept", args.model.display()))?;
-    files::keep(file, &target).with_context(write)?;
+    let config = args.config.as_deref();
+    let (converted, checked) = convert::convert_file(&args.model, config, &options, &target, host)?;
     if !args.quiet {
         report(&args.model, &target, &converted, &checked);
     }

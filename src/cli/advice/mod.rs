@@ -9,7 +9,7 @@ mod train;
 use std::error::Error;
 
 use fer::classifier::Note;
-use fer::convert::{self, ConvertError};
+use fer::convert::{self, ConvertError, ConvertFileError};
 use fer::device::{Backend, DeviceError, ParseDeviceError};
 use fer::parity::keras::KerasError;
 use fer::spec::{Field, SpecError};
@@ -39,6 +39,7 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| typed(error, device))
         .or_else(|| typed(error, parse_device))
         .or_else(|| typed(error, conversion))
+        .or_else(|| typed(error, conversion_file))
         .or_else(|| typed(error, keras));
     #[cfg(feature = "ort")]
     let found = found
@@ -51,7 +52,9 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
     let found = found
         .or_else(|| typed(error, train::training))
         .or_else(|| typed(error, train::checkpoint))
-        .or_else(|| typed(error, train::data));
+        .or_else(|| typed(error, train::data))
+        .or_else(|| typed(error, train::export))
+        .or_else(|| typed(error, train::validation));
     found
 }
 
@@ -137,6 +140,13 @@ fn parse_device(error: &ParseDeviceError) -> Option<String> {
         ParseDeviceError::Unknown { .. }
         | ParseDeviceError::Number { .. }
         | ParseDeviceError::Twice { .. } => None,
+    }
+}
+
+fn conversion_file(error: &ConvertFileError) -> Option<String> {
+    match error {
+        ConvertFileError::Convert(error) => conversion(error),
+        ConvertFileError::Write { .. } | ConvertFileError::Check { .. } => None,
     }
 }
 

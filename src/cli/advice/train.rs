@@ -1,6 +1,7 @@
 //! Advice about training: its data, its run folder, its checkpoints and its course.
 
 use fer::data::DataError;
+use fer::export::{ExportFileError, NoValidation};
 use fer::train::TrainError;
 use fer::train::checkpoint::CheckpointError;
 
@@ -51,5 +52,22 @@ pub(super) fn data(error: &DataError) -> Option<String> {
             "{LEAVE_OUT}, or have all of them resized with --size ({like} has the size of most)"
         )),
         _ => None,
+    }
+}
+
+pub(super) fn export(error: &ExportFileError) -> Option<String> {
+    match error {
+        ExportFileError::NoEpoch { .. } => Some("train on with `fer train --resume` first".into()),
+        ExportFileError::Run(error) => training(error),
+        ExportFileError::Checkpoint(error) => checkpoint(error),
+        ExportFileError::Load(error) => super::load(error),
+        ExportFileError::Export(_) | ExportFileError::Write { .. } => None,
+    }
+}
+
+pub(super) fn validation(error: &NoValidation) -> Option<String> {
+    match error {
+        NoValidation::Data(error) => data(error),
+        NoValidation::NoPath | NoValidation::Changed { .. } => None,
     }
 }

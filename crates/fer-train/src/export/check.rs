@@ -27,15 +27,13 @@ pub struct Checked {
     pub difference: f32,
     /// What ran the file.
     pub by: String,
-    /// Why it was not ONNX Runtime, if it was not.
-    pub note: Option<String>,
 }
 
 /// Runs an exported file and the network that it came from on noise, drawn faces and `images`
 /// (`[n, channels, height, width]` pixels, may be empty), and compares their probabilities.
 ///
-/// `engine` is the file in ONNX Runtime, or the reason why there is none: then its weights are read
-/// back into a fresh network, as `fer train --init` does.
+/// `engine` is the file in ONNX Runtime. Without it, its weights are read back into a fresh network,
+/// as a run that starts from the file does.
 ///
 /// # Errors
 /// The file can't be run, or a probability differs by more than [`TOLERANCE`].
@@ -44,20 +42,20 @@ pub fn check(
     trained: &Trained,
     images: &[u8],
     device: &Device,
-    engine: Result<Session, String>,
+    engine: Option<&Session>,
 ) -> Result<Checked, ExportError> {
     let mut input = inputs(trained.network.input());
     input.extend(images.iter().map(|p| f32::from(*p) * SCALE));
     let expected = probabilities(&trained.network, &input, device).map_err(ExportError)?;
     let wrong = |e: String| ExportError(format!("the exported file does not run: {e}"));
-    let (found, by, note) = match engine {
-        Ok(engine) => {
+    let (found, by) = match engine {
+        Some(engine) => {
             let found = engine
                 .classify(input.clone())
                 .map_err(|e| wrong(e.to_string()))?;
-            (found, engine.description().library.clone(), None)
+            (found, engine.description().library.clone())
         }
-        Err(reason) => {
+        None => {
             let task = &trained.state.data.task;
             let fresh = trained.config.architecture.exported().init(
                 task.shape(),
@@ -69,22 +67,20 @@ pub fn check(
             (
                 probabilities(&network, &input, device).map_err(wrong)?,
                 "reading it back".into(),
-                Some(reason),
             )
         }
     };
     let difference = largest_difference(&expected, &found);
     if difference > TOLERANCE {
         return Err(ExportError(format!(
-            "the exported file answers otherwise than the network, by {difference:e} where {TOLERANCE:e} is allowed; no \
-             file was kept"
+            "the exported file's predictions differ from the network's by {difference:e}, where \
+             {TOLERANCE:e} is allowed; no file was kept"
         )));
     }
     Ok(Checked {
         images: input.len() / trained.network.input().iter().product::<usize>(),
         difference,
         by,
-        note,
     })
 }
 
