@@ -7,15 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use fer::host::Host;
-use fer::images::Pixels;
-use fer::images::sources::Source;
 use fer::ort::{Provider, UnknownProvider};
 use fer::parity::layers::LayerDifference;
-use fer::parity::{Comparison, Output, Tolerance, golden, keras};
+use fer::parity::{self, Comparison, Tolerance, golden, keras};
 use fer::runtime::NotFound;
 use fer::session::Session;
-use fer::spec::Resize;
-use fer::stream::{Item, Stream, StreamOptions};
 use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 use tempfile::{Builder, NamedTempFile};
@@ -135,7 +131,6 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
 
 /// Compares every available engine with Keras's recorded predictions.
 fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<Check>> {
-    let golden = golden::read()?;
     let mut targets = Vec::new();
     match &args.candidate {
         Some(candidate) => targets.push(Target::parse(candidate, args)?),
@@ -158,40 +153,9 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             }
             Err(e) => return Err(e),
         };
-        let (spec, images) = (session.spec().clone(), golden.images);
-        if let Err(mismatch) = spec.accepts(&golden::Golden::spec()) {
-            bail!(
-                "{} is not compatible with the {} model of the recorded predictions: {mismatch}",
-                target.name,
-                golden::MODEL
-            );
-        }
-        if golden.input.len() != images * spec.image_len()
-            || golden.probabilities.len() != images * spec.labels.len()
-        {
-            bail!(
-                "{} takes other inputs than those recorded for the {} model",
-                target.name,
-                golden::MODEL
-            );
-        }
-        let output = session.classify(golden.input.clone())?;
-        let rows = |values: &[f32]| -> Vec<Output> {
-            let rows = values.chunks_exact(spec.labels.len()).enumerate();
-            rows.map(|(i, p)| Output {
-                path: format!("recorded input {i}"),
-                probabilities: Some(p.to_vec()),
-            })
-            .collect()
-        };
-        let comparison = Comparison::of(
-            &rows(&golden.probabilities),
-            &rows(&output),
-            &spec.labels,
-            tolerance,
-        );
+        let comparison =
+            parity::with_recorded(&session, tolerance).with_context(|| target.name.clone())?;
         let reference = "Keras's recorded predictions".to_string();
-        let comparison = comparison?;
         checks.push(Check {
             reference,
             candidate: target.name,
@@ -235,33 +199,18 @@ fn pair(
     );
     let first = load(&reference, host)?;
     let second = load(&candidate, host)?;
-    let labels = first.spec().labels.clone();
-    if labels != second.spec().labels {
-        bail!(
-            "{} and {} have different classes or orders of classes",
-            reference.name,
-            candidate.name
-        );
-    }
-    let comparison = if inputs.is_empty() {
+    let sources = if inputs.is_empty() {
         super::say("no images given: comparing on 64 generated images");
-        let images = generated_images();
-        Comparison::of(
-            &on_pixels(&first, &images)?,
-            &on_pixels(&second, &images)?,
-            &labels,
-            tolerance,
-        )
+        Vec::new()
     } else {
-        let sources = super::infer::list(inputs)?;
-        Comparison::of(
-            &on_images(&first, &sources)?,
-            &on_images(&second, &sources)?,
-            &labels,
-            tolerance,
-        )
+        super::infer::list(inputs)?
     };
-    let comparison = comparison?;
+    let mut progress = Progress::new(2 * sources.len(), "comparing");
+    let done = &mut || progress.step();
+    let comparison = parity::between(&first, &second, &sources, tolerance, done);
+    progress.finish();
+    let comparison =
+        comparison.with_context(|| format!("{} and {}", reference.name, candidate.name))?;
     Ok(Check {
         reference: reference.name,
         candidate: candidate.name,
@@ -287,12 +236,6 @@ fn against_keras(
         bail!("the Keras model {} does not exist", model.display());
     }
     let sources = super::infer::list(inputs)?;
-    let paths = sources.iter().map(|s| match s {
-        Source::File(path) => Ok(std::path::absolute(path)?),
-        Source::Unusable { path, reason } => bail!("{path}: {reason}"),
-        Source::Stdin => bail!("Keras reads files, not standard input"),
-    });
-    let paths = paths.collect::<Result<Vec<_>>>()?;
     // The file of a conversion is deleted at the end.
     let (candidate, _file) = match &args.candidate {
         Some(target) => (Target::parse(target, args)?, None),
@@ -310,31 +253,29 @@ fn against_keras(
         }
     };
     let session = load(&candidate, host)?;
-    let labels = session.spec().labels.clone();
-    let spec = session.spec().clone();
-    if !spec.input.mean.is_empty() || !spec.input.std.is_empty() {
-        bail!(
-            "{} needs mean and std applied to its input, which the comparison with Keras does not support",
-            candidate.name
-        );
-    }
-    let preprocessing = keras::Preprocessing {
-        scale: spec.input.scale,
-        antialias: spec.input.resize == Resize::Antialias,
+    let python = python(host)?;
+    let mut progress = Progress::new(sources.len(), "comparing");
+    let done = &mut || {
+        progress.step();
     };
-    let candidate_outputs = on_images(&session, &sources)?;
-    super::say(format_args!("running Keras on {} images", paths.len()));
-    let (absolute, python) = (std::path::absolute(model)?, python(host)?);
-    let reference = keras::predict(&absolute, &paths, preprocessing, &python)?;
-    let comparison = Comparison::of(&reference, &candidate_outputs, &labels, tolerance)?;
+    super::say(format_args!("running Keras on {} images", sources.len()));
+    let found = parity::with_keras(&session, model, &sources, &python, tolerance, done);
+    progress.finish();
+    let found = found.with_context(|| candidate.name.clone())?;
     let layers = match args.layers {
         true => {
-            let chosen = super::layers::images(paths, &reference, &candidate_outputs, &comparison);
-            let keras = keras::layers(&absolute, &chosen, preprocessing, &python)?;
+            let chosen = super::layers::images(
+                found.images,
+                &found.reference,
+                &found.candidate,
+                &found.comparison,
+            );
+            let absolute = std::path::absolute(model)?;
+            let keras = keras::layers(&absolute, &chosen, found.preprocessing, &python)?;
             Some(super::layers::compare(
                 &ModelRef::find(&candidate.model)?,
                 args.ort_lib.as_deref(),
-                &spec,
+                session.spec(),
                 &chosen,
                 &keras,
                 host,
@@ -346,7 +287,7 @@ fn against_keras(
     Ok(Check {
         reference,
         candidate: candidate.name,
-        comparison,
+        comparison: found.comparison,
         layers,
     })
 }
@@ -486,65 +427,6 @@ fn load(target: &Target, host: &Host) -> Result<Session> {
     let session = target.open(host).with_context(|| target.name.clone())?;
     announce(session.description());
     Ok(session)
-}
-
-fn on_images(session: &Session, sources: &[Source]) -> Result<Vec<Output>> {
-    let mut progress = Progress::new(sources.len(), "comparing");
-    let outputs = outputs(session, sources, Source::name, &mut || progress.step());
-    progress.finish();
-    outputs
-}
-
-fn on_pixels(session: &Session, images: &[Pixels]) -> Result<Vec<Output>> {
-    let mut outputs = outputs(session, images, |_| String::new(), &mut || {})?;
-    for (i, output) in outputs.iter_mut().enumerate() {
-        output.path = format!("generated image {i}");
-    }
-    Ok(outputs)
-}
-
-/// A model's outputs for items, by name.
-fn outputs<I: Item + Sync>(
-    session: &Session,
-    items: &[I],
-    name: impl Fn(&I) -> String,
-    done: &mut dyn FnMut(),
-) -> Result<Vec<Output>> {
-    let mut outputs = Vec::with_capacity(items.len());
-    Stream::whole(session, StreamOptions::default()).run(items, &mut |seen| {
-        outputs.push(Output {
-            path: name(seen.item),
-            probabilities: seen.prediction().ok().map(|p| p.probabilities),
-        });
-        done();
-        Ok(())
-    })?;
-    Ok(outputs)
-}
-
-/// 64 RGB images of noise over slopes, always the same.
-fn generated_images() -> Vec<Pixels> {
-    let mut state = 0x2545_f491_4f6c_dd1du64;
-    let mut noise = move || {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u32
-    };
-    let side = 64;
-    (0..64)
-        .map(|i| {
-            let value = |p: usize| ((p * (i + 1) / 97) as u32 % 256 * 3 + noise() % 256) / 4;
-            let data = (0..side * side * 3).map(value).map(|v| v as u8).collect();
-            Pixels {
-                width: side,
-                height: side,
-                channels: 3,
-                data,
-            }
-        })
-        .collect()
 }
 
 fn print(check: &Check, out: &mut dyn Write) -> std::io::Result<()> {

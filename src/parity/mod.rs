@@ -2,10 +2,13 @@
 //! outputs ([`golden`]) and with Keras itself ([`keras`]), at the end or layer by layer
 //! ([`layers`]).
 
+mod compare;
 pub mod golden;
 pub mod keras;
 #[cfg(feature = "ort")]
 pub mod layers;
+
+pub use compare::{ParityError, WithKeras, between, outputs, with_keras, with_recorded};
 
 use serde::Serialize;
 

@@ -11,6 +11,7 @@ use std::error::Error;
 use fer::classifier::Note;
 use fer::convert::{self, ConvertError, ConvertFileError};
 use fer::device::{Backend, DeviceError, ParseDeviceError};
+use fer::parity::ParityError;
 use fer::parity::keras::KerasError;
 use fer::spec::{Field, SpecError};
 #[cfg(feature = "train")]
@@ -40,7 +41,8 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| typed(error, parse_device))
         .or_else(|| typed(error, conversion))
         .or_else(|| typed(error, conversion_file))
-        .or_else(|| typed(error, keras));
+        .or_else(|| typed(error, keras))
+        .or_else(|| typed(error, parity));
     #[cfg(feature = "ort")]
     let found = found
         .or_else(|| typed(error, ort::not_found))
@@ -165,6 +167,13 @@ fn conversion(error: &ConvertError) -> Option<String> {
         | ConvertError::Malformed { .. }
         | ConvertError::Layer { .. }
         | ConvertError::Classifier { .. } => None,
+    }
+}
+
+fn parity(error: &ParityError) -> Option<String> {
+    match error {
+        ParityError::Keras(error) => keras(error),
+        _ => None,
     }
 }
 

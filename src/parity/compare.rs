@@ -1,0 +1,234 @@
+//! Runs models on the same images and compares their outputs: two sessions with each other, one with
+//! Keras's recorded outputs, or one with Keras itself.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fer_core::images::Pixels;
+use fer_core::images::sources::Source;
+use fer_core::session::{Session, SessionError};
+use fer_core::spec::{Mismatch, Resize};
+use fer_core::stream::{Item, Stream, StreamError, StreamOptions};
+
+use super::golden::{self, Damaged, Golden};
+use super::keras::{self, KerasError, Preprocessing};
+use super::{CompareError, Comparison, Output, Tolerance};
+
+/// Models that can't be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum ParityError {
+    /// The recorded outputs can't be read.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// The model is not the one whose outputs were recorded.
+    #[error(
+        "it is not compatible with the {} model of the recorded predictions: {mismatch}",
+        golden::MODEL
+    )]
+    Recorded {
+        /// The first difference.
+        mismatch: Mismatch,
+    },
+    /// The models have other classes.
+    #[error("they have different classes or orders of classes")]
+    Classes,
+    /// The model's input needs what Keras's side can't do.
+    #[error(
+        "it needs mean and std applied to its input, which the comparison with Keras does not \
+         support"
+    )]
+    MeanStd,
+    /// Keras can't read an image.
+    #[error("{image}: {reason}")]
+    Image {
+        /// The image.
+        image: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The current folder can't be read.
+    #[error("can't find the current folder: {0}")]
+    Folder(#[from] io::Error),
+    /// An engine failed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// An engine failed.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// Keras failed.
+    #[error(transparent)]
+    Keras(#[from] KerasError),
+    /// The outputs can't be compared.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+}
+
+/// A model's outputs for items, by name; `done` is called after each.
+///
+/// # Errors
+/// The engine failed.
+pub fn outputs<I: Item + Sync>(
+    session: &Session,
+    items: &[I],
+    name: impl Fn(&I) -> String,
+    done: &mut dyn FnMut(),
+) -> Result<Vec<Output>, StreamError> {
+    let mut outputs = Vec::with_capacity(items.len());
+    Stream::whole(session, StreamOptions::default()).run(items, &mut |seen| {
+        outputs.push(Output {
+            path: name(seen.item),
+            probabilities: seen.prediction().ok().map(|p| p.probabilities),
+        });
+        done();
+        Ok(())
+    })?;
+    Ok(outputs)
+}
+
+/// Compares a model with Keras's recorded outputs of the notebook's model.
+///
+/// # Errors
+/// It is another model, or the engine failed.
+pub fn with_recorded(session: &Session, tolerance: Tolerance) -> Result<Comparison, ParityError> {
+    let recorded = golden::read()?;
+    let spec = session.spec();
+    spec.accepts(&Golden::spec())
+        .map_err(|mismatch| ParityError::Recorded { mismatch })?;
+    let output = session.classify(recorded.input.clone())?;
+    let rows = |values: &[f32]| -> Vec<Output> {
+        let rows = values.chunks_exact(spec.labels.len()).enumerate();
+        rows.map(|(i, p)| Output {
+            path: format!("recorded input {i}"),
+            probabilities: Some(p.to_vec()),
+        })
+        .collect()
+    };
+    let (reference, candidate) = (rows(&recorded.probabilities), rows(&output));
+    Ok(Comparison::of(
+        &reference,
+        &candidate,
+        &spec.labels,
+        tolerance,
+    )?)
+}
+
+/// Compares two models on pictures, or on 64 generated images if there are none; `done` is called
+/// after each picture of each model.
+///
+/// # Errors
+/// They have other classes, or an engine failed.
+pub fn between(
+    reference: &Session,
+    candidate: &Session,
+    pictures: &[Source],
+    tolerance: Tolerance,
+    done: &mut dyn FnMut(),
+) -> Result<Comparison, ParityError> {
+    let labels = &reference.spec().labels;
+    if *labels != candidate.spec().labels {
+        return Err(ParityError::Classes);
+    }
+    let generated = if pictures.is_empty() {
+        generated_images()
+    } else {
+        Vec::new()
+    };
+    let mut outputs_of = |session: &Session| -> Result<Vec<Output>, StreamError> {
+        if !pictures.is_empty() {
+            return outputs(session, pictures, Source::name, done);
+        }
+        let mut found = outputs(session, &generated, |_| String::new(), done)?;
+        for (i, output) in found.iter_mut().enumerate() {
+            output.path = format!("generated image {i}");
+        }
+        Ok(found)
+    };
+    let (reference, candidate) = (outputs_of(reference)?, outputs_of(candidate)?);
+    Ok(Comparison::of(&reference, &candidate, labels, tolerance)?)
+}
+
+/// A model and Keras, compared, with what it takes to compare their layers.
+#[derive(Debug)]
+pub struct WithKeras {
+    /// The result.
+    pub comparison: Comparison,
+    /// The images, by absolute paths.
+    pub images: Vec<PathBuf>,
+    /// Keras's outputs.
+    pub reference: Vec<Output>,
+    /// The model's outputs.
+    pub candidate: Vec<Output>,
+    /// How Keras's input was made.
+    pub preprocessing: Preprocessing,
+}
+
+/// Compares a session with the Keras model in a file, which `python` runs; `done` is called after
+/// each picture that the session has seen.
+///
+/// # Errors
+/// Keras can't be run, can't read an image, or an engine failed.
+pub fn with_keras(
+    session: &Session,
+    model: &Path,
+    pictures: &[Source],
+    python: &Path,
+    tolerance: Tolerance,
+    done: &mut dyn FnMut(),
+) -> Result<WithKeras, ParityError> {
+    let absolute = |source: &Source| match source {
+        Source::File(path) => Ok(std::path::absolute(path)?),
+        Source::Unusable { path, reason } => Err(ParityError::Image {
+            image: path.clone(),
+            reason: reason.clone(),
+        }),
+        Source::Stdin => Err(ParityError::Image {
+            image: "standard input".into(),
+            reason: "Keras reads files".into(),
+        }),
+    };
+    let images: Vec<PathBuf> = pictures.iter().map(absolute).collect::<Result<_, _>>()?;
+    let input = &session.spec().input;
+    if !input.mean.is_empty() || !input.std.is_empty() {
+        return Err(ParityError::MeanStd);
+    }
+    let preprocessing = Preprocessing {
+        scale: input.scale,
+        antialias: input.resize == Resize::Antialias,
+    };
+    let candidate = outputs(session, pictures, Source::name, done)?;
+    let reference = keras::predict(&std::path::absolute(model)?, &images, preprocessing, python)?;
+    let labels = &session.spec().labels;
+    let comparison = Comparison::of(&reference, &candidate, labels, tolerance)?;
+    Ok(WithKeras {
+        comparison,
+        images,
+        reference,
+        candidate,
+        preprocessing,
+    })
+}
+
+/// 64 RGB images of noise over slopes, always the same.
+fn generated_images() -> Vec<Pixels> {
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut noise = move || {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u32
+    };
+    let side = 64;
+    (0..64)
+        .map(|i| {
+            let value = |p: usize| ((p * (i + 1) / 97) as u32 % 256 * 3 + noise() % 256) / 4;
+            let data = (0..side * side * 3).map(value).map(|v| v as u8).collect();
+            Pixels {
+                width: side,
+                height: side,
+                channels: 3,
+                data,
+            }
+        })
+        .collect()
+}
