@@ -48,8 +48,12 @@ pub(super) fn checkpoint(error: &CheckpointError) -> Option<String> {
 pub(super) fn data(error: &DataError) -> Option<String> {
     match error {
         DataError::Image { .. } => Some(LEAVE_OUT.into()),
-        DataError::OddSize { like, .. } => Some(format!(
-            "{LEAVE_OUT}, or have all of them resized with --size ({like} has the size of most)"
+        DataError::OddSize {
+            like,
+            usual: [width, height],
+            ..
+        } => Some(format!(
+            "{LEAVE_OUT}, or have all of them resized with --size ({like} is {width}x{height})"
         )),
         _ => None,
     }

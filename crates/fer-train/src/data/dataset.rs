@@ -162,6 +162,7 @@ impl Dataset {
                 width: *w,
                 height: *h,
                 problem: format!("most are {cw}x{ch}{more}"),
+                usual: [cw, ch],
                 like: like.to_string(),
             });
         }

@@ -67,6 +67,8 @@ pub enum DataError {
         height: usize,
         /// The size of most images, and how many others have another one.
         problem: String,
+        /// The size of most images: width and height in pixels.
+        usual: [usize; 2],
         /// An image of that size.
         like: String,
     },
