@@ -524,7 +524,7 @@ fn images_that_do_not_fit_are_named() {
             "the first",
             &[("train/angry/0.pgm", odd(50, 40))],
             None,
-            "angry/0.pgm: the image is 50x40 and most are 48x40;",
+            "angry/0.pgm: the image is 50x40 and most are 48x40",
         ),
         (
             "two",
@@ -533,7 +533,7 @@ fn images_that_do_not_fit_are_named() {
                 ("test/sad/b.pgm", odd(7, 7)),
             ],
             None,
-            "fear/b.pgm: the image is 48x48 and most are 48x40 (1 more are not 48x40); leave it out with --exclude",
+            "fear/b.pgm: the image is 48x48 and most are 48x40 (1 more are not 48x40)",
         ),
         (
             "unreadable",
@@ -542,13 +542,13 @@ fn images_that_do_not_fit_are_named() {
                 ("train/angry/0.jpg", vec![]),
             ],
             None,
-            "angry/0.jpg: the file is empty (1 more can't be read); leave it out with --exclude",
+            "angry/0.jpg: the file is empty (1 more can't be read)",
         ),
         (
             "all unreadable",
             &[("train/angry/0.jpg", vec![])],
             Some(&[0]),
-            "angry/0.jpg: the file is empty;",
+            "angry/0.jpg: the file is empty",
         ),
         ("none", &[], Some(&[]), "there are no images to load"),
     ];

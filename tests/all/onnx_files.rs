@@ -53,7 +53,7 @@ fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
         ),
         (
             folder.path().display().to_string(),
-            "is a folder, and not a training run",
+            "is a folder, but not a training run",
         ),
     ];
     let mut wrong = Vec::new();
