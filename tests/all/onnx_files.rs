@@ -49,7 +49,7 @@ fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
         ),
         (
             folder.path().join("absent.onnx").display().to_string(),
-            "no file",
+            "is neither a file nor",
         ),
         (
             folder.path().display().to_string(),

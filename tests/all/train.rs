@@ -917,7 +917,10 @@ fn what_can_not_be_trained_is_said_in_a_line() {
             &["--resume", &path("full"), "--lr", "1"],
             "cannot be used with",
         ),
-        (&["--data", small, "--device", "tpu"], "there are"),
+        (
+            &["--data", small, "--device", "tpu"],
+            "the devices are flex",
+        ),
     ];
     let mut wrong = Vec::new();
     for (args, expected) in rows {
