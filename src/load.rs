@@ -56,6 +56,10 @@ impl ModelRef {
         if fer_train::trained::is_trained(path) {
             return Ok(Self::Trained(path.into()));
         }
+        #[cfg(not(feature = "train"))]
+        if path.join("config.toml").is_file() || path.extension().is_some_and(|e| e == "ckpt") {
+            return Err(LoadError::TrainNotBuiltIn { name: name.into() });
+        }
         if path.is_file() {
             return Ok(Self::Onnx(path.into()));
         }

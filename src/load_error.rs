@@ -35,6 +35,14 @@ pub enum LoadError {
         /// The folder.
         name: String,
     },
+    /// A training run, in a program that was built without them.
+    #[error(
+        "{name} is a training run, and this program was built without training (Cargo feature train)"
+    )]
+    TrainNotBuiltIn {
+        /// The run.
+        name: String,
+    },
     /// Burn runs compiled-in models, and this file is not one of them.
     #[error(
         "{model} is not one of the compiled-in models ({}), and Burn runs only those",

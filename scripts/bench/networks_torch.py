@@ -1,4 +1,4 @@
-"""The networks of src/model in PyTorch, for train_torch.py."""
+"""The networks of crates/fer-train/src/model in PyTorch, for train_torch.py."""
 
 from torch import nn
 

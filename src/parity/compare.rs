@@ -140,6 +140,10 @@ pub fn between(
         let mut found = outputs(session, &generated, |_| String::new(), done)?;
         for (i, output) in found.iter_mut().enumerate() {
             output.path = format!("generated image {i}");
+            // Only the model can be the reason that there is none.
+            output
+                .probabilities
+                .get_or_insert_with(|| vec![f32::NAN; labels.len()]);
         }
         Ok(found)
     };

@@ -5,6 +5,7 @@
 //! more than a single image.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
@@ -18,6 +19,7 @@ use crate::images::Pixels;
 use crate::prediction::{NotFinite, Prediction};
 use crate::preprocess::Preprocessor;
 use crate::spec::ModelSpec;
+use crate::stream::LONGEST_WAIT;
 
 /// How a session batches requests.
 #[derive(Debug, Clone, Copy)]
@@ -101,9 +103,10 @@ struct Request {
 
 /// An accepted request. Dropping it removes the request from the queue.
 pub struct Ticket {
+    // Dropped first: the engine then skips the request, also if this is the last handle.
+    _wanted: Arc<()>,
     reply: Receiver<Result<Vec<f32>, SessionError>>,
     model: Arc<Shared>,
-    _wanted: Arc<()>,
 }
 
 impl Ticket {
@@ -166,10 +169,11 @@ impl Session {
     ///
     /// # Errors
     /// The system can't start a thread.
-    pub fn start(
-        classifier: Box<dyn Classifier>,
-        options: SessionOptions,
-    ) -> std::io::Result<Self> {
+    pub fn start(classifier: Box<dyn Classifier>, options: SessionOptions) -> io::Result<Self> {
+        if classifier.spec().image_len() == 0 || classifier.spec().labels.is_empty() {
+            let problem = "a model takes images of at least a pixel, and has at least a class";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
         let (spec, description) = (classifier.spec().clone(), classifier.description().clone());
         let (sender, receiver) = sync_channel(options.queue.max(1));
         let thread = std::thread::Builder::new()
@@ -266,7 +270,7 @@ fn serve(
     while let Some(first) = next.take().or_else(|| requests.recv().ok()) {
         let mut images = first.input.len() / image;
         let mut joined = vec![first];
-        let deadline = Instant::now() + options.max_wait;
+        let deadline = Instant::now() + options.max_wait.min(LONGEST_WAIT);
         while images < options.max_batch {
             let left = deadline.saturating_duration_since(Instant::now());
             // With no time left, this takes what is already there.
@@ -286,38 +290,36 @@ fn serve(
     }
 }
 
-/// Runs requests as one batch and splits the result.
+/// Runs requests as one batch and divides the output. If that fails, each is run alone: one of them,
+/// or the size of the batch, may be the reason.
 fn run_batch(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
-    let classes = classifier.spec().labels.len();
-    let image = classifier.spec().image_len();
-    let input = match &mut requests[..] {
-        [] => return,
-        [only] => std::mem::take(&mut only.input),
-        several => several.iter().flat_map(|r| &r.input).copied().collect(),
-    };
-    let images = input.len() / image;
-    let result = if images == 0 {
-        Ok(Vec::new())
-    } else {
-        classifier.classify(&input).map_err(SessionError::from)
-    };
-    let mut rest = match &result {
-        Ok(output) => output.as_slice(),
-        Err(_) => &[],
-    };
-    let only = requests.len() == 1;
-    for request in requests {
-        let reply = match &result {
-            Ok(output) if only => Ok(output.clone()),
-            Ok(_) => {
+    if requests.len() > 1 {
+        let joined: Vec<f32> = requests.iter().flat_map(|r| &r.input).copied().collect();
+        if let Ok(output) = classified(classifier, &joined) {
+            let classes = classifier.spec().labels.len();
+            let image = classifier.spec().image_len();
+            let mut rest = output.as_slice();
+            for request in requests {
                 let (own, others) = rest.split_at(request.input.len() / image * classes);
                 rest = others;
-                Ok(own.to_vec())
+                // If nobody waits any more, nothing is lost.
+                let _ = request.reply.send(Ok(own.to_vec()));
             }
-            Err(e) => Err(e.clone()),
-        };
-        // A caller that no longer waits misses nothing.
+            return;
+        }
+    }
+    for request in requests.drain(..) {
+        let reply = classified(classifier, &request.input).map_err(SessionError::from);
         let _ = request.reply.send(reply);
+    }
+}
+
+/// The output for a batch, which may be empty.
+fn classified(classifier: &mut dyn Classifier, input: &[f32]) -> Result<Vec<f32>, EngineError> {
+    if input.is_empty() {
+        Ok(Vec::new())
+    } else {
+        classifier.classify(input)
     }
 }
 
@@ -397,6 +399,57 @@ mod tests {
         assert_eq!(rows[2], [0.25, 0.75].repeat(3));
         assert_eq!(rows[3], [0.5, 0.5].repeat(5));
         assert_eq!(*batches.lock().unwrap(), [1, 3, 3, 5]);
+    }
+
+    #[test]
+    fn a_failure_of_a_joined_batch_is_not_that_of_its_requests() {
+        let mut fake = Fake::new(None);
+        fake.fails_on = Some((1, false));
+        let (batches, gate) = (fake.batches.clone(), fake.gate.clone());
+        fake.fails_once = true;
+        let session = fake.session();
+        let running = gate.lock().unwrap();
+        let first = session.submit(vec![0.0; 4]).unwrap();
+        while batches.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        let others = [0.25, 1.0].map(|level| session.submit(vec![level; 4]).unwrap());
+        drop(running);
+        first.wait().unwrap();
+        let rows = others.map(|ticket| ticket.wait().unwrap());
+        assert_eq!(rows, [[0.75, 0.25], [0.0, 1.0]]);
+        assert_eq!(*batches.lock().unwrap(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn the_last_ticket_takes_its_request_with_it() {
+        let fake = Fake::new(None);
+        let (batches, gate) = (fake.batches.clone(), fake.gate.clone());
+        let session = fake.session();
+        // The engine is held until the last ticket waits for its end.
+        let (held, holding) = channel();
+        let holder = std::thread::spawn(move || {
+            let _closed = gate.lock().unwrap();
+            held.send(()).unwrap();
+            std::thread::sleep(Duration::from_secs(1));
+        });
+        holding.recv().unwrap();
+        let first = session.submit(vec![0.0; 4]).unwrap();
+        while batches.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        let last = session.submit(vec![1.0; 4]).unwrap();
+        drop((session, first));
+        drop(last);
+        holder.join().unwrap();
+        assert_eq!(*batches.lock().unwrap(), [1]);
+    }
+
+    #[test]
+    fn a_model_without_pixels_is_refused() {
+        let mut fake = Fake::new(None);
+        fake.spec.input.width = 0;
+        assert!(Session::start(Box::new(fake), SessionOptions::default()).is_err());
     }
 
     #[test]

@@ -9,12 +9,14 @@ use crate::spec::{InputSpec, Layout, ModelSpec, OutputKind};
 
 /// Takes gray images of 2 × 2 pixels. The probability of `light` is the mean of an image's pixels.
 pub(crate) struct Fake {
-    spec: ModelSpec,
+    pub(crate) spec: ModelSpec,
     description: Description,
     /// The size of each batch so far.
     pub(crate) batches: Arc<Mutex<Vec<usize>>>,
     /// The batch that fails, counted from 0, and whether it panics.
     pub(crate) fails_on: Option<(usize, bool)>,
+    /// It gets through that batch when it is asked again.
+    pub(crate) fails_once: bool,
     /// A batch waits until it can lock this.
     pub(crate) gate: Arc<Mutex<()>>,
 }
@@ -42,6 +44,7 @@ impl Fake {
             batches: Arc::default(),
             fails_on: None,
             gate: Arc::default(),
+            fails_once: false,
         }
     }
 
@@ -67,6 +70,9 @@ impl Classifier for Fake {
                 panic!("the engine panics, as the test wants")
             }
             Some((batch, false)) if batch == batches.len() => {
+                if self.fails_once {
+                    self.fails_on = None;
+                }
                 return Err(EngineError::Run {
                     model: "fake".into(),
                     engine: "fake".into(),

@@ -70,6 +70,9 @@ fn load(error: &LoadError) -> Option<String> {
             "export it as an ONNX file with `fer export --onnx --run {model}`"
         )),
         LoadError::TrainedMetadata { .. } => Some("leave --meta out".into()),
+        LoadError::TrainNotBuiltIn { .. } => {
+            Some("build it in with `cargo build --release`".into())
+        }
         LoadError::NeedsOnnxRuntime { reason, .. } => no_onnx_runtime(reason),
         LoadError::NoOnnxRuntime(reason) => no_onnx_runtime(reason),
         #[cfg(feature = "ort")]

@@ -46,11 +46,20 @@ pub trait Item {
     /// # Errors
     /// The picture can't be loaded.
     fn load(&self) -> Result<Pixels, ItemError>;
+
+    /// Bytes that the item holds itself until its picture is a tensor, such as pixels in memory.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 impl<T: Item + ?Sized> Item for &T {
     fn load(&self) -> Result<Pixels, ItemError> {
         (**self).load()
+    }
+
+    fn bytes(&self) -> usize {
+        (**self).bytes()
     }
 }
 
@@ -58,6 +67,10 @@ impl<T: Item + ?Sized> Item for &T {
 impl Item for Pixels {
     fn load(&self) -> Result<Pixels, ItemError> {
         Ok(self.clone())
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.len()
     }
 }
 

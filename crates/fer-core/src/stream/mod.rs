@@ -41,6 +41,9 @@ const MAX_BATCH_BYTES: usize = 256 << 20;
 /// The most bytes of tensors that wait for their batch; a single item may exceed it.
 const MAX_WAITING_BYTES: usize = 2 * MAX_BATCH_BYTES;
 
+/// No wait is longer: times far away can't be computed with.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 /// How a stream works.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamOptions {
@@ -94,18 +97,28 @@ pub struct Seen<P> {
 }
 
 impl<I> Observation<I, ()> {
+    /// The item, and the one prediction of a stream over [`Whole`] pictures.
+    pub fn into_parts(self) -> (I, Result<Prediction, ItemError>) {
+        let prediction = self.outcome.and_then(|seen| {
+            let prediction = seen.predictions.into_iter().next();
+            prediction.map_or_else(
+                || {
+                    Err(ItemError::View {
+                        reason: "the picture has no view".into(),
+                    })
+                },
+                |(_, prediction)| prediction,
+            )
+        });
+        (self.item, prediction)
+    }
+
     /// The one prediction of a stream over [`Whole`] pictures.
     ///
     /// # Errors
     /// There is no view, or its prediction failed.
     pub fn prediction(self) -> Result<Prediction, ItemError> {
-        let mut predictions = self.outcome?.predictions;
-        match predictions.pop() {
-            Some((_, prediction)) => prediction,
-            None => Err(ItemError::View {
-                reason: "the picture has no view".into(),
-            }),
-        }
+        self.into_parts().1
     }
 }
 
@@ -136,7 +149,8 @@ impl<'a> Stream<'a, Whole> {
 
 impl<L> Stream<'_, L> {
     /// Runs all items through the model and passes an observation of each to `sink`, in order. One
-    /// thread at a time takes the next item, when there is room for it.
+    /// thread at a time takes the next item, when there is room for it. A call of the iterator's
+    /// `next` is waited for, even after a failure, so a live source has to end when it is told to.
     ///
     /// # Errors
     /// The engine failed, or `sink` did.
@@ -186,10 +200,13 @@ impl<L> Stream<'_, L> {
     {
         let close = CloseOnDrop(window);
         while let Some((index, item)) = window.claim() {
+            let held = item.bytes();
+            window.holds(held);
             let prepared = panics::caught(|| self.prepare(&item, preprocessor));
             let prepared = prepared.unwrap_or_else(|reason| Err(ItemError::Panicked { reason }));
-            let bytes = prepared.as_ref().map_or(0, Prepared::bytes);
-            window.holds(bytes);
+            let tensors = prepared.as_ref().map_or(0, Prepared::bytes);
+            window.holds(tensors);
+            let bytes = held + tensors;
             let loaded = Loaded {
                 item,
                 prepared,
@@ -266,7 +283,7 @@ impl<L> Stream<'_, L> {
             batcher.add(loaded, sink)?;
             deadline = match self.options.max_wait {
                 Some(wait) if !batcher.pending.is_empty() => {
-                    Some(deadline.unwrap_or_else(|| Instant::now() + wait))
+                    Some(deadline.unwrap_or_else(|| Instant::now() + wait.min(LONGEST_WAIT)))
                 }
                 _ => None,
             };

@@ -60,91 +60,91 @@ impl Questions<'_> {
     ) -> Result<Vec<Predictions>, StreamError> {
         let stream = Stream {
             session,
-            locate: Shown {
-                conditions: self.conditions,
-                tta: self.tta,
-            },
+            locate: Views(self.tta),
             reduce: Reduce::Mean(self.tta.count()),
             options: StreamOptions {
                 batch_size: BatchSize::Fixed(self.batch_size),
                 ..StreamOptions::default()
             },
         };
-        let items = self.indices.iter().map(|index| Asked {
-            index: *index,
-            item: &self.catalog.items[*index],
+        let items = self.indices.iter().flat_map(|index| {
+            let conditions = self.conditions.iter().enumerate();
+            conditions.map(|(place, condition)| Shown {
+                index: *index,
+                item: &self.catalog.items[*index],
+                place,
+                condition: *condition,
+            })
         });
         let mut all = Vec::new();
         all.resize_with(self.conditions.len(), Predictions::default);
         stream.run(items, &mut |seen| {
-            let data::Item { name, label, .. } = seen.item.item;
-            match seen.outcome {
-                Ok(picture) => {
-                    for (condition, prediction) in picture.predictions {
-                        let predictions = &mut all[condition];
-                        match prediction {
-                            Ok(found) => {
-                                let of = |class: &usize| found.probabilities[*class];
-                                predictions.answers.push(Predicted {
-                                    name: name.clone(),
-                                    label: usize::from(*label),
-                                    probabilities: self.class_order.iter().map(of).collect(),
-                                });
-                                predictions.items.push(seen.item.index);
-                            }
-                            Err(e) => predictions.unreadable.push((name.clone(), e.to_string())),
-                        }
-                    }
+            let (shown, prediction) = seen.into_parts();
+            let Shown {
+                index, item, place, ..
+            } = shown;
+            let predictions = &mut all[place];
+            let probabilities = match prediction {
+                Ok(found) => {
+                    let of = |class: &usize| found.probabilities[*class];
+                    Ok(self.class_order.iter().map(of).collect())
                 }
-                Err(e) => all
-                    .iter_mut()
-                    .for_each(|p| p.unreadable.push((name.clone(), e.to_string()))),
+                // Not a matter of the image: the evaluation refuses it.
+                Err(ItemError::NotFinite(_)) => Ok(vec![f32::NAN; self.class_order.len()]),
+                Err(e) => Err(e.to_string()),
+            };
+            match probabilities {
+                Ok(probabilities) => {
+                    predictions.answers.push(Predicted {
+                        name: item.name.clone(),
+                        label: usize::from(item.label),
+                        probabilities,
+                    });
+                    predictions.items.push(index);
+                }
+                Err(reason) => predictions.unreadable.push((item.name.clone(), reason)),
             }
-            self.conditions.iter().for_each(|_| done());
+            done();
             Ok(())
         })?;
         Ok(all)
     }
 }
 
-/// A labelled image and its place in the catalog.
-struct Asked<'a> {
+/// A labelled image in one of the conditions.
+struct Shown<'a> {
+    /// Its place in the catalog.
     index: usize,
     item: &'a data::Item,
+    /// The condition's number.
+    place: usize,
+    condition: Condition,
 }
 
-impl Item for Asked<'_> {
+impl Item for Shown<'_> {
     fn load(&self) -> Result<Pixels, ItemError> {
-        Ok(self.item.pixels()?)
+        let pixels = self.item.pixels()?;
+        let shown = self.condition.apply(&pixels, &self.item.relative);
+        Ok(shown
+            .map_err(|reason| ItemError::View { reason })?
+            .into_owned())
     }
 }
 
-/// The views of an image in each condition; their place is the condition's number.
-struct Shown<'a> {
-    conditions: &'a [Condition],
-    tta: Tta,
-}
+/// The views of test-time augmentation.
+struct Views(Tta);
 
-impl Locate<Asked<'_>> for Shown<'_> {
-    type Place = usize;
+impl Locate<Shown<'_>> for Views {
+    type Place = ();
 
     fn locate(
         &self,
-        asked: &Asked<'_>,
+        _: &Shown<'_>,
         pixels: Pixels,
-        view: &mut dyn FnMut(usize, Result<Pixels, ItemError>),
+        view: &mut dyn FnMut((), Result<Pixels, ItemError>),
     ) -> Result<(), ItemError> {
-        for (place, condition) in self.conditions.iter().enumerate() {
-            match condition.apply(&pixels, &asked.item.relative) {
-                Ok(shown) => {
-                    let views = self.tta.views(&shown);
-                    views.into_iter().for_each(|pixels| view(place, Ok(pixels)));
-                }
-                Err(reason) => (0..self.tta.count()).for_each(|_| {
-                    let reason = reason.clone();
-                    view(place, Err(ItemError::View { reason }));
-                }),
-            }
+        for pixels in self.0.views(&pixels) {
+            view((), Ok(pixels));
         }
         Ok(())
     }

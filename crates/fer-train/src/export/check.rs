@@ -18,6 +18,9 @@ use fer_core::spec::EMOTIONS;
 /// How far a probability may be from the network's.
 pub const TOLERANCE: f32 = 1e-5;
 
+/// Images that are run at once.
+const IMAGES_A_TIME: usize = 16;
+
 /// What a check found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
@@ -50,9 +53,7 @@ pub fn check(
     let wrong = |e: String| ExportError(format!("the exported file does not run: {e}"));
     let (found, by) = match engine {
         Some(engine) => {
-            let found = engine
-                .classify(input.clone())
-                .map_err(|e| wrong(e.to_string()))?;
+            let found = classified(engine, &input).map_err(|e| wrong(e.to_string()))?;
             (found, engine.description().library.clone())
         }
         None => {
@@ -84,9 +85,16 @@ pub fn check(
     })
 }
 
+/// The engine's probabilities, a few images at a time: images may be large.
+fn classified(engine: &Session, input: &[f32]) -> Result<Vec<f32>, SessionError> {
+    let parts = input.chunks(IMAGES_A_TIME * engine.spec().image_len());
+    let rows = parts.map(|part| engine.classify(part.to_vec()));
+    Ok(rows.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
 fn probabilities(network: &Network, input: &[f32], device: &Device) -> Result<Vec<f32>, String> {
-    let mut rows =
-        logits(network, input, 64, device).map_err(|e| format!("the device failed: {e}"))?;
+    let mut rows = logits(network, input, IMAGES_A_TIME, device)
+        .map_err(|e| format!("the device failed: {e}"))?;
     rows.chunks_exact_mut(network.classes()).for_each(softmax);
     Ok(rows)
 }
@@ -112,7 +120,7 @@ pub enum CheckError {
 /// The engine failed.
 pub fn difference(network: &Network, engine: &Session, device: &Device) -> Result<f32, CheckError> {
     let input = inputs(network.input());
-    let found = engine.classify(input.clone())?;
+    let found = classified(engine, &input)?;
     let expected =
         probabilities(network, &input, device).map_err(|reason| CheckError::Network { reason })?;
     Ok(largest_difference(&expected, &found))
