@@ -29,7 +29,7 @@ pub enum ConvertFileError {
         /// The Keras file.
         model: PathBuf,
         /// What is wrong.
-        source: CheckError,
+        source: Box<CheckError>,
     },
 }
 
@@ -54,7 +54,7 @@ pub fn convert_file(
     file.as_file().write_all(&converted.onnx).map_err(write)?;
     let checked = check(file.path(), host).map_err(|source| ConvertFileError::Check {
         model: model.into(),
-        source,
+        source: Box::new(source),
     })?;
     files::keep(file, target).map_err(write)?;
     Ok((converted, checked))
