@@ -294,11 +294,11 @@ fn hostile_models_are_refused_with_a_word() {
         ),
         (
             archive(&huge("Reshape", json!({"target_shape": [-1, 0]}))),
-            "not of the size",
+            "does not have the size",
         ),
         (
             archive(&huge("Permute", json!({"dims": [1, 1, 2]}))),
-            "not an order",
+            "not a permutation",
         ),
         (
             archive(&huge(
@@ -324,7 +324,7 @@ fn hostile_models_are_refused_with_a_word() {
         (zipped(&bomb), "far too large"),
         (
             zipped(&[("config.json", b"{}".as_slice())]),
-            "no metadata.json",
+            "no Keras metadata.json",
         ),
         (b"\x89HDF\r\n\x1a\n".to_vec(), "HDF5"),
         (golden("plain.k3.json"), "neither HDF5 nor a zip"),
