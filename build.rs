@@ -65,7 +65,8 @@ fn generate() -> Result<(), String> {
         let generic = rewritten.generic;
         if !generic.is_empty() {
             println!(
-                "cargo::warning=Burn computes the parts of {} that the kernels do not support, which may be slow: {}",
+                "cargo::warning=Burn computes the parts of {} that the kernels do not support, \
+                 which may be slow: {}",
                 path.display(),
                 generic.join(", ")
             );

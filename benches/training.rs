@@ -107,7 +107,11 @@ fn training_step_with_subnormal_weights(bencher: Bencher, subnormal: bool) {
     );
 }
 
-#[divan::bench(args = [Architecture::Notebook, Architecture::Vgg, Architecture::Tiny], sample_count = 10, sample_size = 1)]
+#[divan::bench(
+    args = [Architecture::Notebook, Architecture::Vgg, Architecture::Tiny],
+    sample_count = 10,
+    sample_size = 1,
+)]
 fn training_step(bencher: Bencher, architecture: Architecture) {
     let config = Config::preset(&architecture.to_string()).expect("a preset");
     steps(

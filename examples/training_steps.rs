@@ -30,7 +30,8 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [architecture, file, size, options @ ..] = &arguments[..] else {
         bail!(
-            "usage: training_steps ARCHITECTURE FILE BATCH [bits=BITS] [device=NAME] [precision=TYPE]"
+            "usage: training_steps ARCHITECTURE FILE BATCH [bits=BITS] [device=NAME] \
+             [precision=TYPE]"
         )
     };
     let (mut choice, mut precision) = (DeviceSpec::default(), None);

@@ -1,4 +1,5 @@
-//! Facial-emotion classifiers, run and verified: images → tensors → model → probabilities → records.
+//! Facial-emotion classifiers, run and verified: images → tensors → model → probabilities →
+//! records.
 //!
 //! This crate joins the others: it loads a model into an engine ([`load()`]), compiles models in
 //! ([`compiled`]), and has the work of the program `fer` as functions. It builds on these crates:

@@ -37,7 +37,8 @@ pub enum LoadError {
     },
     /// A training run, in a program that was built without them.
     #[error(
-        "{name} is a training run, and this program was built without training (Cargo feature train)"
+        "{name} is a training run, and this program was built without training (Cargo feature \
+         train)"
     )]
     TrainNotBuiltIn {
         /// The run.

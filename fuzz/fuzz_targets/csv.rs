@@ -7,6 +7,11 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         return;
     }
     if let Ok(catalog) = fer::data::Catalog::open(&file) {
-        assert!(catalog.items.iter().all(|item| usize::from(item.label) < catalog.classes.len()));
+        assert!(
+            catalog
+                .items
+                .iter()
+                .all(|item| usize::from(item.label) < catalog.classes.len())
+        );
     }
 });

@@ -3,6 +3,9 @@
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(pixels) = fer::images::decode(bytes) {
-        assert_eq!(pixels.data.len(), pixels.width * pixels.height * pixels.channels);
+        assert_eq!(
+            pixels.data.len(),
+            pixels.width * pixels.height * pixels.channels
+        );
     }
 });

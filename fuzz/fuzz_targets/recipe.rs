@@ -5,7 +5,12 @@ use fer::train::Config;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     match Config::parse(text, "recipe") {
-        Ok(config) => assert_eq!(config.to_toml().and_then(|text| Config::parse(&text, "again")), Ok(config)),
+        Ok(config) => assert_eq!(
+            config
+                .to_toml()
+                .and_then(|text| Config::parse(&text, "again")),
+            Ok(config)
+        ),
         Err(e) => assert!(!e.0.contains('\n')),
     }
 });

@@ -24,7 +24,8 @@ use super::progress::Progress;
 pub enum Command {
     /// Count the images and find unreadable, odd-sized, blank and duplicate ones.
     #[command(
-        after_help = "Exit code: 0 if nothing was found, 1 if something was, 2 if the data can't be read."
+        after_help = "Exit code: 0 if nothing was found, 1 if something was, 2 if the data can't \
+            be read."
     )]
     Check(CheckArgs),
     /// Draw a data set of faces, to try things out without a download.
@@ -50,7 +51,13 @@ pub struct CheckArgs {
 
     /// Which images stay of those that have copies in training and test both: test, or training,
     /// whose list names the test images instead, for `fer eval --exclude`.
-    #[arg(long, default_value = "test", value_name = "PART", value_parser = ["test", "training"], requires = "quarantine")]
+    #[arg(
+        long,
+        default_value = "test",
+        value_name = "PART",
+        value_parser = ["test", "training"],
+        requires = "quarantine"
+    )]
     keep: String,
 
     /// Say nothing on stderr but errors.
@@ -103,7 +110,12 @@ pub struct PreviewArgs {
     corruptions: Option<Selection>,
 
     /// How many images are shown, one class after the other.
-    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(
+        long,
+        default_value_t = 7,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=50)
+    )]
     count: u16,
 
     /// The seed of the run whose first epochs are shown.
@@ -290,7 +302,8 @@ fn fits_a_sheet(count: u16, pictures: usize) -> Result<()> {
     let most = MAX_CELLS / pictures.max(1);
     if usize::from(count) > most {
         bail!(
-            "--count {count} with {pictures} pictures an image is more than the {MAX_CELLS} of a sheet; take {most} or fewer"
+            "--count {count} with {pictures} pictures an image is more than the {MAX_CELLS} of a \
+             sheet; take {most} or fewer"
         );
     }
     Ok(())

@@ -101,7 +101,8 @@ impl Observer for Epochs {
             return;
         }
         self.line(&format!(
-            "epoch {:3}  loss {:.4}  accuracy {:5.2} %  validation loss {:.4}  accuracy {:5.2} %{}  lr {:.2e}  {} ({:.0} \
+            "epoch {:3}  loss {:.4}  accuracy {:5.2} %  validation loss {:.4}  accuracy {:5.2} \
+             %{}  lr {:.2e}  {} ({:.0} \
              images/s)",
             training.epoch,
             training.loss,

@@ -71,7 +71,12 @@ pub struct Args {
     min_accuracy: Option<f64>,
 
     /// text, json or markdown.
-    #[arg(long, default_value = "text", value_name = "FORMAT", value_parser = ["text", "json", "markdown"])]
+    #[arg(
+        long,
+        default_value = "text",
+        value_name = "FORMAT",
+        value_parser = ["text", "json", "markdown"]
+    )]
     format: String,
 
     /// Draw the confusion matrix into this PNG.
@@ -91,7 +96,12 @@ pub struct Args {
     corruptions_plot: Option<PathBuf>,
 
     /// Views a batch.
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(
+        long,
+        default_value_t = 64,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=4096)
+    )]
     batch_size: u16,
 
     /// Say nothing on stderr but errors.
@@ -185,7 +195,8 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
 fn order_of(classes: &[String], labels: &[String]) -> Result<Vec<usize>> {
     let Some(order) = class_order(classes, labels) else {
         bail!(
-            "the model's classes are {}, the data's {}; name the model's by these words, in the order of its outputs, with \
+            "the model's classes are {}, the data's {}; name the model's by these words, in the \
+             order of its outputs, with \
              --meta labels='[\"…\"]'",
             shortened(labels),
             shortened(classes)

@@ -100,7 +100,8 @@ pub fn print(layers: &[LayerDifference], out: &mut dyn Write) -> std::io::Result
     let (before, layer) = (&layers[..first], &layers[first]);
     writeln!(
         out,
-        "  layers        {} is the first of {} that differs from Keras's, by {:.1e}; the layers before it are within {:.1e}",
+        "  layers        {} is the first of {} that differs from Keras's, by {:.1e}; the layers \
+         before it are within {:.1e}",
         layer.layer,
         layers.len(),
         layer.difference,

@@ -46,40 +46,46 @@ struct Cli {
 enum Command {
     /// Classify images.
     #[command(
-        after_help = "Exit code: 0 if all images were read, 1 if some were not (their records say why), 2 if nothing ran."
+        after_help = "Exit code: 0 if all images were read, 1 if some were not (their records say \
+            why), 2 if nothing ran."
     )]
     Infer(infer::Args),
     /// Check that two models, engines or providers, or an engine and Keras, give the same
     /// predictions.
     #[command(
-        after_help = "Exit code: 0 if every comparison holds, 1 if one does not, 2 if nothing could be compared."
+        after_help = "Exit code: 0 if every comparison holds, 1 if one does not, 2 if nothing \
+            could be compared."
     )]
     #[cfg(feature = "ort")]
     Parity(parity::Args),
     /// Train a network.
     #[command(
-        after_help = "Exit code: 0 if the run is done, 1 if it was interrupted and can be resumed, 2 on an error; \
+        after_help = "Exit code: 0 if the run is done, 1 if it was interrupted and can be resumed, \
+            2 on an error; \
                             the last checkpoint stays."
     )]
     #[cfg(feature = "train")]
     Train(train::Args),
     /// Evaluate a model on labeled images.
     #[command(
-        after_help = "Exit code: 0 if done, 1 if the accuracy is below --min-accuracy or images could not be read, 2 if \
+        after_help = "Exit code: 0 if done, 1 if the accuracy is below --min-accuracy or images \
+            could not be read, 2 if \
                       nothing was measured."
     )]
     #[cfg(feature = "train")]
     Eval(eval::Args),
     /// Export a trained network as an ONNX file, and check the file against it.
     #[command(
-        after_help = "Exit code: 0 if the file was written, 2 if not; a file whose outputs differ from the network's is not \
+        after_help = "Exit code: 0 if the file was written, 2 if not; a file whose outputs differ \
+            from the network's is not \
                             kept."
     )]
     #[cfg(feature = "train")]
     Export(export::Args),
     /// Convert a Keras model to an ONNX file, without Python.
     #[command(
-        after_help = "Exit code: 0 if the file was written, 2 if not: the model has layers that can't be converted, which are \
+        after_help = "Exit code: 0 if the file was written, 2 if not: the model has layers that \
+            can't be converted, which are \
                             named, or the file does not run."
     )]
     Convert(convert::Args),

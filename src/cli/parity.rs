@@ -113,7 +113,15 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     };
     let mut out = std::io::stdout().lock();
     if args.json {
-        let sides = |c: &Check| json!({ "reference": c.reference, "candidate": c.candidate, "holds": c.comparison.holds(), "result": c.comparison, "layers": c.layers });
+        let sides = |c: &Check| {
+            json!({
+                "reference": c.reference,
+                "candidate": c.candidate,
+                "holds": c.comparison.holds(),
+                "result": c.comparison,
+                "layers": c.layers,
+            })
+        };
         writeln!(
             out,
             "{}",
@@ -295,8 +303,10 @@ fn against_keras(
 /// The conversion of a Keras model by `fer convert`, in a file that is deleted when the result is
 /// dropped.
 fn converted(model: &Path) -> Result<NamedTempFile> {
-    let converted = fer::convert::convert(model, None, &Default::default())
-        .context("it can't be converted without options; use `fer convert`, and name its file with --candidate")?;
+    let converted = fer::convert::convert(model, None, &Default::default()).context(
+        "it can't be converted without options; use `fer convert`, and name its file with \
+            --candidate",
+    )?;
     let notes = converted.notes.iter().map(advice::conversion_note);
     notes.for_each(super::say);
     let wrong = || {

@@ -162,7 +162,8 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         checkpoint.config.data.path.clone_from(&config.data.path);
         if checkpoint.config != config {
             bail!(
-                "the run's config.toml was changed since it began; to train by another recipe, start a run with --config"
+                "the run's config.toml was changed since it began; to train by another recipe, \
+                 start a run with --config"
             );
         }
         if checkpoint.state.device != on {
@@ -188,7 +189,8 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         .filter(|c| c.state.data.sha256 != facts.sha256)
     {
         bail!(
-            "{} is not the data that this run began with ({} training images, SHA-256 {}…); name that with --data",
+            "{} is not the data that this run began with ({} training images, SHA-256 {}…); name \
+             that with --data",
             facts.path,
             checkpoint.state.data.training,
             &checkpoint.state.data.sha256[..12.min(checkpoint.state.data.sha256.len())],
@@ -339,7 +341,8 @@ fn configuration(args: &Args) -> Result<Config> {
     if config.loss.votes.is_none() && (args.votes_share.is_some() || config.loss.votes_share != 1.0)
     {
         bail!(
-            "--votes-share or loss.votes_share says how much votes count; name their file with --votes"
+            "--votes-share or loss.votes_share says how much votes count; name their file with \
+             --votes"
         );
     }
     config = with_data(config, args);
@@ -398,7 +401,8 @@ struct Images {
 fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
     let Some(path) = &config.data.path else {
         bail!(
-            "name the images with --data: a folder with train/<class>/ and test/<class>/, or fer2013.csv"
+            "name the images with --data: a folder with train/<class>/ and test/<class>/, or \
+             fer2013.csv"
         );
     };
     let catalog = opened(path, config.data.exclude.as_deref(), quiet)?;
@@ -410,7 +414,8 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
         .transpose()?;
     if matches!(config.loss.class_weights, ClassWeights::Listed(_)) && catalog.classes != EMOTIONS {
         bail!(
-            "loss.class_weights lists factors of the seven emotions, and the classes of {} are others: it can be 'none' or \
+            "loss.class_weights lists factors of the seven emotions, and the classes of {} are \
+             others: it can be 'none' or \
              'balanced'",
             path.display()
         );
@@ -422,7 +427,8 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
         .map_err(|e| anyhow!("{e}; --size and --channels choose others"))?;
     if training.image_shape() != validation.image_shape() {
         bail!(
-            "the training images of {} have {}x{} pixels ({}), the validation images {}x{} ({}): have all of them resized with --size",
+            "the training images of {} have {}x{} pixels ({}), the validation images {}x{} ({}): \
+             have all of them resized with --size",
             path.display(),
             training.width,
             training.height,
@@ -460,14 +466,16 @@ fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
     let count = votes.iter().flatten().count();
     if let (Some(file), 0) = (&config.loss.votes, count) {
         bail!(
-            "{} gives no training image a target: a class counts from two votes on; name another file with --votes, or none",
+            "{} gives no training image a target: a class counts from two votes on; name another \
+             file with --votes, or none",
             file.display()
         );
     }
     if !votes.is_empty() && !quiet {
         let share = config.loss.votes_share;
         super::say(format_args!(
-            "votes have a share of {share} in the targets of {count} images; the others have their label"
+            "votes have a share of {share} in the targets of {count} images; the others have their \
+             label"
         ));
     }
     let names = parts
@@ -511,7 +519,8 @@ fn start(
             let difference = fer::export::difference(&network, &engine, device)?;
             if difference > fer::export::TOLERANCE {
                 bail!(
-                    "{} answers otherwise than {} with its weights, by {difference:e}: choose the architecture that it was \
+                    "{} answers otherwise than {} with its weights, by {difference:e}: choose the \
+                     architecture that it was \
                      made from",
                     file.display(),
                     config.architecture
@@ -549,7 +558,8 @@ fn trained(
     let other = Trained::read(&file, device)?;
     if other.config.architecture != config.architecture {
         bail!(
-            "{} is of architecture {other}, this run of {}: train with --architecture {other}, or start from what `fer export` \
+            "{} is of architecture {other}, this run of {}: train with --architecture {other}, or \
+             start from what `fer export` \
              writes of it, if that is a network of this run's architecture",
             file.display(),
             config.architecture,
@@ -610,7 +620,8 @@ fn announce(
         ));
     }
     super::say(format_args!(
-        "{} ({parameters} parameters, {:.1} MMAC), {} training and {} validation images, {} epochs of {} on {device}",
+        "{} ({parameters} parameters, {:.1} MMAC), {} training and {} validation images, {} epochs \
+         of {} on {device}",
         config.architecture,
         run.network.macs() as f64 / 1e6,
         training.len(),

@@ -284,7 +284,8 @@ impl<'a> Pass<'a> {
                 Some(layer) if layer.is_supported() => {
                     let (kind, statement) = (&layer.kind, one_line(statement));
                     return Err(format!(
-                        "layer {name} ({kind}) is left to Burn, in a statement of a form that is not \
+                        "layer {name} ({kind}) is left to Burn, in a statement of a form that is \
+                         not \
                          known: `{statement}`"
                     ));
                 }

@@ -1,5 +1,5 @@
-//! Runs models on the same images and compares their outputs: two sessions with each other, one with
-//! Keras's recorded outputs, or one with Keras itself.
+//! Runs models on the same images and compares their outputs: two sessions with each other, one
+//! with Keras's recorded outputs, or one with Keras itself.
 
 use std::io;
 use std::path::{Path, PathBuf};

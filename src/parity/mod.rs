@@ -91,7 +91,8 @@ pub enum CompareError {
     },
     /// They have different numbers of classes, or a different number of labels.
     #[error(
-        "the reference has {reference} classes, the candidate {candidate}; there are {labels} labels"
+        "the reference has {reference} classes, the candidate {candidate}; there are {labels} \
+         labels"
     )]
     Classes {
         /// The reference's number.

@@ -122,7 +122,8 @@ fn quality_equals_that_of_other_libraries() {
             apart.iter().filter(|d| d.is_nan() || **d > near).count() as f64 / apart.len() as f64;
         let most = apart.iter().copied().fold(0.0, f32::max);
         let line = format!(
-            "downscale {downscale}, blur {blur}, jpeg {quality}: up to {most} levels, {far} beyond {near}"
+            "downscale {downscale}, blur {blur}, jpeg {quality}: up to {most} levels, {far} beyond \
+             {near}"
         );
         println!("{line}");
         if out.len() != expected.len() || far > most_far {

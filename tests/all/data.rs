@@ -277,7 +277,8 @@ fn folders_that_are_no_data_set_are_explained() {
         (
             "two classes missing",
             without(classes(&["train/"]), &["train/sad", "train/fear"]),
-            "train: the class fear, sad is missing (there is angry, disgust, happy, neutral, surprise); add it",
+            "train: the class fear, sad is missing (there is angry, disgust, happy, neutral, \
+             surprise); add it",
         ),
         (
             "a class misspelled",

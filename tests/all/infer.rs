@@ -457,7 +457,8 @@ fn pipes_devices_links_and_odd_names_neither_hang_nor_harm() {
         (format!("{infer} -o absent/ $FACE 2>&1"), 2, "is a folder"),
         (
             format!(
-                "echo old > t; chmod 600 t; ln -s t l; {infer} -o l $FACE; test -L l && stat -c %a t && cat t"
+                "echo old > t; chmod 600 t; ln -s t l; {infer} -o l $FACE; test -L l && stat -c %a \
+                 t && cat t"
             ),
             0,
             "600\n{",

@@ -1,5 +1,5 @@
-//! The tests of the program and of what needs Burn or ONNX Runtime, as one program: each test program
-//! links all of Burn and the weights of the compiled-in models.
+//! The tests of the program and of what needs Burn or ONNX Runtime, as one program: each test
+//! program links all of Burn and the weights of the compiled-in models.
 //!
 //! `cargo test --release --test all infer::` runs one file's. A test that has to have a process or
 //! a build of its own is a file beside this folder.

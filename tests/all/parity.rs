@@ -282,7 +282,8 @@ keras.utils.set_random_seed(3)
 layers = keras.layers
 model = keras.Sequential([
     layers.Input((20, 24, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3, activation='relu'),
-    layers.BatchNormalization(), layers.GlobalAveragePooling2D(), layers.Dense(3, activation='softmax'),
+    layers.BatchNormalization(), layers.GlobalAveragePooling2D(), layers.Dense(3, \
+    activation='softmax'),
 ])
 model.save(sys.argv[1])
 ";

@@ -211,7 +211,8 @@ fn a_step_goes_down_the_gradients_of_the_moved_weights() {
             apart(&flat(&slopes), &flat(&uphill)),
         );
         println!(
-            "{architecture}, {others} others, {rho}: {near:e} from the step by hand, {far:e} from the plain gradients"
+            "{architecture}, {others} others, {rho}: {near:e} from the step by hand, {far:e} from \
+             the plain gradients"
         );
         let checks = [
             (near < allowed, "another step than that by hand"),

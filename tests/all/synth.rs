@@ -158,8 +158,8 @@ fn counts_have_limits() {
     assert!(names(parent.path()).is_empty());
 }
 
-/// The classes have looks of their own, or nothing could be learned; but pose, light and skin keep a
-/// comparison with the mean face of each class from telling them.
+/// The classes have looks of their own, or nothing could be learned; but pose, light and skin keep
+/// a comparison with the mean face of each class from telling them.
 #[test]
 fn classes_differ_but_not_plainly() {
     const LEARNT: u64 = 100;

@@ -157,7 +157,8 @@ fn drawn_faces_are_learned_exported_and_recognized_by_both_engines() {
                     session = onnxruntime.InferenceSession(sys.argv[1])\n\
                     for n in 1, 3:\n    \
                         images = numpy.zeros((n, 1, 48, 48), numpy.float32)\n    \
-                        assert session.run(['probabilities'], {'input': images})[0].shape == (n, 7)";
+                        assert session.run(['probabilities'], {'input': images})[0].shape == (n, \
+                        7)";
         let checked = Command::new(python)
             .args(["-c", code])
             .arg(&model)
@@ -344,7 +345,8 @@ fn every_optimizer_and_schedule_runs() {
     for (number, (optimizer, schedule)) in rows.iter().enumerate() {
         let recipe = folder.path().join(format!("{number}.toml"));
         let toml = format!(
-            "architecture = 'tiny'\nepochs = 2\nbatch_size = 32\nearly_stopping = 5\nbest = 'loss'\n[optimizer]\nname = \
+            "architecture = 'tiny'\nepochs = 2\nbatch_size = 32\nearly_stopping = 5\nbest = \
+             'loss'\n[optimizer]\nname = \
              '{optimizer}'\nlearning_rate = 0.002\nweight_decay = 0.001\n[schedule]\n{schedule}\n"
         );
         fs::write(&recipe, toml).unwrap();
@@ -384,7 +386,8 @@ fn a_distance_for_the_gradients_is_a_setting_of_a_run() {
             folder.path().join(name),
         );
         let toml = format!(
-            "architecture = 'tiny'\nepochs = 1\nbatch_size = 32\n[optimizer]\nname = 'sgd'\nlearning_rate = 0.02\n{line}\n"
+            "architecture = 'tiny'\nepochs = 1\nbatch_size = 32\n[optimizer]\nname = \
+             'sgd'\nlearning_rate = 0.02\n{line}\n"
         );
         fs::write(&recipe, toml).unwrap();
         run(&[
@@ -416,7 +419,8 @@ fn early_stopping_ends_a_run_that_stands_still() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.toml");
     // A rate at which nothing moves: no epoch is better than the first for long.
-    let toml = "architecture = 'tiny'\nepochs = 50\nbatch_size = 64\nearly_stopping = 2\nbest = 'loss'\n[optimizer]\nname = \
+    let toml = "architecture = 'tiny'\nepochs = 50\nbatch_size = 64\nearly_stopping = 2\nbest = \
+        'loss'\n[optimizer]\nname = \
                 'sgd'\nlearning_rate = 1e-12\n";
     fs::write(&recipe, toml).unwrap();
     let out = folder.path().join("run");

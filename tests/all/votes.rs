@@ -658,7 +658,8 @@ fn votes_that_do_not_fit_are_refused_in_a_line() {
     });
     let single = files.votes("single.csv", single);
     let train = ["train", "--preset", "tiny", "--data", &faces];
-    let recipe = "architecture = 'tiny'\nepochs = 1\nbatch_size = 8\nloss.votes_share = 0.5\n[optimizer]\nname = 'sgd'\nlearning_rate = 0.1";
+    let recipe = "architecture = 'tiny'\nepochs = 1\nbatch_size = 8\nloss.votes_share = \
+        0.5\n[optimizer]\nname = 'sgd'\nlearning_rate = 0.1";
     let recipe = files.write("share.toml", recipe);
     let refused = run(&["train", "--config", &recipe, "--data", &faces]);
     if refused.code != 2 || !refused.error().contains("name their file with --votes") {

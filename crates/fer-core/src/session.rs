@@ -290,8 +290,8 @@ fn serve(
     }
 }
 
-/// Runs requests as one batch and divides the output. If that fails, each is run alone: one of them,
-/// or the size of the batch, may be the reason.
+/// Runs requests as one batch and divides the output. If that fails, each is run alone: one of
+/// them, or the size of the batch, may be the reason.
 fn run_batch(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
     if requests.len() > 1 {
         let joined: Vec<f32> = requests.iter().flat_map(|r| &r.input).copied().collect();

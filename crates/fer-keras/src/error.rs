@@ -136,9 +136,10 @@ impl fmt::Display for Note {
             Self::ScalesItself => {
                 f.write_str("pixels stay 0..255, because the model scales them itself")
             }
-            Self::RescalesLater => {
-                f.write_str("the model rescales values, but not in its first layer: pixels are multiplied by 1/255")
-            }
+            Self::RescalesLater => f.write_str(
+                "the model rescales values, but not in its first layer: pixels are \
+                    multiplied by 1/255",
+            ),
         }
     }
 }

@@ -204,7 +204,9 @@ impl<'a> Lowering<'a> {
             }
             if !progress {
                 return Err(wrong(
-                    "its layers depend on each other in a cycle, or on a tensor that no layer outputs".into(),
+                    "its layers depend on each other in a cycle, or on a tensor that no layer \
+                     outputs"
+                        .into(),
                 ));
             }
         }

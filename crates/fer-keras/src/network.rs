@@ -70,7 +70,8 @@ impl KerasNetwork {
                 Self::functional(config, keras)
             }
             _ => Err(format!(
-                "it is a model of class {class}, whose layers only its Python code knows; Sequential and Functional ones can \
+                "it is a model of class {class}, whose layers only its Python code knows; \
+                 Sequential and Functional ones can \
                  be converted"
             )),
         }

@@ -159,7 +159,8 @@ fn by_name<'a>(
             [name] => Ok(name),
             [] => Err(format!("the file has no weight {weight} of it")),
             _ => Err(format!(
-                "several weights {weight} in the file may belong to it: {}; save the model as .keras, which names them uniquely",
+                "several weights {weight} in the file may belong to it: {}; save the model as \
+                 .keras, which names them uniquely",
                 best.join(", ")
             )),
         }

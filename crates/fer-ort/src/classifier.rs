@@ -177,7 +177,8 @@ mod tests {
     fn errors_are_cut_to_what_happened() {
         let rows = [
             (
-                "/a/b.cc:20 X& Y::Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load\n library : x",
+                "/a/b.cc:20 X& Y::Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load\n library : \
+                 x",
                 "Failed to load library : x",
             ),
             ("No Op registered\n\tfor Foo", "No Op registered for Foo"),

@@ -212,7 +212,8 @@ pub(super) fn names(providers: &[Provider]) -> String {
 
 /// A name is not a provider's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{name}' is not a provider; the providers are {}", names(&Provider::all().collect::<Vec<_>>()))]
+#[error("'{name}' is not a provider; the providers are \
+    {}", names(&Provider::all().collect::<Vec<_>>()))]
 pub struct UnknownProvider {
     /// The name.
     pub name: String,

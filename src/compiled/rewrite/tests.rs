@@ -39,7 +39,7 @@ fn configured(convolution: &str, window: &str, statements: &str) -> String {
                 let conv3 = Conv2dConfig::new([8, 8], [3, 3]).with_groups(1).init(device);
                 let pool1 = MaxPool2dConfig::new({window}).with_strides({window})
                     .with_padding(PaddingConfig2d::Valid).with_ceil_mode(false).init();
-                todo!()
+                unreachable!()
             }}
             pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {{
                 {statements}

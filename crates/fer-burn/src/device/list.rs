@@ -242,7 +242,8 @@ mod tests {
 
     #[test]
     fn what_nvidias_tool_prints() {
-        let text = "00000000:65:00.0, NVIDIA H100 PCIe, 81559, 550.54.15\n00000000:CA:00.0, Tesla T4, [N/A], 470.1\nno\n";
+        let text = "00000000:65:00.0, NVIDIA H100 PCIe, 81559, 550.54.15\n00000000:CA:00.0, Tesla \
+            T4, [N/A], 470.1\nno\n";
         let card = |address: &str, name: &str, memory, driver: &str| Card {
             address: address.into(),
             name: name.into(),

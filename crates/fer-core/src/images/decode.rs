@@ -45,7 +45,8 @@ pub enum DecodeError {
     #[error("the file is over {} MiB", MAX_FILE_BYTES >> 20)]
     FileTooLarge,
     /// The image is over [`MAX_PIXELS`].
-    #[error("{width}x{height} pixels is over the limit of {} megapixels; make it smaller", MAX_PIXELS / 1_000_000)]
+    #[error("{width}x{height} pixels is over the limit of {} megapixels; make it \
+        smaller", MAX_PIXELS / 1_000_000)]
     TooManyPixels {
         /// Width in pixels.
         width: u64,

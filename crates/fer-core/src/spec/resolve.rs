@@ -55,7 +55,8 @@ impl<'a> Resolver<'a> {
             Some(dims) => {
                 let rank = dims.len();
                 return Err(format!(
-                    "its input '{}' has rank {rank}; an image classifier takes [N, H, W, C] or [N, C, H, W]",
+                    "its input '{}' has rank {rank}; an image classifier takes [N, H, W, C] or [N, \
+                     C, H, W]",
                     input.name
                 ));
             }
@@ -76,7 +77,8 @@ impl<'a> Resolver<'a> {
         };
         if let Some(n) = dims[0].filter(|n| !fits(*n)) {
             return Err(format!(
-                "it takes {n} images at once, which is over 1 GiB; export it with an open batch size"
+                "it takes {n} images at once, which is over 1 GiB; export it with an open batch \
+                 size"
             ));
         }
         Ok(ModelSpec {
@@ -174,7 +176,8 @@ impl<'a> Resolver<'a> {
         };
         if w == 0 || h == 0 || w > MAX_INPUT_SIDE || h > MAX_INPUT_SIDE {
             return Err(format!(
-                "its input of {w}x{h} pixels is not between 1x1 and {MAX_INPUT_SIDE}x{MAX_INPUT_SIDE}"
+                "its input of {w}x{h} pixels is not between 1x1 and \
+                 {MAX_INPUT_SIDE}x{MAX_INPUT_SIDE}"
             ));
         }
         Ok((w, h))
@@ -299,20 +302,22 @@ impl<'a> Resolver<'a> {
         let overridden = ["temperature", "exponent"]
             .iter()
             .any(|key| self.overrides.contains_key(*key));
-        let number = |key: &str, range: RangeInclusive<f32>| {
-            let given = if overridden {
-                self.overrides.get(key).map(String::as_str)
-            } else {
-                self.meta(key)
-            };
-            match given {
+        let number =
+            |key: &str, range: RangeInclusive<f32>| {
+                let given = if overridden {
+                    self.overrides.get(key).map(String::as_str)
+                } else {
+                    self.meta(key)
+                };
+                match given {
                 None => Ok(1.0),
                 Some(text) => text.parse::<f32>().ok().filter(|v| range.contains(v)).ok_or_else(|| {
                     let (start, end) = (range.start(), range.end());
-                    format!("its metadata '{key}' is '{text}'; it should be a number from {start} to {end}")
+                    format!("its metadata '{key}' is '{text}'; it should be a number from {start} \
+                        to {end}")
                 }),
             }
-        };
+            };
         Ok(Calibration {
             temperature: number("temperature", TEMPERATURES)?,
             exponent: number("exponent", EXPONENTS)?,

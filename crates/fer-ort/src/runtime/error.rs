@@ -31,7 +31,8 @@ pub enum InstallError {
     CudaLibsWithoutCuda,
     /// Not a version.
     #[error(
-        "{version:?} is not a version; give numbers joined by dots (at most 20 characters), for example 1.32.0"
+        "{version:?} is not a version; give numbers joined by dots (at most 20 characters), for \
+         example 1.32.0"
     )]
     BadVersion {
         /// What was given.
@@ -41,7 +42,8 @@ pub enum InstallError {
     #[error("no folder for fer's data is known")]
     NoDataFolder,
     /// Another installation is running.
-    #[error("another installation of ONNX Runtime is running in {}; wait until it ends", path.display())]
+    #[error("another installation of ONNX Runtime is running in {}; wait until it \
+        ends", path.display())]
     Busy {
         /// The folder in which it runs.
         path: PathBuf,
@@ -92,7 +94,8 @@ pub enum InstallError {
     },
     /// pip succeeded, but its output is not usable.
     #[error(
-        "pip's answer for {wanted} is not usable ({reason}); check pip's settings (`pip config list`)"
+        "pip's answer for {wanted} is not usable ({reason}); check pip's settings (`pip config \
+         list`)"
     )]
     OddAnswer {
         /// The package.
@@ -102,7 +105,8 @@ pub enum InstallError {
     },
     /// The file is not the published one.
     #[error(
-        "{file} has SHA-256 {actual} but {expected} was expected ({}); nothing was installed: check pip's settings \
+        "{file} has SHA-256 {actual} but {expected} was expected ({}); nothing was installed: \
+         check pip's settings \
          (`pip config list`) and try again",
         if *pinned { "fer's own list" } else { "the package index" }
     )]

@@ -287,7 +287,8 @@ mod tests {
         assert_eq!(error.search().steps.len(), 6);
         assert_eq!(
             error.to_string(),
-            "ONNX Runtime was not found (looked in fer's data folder, the program's folder, Python's onnxruntime \
+            "ONNX Runtime was not found (looked in fer's data folder, the program's folder, \
+             Python's onnxruntime \
              package, the system's library folders)"
         );
     }

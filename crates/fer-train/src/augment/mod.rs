@@ -148,7 +148,8 @@ impl Augmentation {
         match SCALES.contains(&low) && SCALES.contains(&high) && low <= high {
             true => Ok(()),
             false => Err(format!(
-                "augment.scale is [{low}, {high}]; it can be two numbers from {} to {}, the smaller one first, and [1, 1] is off",
+                "augment.scale is [{low}, {high}]; it can be two numbers from {} to {}, the \
+                 smaller one first, and [1, 1] is off",
                 SCALES.start(),
                 SCALES.end()
             )),

@@ -174,10 +174,10 @@ impl Catalog {
     ///
     /// # Folders
     /// Either `DIR/<class>/*`, or `DIR/train/<class>/*` and `DIR/test/<class>/*`, where `training`
-    /// is `train`, and `validation`, `valid` or `val` may stand for `test` or beside it. The classes
-    /// are the names of the class folders, [`CLASSES`](super::CLASSES) of them, sorted by code
-    /// point; no two may differ in case alone. Each part has to have every class, with an image in
-    /// it, and no other folder but hidden ones (`.name`).
+    /// is `train`, and `validation`, `valid` or `val` may stand for `test` or beside it. The
+    /// classes are the names of the class folders, [`CLASSES`](super::CLASSES) of them, sorted by
+    /// code point; no two may differ in case alone. Each part has to have every class, with an
+    /// image in it, and no other folder but hidden ones (`.name`).
     ///
     /// Where five or more of the folders are named as the [`EMOTIONS`], or `anger`, `disgusted`,
     /// `fearful`, `happiness`, `neutrality`, `sadness`, `surprised`, letters in either case, the

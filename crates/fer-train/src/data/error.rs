@@ -83,7 +83,8 @@ pub enum DataError {
     /// The pixels are over [`MAX_PIXEL_BYTES`](super::MAX_PIXEL_BYTES), or over the memory there
     /// is.
     #[error(
-        "{images} images of {width}x{height} pixels are too much to hold in memory (the limit is {} GiB); \
+        "{images} images of {width}x{height} pixels are too much to hold in memory (the limit is \
+         {} GiB); \
          use fewer or smaller ones",
         super::MAX_PIXEL_BYTES >> 30
     )]

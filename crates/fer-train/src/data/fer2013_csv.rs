@@ -151,7 +151,8 @@ impl Columns {
             let found: Vec<_> = names.iter().map(|field| shorten(field)).collect();
             let found = shorten(found.join(",").as_bytes());
             let missing = format!(
-                "there is no column '{name}' in the header ({found}); it has to be emotion,pixels,Usage"
+                "there is no column '{name}' in the header ({found}); it has to be \
+                 emotion,pixels,Usage"
             );
             column(name).ok_or(missing)
         };
@@ -218,12 +219,14 @@ fn pixels(field: &[u8], side: usize) -> Result<Vec<u8>, String> {
         let expected = if side == 0 { 48 } else { side };
         let wanted = expected * expected;
         return Err(format!(
-            "there are {count} pixels, and {wanted} make an image of {expected}x{expected}; repair or remove the line"
+            "there are {count} pixels, and {wanted} make an image of {expected}x{expected}; repair \
+             or remove the line"
         ));
     }
     if side != 0 && own != side {
         return Err(format!(
-            "the image is {own}x{own} and those before it are {side}x{side}; all have to be alike: remove the line"
+            "the image is {own}x{own} and those before it are {side}x{side}; all have to be alike: \
+             remove the line"
         ));
     }
     Ok(pixels)
@@ -289,8 +292,10 @@ mod tests {
         let cases = [
             "emotion,pixels,Usage\n0,1 2 3 4,Training\n6,255 0 7 70,PrivateTest\n",
             "emotion, Usage, pixels\n0, Training, 1 2 3 4\n6,PrivateTest,255 0 7 70",
-            "\u{feff}emotion,pixels,usage\r\n0,1 2 3 4,Training\r\n\r\n6,255 0 7 70,PrivateTest\r\n",
-            "\"id\",\"emotion\",\"pixels\",\"Usage\"\n9,\"0\",\"1 2 3 4 \",\"Training\"\n8,\"6\",\"255  0 7\t70\",\"PrivateTest\"\n",
+            "\u{feff}emotion,pixels,usage\r\n0,1 2 3 4,Training\r\n\r\n6,255 0 7 \
+             70,PrivateTest\r\n",
+            "\"id\",\"emotion\",\"pixels\",\"Usage\"\n9,\"0\",\"1 2 3 4 \
+             \",\"Training\"\n8,\"6\",\"255  0 7\t70\",\"PrivateTest\"\n",
         ];
         let wrong: Vec<_> = cases
             .iter()

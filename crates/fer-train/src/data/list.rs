@@ -73,7 +73,8 @@ impl List {
         match unknown.iter().min_by_key(|(_, line)| **line) {
             None => Ok(()),
             Some((name, line)) => Err(self.wrong(format!(
-                "{} of its {} names are not in {}, the first in line {line}: {name}; use a list that was made for this data \
+                "{} of its {} names are not in {}, the first in line {line}: {name}; use a list \
+                 that was made for this data \
                  set",
                 unknown.len(),
                 self.names.len(),

@@ -84,12 +84,15 @@ impl FromStr for Split {
                 .then_some(Self::Fold { fold, of })
         };
         match s {
-            _ if s.len() > LIST.len() && s.starts_with(LIST) => Ok(Self::List(s[LIST.len()..].into())),
+            _ if s.len() > LIST.len() && s.starts_with(LIST) => {
+                Ok(Self::List(s[LIST.len()..].into()))
+            }
             "keras" => Ok(Self::Keras),
             "official" => Ok(Self::Official),
             _ => fold().ok_or_else(|| {
                 format!(
-                    "'{s}' is no split; there are keras, official, fold:K/N with N of 2 to {MAX_FOLDS} and K of 1 to N, and \
+                    "'{s}' is no split; there are keras, official, fold:K/N with N of 2 to \
+                     {MAX_FOLDS} and K of 1 to N, and \
                      list:FILE"
                 )
             }),
@@ -599,7 +602,8 @@ mod tests {
             let mut seen = BTreeSet::new();
             let mut sizes = BTreeSet::new();
             for fold in 1..=of {
-                let parts = Split::Fold { fold, of }.divide(&catalog, seed).expect("every class in every fold");
+                let parts = Split::Fold { fold, of }.divide(&catalog, seed).expect("every class in \
+                    every fold");
                 let both: BTreeSet<usize> = parts.training.iter().chain(&parts.validation).copied().collect();
                 prop_assert_eq!(&both, &train);
                 prop_assert_eq!(parts.training.len() + parts.validation.len(), train.len());
@@ -611,7 +615,8 @@ mod tests {
                     let count = counts[usize::from(label)];
                     prop_assert!(n == count / of || n == count.div_ceil(of));
                 }
-                prop_assert!(parts.validation.into_iter().all(|i| seen.insert(i)), "an image is in two folds");
+                prop_assert!(parts.validation.into_iter().all(|i| seen.insert(i)), "an image is in \
+                    two folds");
             }
             prop_assert_eq!(seen, train);
             prop_assert!(sizes.len() <= 2);

@@ -1,8 +1,8 @@
 //! The figures of an evaluation, from the probabilities that a model gave for labelled images.
 //!
 //! Sums are taken in float64 in the order of the answers, so that equal answers give equal figures.
-//! Of equal probabilities the first class wins, as in [`fer_core::prediction::Prediction`]. Shares are
-//! 0..=1.
+//! Of equal probabilities the first class wins, as in [`fer_core::prediction::Prediction`]. Shares
+//! are 0..=1.
 
 use serde::Serialize;
 

@@ -155,7 +155,8 @@ fn agreement(a: &Agreement) -> [String; 3] {
             a.images
         ),
         format!(
-            "votes: cross-entropy {:.4} on {} images, {:.4} at the least (the entropy of their votes)",
+            "votes: cross-entropy {:.4} on {} images, {:.4} at the least (the entropy of their \
+             votes)",
             a.cross_entropy, a.voted_images, a.entropy
         ),
         format!(
@@ -506,7 +507,8 @@ test/happy/5.jpg   happy      angry      50.0 %
         };
         assert_eq!(
             keys(&value),
-            "images correct accuracy accuracy_interval top2_accuracy loss macro_f1 mean_confidence calibration_error \
+            "images correct accuracy accuracy_interval top2_accuracy loss macro_f1 mean_confidence \
+             calibration_error \
              classes confusion calibration worst"
         );
         assert_eq!(
@@ -548,7 +550,8 @@ test/happy/5.jpg   happy      angry      50.0 %
         };
         let lines = [
             "votes: accuracy 69.60 % (68.0–71.1) on 3365 images with a majority for a class",
-            "votes: cross-entropy 1.0234 on 3571 images, 0.5000 at the least (the entropy of their votes)",
+            "votes: cross-entropy 1.0234 on 3571 images, 0.5000 at the least (the entropy of their \
+             votes)",
             "votes: left out 157 ties, 24 contempt, 25 unknown, 1 no face, 17 without votes",
         ];
         let plain = text(&small(), None);

@@ -35,8 +35,8 @@ pub struct Checked {
 /// Runs an exported file and the network that it came from on noise, drawn faces and `images`
 /// (`[n, channels, height, width]` pixels, may be empty), and compares their probabilities.
 ///
-/// `engine` is the file in ONNX Runtime. Without it, its weights are read back into a fresh network,
-/// as a run that starts from the file does.
+/// `engine` is the file in ONNX Runtime. Without it, its weights are read back into a fresh
+/// network, as a run that starts from the file does.
 ///
 /// # Errors
 /// The file can't be run, or a probability differs by more than [`TOLERANCE`].

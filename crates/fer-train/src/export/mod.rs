@@ -31,10 +31,10 @@ pub fn calibrate(network: &Network, images: &Dataset, device: &Device) -> Option
     calibration::fit(&logits, &images.labels)
 }
 
-/// The ONNX file of a trained network, in memory: `input` `[N, channels, height, width]`
-/// (0..1) → `probabilities` `[N, classes]`, opset 18, with the metadata that [`fer_core::spec`] reads and what is known of the
-/// training. A `calibration`, fitted on the validation images, is written down for who reads the
-/// file; its probabilities stay the network's own.
+/// The ONNX file of a trained network, in memory: `input` `[N, channels, height, width]` (0..1) →
+/// `probabilities` `[N, classes]`, opset 18, with the metadata that [`fer_core::spec`] reads and
+/// what is known of the training. A `calibration`, fitted on the validation images, is written down
+/// for who reads the file; its probabilities stay the network's own.
 ///
 /// # Errors
 /// `burn-onnx` can't lower the network, or wrote what can't be finished.

@@ -28,7 +28,8 @@ pub enum WeightsError {
     Spec(#[from] SpecError),
     /// The file holds another network.
     #[error(
-        "{file} does not fit the architecture: {problem}; choose the architecture that it was made from"
+        "{file} does not fit the architecture: {problem}; choose the architecture that it was made \
+         from"
     )]
     Other {
         /// The file.
@@ -38,9 +39,9 @@ pub enum WeightsError {
     },
 }
 
-/// Replaces all weights and running statistics of `network`, which takes and gives what `spec` says,
-/// by those of an ONNX file of its exported form. What is folded there has the weights in its first branch, and gives what the file
-/// gives.
+/// Replaces all weights and running statistics of `network`, which takes and gives what `spec`
+/// says, by those of an ONNX file of its exported form. What is folded there has the weights in its
+/// first branch, and gives what the file gives.
 ///
 /// # Errors
 /// The file can't be read, expects other images or classes than the network, or does not have the
@@ -291,20 +292,23 @@ impl ModuleMapper for Loader {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let wanted = param.shape().as_slice().to_vec();
-        let weight = match self.tensors.pop_front() {
-            Some(weight) if self.problem.is_none() && weight.dims == wanted => weight,
-            found => {
-                let layer = self.layer.join(".");
-                self.problem.get_or_insert_with(|| match found {
+        let weight =
+            match self.tensors.pop_front() {
+                Some(weight) if self.problem.is_none() && weight.dims == wanted => weight,
+                found => {
+                    let layer = self.layer.join(".");
+                    self.problem.get_or_insert_with(|| match found {
                     Some(weight) => format!(
-                        "the network's {layer} is {wanted:?}, the weight of the file's node {} is {:?}",
+                        "the network's {layer} is {wanted:?}, the weight of the file's node {} is \
+                         {:?}",
                         weight.node, weight.dims
                     ),
-                    None => format!("it has no more weights where the network's {layer} ({wanted:?}) begins"),
+                    None => format!("it has no more weights where the network's {layer} \
+                        ({wanted:?}) begins"),
                 });
-                return param;
-            }
-        };
+                    return param;
+                }
+            };
         param.map(|old| {
             let data = TensorData::new(weight.values, weight.dims);
             Tensor::from_data(data, &old.device()).set_require_grad(old.is_require_grad())

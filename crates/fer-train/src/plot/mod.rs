@@ -114,7 +114,8 @@ impl Canvas {
         if u64::from(width) * u64::from(height) > MAX_PIXELS {
             let limit = MAX_PIXELS / 1_000_000;
             let reason = format!(
-                "{width}x{height} pixels is over the limit of {limit} megapixels; show less at a time"
+                "{width}x{height} pixels is over the limit of {limit} megapixels; show less at a \
+                 time"
             );
             return Err(PlotError::unfit(path, reason));
         }

@@ -59,7 +59,8 @@ pub fn sheet(
     }
     if columns == 0 || !(1..=MAX_SCALE).contains(&scale) {
         let reason = format!(
-            "{columns} columns at scale {scale}: take at least 1 column and a scale of 1 to {MAX_SCALE}"
+            "{columns} columns at scale {scale}: take at least 1 column and a scale of 1 to \
+             {MAX_SCALE}"
         );
         return Err(PlotError::unfit(path, reason));
     }

@@ -23,7 +23,8 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// `[channels, height, width]` of an image.
     pub shape: [usize; 3],
-    /// `[n, classes]`: how much each class is to be the answer, times the weight of the image's class.
+    /// `[n, classes]`: how much each class is to be the answer, times the weight of the image's
+    /// class.
     pub targets: Vec<f32>,
     /// The class that counts as the right answer.
     pub labels: Vec<u16>,

@@ -30,8 +30,8 @@ pub struct Teachers {
 }
 
 impl Teachers {
-    /// Takes loaded models, for a network that takes and gives what `network` says; their prediction
-    /// has `share`, 0..=1, of a target, the label the rest.
+    /// Takes loaded models, for a network that takes and gives what `network` says; their
+    /// prediction has `share`, 0..=1, of a target, the label the rest.
     ///
     /// # Errors
     /// A model takes other images or has other classes than the networks here.

@@ -77,7 +77,8 @@ impl Precision {
         };
         let problem = match precision {
             Self::F32 if is_cuda => {
-                "Burn multiplies float32 as TF32 there where that is faster, and can't be kept from it; take tf32, which says so, or \
+                "Burn multiplies float32 as TF32 there where that is faster, and can't be kept \
+                 from it; take tf32, which says so, or \
                  wgpu"
             }
             Self::Tf32 if !is_cuda => "only CUDA has it; take f32",

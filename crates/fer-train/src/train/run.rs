@@ -332,14 +332,23 @@ fn summary(config: &Config, state: &State, evaluation: &Evaluation) -> String {
         super::config::Best::Loss => "loss",
     };
     let votes = data.votes_sha256.as_ref().map_or(String::new(), |hash| {
-        let labels = if config.loss.teachers.is_empty() { 1.0 } else { 1.0 - config.loss.teachers_share };
+        let labels = if config.loss.teachers.is_empty() {
+            1.0
+        } else {
+            1.0 - config.loss.teachers_share
+        };
         let share = 100.0 * labels * config.loss.votes_share;
-        format!(" Of their targets {share:.0} % are people's votes, where there are some (SHA-256 {hash}).")
+        format!(
+            " Of their targets {share:.0} % are people's votes, where there are some (SHA-256 \
+            {hash})."
+        )
     });
     format!(
         "# {architecture}: {epochs} epochs\n\n\
-         {training} training images of {path} (split {split}, SHA-256 {hash}).{votes} The best epoch, {best}, was chosen by the \
-         {by} on the {validation} validation images, which the figures below are of: they are that much too good.\n\n\
+         {training} training images of {path} (split {split}, SHA-256 {hash}).{votes} The best \
+         epoch, {best}, was chosen by the \
+         {by} on the {validation} validation images, which the figures below are of: they are that \
+         much too good.\n\n\
          ![Loss and accuracy](curves.png)\n\n{report}\n![Confusion matrix](confusion.png)\n",
         architecture = config.architecture,
         epochs = state.epoch,

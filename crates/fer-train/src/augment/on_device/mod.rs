@@ -255,11 +255,13 @@ mod tests {
                 // The largest step is 202, of which a level gets a quarter at most.
                 let most = apart.iter().copied().fold(0.0, f32::max);
                 println!(
-                    "{width}x{height}x{channels}, {name}: {share} of the levels apart, by up to {most}"
+                    "{width}x{height}x{channels}, {name}: {share} of the levels apart, by up to \
+                     {most}"
                 );
                 if share > farther || most > 51.0 || apart.iter().any(|d| d.is_nan()) {
                     wrong.push(format!(
-                        "{width}x{height}x{channels}, {name}: {share} of the levels apart, by up to {most}"
+                        "{width}x{height}x{channels}, {name}: {share} of the levels apart, by up \
+                         to {most}"
                     ));
                 }
             }

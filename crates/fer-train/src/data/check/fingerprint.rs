@@ -1,5 +1,5 @@
-//! What an image looks like in 16×16 values ([`Fingerprint`]), to find copies of one picture that differ
-//! in brightness, contrast, a watermark or a few pixels of crop.
+//! What an image looks like in 16×16 values ([`Fingerprint`]), to find copies of one picture that
+//! differ in brightness, contrast, a watermark or a few pixels of crop.
 
 use fer_core::images::Pixels;
 

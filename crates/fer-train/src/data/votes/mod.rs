@@ -122,7 +122,8 @@ impl Votes {
             };
             let (images, source) = (indices.len(), catalog.source.display());
             return Err(self.wrong(format!(
-                "there are votes for none of the {images} images of {source}{names}; name the votes for these images"
+                "there are votes for none of the {images} images of {source}{names}; name the \
+                 votes for these images"
             )));
         }
         Ok(matched)
@@ -137,14 +138,16 @@ impl Votes {
         let source = catalog.source.display();
         if catalog.form != Form::Csv {
             return Err(self.wrong(format!(
-                "the votes are by row of fer2013.csv, and {source} is a folder; take fer2013.csv as the data, or votes by file \
+                "the votes are by row of fer2013.csv, and {source} is a folder; take fer2013.csv \
+                 as the data, or votes by file \
                  name (with a column 'name')"
             )));
         }
         let images = catalog.items.len() + catalog.excluded.len();
         if rows.len() != images {
             return Err(self.wrong(format!(
-                "there are {} rows of votes, and {images} images in {source}; take FER+'s fer2013new.csv and the competition's \
+                "there are {} rows of votes, and {images} images in {source}; take FER+'s \
+                 fer2013new.csv and the competition's \
                  fer2013.csv, whole and in their order",
                 rows.len()
             )));
@@ -157,7 +160,8 @@ impl Votes {
                     path: self.path.display().to_string(),
                     line: row.line,
                     problem: format!(
-                        "the votes are for a {} image, and {} is a {usage} image; take FER+'s fer2013new.csv and the \
+                        "the votes are for a {} image, and {} is a {usage} image; take FER+'s \
+                         fer2013new.csv and the \
                          competition's fer2013.csv, whole and in their order",
                         row.usage, item.name
                     ),
@@ -179,7 +183,8 @@ impl Votes {
     ) -> Result<Matched, DataError> {
         if catalog.form == Form::Csv {
             return Err(self.wrong(format!(
-                "the votes are by file name (there is a column 'name'), and the images of {} have none; take FER+'s \
+                "the votes are by file name (there is a column 'name'), and the images of {} have \
+                 none; take FER+'s \
                  fer2013new.csv, or a folder of images as the data",
                 catalog.source.display()
             )));

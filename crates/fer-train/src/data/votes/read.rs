@@ -10,7 +10,8 @@ use crate::data::fer2013_csv::{fields, number, shorten};
 /// The longest line that is read: 64 KiB.
 const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// FER+'s columns in the order of [`Counts`], the classes as [`EMOTIONS`](fer_core::spec::EMOTIONS).
+/// FER+'s columns in the order of [`Counts`], the classes as
+/// [`EMOTIONS`](fer_core::spec::EMOTIONS).
 const COLUMNS: [&str; 10] = [
     "anger",
     "disgust",
@@ -97,7 +98,8 @@ impl Columns {
         let needed = |name: &str| {
             let found = shorten(&names.join(b",".as_slice()));
             let missing = format!(
-                "there is no column '{name}' in the header ({found}); use FER+'s fer2013new.csv, or a file with its columns"
+                "there is no column '{name}' in the header ({found}); use FER+'s fer2013new.csv, \
+                 or a file with its columns"
             );
             column(name).ok_or(missing)
         };
@@ -187,7 +189,8 @@ mod tests {
     use super::*;
     use crate::data::Usage;
 
-    const ROWS: &str = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n";
+    const ROWS: &str = "Usage,Image \
+        name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n";
     const NAMES: &str =
         "name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,nf\n";
 
@@ -251,15 +254,18 @@ mod tests {
         ]));
         let cases = [
             format!("{NAMES}a.jpg,5,4,7,6,1,2,3,8,9,10\n\"b c,d.jpg\",0,0,0,0,255,0,0,0,0,0\n"),
-            format!("\u{feff}{NAMES}\r\na.jpg , 5,4,7,6,1,2,3,8,9,10\r\n\"b c,d.jpg\",0,0,0,0,255,0,0,0,0,0\r\n\r\n")
+            format!("\u{feff}{NAMES}\r\na.jpg , 5,4,7,6,1,2,3,8,9,10\r\n\"b \
+                c,d.jpg\",0,0,0,0,255,0,0,0,0,0\r\n\r\n")
                 .replace("nf\n", "nf\r\n"),
             "NF,Unknown,CONTEMPT,surprise,sadness,neutral,happiness,fear,disgust,anger,extra,Usage,Name\n\
              10,9,8,7,6,5,4,3,2,1,x,,a.jpg\n000,0,0,0,0,0,0,0,0,\"255\",,Nowhere,\"b c,d.jpg\""
                 .into(),
             // FER+'s name for an image says nothing where there is a file name; a line twice is no
             // matter.
-            "Image name,name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,nf\n\
-             ,a.jpg,5,4,7,6,1,2,3,8,9,10\nx,a.jpg,5,4,7,6,1,2,3,8,9,10\n,\"b c,d.jpg\",0,0,0,0,255,0,0,0,0,0\n"
+            "Image \
+             name,name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,nf\n\
+             ,a.jpg,5,4,7,6,1,2,3,8,9,10\nx,a.jpg,5,4,7,6,1,2,3,8,9,10\n,\"b \
+             c,d.jpg\",0,0,0,0,255,0,0,0,0,0\n"
                 .into(),
         ];
         let wrong: Vec<_> = cases
@@ -300,7 +306,8 @@ mod tests {
             ),
             (
                 "emotion,pixels,Usage\n0,1 2 3 4,Training\n".into(),
-                "votes.csv:1: there is no column 'anger' in the header (emotion,pixels,Usage); use FER+'s fer2013new.csv",
+                "votes.csv:1: there is no column 'anger' in the header (emotion,pixels,Usage); use \
+                 FER+'s fer2013new.csv",
             ),
             (
                 NAMES.replace("fear", "feer"),
