@@ -42,7 +42,7 @@ fn main() -> Result<()> {
             Some(("precision", name)) => {
                 precision = Some(name.parse().map_err(anyhow::Error::msg)?)
             }
-            _ => bail!("'{option}' is no option"),
+            _ => bail!("'{option}' is not an option"),
         }
     }
     let architecture: Architecture = architecture.parse().map_err(anyhow::Error::msg)?;

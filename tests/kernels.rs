@@ -212,7 +212,7 @@ fn convolutions_and_their_gradients_are_those_of_the_definition() {
         (2, [9, 6], [32, 16], [3, 3], [1, 1], [0, 1, 1, 0]),
         (2, [6, 9], [16, 16], [3, 3], [1, 1], [2; 4]),
         (2, [9, 7], [16, 16], [5, 5], [1, 1], [1, 2, 0, 2]),
-        // Channels that are no whole panels or vectors.
+        // Channels that are not whole panels or vectors.
         (2, [8, 8], [24, 40], [3, 3], [1, 1], [1; 4]),
         (2, [8, 8], [17, 33], [3, 3], [1, 1], [1; 4]),
         (2, [5, 5], [5, 3], [2, 4], [1, 2], [1, 0, 0, 3]),

@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     votes: Option<PathBuf>,
 
-    /// Views of an image whose mean answer counts: none, flip or tencrop.
+    /// Views of an image whose mean prediction counts: none, flip or tencrop.
     #[arg(long, default_value_t, value_name = "NAME")]
     tta: Tta,
 
@@ -110,7 +110,9 @@ pub struct Args {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| format!("'{text}' is no number"))?;
+    let value: f64 = text
+        .parse()
+        .map_err(|_| format!("'{text}' is not a number"))?;
     if (0.0..=1.0).contains(&value) {
         Ok(value)
     } else {

@@ -519,7 +519,7 @@ fn start(
             let difference = fer::export::difference(&network, &engine, device)?;
             if difference > fer::export::TOLERANCE {
                 bail!(
-                    "{} answers otherwise than {} with its weights, by {difference:e}: choose the \
+                    "{} predicts otherwise than {} with its weights, by {difference:e}: choose the \
                      architecture that it was \
                      made from",
                     file.display(),
@@ -528,7 +528,7 @@ fn start(
             }
             if !quiet {
                 super::say(format_args!(
-                    "{}: weights taken over, answers equal to {difference:.0e}",
+                    "{}: weights taken over, predictions equal to {difference:.0e}",
                     file.display()
                 ));
             }

@@ -406,7 +406,9 @@ fn a_file_names_the_classes_where_folders_would_be_taken_for_the_seven_emotions(
     let check = || run(&["data", "check", "-q", "--format", "json", &data]);
     let refused = check().expect(2);
     assert!(
-        refused.error().contains("the folder contempt is no class"),
+        refused
+            .error()
+            .contains("the folder contempt is not a class"),
         "{}",
         refused.error()
     );
@@ -483,8 +485,8 @@ fn what_can_not_be_trained_on_is_refused_with_a_reason() {
         ),
         (&strange, &[], "train: the class d is missing"),
         (&parts, &[], "8x8 pixels"),
-        (&two, &["--size", "7"], "'7' is no size"),
-        (&two, &["--size", "48x513"], "'48x513' is no size"),
+        (&two, &["--size", "7"], "'7' is not a size"),
+        (&two, &["--size", "48x513"], "'48x513' is not a size"),
         (
             &two,
             &["--channels", "2"],

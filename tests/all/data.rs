@@ -283,12 +283,12 @@ fn folders_that_are_no_data_set_are_explained() {
         (
             "a class misspelled",
             with(without(classes(&[""]), &["sad"]), &["sda/a.jpg"]),
-            "the folder sda is no class, and the class sad is missing; rename it",
+            "the folder sda is not a class, and the class sad is missing; rename it",
         ),
         (
             "an eighth class",
             with(classes(&[""]), &["contempt/a.jpg"]),
-            "the folder contempt is no class",
+            "the folder contempt is not a class",
         ),
         (
             "a class twice",

@@ -24,7 +24,7 @@ fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
         ),
         (put("empty.onnx", b""), "not a whole ONNX file"),
         (
-            put("text.onnx", b"this is no model, it is a line of text\n"),
+            put("text.onnx", b"this is not a model, it is a line of text\n"),
             "not a whole ONNX file",
         ),
         (

@@ -183,8 +183,10 @@ fn reliability_diagrams() {
         nothing_is_cut_off(what, &picture);
         assert!(count(&picture, ORANGE) > 40, "{what}");
     }
-    assert!(refused(|path| reliability(path, &[], 0.0, "")).contains("no answers"));
-    assert!(refused(|path| reliability(path, &[bin(3, 0, 0.0)], 0.0, "")).contains("no answers"));
+    assert!(refused(|path| reliability(path, &[], 0.0, "")).contains("no predictions"));
+    assert!(
+        refused(|path| reliability(path, &[bin(3, 0, 0.0)], 0.0, "")).contains("no predictions")
+    );
 }
 
 #[test]

@@ -302,7 +302,7 @@ fn a_run_is_exported_as_the_plain_network_and_goes_on_as_either() {
         )
         .expect(0);
         let compared = if ort().is_some() {
-            "answers equal to"
+            "predictions equal to"
         } else {
             "not compared"
         };

@@ -472,7 +472,7 @@ fn a_keras_model_is_taken_over_as_it_is() {
     assert!(
         trained
             .stderr
-            .contains("weights taken over, answers equal to"),
+            .contains("weights taken over, predictions equal to"),
         "{}",
         trained.stderr
     );
@@ -503,7 +503,7 @@ fn a_keras_model_is_taken_over_as_it_is() {
     let trained = run(&[&official[..], &args[..]].concat()).expect(0);
     // The exported file is compiled in nowhere, so it takes ONNX Runtime to compare.
     let expected = if ort().is_some() {
-        "answers equal to"
+        "predictions equal to"
     } else {
         "not compared"
     };
@@ -534,7 +534,7 @@ fn the_model_that_is_shipped_can_be_trained_on() {
     assert!(
         trained
             .stderr
-            .contains("weights taken over, answers equal to"),
+            .contains("weights taken over, predictions equal to"),
         "{}",
         trained.stderr
     );
@@ -1255,7 +1255,7 @@ fn an_export_without_onnx_runtime_is_checked_by_reading_it_back() {
     run(&["export", "--onnx", text(&unwritable), "--run", text(&out)]).expect(2);
     let nothing = run(&["export", "--onnx", "--run", text(folder.path())]).expect(2);
     assert!(
-        nothing.error().contains("is no run folder"),
+        nothing.error().contains("is not a run folder"),
         "{}",
         nothing.error()
     );

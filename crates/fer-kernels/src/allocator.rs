@@ -154,8 +154,8 @@ unsafe impl GlobalAlloc for Reuse {
     }
 
     unsafe fn realloc(&self, address: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise that the new size is no overflow; both blocks have room for
-        // what is copied.
+        // SAFETY: the caller's promise that the new size is not an overflow; both blocks have room
+        // for what is copied.
         unsafe {
             let new_layout = Layout::from_size_align_unchecked(new_size, layout.align());
             match (block(layout), block(new_layout)) {

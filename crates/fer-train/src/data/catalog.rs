@@ -103,7 +103,7 @@ impl Item {
     /// Decodes the image: gray or RGB as it is stored.
     ///
     /// # Errors
-    /// The file can't be read or is no image that can be decoded; the text does not name it.
+    /// The file can't be read or is not an image that can be decoded; the text does not name it.
     pub fn pixels(&self) -> Result<Pixels, DecodeError> {
         match &self.origin {
             Origin::File(path) => images::read(path),
@@ -162,7 +162,7 @@ pub struct Catalog {
     pub source: PathBuf,
     /// How it lies on disk.
     pub form: Form,
-    /// Files and links in the folders that are no images by their name, or hidden; they are left
+    /// Files and links in the folders that are not images by their name, or hidden; they are left
     /// aside.
     pub ignored: usize,
     /// The relative names of images that were taken out ([`exclude`](Self::exclude)).

@@ -61,7 +61,7 @@ fn read(path: &Path, mut reader: impl BufRead) -> Result<Vec<Item>, DataError> {
             0 => break,
             n if n as u64 > MAX_LINE_BYTES => {
                 return Err(fail(
-                    "the line is over 4 MiB; this is no FER-2013 file".into(),
+                    "the line is over 4 MiB; this is not a FER-2013 file".into(),
                 ));
             }
             _ => {}

@@ -242,9 +242,9 @@ impl Classes {
             (true, false) => {
                 format!("the class {gone} is missing (there is {there}); add it{own}")
             }
-            (false, true) => format!("the folder {strange} is no class; rename or move it{own}"),
+            (false, true) => format!("the folder {strange} is not a class; rename or move it{own}"),
             (false, false) => format!(
-                "the folder {strange} is no class, and the class {gone} is missing; rename it{own}"
+                "the folder {strange} is not a class, and the class {gone} is missing; rename it{own}"
             ),
         };
         if !problem.is_empty() {

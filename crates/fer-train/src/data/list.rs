@@ -22,7 +22,7 @@ impl List {
     /// Reads a list.
     ///
     /// # Errors
-    /// It can't be read, is no text, or is too large.
+    /// It can't be read, is not text, or is too large.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let mut text = String::new();
         let read =

@@ -91,7 +91,7 @@ impl FromStr for Split {
             "official" => Ok(Self::Official),
             _ => fold().ok_or_else(|| {
                 format!(
-                    "'{s}' is no split; there are keras, official, fold:K/N with N of 2 to \
+                    "'{s}' is not a split; there are keras, official, fold:K/N with N of 2 to \
                      {MAX_FOLDS} and K of 1 to N, and \
                      list:FILE"
                 )
@@ -140,7 +140,7 @@ impl FromStr for Part {
             .find(|(_, name)| *name == s)
             .map(|(part, _)| *part);
         part.ok_or_else(|| {
-            format!("'{s}' is no part; there are training, validation, test and all")
+            format!("'{s}' is not a part; there are training, validation, test and all")
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The figures of an evaluation, from the probabilities that a model gave for labelled images.
 //!
-//! Sums are taken in float64 in the order of the answers, so that equal answers give equal figures.
-//! Of equal probabilities the first class wins, as in [`fer_core::prediction::Prediction`]. Shares
-//! are 0..=1.
+//! Sums are taken in float64 in the order of the predictions, so that equal predictions give equal
+//! figures. Of equal probabilities the first class wins, as in
+//! [`fer_core::prediction::Prediction`]. Shares are 0..=1.
 
 use serde::Serialize;
 
@@ -25,20 +25,20 @@ const Z: f64 = 1.959963984540054;
 /// Predictions that can't be evaluated, and why.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EvalError {
-    /// There are no answers.
+    /// There are no predictions.
     #[error("there is no image to evaluate on; check the data's path and split")]
     Empty,
-    /// One answer is unusable.
+    /// One prediction is unusable.
     #[error("{name}: {reason}")]
     Predicted {
         /// The image's name.
         name: String,
-        /// What is wrong with its answer.
+        /// What is wrong with its prediction.
         reason: String,
     },
 }
 
-/// A model's answer for one labelled image.
+/// A model's prediction for one labelled image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predicted {
     /// The image, as it is named in reports.
@@ -56,7 +56,7 @@ pub struct Evaluation {
     pub images: u64,
     /// How many were classified right.
     pub correct: u64,
-    /// The share of right answers.
+    /// The share of right predictions.
     pub accuracy: f64,
     /// Its 95 % interval, `[low, high]`; see [`wilson`].
     pub accuracy_interval: [f64; 2],
@@ -80,8 +80,8 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u64>>,
     /// [`CALIBRATION_BINS`] bins of equal width, from confidence 0 to 1.
     pub calibration: Vec<CalibrationBin>,
-    /// Wrong answers, the most confident first, at most [`WORST`]; equal ones in the order of the
-    /// answers.
+    /// Wrong predictions, the most confident first, at most [`WORST`]; equal ones in the order of
+    /// the predictions.
     pub worst: Vec<Mistake>,
 }
 
@@ -103,14 +103,14 @@ pub struct ClassScores {
     pub predicted: u64,
 }
 
-/// The answers whose confidence is in one range: `low < confidence <= high`.
+/// The predictions whose confidence is in one range: `low < confidence <= high`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CalibrationBin {
     /// The range's lower end.
     pub low: f64,
     /// The range's upper end.
     pub high: f64,
-    /// The number of answers in it.
+    /// The number of predictions in it.
     pub count: u64,
     /// Their mean confidence; 0 if there are none.
     pub mean_confidence: f64,
@@ -118,7 +118,7 @@ pub struct CalibrationBin {
     pub accuracy: f64,
 }
 
-/// A wrong answer.
+/// A wrong prediction.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mistake {
     /// The image's name.
@@ -166,8 +166,8 @@ impl Evaluation {
     /// Computes the figures of a model with the classes `labels`.
     ///
     /// # Errors
-    /// There are no answers, or one has a class or a number of probabilities that does not fit
-    /// `labels`, or holds values that are no probabilities (not finite, outside 0..=1, or with a
+    /// There are no predictions, or one has a class or a number of probabilities that does not fit
+    /// `labels`, or holds values that are not probabilities (not finite, outside 0..=1, or with a
     /// sum far from 1).
     pub fn new(labels: &[String], answers: &[Predicted]) -> Result<Self, EvalError> {
         if answers.is_empty() {
@@ -256,7 +256,7 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// Why an answer can't be evaluated.
+/// Why an prediction can't be evaluated.
 fn check(answer: &Predicted, classes: usize) -> Result<(), String> {
     let p = &answer.probabilities;
     if answer.label >= classes {
@@ -267,17 +267,17 @@ fn check(answer: &Predicted, classes: usize) -> Result<(), String> {
     }
     if p.len() != classes {
         return Err(format!(
-            "its answer has {} values for {classes} classes",
+            "the model's output for it has {} values for {classes} classes",
             p.len()
         ));
     }
     if p.iter().any(|p| !p.is_finite()) {
-        return Err("the model's answer is not finite; check its weights and its scale".into());
+        return Err("the model's output is not finite; check its weights and its scale".into());
     }
     let sum: f64 = p.iter().map(|p| f64::from(*p)).sum();
     if (sum - 1.0).abs() > SUM_TOLERANCE || p.iter().any(|p| !(0.0..=1.0).contains(p)) {
         return Err(
-            "the model's answer is no probabilities; check whether its output is logits".into(),
+            "the model's outputs are not probabilities; check whether they are logits".into(),
         );
     }
     Ok(())
@@ -300,7 +300,7 @@ fn scores(labels: &[String], confusion: &[Vec<u64>]) -> Vec<ClassScores> {
     labels.iter().enumerate().map(class).collect()
 }
 
-/// What is summed up of the answers in one range of confidence.
+/// What is summed up of the predictions in one range of confidence.
 #[derive(Debug, Clone, Default)]
 struct Bin {
     count: u64,
@@ -409,7 +409,7 @@ mod tests {
             "precision, recall, F1, support, predicted"
         );
         near("macro F1", e.macro_f1, (0.5 + 0.8 + 0.0) / 3.0);
-        // One answer a bin: right ones are off by 1 − p, wrong ones by p.
+        // One prediction a bin: right ones are off by 1 − p, wrong ones by p.
         near(
             "ECE",
             e.calibration_error,

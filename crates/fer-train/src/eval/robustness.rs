@@ -34,11 +34,11 @@ pub struct CorruptionScores {
 }
 
 impl Robustness {
-    /// Computes the figures from the accuracy without corruption and the answers under every
+    /// Computes the figures from the accuracy without corruption and the predictions under every
     /// severity of `corruptions`, in the order of [`Condition::all`](super::Condition::all).
     ///
     /// # Errors
-    /// There are no answers under one of them, or one can't be evaluated.
+    /// There are no predictions under one of them, or one can't be evaluated.
     ///
     /// # Panics
     /// If `corrupted` has not three entries a corruption.
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::eval::Predicted;
 
-    /// Eight images, of which so many are answered right.
+    /// Eight images, of which so many are predicted right.
     fn answers(right: usize) -> Predictions {
         let answer = |i: usize| {
             let probabilities = if i < right {

@@ -1,5 +1,5 @@
 //! Test-time augmentation: several views of an image, whose probabilities are averaged into one
-//! answer.
+//! prediction.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,7 +68,7 @@ impl FromStr for Tta {
             "flip" => Ok(Self::Flip),
             "tencrop" => Ok(Self::TenCrop),
             _ => Err(format!(
-                "'{s}' is no test-time augmentation; there are none, flip and tencrop"
+                "'{s}' is not a test-time augmentation; there are none, flip and tencrop"
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! How well a model's answers agree with what people voted ([`Agreement`]).
+//! How well a model's predictions agree with what people voted ([`Agreement`]).
 
 use serde::Serialize;
 
@@ -44,8 +44,9 @@ pub struct LeftOut {
 }
 
 impl Agreement {
-    /// Computes the figures of answers by the classes [`EMOTIONS`](fer_core::spec::EMOTIONS) that
-    /// [`Evaluation::new`](super::Evaluation::new) took; `votes` are those for each answer's image.
+    /// Computes the figures of predictions by the classes [`EMOTIONS`](fer_core::spec::EMOTIONS)
+    /// that [`Evaluation::new`](super::Evaluation::new) took; `votes` are those for each
+    /// prediction's image.
     pub fn new(answers: &[Predicted], votes: &[Option<Counts>]) -> Self {
         let mut found = Self::default();
         for (answer, votes) in answers.iter().zip(votes) {

@@ -1,4 +1,4 @@
-//! The proof that a file answers as the network that it was made of.
+//! The proof that a file predictions as the network that it was made of.
 
 use std::path::Path;
 
@@ -126,7 +126,7 @@ pub fn difference(network: &Network, engine: &Session, device: &Device) -> Resul
     Ok(largest_difference(&expected, &found))
 }
 
-/// Infinite where the lengths differ or a value is no number.
+/// Infinite where the lengths differ or a value is not a number.
 fn largest_difference(expected: &[f32], found: &[f32]) -> f32 {
     if found.len() != expected.len() || found.iter().chain(expected).any(|p| !p.is_finite()) {
         return f32::INFINITY;

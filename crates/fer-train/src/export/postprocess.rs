@@ -84,7 +84,7 @@ fn fold_biases(graph: &mut GraphProto) -> Result<(), String> {
         let tensor = graph.initializer.iter().find(|t| t.name == *name);
         if tensor.is_none_or(|t| t.dims.len() != 1) {
             return Err(format!(
-                "the exported graph reshapes {name}, which is no bias"
+                "the exported graph reshapes {name}, which is not a bias"
             ));
         }
     }

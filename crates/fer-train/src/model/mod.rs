@@ -1,8 +1,8 @@
 //! The networks that can be trained, as Burn modules, one file each, chosen by name
 //! ([`Architecture`]).
 //!
-//! All take `[N, channels, height, width]` images (float32, 0..1) and answer `[N, classes]` logits
-//! ([`Shape`]); the softmax is the loss's, the evaluation's, and the exported file's.
+//! All take `[N, channels, height, width]` images (float32, 0..1) and prediction `[N, classes]`
+//! logits ([`Shape`]); the softmax is the loss's, the evaluation's, and the exported file's.
 //!
 //! Where an image has become one pixel wide or high, what would halve it by pooling leaves it as it
 //! is; a strided convolution keeps a pixel.
@@ -125,7 +125,7 @@ impl FromStr for Architecture {
             .find(|a| a.to_string() == s)
             .ok_or_else(|| {
                 let names = Self::ALL.map(|a| a.to_string()).join(", ");
-                format!("'{s}' is no architecture; there are {names}")
+                format!("'{s}' is not an architecture; there are {names}")
             })
     }
 }

@@ -23,7 +23,7 @@ pub enum WeightsError {
     /// The file can't be read.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
-    /// The file is no image classifier.
+    /// The file is not an image classifier.
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// The file holds another network.
@@ -127,7 +127,10 @@ fn parameters(proto: &ModelProto, epsilon: f64) -> Result<VecDeque<Weight>, Stri
                 .get(index)
                 .ok_or_else(|| format!("its node {} lacks an input", node.name))?;
             weight(name)?.ok_or_else(|| {
-                format!("input {name} of its node {} is no stored weight", node.name)
+                format!(
+                    "input {name} of its node {} is not a stored weight",
+                    node.name
+                )
             })
         };
         match node.op_type.as_str() {
@@ -218,7 +221,7 @@ fn read(tensor: &TensorProto, node: &str) -> Result<Weight, String> {
     let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
     if tensor.data_type != onnx::ELEM_FLOAT || count != Some(values.len()) {
         return Err(format!(
-            "its weight {} is no whole float32 tensor",
+            "its weight {} is not a whole float32 tensor",
             tensor.name
         ));
     }
@@ -233,7 +236,7 @@ fn matrix(weight: &Weight) -> Result<(usize, usize), String> {
     match weight.dims[..] {
         [rows, columns] => Ok((rows, columns)),
         _ => Err(format!(
-            "the weight of its node {} is no matrix",
+            "the weight of its node {} is not a matrix",
             weight.node
         )),
     }
@@ -263,7 +266,7 @@ fn channels_first(weight: Weight, channels: usize) -> Result<Weight, String> {
     let (rows, columns) = matrix(&weight)?;
     if channels == 0 || rows % channels != 0 {
         return Err(format!(
-            "the {rows} rows of its node {} are no multiple of {channels} channels",
+            "the {rows} rows of its node {} are not a multiple of {channels} channels",
             weight.node
         ));
     }

@@ -182,7 +182,7 @@ pub fn confusion(
     canvas.save()
 }
 
-/// One number: its share of the row above, itself below; a right answer's is framed.
+/// One number: its share of the row above, itself below; a right prediction's is framed.
 fn cell(canvas: &mut Canvas, (x, y): (f64, f64), count: u64, sum: u64, right: bool) {
     let share = if sum == 0 {
         0.0

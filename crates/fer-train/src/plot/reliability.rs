@@ -23,10 +23,11 @@ const RIGHT: f64 = 692.0;
 const DIAGRAM: (f64, f64) = (126.0, 606.0);
 const HISTOGRAM: (f64, f64) = (652.0, 782.0);
 
-/// Draws each bin's accuracy and its gap to the mean confidence, and how many answers are in it.
+/// Draws each bin's accuracy and its gap to the mean confidence, and how many predictions are in
+/// it.
 ///
 /// # Errors
-/// There are no answers in the bins, or the file can't be written.
+/// There are no predictions in the bins, or the file can't be written.
 pub fn reliability(
     path: &Path,
     bins: &[CalibrationBin],
@@ -35,7 +36,7 @@ pub fn reliability(
 ) -> Result<(), PlotError> {
     let answers: u64 = bins.iter().map(|b| b.count).sum();
     if answers == 0 {
-        return Err(PlotError::unfit(path, "there are no answers"));
+        return Err(PlotError::unfit(path, "there are no predictions"));
     }
     let mut canvas = Canvas::new(path, WIDTH, HEIGHT)?;
     let mean = |value: fn(&CalibrationBin) -> f64| {
@@ -102,7 +103,7 @@ pub fn reliability(
     let largest = bins.iter().map(|b| b.count).max().unwrap_or(1) as f64 / answers as f64;
     let height = |share: f64| HISTOGRAM.1 - share / largest * (HISTOGRAM.1 - HISTOGRAM.0);
     canvas.text(
-        "share of the answers",
+        "share of the predictions",
         (LEFT, HISTOGRAM.0 - 14.0),
         Align::Left,
         TEXT,

@@ -23,10 +23,10 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// `[channels, height, width]` of an image.
     pub shape: [usize; 3],
-    /// `[n, classes]`: how much each class is to be the answer, times the weight of the image's
+    /// `[n, classes]`: how much each class is to be the prediction, times the weight of the image's
     /// class.
     pub targets: Vec<f32>,
-    /// The class that counts as the right answer.
+    /// The class that counts as the right prediction.
     pub labels: Vec<u16>,
 }
 

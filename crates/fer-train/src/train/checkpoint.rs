@@ -55,7 +55,9 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// It is damaged or of another program.
-    #[error("{path} is no whole checkpoint of this version of fer ({problem}); take another one")]
+    #[error(
+        "{path} is not a whole checkpoint of this version of fer ({problem}); take another one"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -75,7 +77,7 @@ pub struct State {
     pub total_steps: u64,
     /// The loss of each image, summed over the steps of the epoch.
     pub loss_sum: f64,
-    /// Images answered rightly in them.
+    /// Images predicted rightly in them.
     pub correct: u64,
     /// Images seen in them.
     pub seen: u64,
@@ -217,7 +219,7 @@ impl Checkpoint {
             let optimizer = super::optimizer::build(&config.optimizer, &network);
             // Burn takes a record without parameters' ids for its own mistake.
             let optimizer = panics::caught(|| optimizer.from_bytes(bytes))
-                .map_err(|_| "optimizer.bpk is no optimizer's state".to_string())?
+                .map_err(|_| "optimizer.bpk is not an optimizer's state".to_string())?
                 .map_err(|e| format!("optimizer.bpk: {e}"))?;
             // It leaves out what it can't restore, and would begin anew there.
             let restored = optimizer.to_record().len();

@@ -152,7 +152,7 @@ impl FromStr for Size {
             .ok_or_else(|| {
                 let (least, most) = (SIDES.start(), SIDES.end());
                 format!(
-                    "'{s}' is no size; it can be N or WIDTHxHEIGHT, from {least} to {most} pixels"
+                    "'{s}' is not a size; it can be N or WIDTHxHEIGHT, from {least} to {most} pixels"
                 )
             })
     }
@@ -177,7 +177,7 @@ pub struct Loss {
     pub label_smoothing: f64,
     /// A factor for each image by its class.
     pub class_weights: ClassWeights,
-    /// Models whose answers to the varied image are learnt beside its label, batch by batch in
+    /// Models whose predictions to the varied image are learnt beside its label, batch by batch in
     /// turns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teachers: Vec<String>,
@@ -311,7 +311,7 @@ impl Config {
     pub fn preset(name: &str) -> Result<Self, ConfigError> {
         let (_, text) = PRESETS.iter().find(|(n, _)| *n == name).ok_or_else(|| {
             let names = PRESETS.map(|(n, _)| n).join(", ");
-            ConfigError(format!("'{name}' is no preset; there are {names}"))
+            ConfigError(format!("'{name}' is not a preset; there are {names}"))
         })?;
         Self::parse(text, &format!("preset {name}"))
     }
@@ -335,7 +335,7 @@ impl Config {
     /// Reads a TOML text; `origin` is what errors call it.
     ///
     /// # Errors
-    /// It is no TOML, has an unknown key, lacks one, or a value is out of its range.
+    /// It is not TOML, has an unknown key, lacks one, or a value is out of its range.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(String::new(), |s| {
@@ -355,7 +355,7 @@ impl Config {
     /// The configuration as TOML, which [`Config::parse`] takes back.
     ///
     /// # Errors
-    /// A path in it is no UTF-8.
+    /// A path in it is not UTF-8.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
         toml::to_string(self)
             .map_err(|e| ConfigError(format!("the configuration can't be written as TOML: {e}")))

@@ -60,8 +60,8 @@ impl Teachers {
         self.models.is_empty()
     }
 
-    /// Moves the targets of batch number `turn` of a run towards a teacher's answers to its images.
-    /// The sum of an image's targets, its class's weight, stays.
+    /// Moves the targets of batch number `turn` of a run towards a teacher's predictions to its
+    /// images. The sum of an image's targets, its class's weight, stays.
     ///
     /// # Errors
     /// The teacher failed.

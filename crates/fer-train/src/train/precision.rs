@@ -31,7 +31,7 @@ pub enum Precision {
 /// What a loss in float16 is multiplied with before the backward pass, and gradients divided by
 /// after it: small gradients would be zero otherwise. The first gradients, those of the logits, are
 /// then below this times an image's weight by its class, over the images of the batch. Where they
-/// get out of range, the weights and the next loss are no numbers, and the run ends.
+/// get out of range, the weights and the next loss are not numbers, and the run ends.
 const F16_SCALE: f64 = 1024.0;
 
 /// A precision that a device does not have.
@@ -114,7 +114,7 @@ impl FromStr for Precision {
             .find(|p| p.to_string() == s)
             .ok_or_else(|| {
                 format!(
-                    "'{s}' is no precision; there are {}",
+                    "'{s}' is not a precision; there are {}",
                     Self::ALL.map(|p| p.to_string()).join(", ")
                 )
             })

@@ -258,7 +258,7 @@ pub fn read_config(path: &Path) -> Result<Config, TrainError> {
     let file = path.join("config.toml");
     if !file.is_file() {
         return Err(TrainError::Folder(format!(
-            "{} is no run folder: there is no {}",
+            "{} is not a run folder: there is no {}",
             path.display(),
             file.display()
         )));
@@ -288,11 +288,11 @@ pub fn split(config: &Config, run: &Path) -> Split {
 /// The checkpoint that a run folder is known by: its best, or before there is one, its last.
 ///
 /// # Errors
-/// It is no run folder, or nothing was saved in it yet.
+/// It is not a run folder, or nothing was saved in it yet.
 pub fn chosen(path: &Path) -> Result<PathBuf, TrainError> {
     if !path.join("config.toml").is_file() {
         return Err(TrainError::Folder(format!(
-            "{0} is no run folder: there is no {0}/config.toml",
+            "{0} is not a run folder: there is no {0}/config.toml",
             path.display()
         )));
     }

@@ -21,14 +21,14 @@ pub struct Pass {
     pub score: Tensor<1>,
 }
 
-/// How well images were answered.
+/// How well images were predicted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Score {
     /// Cross-entropy of each image, summed.
     pub cross_entropy: f64,
     /// The L2 penalties, once for each image.
     pub penalties: f64,
-    /// How many images were answered rightly.
+    /// How many images were predicted rightly.
     pub correct: f64,
 }
 
@@ -45,7 +45,7 @@ impl Score {
                 penalties,
                 correct,
             }),
-            _ => Err("the device answers with other numbers than were asked for".into()),
+            _ => Err("the device returned other numbers than were asked for".into()),
         }
     }
 

@@ -74,7 +74,7 @@ pub enum TrainError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The loss is no number any more.
+    /// The loss is NaN or infinite.
     #[error("the loss is {loss} in epoch {epoch}, step {step}: the run diverged")]
     Diverged {
         /// NaN or infinite.
@@ -187,7 +187,7 @@ pub struct Compute {
 /// the run finishes its step, saves and returns.
 ///
 /// # Errors
-/// A file can't be written or the loss is no number any more; the last checkpoint stays.
+/// A file can't be written or the loss is NaN or infinite; the last checkpoint stays.
 pub fn train(
     run: Checkpoint,
     material: TrainingData,
@@ -503,7 +503,7 @@ fn end_epoch(
 /// as they are; `classes` are their names.
 ///
 /// # Errors
-/// The network answers what is no number, or the device failed.
+/// The outputs of the network are not finite, or the device failed.
 pub fn evaluate(
     network: &Network,
     dataset: &Dataset,

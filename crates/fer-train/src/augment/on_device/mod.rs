@@ -146,7 +146,7 @@ fn erased(
         return levels;
     }
     let values = levels.dims()[1];
-    // Where there is no noise: a number that is no level.
+    // Where there is no noise: a number that is not a level.
     let mut noise = vec![-1.0; variations.len() * values];
     for (variation, image) in variations.iter().zip(noise.chunks_exact_mut(values)) {
         variation
