@@ -256,7 +256,7 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// Why an prediction can't be evaluated.
+/// Why a prediction can't be evaluated.
 fn check(answer: &Predicted, classes: usize) -> Result<(), String> {
     let p = &answer.probabilities;
     if answer.label >= classes {

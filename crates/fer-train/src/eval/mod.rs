@@ -1,7 +1,7 @@
 //! How good a model is: the figures by labels ([`metrics`]) and by people's votes ([`votes`]),
 //! their report ([`report`]), the views of an image that are asked for one prediction ([`views`]),
 //! images made worse on purpose ([`corruptions`]) and what they cost ([`robustness`]), and a
-//! classifier's predictions to a data set ([`Questions`]).
+//! classifier's predictions for a data set ([`Questions`]).
 
 pub mod corruptions;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! The proof that a file predictions as the network that it was made of.
+//! The proof that a file predicts as the network that it was made of.
 
 use std::path::Path;
 

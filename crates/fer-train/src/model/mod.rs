@@ -1,7 +1,7 @@
 //! The networks that can be trained, as Burn modules, one file each, chosen by name
 //! ([`Architecture`]).
 //!
-//! All take `[N, channels, height, width]` images (float32, 0..1) and prediction `[N, classes]`
+//! All take `[N, channels, height, width]` images (float32, 0..1) and return `[N, classes]`
 //! logits ([`Shape`]); the softmax is the loss's, the evaluation's, and the exported file's.
 //!
 //! Where an image has become one pixel wide or high, what would halve it by pooling leaves it as it

@@ -177,7 +177,7 @@ pub struct Loss {
     pub label_smoothing: f64,
     /// A factor for each image by its class.
     pub class_weights: ClassWeights,
-    /// Models whose predictions to the varied image are learnt beside its label, batch by batch in
+    /// Models whose predictions for the varied image are learnt beside its label, batch by batch in
     /// turns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teachers: Vec<String>,
