@@ -40,6 +40,8 @@ pub mod export;
 mod load;
 mod load_error;
 pub mod parity;
+#[cfg(feature = "train")]
+pub mod training;
 
 pub use fer_burn::device;
 pub use fer_core::{

@@ -8,12 +8,11 @@ use anyhow::{Context, Error, Result, bail};
 use fer::augment::Draw;
 use fer::data::check::{Keep, check};
 use fer::data::votes::{Counts, Votes};
-use fer::data::{Catalog, Dataset, PixelForm, synth};
+use fer::data::{Catalog, DataError, Dataset, PixelForm, synth};
 use fer::eval::corruptions::Selection;
 use fer::eval::{Corruption, Severity};
 use fer::files;
 use fer::plot::{self, Cell, MAX_CELLS};
-use fer::spec::EMOTIONS;
 use fer::train::Config;
 use fer::train::task::pixel_form;
 
@@ -329,10 +328,7 @@ pub fn opened(path: &Path, exclude: Option<&Path>, quiet: bool) -> Result<Catalo
     if let Some(list) = exclude {
         let count = catalog.exclude(list)?;
         if !quiet {
-            super::say(format_args!(
-                "{count} images are left out, as {} says",
-                list.display()
-            ));
+            say_left_out(count, list);
         }
     }
     Ok(catalog)
@@ -344,10 +340,10 @@ pub fn decoded(
     indices: &[usize],
     form: PixelForm,
     quiet: bool,
-) -> Result<Dataset> {
-    Ok(with_progress(indices.len(), "decoding", quiet, |step| {
+) -> Result<Dataset, DataError> {
+    with_progress(indices.len(), "decoding", quiet, |step| {
         Dataset::load_as(catalog, indices, form, step)
-    })?)
+    })
 }
 
 /// The votes for some images of a data set.
@@ -357,27 +353,36 @@ pub fn voted(
     indices: &[usize],
     quiet: bool,
 ) -> Result<Vec<Option<Counts>>> {
-    if catalog.classes != EMOTIONS {
-        bail!(
-            "{}: votes are for the seven emotions, and the classes of {} are others",
-            votes.path().display(),
-            catalog.source.display()
-        );
-    }
     let matched = votes.of(catalog, indices)?;
     if !quiet {
-        let found = matched.counts.iter().flatten().count();
-        let ambiguous = match matched.ambiguous {
-            0 => String::new(),
-            n => format!("; {n} of the others have a file name that is not unique"),
-        };
-        super::say(format_args!(
-            "{}: votes for {found} of {} images{ambiguous}",
-            votes.path().display(),
-            indices.len()
-        ));
+        say_votes(
+            votes.path(),
+            matched.counts.iter().flatten().count(),
+            indices.len(),
+            matched.ambiguous,
+        );
     }
     Ok(matched.counts)
+}
+
+/// Says how many of the images have votes.
+pub fn say_votes(file: &Path, found: usize, images: usize, ambiguous: usize) {
+    let ambiguous = match ambiguous {
+        0 => String::new(),
+        n => format!("; {n} of the others have a file name that is not unique"),
+    };
+    super::say(format_args!(
+        "{}: votes for {found} of {images} images{ambiguous}",
+        file.display()
+    ));
+}
+
+/// Says how many images are left out.
+pub fn say_left_out(images: usize, list: &Path) {
+    super::say(format_args!(
+        "{images} images are left out, as {} says",
+        list.display()
+    ));
 }
 
 /// Runs `work`, which calls its argument once an item, on any thread.

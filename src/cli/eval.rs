@@ -1,17 +1,14 @@
 //! `fer eval`: how good a model is on labelled images.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use fer::data::votes::Counts;
-use fer::data::{Catalog, Part, Split, Votes, shortened};
+use fer::data::{Catalog, Part, Split, Votes};
 use fer::eval::corruptions::Selection;
-use fer::eval::{
-    Agreement, Condition, Evaluation, Predictions, Questions, Robustness, Tta, class_order, report,
-    robustness,
-};
+use fer::eval::{Agreement, Evaluated, Evaluation, Request, Robustness, Tta, report, robustness};
 use fer::host::Host;
 use fer::plot::{self, Cell, Mark};
 use fer::train::Config;
@@ -128,44 +125,37 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         .corruptions
         .as_ref()
         .map_or(&[][..], |selection| &selection.0);
-    let conditions = Condition::all(corruptions);
-    let passes = indices.len() * conditions.len();
+    let request = Request {
+        catalog: &catalog,
+        indices: &indices,
+        corruptions,
+        tta: args.tta,
+        batch_size: usize::from(args.batch_size),
+        votes: votes.as_ref(),
+    };
+    let passes = request.passes();
     let session = args.model.open(passes * args.tta.count(), host)?;
     if !args.quiet {
         announce(session.description());
     }
-    let labels = &catalog.classes;
-    let questions = Questions {
-        catalog: &catalog,
-        indices: &indices,
-        conditions: &conditions,
-        tta: args.tta,
-        batch_size: usize::from(args.batch_size),
-        class_order: &order_of(labels, &session.spec().labels)?,
-    };
     let mut progress = (!args.quiet).then(|| Progress::new(passes, "classifying"));
-    let answers = questions.ask(&session, &mut || {
+    let evaluated = request.evaluate(&session, &mut || {
         progress.iter_mut().for_each(Progress::step)
     });
     progress.iter().for_each(Progress::finish);
-    let answers = answers?;
-    let whole = say_unreadable(&answers);
-    let evaluation = Evaluation::new(labels, &answers[0].answers)?;
-    let votes = votes.map(|votes| {
-        let own: Vec<_> = answers[0]
-            .items
-            .iter()
-            .map(|item| votes.get(item).copied())
-            .collect();
-        Agreement::new(&answers[0].answers, &own)
-    });
-    let robustness = (!corruptions.is_empty())
-        .then(|| Robustness::new(labels, evaluation.accuracy, corruptions, &answers[1..]))
-        .transpose()?;
+    let Evaluated {
+        evaluation,
+        agreement,
+        robustness,
+        unreadable,
+        uncorrupted,
+    } = evaluated?;
+    say_unreadable(&unreadable, &uncorrupted);
+    let whole = unreadable.is_empty() && uncorrupted.is_empty();
     print(
         &args.format,
         &evaluation,
-        votes.as_ref(),
+        agreement.as_ref(),
         robustness.as_ref(),
     )?;
     let title = format!(
@@ -193,43 +183,20 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
     })
 }
 
-/// Where the data's classes stand in the model's output.
-fn order_of(classes: &[String], labels: &[String]) -> Result<Vec<usize>> {
-    let Some(order) = class_order(classes, labels) else {
-        bail!(
-            "the model's classes are {}, the data's {}; name the model's by these words, in the \
-             order of its outputs, with \
-             --meta labels='[\"…\"]'",
-            shortened(labels),
-            shortened(classes)
-        );
-    };
-    Ok(order)
-}
-
-/// Says which images could not be read, and which could not be corrupted; whether there are none.
-fn say_unreadable(answers: &[Predictions]) -> bool {
-    let (clean, corrupted) = (&answers[0].unreadable, &answers[1..]);
-    if let Some((name, reason)) = clean.first() {
-        let count = clean.len();
+/// Says which images could not be read, and which could not be corrupted.
+fn say_unreadable(unreadable: &[(String, String)], uncorrupted: &[(String, String)]) {
+    if let Some((name, reason)) = unreadable.first() {
+        let count = unreadable.len();
         super::say(format_args!(
             "{count} images could not be read and are not counted, the first {name}: {reason}"
         ));
     }
-    let known: HashSet<&str> = clean.iter().map(|(name, _)| name.as_str()).collect();
-    let more = || {
-        corrupted
-            .iter()
-            .flat_map(|a| &a.unreadable)
-            .filter(|(name, _)| !known.contains(name.as_str()))
-    };
-    if let Some((name, reason)) = more().next() {
-        let count = more().count();
+    if let Some((name, reason)) = uncorrupted.first() {
+        let count = uncorrupted.len();
         super::say(format_args!(
             "{count} corrupted images are not counted, the first of {name}: {reason}"
         ));
     }
-    clean.is_empty() && more().next().is_none()
 }
 
 /// Prints the report.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use fer::ModelRef;
 use fer::host::Host;
@@ -61,7 +61,9 @@ pub fn compare(
         ModelRef::Builtin(builtin) => OnnxModel::parse(Bytes::from_static(builtin.onnx), name)?,
         ModelRef::Onnx(path) => OnnxModel::read(path)?,
         #[cfg(feature = "train")]
-        ModelRef::Trained(_) => return Err(anyhow!("it is not an ONNX file")).with_context(of),
+        ModelRef::Trained(_) => {
+            return Err(anyhow::anyhow!("it is not an ONNX file")).with_context(of);
+        }
     };
     let places = layers::places(&file.header.metadata).with_context(of)?;
     let keras = SafeTensors::deserialize(keras)

@@ -7,8 +7,6 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use clap::Args;
-#[cfg(feature = "train")]
-use fer::classifier::Classifier;
 use fer::classifier::Description;
 #[cfg(feature = "train")]
 use fer::device::Choices;
@@ -257,12 +255,6 @@ impl ModelArgs {
 pub fn open(name: Option<&str>, options: &LoadOptions, host: &Host) -> Result<Session> {
     let model = name.map_or_else(ModelRef::default_model, ModelRef::find)?;
     Ok(fer::open(&model, options, host)?)
-}
-
-/// Loads a model by its name, for use in one thread.
-#[cfg(feature = "train")]
-pub fn load(name: &str, options: &LoadOptions, host: &Host) -> Result<Box<dyn Classifier>> {
-    Ok(fer::load(&ModelRef::find(name)?, options, host)?)
 }
 
 /// Prints which engine, provider and model run, and the notes about them.

@@ -4,24 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, anyhow, bail};
-use burn::tensor::Device;
-use fer::data::votes::{Counts, Votes};
+use anyhow::{Context, Result, bail};
 use fer::data::{Dataset, Split, shortened};
 use fer::device::Choices;
 use fer::host::Host;
-use fer::model::{Architecture, Network};
-use fer::spec::{EMOTIONS, ModelSpec};
-use fer::train::checkpoint::{Checkpoint, DataFacts, Trained};
-use fer::train::config::{ClassWeights, Size};
-use fer::train::distill::Teachers;
-use fer::train::run::{chosen, split};
-use fer::train::task::{Task, pixel_form};
+use fer::model::Architecture;
+use fer::train::checkpoint::Checkpoint;
+use fer::train::config::Size;
 use fer::train::{Compute, Config, Precision, RunFolder, StopReason, TrainingData, trainer};
-use fer::trained::is_trained;
-use fer::{LoadOptions, ModelRef};
+use fer::training::{self, Images, Notice, Prepared, Setting};
 
-use super::data::{decoded, opened, voted};
+use super::data::{decoded, say_left_out, say_votes};
 use super::epochs::Epochs;
 use super::model_args::parse_devices;
 use super::{Status, advice};
@@ -145,96 +138,40 @@ pub struct Args {
 pub fn run(args: &Args, host: &Host) -> Result<Status> {
     fer::kernels::threads::start(args.threads.map(usize::from));
     let (compute, on) = compute(args)?;
-    let device = &compute.device;
-    let (folder, config, mut resumed) = match &args.resume {
+    let quiet = args.quiet;
+    let mut setting = Setting {
+        device: &compute.device,
+        device_name: &on,
+        host,
+        notice: &mut |notice| say_notice(&notice, quiet),
+        decode: &|catalog, indices, form| decoded(catalog, indices, form, quiet),
+    };
+    let (folder, prepared) = match &args.resume {
         Some(path) => {
-            let (folder, config) = RunFolder::open(path)?;
-            let config = with_data(config, args);
-            let checkpoint = folder
-                .resume_point()
-                .map(|file| Checkpoint::read(&file, device))
-                .transpose()?;
-            (Some(folder), config, checkpoint)
-        }
-        None => (None, configuration(args)?, None),
-    };
-    if let Some(checkpoint) = &mut resumed {
-        checkpoint.config.data.path.clone_from(&config.data.path);
-        if checkpoint.config != config {
-            bail!(
-                "the run's config.toml was changed since it began; to train by another recipe, \
-                 start a run with --config"
-            );
-        }
-        if checkpoint.state.device != on {
-            super::say(format_args!(
-                "the run began on {}: on {on} its end will not be the same",
-                checkpoint.state.device
-            ));
-        }
-    }
-    let split = match &args.resume {
-        Some(path) => split(&config, path),
-        None => config.data.split.clone(),
-    };
-    let Images {
-        training,
-        validation,
-        names,
-        votes,
-        facts,
-    } = images(&config, &split, args.quiet)?;
-    if let Some(checkpoint) = resumed
-        .as_ref()
-        .filter(|c| c.state.data.sha256 != facts.sha256)
-    {
-        bail!(
-            "{} is not the data that this run began with ({} training images, SHA-256 {}…); name \
-             that with --data",
-            facts.path,
-            checkpoint.state.data.training,
-            &checkpoint.state.data.sha256[..12.min(checkpoint.state.data.sha256.len())],
-        );
-    }
-    if resumed
-        .as_ref()
-        .is_some_and(|c| c.state.data.votes_sha256 != facts.votes_sha256)
-    {
-        bail!(
-            "{} has other votes than when this run began; bring back the file as it was",
-            config
-                .loss
-                .votes
-                .as_deref()
-                .unwrap_or(Path::new(""))
-                .display()
-        );
-    }
-    let checkpoint = match resumed {
-        Some(checkpoint) => checkpoint,
-        None => {
-            let network = start(&config, &facts.task, device, host, args.quiet)?;
-            trainer::fresh(config.clone(), network, facts, on.clone())
-        }
-    };
-    let load = |name: &String| super::model_args::load(name, &LoadOptions::default(), host);
-    let teachers = config.loss.teachers.iter().map(load);
-    let spec = checkpoint.state.data.task.spec();
-    let share = config.loss.teachers_share;
-    let teachers = Teachers::new(teachers.collect::<Result<_>>()?, share, &spec)?;
-    let folder = match folder {
-        Some(folder) => {
+            let (folder, config, prepared) = training::resume(path, data(args), &mut setting)?;
             folder.write_config(&config)?;
-            folder
+            (folder, prepared)
         }
-        None => RunFolder::create(
-            &args
-                .out
-                .clone()
-                .unwrap_or_else(|| free_folder(args, &config)),
-            &config,
-        )?,
+        None => {
+            let config = configuration(args)?;
+            let prepared = training::prepare(&config, &mut setting)?;
+            let path = args.out.clone();
+            let path = path.unwrap_or_else(|| free_folder(args, &config));
+            (RunFolder::create(&path, &config)?, prepared)
+        }
     };
+    let Prepared {
+        checkpoint,
+        images:
+            Images {
+                training,
+                validation,
+                names,
+                votes,
+                ..
+            },
+        teachers,
+    } = prepared;
     folder.write_validation(&names)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
@@ -251,7 +188,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
     if !args.quiet {
         announce(&checkpoint, &training, &validation, &on, &shown);
     }
-    let steps = training.len().div_ceil(config.batch_size) as u64;
+    let steps = training.len().div_ceil(checkpoint.config.batch_size) as u64;
     let mut observer = Epochs::new(
         args.quiet,
         steps * u64::from(checkpoint.config.epochs),
@@ -345,7 +282,7 @@ fn configuration(args: &Args) -> Result<Config> {
              --votes"
         );
     }
-    config = with_data(config, args);
+    config.data.path = data(args).or(config.data.path);
     // A run may be resumed from another folder than this.
     let paths = [
         &mut config.data.path,
@@ -379,197 +316,41 @@ fn configuration(args: &Args) -> Result<Config> {
     Ok(config)
 }
 
-/// The configuration with the data that the command line names, if it names any.
-fn with_data(mut config: Config, args: &Args) -> Config {
-    if let Some(path) = &args.data {
-        config.data.path = Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
-    }
-    config
+/// The data that the command line names.
+fn data(args: &Args) -> Option<PathBuf> {
+    let path = args.data.as_ref()?;
+    Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
 }
 
-/// The images of a run, decoded.
-struct Images {
-    training: Dataset,
-    validation: Dataset,
-    /// The names by which lists know the validation images.
-    names: Vec<String>,
-    /// What is learnt from votes of each training image; empty without --votes.
-    votes: Vec<Option<[f32; EMOTIONS.len()]>>,
-    facts: DataFacts,
-}
-
-fn images(config: &Config, split: &Split, quiet: bool) -> Result<Images> {
-    let Some(path) = &config.data.path else {
-        bail!(
-            "name the images with --data: a folder with train/<class>/ and test/<class>/, or \
-             fer2013.csv"
-        );
-    };
-    let catalog = opened(path, config.data.exclude.as_deref(), quiet)?;
-    let parts = split.divide(&catalog, config.seed)?;
-    let file = config.loss.votes.as_deref().map(Votes::read).transpose()?;
-    let counts = file
-        .as_ref()
-        .map(|file| voted(file, &catalog, &parts.training, quiet))
-        .transpose()?;
-    if matches!(config.loss.class_weights, ClassWeights::Listed(_)) && catalog.classes != EMOTIONS {
-        bail!(
-            "loss.class_weights lists factors of the seven emotions, and the classes of {} are \
-             others: it can be 'none' or \
-             'balanced'",
-            path.display()
-        );
-    }
-    let form = pixel_form(&config.input, &catalog, &parts.training);
-    let training = decoded(&catalog, &parts.training, form, quiet)?;
-    let validation = decoded(&catalog, &parts.validation, form, quiet)?;
-    let task = Task::of(&catalog, &training, form)
-        .map_err(|e| anyhow!("{e}; --size and --channels choose others"))?;
-    if training.image_shape() != validation.image_shape() {
-        bail!(
-            "the training images of {} have {}x{} pixels ({}), the validation images {}x{} ({}): \
-             have all of them resized with --size",
-            path.display(),
-            training.width,
-            training.height,
-            training.names[0],
-            validation.width,
-            validation.height,
-            validation.names[0],
-        );
-    }
-    let used: Vec<usize> = parts
-        .training
-        .iter()
-        .chain(&parts.validation)
-        .copied()
-        .collect();
-    let facts = DataFacts {
-        path: path.display().to_string(),
-        split: config.data.split.title(),
-        training: training.len(),
-        validation: validation.len(),
-        sha256: catalog.hash(&used)?,
-        task,
-        votes_sha256: file.map(|file| file.sha256().into()),
-    };
-    let target = |counts: Counts| {
-        counts
-            .soft_label()
-            .map(|shares| shares.map(|share| share as f32))
-    };
-    let votes: Vec<_> = counts
-        .unwrap_or_default()
-        .into_iter()
-        .map(|counts| counts.and_then(target))
-        .collect();
-    let count = votes.iter().flatten().count();
-    if let (Some(file), 0) = (&config.loss.votes, count) {
-        bail!(
-            "{} gives no training image a target: a class counts from two votes on; name another \
-             file with --votes, or none",
-            file.display()
-        );
-    }
-    if !votes.is_empty() && !quiet {
-        let share = config.loss.votes_share;
-        super::say(format_args!(
-            "votes have a share of {share} in the targets of {count} images; the others have their \
-             label"
-        ));
-    }
-    let names = parts
-        .validation
-        .iter()
-        .map(|i| catalog.items[*i].relative.clone())
-        .collect();
-    Ok(Images {
-        training,
-        validation,
-        names,
-        votes,
-        facts,
-    })
-}
-
-/// The network that the run begins with.
-fn start(
-    config: &Config,
-    task: &Task,
-    device: &Device,
-    host: &Host,
-    quiet: bool,
-) -> Result<Network> {
-    let network = config
-        .architecture
-        .init(task.shape(), config.dropout, config.seed, device);
-    let Some(file) = &config.init else {
-        return Ok(network);
-    };
-    if is_trained(file) {
-        return trained(config, &task.spec(), file, network, device);
-    }
-    let network = fer::model::load_onnx(network, &task.spec(), file)?;
-    let options = LoadOptions {
-        uncalibrated: true,
-        ..Default::default()
-    };
-    match fer::open(&ModelRef::Onnx(file.clone()), &options, host) {
-        Ok(engine) => {
-            let difference = fer::export::difference(&network, &engine, device)?;
-            if difference > fer::export::TOLERANCE {
-                bail!(
-                    "{} predicts otherwise than {} with its weights, by {difference:e}: choose the \
-                     architecture that it was \
-                     made from",
-                    file.display(),
-                    config.architecture
-                );
-            }
-            if !quiet {
-                super::say(format_args!(
-                    "{}: weights taken over, predictions equal to {difference:.0e}",
-                    file.display()
-                ));
-            }
-        }
-        Err(e) => super::say(format_args!(
+/// Says what happened before the first step.
+fn say_notice(notice: &Notice<'_>, quiet: bool) {
+    match notice {
+        // What makes the run another one is said in any case.
+        Notice::OtherDevice { began, now } => super::say(format_args!(
+            "the run began on {began}: on {now} its end will not be the same"
+        )),
+        Notice::WeightsNotCompared { file, reason } => super::say(format_args!(
             "{}: weights taken over, not compared ({})",
             file.display(),
-            advice::with(&e)
+            advice::with(*reason)
+        )),
+        _ if quiet => {}
+        Notice::LeftOut { images, list } => say_left_out(*images, list),
+        Notice::Votes {
+            file,
+            found,
+            images,
+            ambiguous,
+        } => say_votes(file, *found, *images, *ambiguous),
+        Notice::VotesShare { share, images } => super::say(format_args!(
+            "votes have a share of {share} in the targets of {images} images; the others have \
+             their label"
+        )),
+        Notice::WeightsEqual { file, difference } => super::say(format_args!(
+            "{}: weights taken over, predictions equal to {difference:.0e}",
+            file.display()
         )),
     }
-    Ok(network)
-}
-
-/// The weights of another run.
-fn trained(
-    config: &Config,
-    spec: &ModelSpec,
-    path: &Path,
-    network: Network,
-    device: &Device,
-) -> Result<Network> {
-    let file = if path.is_dir() {
-        chosen(path)?
-    } else {
-        path.to_path_buf()
-    };
-    let other = Trained::read(&file, device)?;
-    if other.config.architecture != config.architecture {
-        bail!(
-            "{} is of architecture {other}, this run of {}: train with --architecture {other}, or \
-             start from what `fer export` \
-             writes of it, if that is a network of this run's architecture",
-            file.display(),
-            config.architecture,
-            other = other.config.architecture,
-        );
-    }
-    let own = other.state.data.task.spec();
-    own.accepts(spec)
-        .map_err(|mismatch| anyhow!("{} does not fit the data: {mismatch}", file.display()))?;
-    other.transfer(network).map_err(anyhow::Error::msg)
 }
 
 /// `runs/NAME`, or the first of `runs/NAME-2`, … that is not there yet.

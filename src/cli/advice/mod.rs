@@ -56,6 +56,8 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| typed(error, train::checkpoint))
         .or_else(|| typed(error, train::data))
         .or_else(|| typed(error, train::export))
+        .or_else(|| typed(error, train::run))
+        .or_else(|| typed(error, train::evaluation))
         .or_else(|| typed(error, train::validation));
     found
 }

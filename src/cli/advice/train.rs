@@ -1,9 +1,11 @@
 //! Advice about training: its data, its run folder, its checkpoints and its course.
 
 use fer::data::DataError;
+use fer::eval::EvaluateError;
 use fer::export::{ExportFileError, NoValidation};
 use fer::train::TrainError;
 use fer::train::checkpoint::CheckpointError;
+use fer::training::TrainingError;
 
 /// What to do about an image that training can't use.
 const LEAVE_OUT: &str =
@@ -73,5 +75,49 @@ pub(super) fn validation(error: &NoValidation) -> Option<String> {
     match error {
         NoValidation::Data(error) => data(error),
         NoValidation::NoPath | NoValidation::Changed { .. } => None,
+    }
+}
+
+pub(super) fn run(error: &TrainingError) -> Option<String> {
+    Some(match error {
+        TrainingError::NoData => "name the images with --data: a folder with train/<class>/ and \
+                                  test/<class>/, or fer2013.csv"
+            .into(),
+        TrainingError::Task(_) => "--size and --channels choose others".into(),
+        TrainingError::Sizes { .. } => "have all of them resized with --size".into(),
+        TrainingError::NoTargets { .. } => "name another file with --votes, or none".into(),
+        TrainingError::Differs { .. } => {
+            "choose the architecture that it was made from with --architecture".into()
+        }
+        TrainingError::Architecture { found, .. } => format!(
+            "train with --architecture {found}, or start from what `fer export` writes of it, if \
+             that is a network of this run's architecture"
+        ),
+        TrainingError::RecipeChanged => {
+            "to train by another recipe, start a run with --config".into()
+        }
+        TrainingError::OtherData { .. } => "name that with --data".into(),
+        TrainingError::Data(error) => return data(error),
+        TrainingError::Run(error) => return training(error),
+        TrainingError::Checkpoint(error) => return checkpoint(error),
+        TrainingError::Load(error) => return super::load(error),
+        TrainingError::WeightsOfEmotions { .. }
+        | TrainingError::Weights(_)
+        | TrainingError::Check(_)
+        | TrainingError::Mismatch { .. }
+        | TrainingError::Transfer { .. }
+        | TrainingError::OtherVotes { .. }
+        | TrainingError::Teacher(_) => return None,
+    })
+}
+
+pub(super) fn evaluation(error: &EvaluateError) -> Option<String> {
+    match error {
+        EvaluateError::Classes { .. } => Some(
+            "name the model's by the data's words, in the order of its outputs, with --meta \
+             labels='[\"…\"]'"
+                .into(),
+        ),
+        EvaluateError::Stream(_) | EvaluateError::Eval(_) => None,
     }
 }

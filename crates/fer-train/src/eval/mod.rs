@@ -1,7 +1,7 @@
 //! How good a model is: the figures by labels ([`metrics`]) and by people's votes ([`votes`]),
 //! their report ([`report`]), the views of an image that are asked for one prediction ([`views`]),
-//! images made worse on purpose ([`corruptions`]) and what they cost ([`robustness`]), and a
-//! classifier's predictions for a data set ([`Questions`]).
+//! images made worse on purpose ([`corruptions`]) and what they cost ([`robustness`]), and the
+//! evaluation of a model on a data set ([`Request`]).
 
 pub mod corruptions;
 pub mod metrics;
@@ -14,7 +14,7 @@ pub mod votes;
 pub use corruptions::{Condition, Corruption, Severity};
 pub use metrics::{CalibrationBin, ClassScores, EvalError, Evaluation, Mistake, Predicted};
 pub use robustness::Robustness;
-pub use run::{Predictions, Questions, class_order};
+pub use run::{EvaluateError, Evaluated, Predictions, Request};
 pub use views::Tta;
 pub use votes::Agreement;
 

@@ -1,5 +1,7 @@
-//! A model's predictions for labelled images: a stream in which each image is shown in several
-//! conditions, and in each of them by several views.
+//! Evaluates a model on labelled images: a stream in which each image is shown in several
+//! conditions, and in each of them by several views, then the figures of the predictions.
+
+use std::collections::HashMap;
 
 use fer_core::images::Pixels;
 use fer_core::session::Session;
@@ -7,8 +9,9 @@ use fer_core::stream::{
     BatchSize, Item, ItemError, Locate, Reduce, Stream, StreamError, StreamOptions,
 };
 
-use super::{Condition, Predicted, Tta};
-use crate::data::{self, Catalog};
+use super::{Agreement, Condition, Corruption, EvalError, Evaluation, Predicted, Robustness, Tta};
+use crate::data::votes::Counts;
+use crate::data::{self, Catalog, shortened};
 
 /// What came of the images.
 #[derive(Debug, Default)]
@@ -21,8 +24,8 @@ pub struct Predictions {
     pub unreadable: Vec<(String, String)>,
 }
 
-/// Where each class of the data stands in a model's output; none if the model's classes are others.
-pub fn class_order(classes: &[String], labels: &[String]) -> Option<Vec<usize>> {
+/// Where each class of the data stands in a model's output; `None` if the model's classes are others.
+fn class_order(classes: &[String], labels: &[String]) -> Option<Vec<usize>> {
     let order: Option<Vec<usize>> = classes
         .iter()
         .map(|class| labels.iter().position(|l| l == class))
@@ -30,34 +33,116 @@ pub fn class_order(classes: &[String], labels: &[String]) -> Option<Vec<usize>> 
     order.filter(|order| order.len() == labels.len())
 }
 
-/// Which images a model is asked about, and how.
+/// Which images a model is evaluated on, and how.
 #[derive(Debug)]
-pub struct Questions<'a> {
+pub struct Request<'a> {
     /// The data set.
     pub catalog: &'a Catalog,
     /// The chosen ones of its items.
     pub indices: &'a [usize],
-    /// The conditions in which every image is shown.
-    pub conditions: &'a [Condition],
+    /// The corruptions in which the images are shown too.
+    pub corruptions: &'a [Corruption],
     /// The views of an image in each condition, whose mean prediction counts.
     pub tta: Tta,
     /// How many views are run at once.
     pub batch_size: usize,
-    /// Where each class stands in the model's output: [`class_order`].
-    pub class_order: &'a [usize],
+    /// People's votes by item, if the predictions are compared with them.
+    pub votes: Option<&'a HashMap<usize, Counts>>,
 }
 
-impl Questions<'_> {
-    /// Classifies every image in every condition; `done` is called for each of them. Returns
-    /// what came of each condition.
+/// The result of an evaluation.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// The figures by the labels, without corruption.
+    pub evaluation: Evaluation,
+    /// The figures by people's votes.
+    pub agreement: Option<Agreement>,
+    /// What the corruptions cost, if there are any.
+    pub robustness: Option<Robustness>,
+    /// Name and reason of the images that could not be read.
+    pub unreadable: Vec<(String, String)>,
+    /// Name and reason of the images that could not be corrupted.
+    pub uncorrupted: Vec<(String, String)>,
+}
+
+/// A model that can't be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The model's classes are not the data's.
+    #[error(
+        "the model's classes are {}, the data's {}",
+        shortened(model),
+        shortened(data)
+    )]
+    Classes {
+        /// The model's.
+        model: Vec<String>,
+        /// The data's.
+        data: Vec<String>,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The predictions can't be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+}
+
+impl Request<'_> {
+    /// How many times an image is classified in some condition.
+    pub fn passes(&self) -> usize {
+        self.indices.len() * Condition::all(self.corruptions).len()
+    }
+
+    /// Evaluates a model; `done` is called [`Request::passes`] times.
     ///
     /// # Errors
-    /// The engine failed.
-    pub fn ask(
+    /// The model has other classes than the data, the engine failed, or a prediction is none.
+    pub fn evaluate(
         &self,
         session: &Session,
         done: &mut dyn FnMut(),
+    ) -> Result<Evaluated, EvaluateError> {
+        let classes = &self.catalog.classes;
+        let labels = &session.spec().labels;
+        let order = class_order(classes, labels).ok_or_else(|| EvaluateError::Classes {
+            model: labels.clone(),
+            data: classes.clone(),
+        })?;
+        let mut all = self.predictions(session, &order, done)?;
+        let corrupted = all.split_off(1);
+        let clean = all.pop().unwrap_or_default();
+        let evaluation = Evaluation::new(classes, &clean.answers)?;
+        let agreement = self.votes.map(|votes| {
+            let own = clean.items.iter().map(|item| votes.get(item).copied());
+            Agreement::new(&clean.answers, &own.collect::<Vec<_>>())
+        });
+        let robustness = (!self.corruptions.is_empty())
+            .then(|| {
+                let (clean, corruptions) = (evaluation.accuracy, self.corruptions);
+                Robustness::new(classes, clean, corruptions, &corrupted)
+            })
+            .transpose()?;
+        let read = |(name, _): &(String, String)| !clean.unreadable.iter().any(|(n, _)| n == name);
+        let uncorrupted = corrupted.into_iter().flat_map(|p| p.unreadable);
+        Ok(Evaluated {
+            evaluation,
+            agreement,
+            robustness,
+            uncorrupted: uncorrupted.filter(read).collect(),
+            unreadable: clean.unreadable,
+        })
+    }
+
+    /// Classifies every image in every condition; returns what came of each condition. `order` says
+    /// where each class stands in the model's output.
+    fn predictions(
+        &self,
+        session: &Session,
+        order: &[usize],
+        done: &mut dyn FnMut(),
     ) -> Result<Vec<Predictions>, StreamError> {
+        let all_conditions = Condition::all(self.corruptions);
         let stream = Stream {
             session,
             locate: Views(self.tta),
@@ -68,7 +153,7 @@ impl Questions<'_> {
             },
         };
         let items = self.indices.iter().flat_map(|index| {
-            let conditions = self.conditions.iter().enumerate();
+            let conditions = all_conditions.iter().enumerate();
             conditions.map(|(place, condition)| Shown {
                 index: *index,
                 item: &self.catalog.items[*index],
@@ -77,7 +162,7 @@ impl Questions<'_> {
             })
         });
         let mut all = Vec::new();
-        all.resize_with(self.conditions.len(), Predictions::default);
+        all.resize_with(all_conditions.len(), Predictions::default);
         stream.run(items, &mut |seen| {
             let (shown, prediction) = seen.into_parts();
             let Shown {
@@ -87,10 +172,10 @@ impl Questions<'_> {
             let probabilities = match prediction {
                 Ok(found) => {
                     let of = |class: &usize| found.probabilities[*class];
-                    Ok(self.class_order.iter().map(of).collect())
+                    Ok(order.iter().map(of).collect())
                 }
                 // Not a matter of the image: the evaluation refuses it.
-                Err(ItemError::NotFinite(_)) => Ok(vec![f32::NAN; self.class_order.len()]),
+                Err(ItemError::NotFinite(_)) => Ok(vec![f32::NAN; order.len()]),
                 Err(e) => Err(e.to_string()),
             };
             match probabilities {

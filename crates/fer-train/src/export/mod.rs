@@ -4,7 +4,7 @@
 mod check;
 mod postprocess;
 
-pub use check::{Checked, TOLERANCE, check, difference};
+pub use check::{CheckError, Checked, TOLERANCE, check, difference};
 
 use std::collections::BTreeMap;
 use std::path::Path;

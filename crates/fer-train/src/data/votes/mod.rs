@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use fer_core::spec::EMOTIONS;
 use sha2::{Digest, Sha256};
 
 use super::catalog::hex;
@@ -104,10 +105,16 @@ impl Votes {
     /// The votes for some items of a catalog, in the order of `indices`.
     ///
     /// # Errors
-    /// The file knows images by row and the data is a folder, or by name and the data is
+    /// The data has other classes; the file knows images by row and the data is a folder, or by name and the data is
     /// `fer2013.csv`; its rows are those of another `fer2013.csv`; it has votes for none of these
     /// items.
     pub fn of(&self, catalog: &Catalog, indices: &[usize]) -> Result<Matched, DataError> {
+        if catalog.classes != EMOTIONS {
+            let source = catalog.source.display();
+            return Err(self.wrong(format!(
+                "votes are for the seven emotions, and the classes of {source} are others"
+            )));
+        }
         let mut matched = match &self.table {
             Table::Rows(rows) => self.by_row(rows, catalog, indices)?,
             Table::Names(names) => self.by_name(names, catalog, indices)?,
