@@ -51,14 +51,8 @@ fn spec_for(
     ModelSpec {
         labels: vec!["a".into(), "b".into()],
         input: InputSpec {
-            layout,
-            width,
-            height,
-            channels,
-            scale: 1.0 / 255.0,
-            mean: Vec::new(),
-            std: Vec::new(),
             resize,
+            ..InputSpec::new(layout, width, height, channels)
         },
         output: fer_core::spec::OutputKind::Logits,
         calibration: Default::default(),
