@@ -1016,7 +1016,7 @@ fn a_run_folder_is_held_by_one_process_and_its_data() {
         fs::write(&last, damaged).unwrap();
         let failed = run(&["train", "--resume", text(&out)]).expect(2);
         assert!(
-            failed.error().contains("no whole checkpoint"),
+            failed.error().contains("not a whole checkpoint"),
             "{}",
             failed.error()
         );
