@@ -61,32 +61,28 @@ enum Command {
     /// Train a network.
     #[command(
         after_help = "Exit code: 0 if the run is done, 1 if it was interrupted and can be resumed, \
-            2 on an error; \
-                            the last checkpoint stays."
+            2 on an error; the last checkpoint stays."
     )]
     #[cfg(feature = "train")]
     Train(train::Args),
     /// Evaluate a model on labeled images.
     #[command(
         after_help = "Exit code: 0 if done, 1 if the accuracy is below --min-accuracy or images \
-            could not be read, 2 if \
-                      nothing was measured."
+            could not be read, 2 if nothing was measured."
     )]
     #[cfg(feature = "train")]
     Eval(eval::Args),
     /// Export a trained network as an ONNX file, and check the file against it.
     #[command(
         after_help = "Exit code: 0 if the file was written, 2 if not; a file whose outputs differ \
-            from the network's is not \
-                            kept."
+            from the network's is not kept."
     )]
     #[cfg(feature = "train")]
     Export(export::Args),
     /// Convert a Keras model to an ONNX file, without Python.
     #[command(
         after_help = "Exit code: 0 if the file was written, 2 if not: the model has layers that \
-            can't be converted, which are \
-                            named, or the file does not run."
+            can't be converted, which are named, or the file does not run."
     )]
     Convert(convert::Args),
     /// Check, draw and preview data sets.

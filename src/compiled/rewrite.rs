@@ -285,8 +285,7 @@ impl<'a> Pass<'a> {
                     let (kind, statement) = (&layer.kind, one_line(statement));
                     return Err(format!(
                         "layer {name} ({kind}) is left to Burn, in a statement of a form that is \
-                         not \
-                         known: `{statement}`"
+                         not known: `{statement}`"
                     ));
                 }
                 Some(layer) => {

@@ -420,8 +420,7 @@ fn early_stopping_ends_a_run_that_stands_still() {
     let recipe = folder.path().join("recipe.toml");
     // A rate at which nothing moves: no epoch is better than the first for long.
     let toml = "architecture = 'tiny'\nepochs = 50\nbatch_size = 64\nearly_stopping = 2\nbest = \
-        'loss'\n[optimizer]\nname = \
-                'sgd'\nlearning_rate = 1e-12\n";
+        'loss'\n[optimizer]\nname = 'sgd'\nlearning_rate = 1e-12\n";
     fs::write(&recipe, toml).unwrap();
     let out = folder.path().join("run");
     let args = [

@@ -71,8 +71,7 @@ impl KerasNetwork {
             }
             _ => Err(format!(
                 "it is a model of class {class}, whose layers only its Python code knows; \
-                 Sequential and Functional ones can \
-                 be converted"
+                 Sequential and Functional ones can be converted"
             )),
         }
     }

@@ -106,8 +106,7 @@ pub enum InstallError {
     /// The file is not the published one.
     #[error(
         "{file} has SHA-256 {actual} but {expected} was expected ({}); nothing was installed: \
-         check pip's settings \
-         (`pip config list`) and try again",
+         check pip's settings (`pip config list`) and try again",
         if *pinned { "fer's own list" } else { "the package index" }
     )]
     WrongHash {

@@ -288,8 +288,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "ONNX Runtime was not found (looked in fer's data folder, the program's folder, \
-             Python's onnxruntime \
-             package, the system's library folders)"
+             Python's onnxruntime package, the system's library folders)"
         );
     }
 

@@ -140,9 +140,8 @@ mod tests {
         let rows = [
             (
                 "ERROR: Could not find a version that satisfies the requirement onnxruntime==9.9 \
-                 (from versions: \
-                 1.31.1, 1.32.0, 1.33.0.dev1)\nERROR: No matching distribution found for \
-                 onnxruntime==9.9\n",
+                 (from versions: 1.31.1, 1.32.0, 1.33.0.dev1)\nERROR: No matching distribution \
+                 found for onnxruntime==9.9\n",
                 "No matching distribution found for onnxruntime==9.9",
                 PipFailure::NoSuchVersion {
                     newest: "1.32.0".to_owned(),
@@ -150,9 +149,8 @@ mod tests {
             ),
             (
                 "WARNING: Retrying (Retry(total=0)) after connection broken by \
-                 'NewConnectionError('<x object at 0x7f>: Failed to establish a new \
-                 connection: [Errno 111] Connection refused')': /simple/a/\nERROR: Could not find \
-                 a version \
+                 'NewConnectionError('<x object at 0x7f>: Failed to establish a new connection: \
+                 [Errno 111] Connection refused')': /simple/a/\nERROR: Could not find a version \
                  that satisfies the requirement a==1 (from versions: none)\nERROR: No matching \
                  distribution found",
                 "No matching distribution found (Failed to establish a new connection: [Errno 111] \
@@ -161,8 +159,7 @@ mod tests {
             ),
             (
                 "ERROR: Exception:\nTraceback (most recent call last):\n  File \"x\"\nOSError: \
-                 [Errno 28] No space \
-                 left on device: 'a' -> 'b'\n",
+                 [Errno 28] No space left on device: 'a' -> 'b'\n",
                 "OSError: [Errno 28] No space left on device: 'a' -> 'b'",
                 PipFailure::NoSpace,
             ),

@@ -84,8 +84,7 @@ pub enum DataError {
     /// is.
     #[error(
         "{images} images of {width}x{height} pixels are too much to hold in memory (the limit is \
-         {} GiB); \
-         use fewer or smaller ones",
+         {} GiB); use fewer or smaller ones",
         super::MAX_PIXEL_BYTES >> 30
     )]
     TooLarge {

@@ -74,8 +74,7 @@ impl List {
             None => Ok(()),
             Some((name, line)) => Err(self.wrong(format!(
                 "{} of its {} names are not in {}, the first in line {line}: {name}; use a list \
-                 that was made for this data \
-                 set",
+                 that was made for this data set",
                 unknown.len(),
                 self.names.len(),
                 catalog.source.display()

@@ -92,8 +92,7 @@ impl FromStr for Split {
             _ => fold().ok_or_else(|| {
                 format!(
                     "'{s}' is not a split; there are keras, official, fold:K/N with N of 2 to \
-                     {MAX_FOLDS} and K of 1 to N, and \
-                     list:FILE"
+                     {MAX_FOLDS} and K of 1 to N, and list:FILE"
                 )
             }),
         }

@@ -78,8 +78,7 @@ impl Precision {
         let problem = match precision {
             Self::F32 if is_cuda => {
                 "Burn multiplies float32 as TF32 there where that is faster, and can't be kept \
-                 from it; take tf32, which says so, or \
-                 wgpu"
+                 from it; take tf32, which says so, or wgpu"
             }
             Self::Tf32 if !is_cuda => "only CUDA has it; take f32",
             _ if !opened.device.supports_dtype(DType::from(precision.dtype())) => {

@@ -146,16 +146,14 @@ impl Votes {
         if catalog.form != Form::Csv {
             return Err(self.wrong(format!(
                 "the votes are by row of fer2013.csv, and {source} is a folder; take fer2013.csv \
-                 as the data, or votes by file \
-                 name (with a column 'name')"
+                 as the data, or votes by file name (with a column 'name')"
             )));
         }
         let images = catalog.items.len() + catalog.excluded.len();
         if rows.len() != images {
             return Err(self.wrong(format!(
                 "there are {} rows of votes, and {images} images in {source}; take FER+'s \
-                 fer2013new.csv and the competition's \
-                 fer2013.csv, whole and in their order",
+                 fer2013new.csv and the competition's fer2013.csv, whole and in their order",
                 rows.len()
             )));
         }
@@ -191,8 +189,7 @@ impl Votes {
         if catalog.form == Form::Csv {
             return Err(self.wrong(format!(
                 "the votes are by file name (there is a column 'name'), and the images of {} have \
-                 none; take FER+'s \
-                 fer2013new.csv, or a folder of images as the data",
+                 none; take FER+'s fer2013new.csv, or a folder of images as the data",
                 catalog.source.display()
             )));
         }

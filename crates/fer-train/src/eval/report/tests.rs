@@ -81,8 +81,7 @@ fn json_names_stay() {
     assert_eq!(
         keys(&value),
         "images correct accuracy accuracy_interval top2_accuracy loss macro_f1 mean_confidence \
-             calibration_error \
-             classes confusion calibration worst"
+             calibration_error classes confusion calibration worst"
     );
     assert_eq!(
         keys(&value["classes"][0]),
