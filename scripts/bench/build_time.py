@@ -49,7 +49,8 @@ def kind(arguments):
 
 def wrap(command):
     """Runs one rustc and logs its time."""
-    code = subprocess.call(command)
+    # Open files are passed on: one of them is cargo's jobserver, which bounds rustc's threads.
+    code = subprocess.call(command, close_fds=False)
     crate = value(command, "--crate-name")
     if crate not in (None, "___"):
         package = os.environ.get("CARGO_PKG_NAME", "")
@@ -91,7 +92,7 @@ def main():
         log = os.path.abspath(options.log or os.path.join(folder, "log"))
         open(log, "w", encoding="utf-8").close()
         environment = {**os.environ, "RUSTC_WRAPPER": os.path.abspath(__file__), LOG: log}
-        code = subprocess.call(["cargo", *options.cargo], env=environment)
+        code = subprocess.call(["cargo", *options.cargo], env=environment, close_fds=False)
         with open(log, encoding="utf-8") as lines:
             table(lines, options.top)
     print(f"| {children():.1f} | the whole command | | |")

@@ -5,18 +5,16 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use super::Status;
+use super::model_args::{ModelArgs, announce};
+use super::progress::Progress;
 use anyhow::{Context, Result, bail};
-use fer::files;
+use fer::files::{self, Temporary};
 use fer::host::Host;
 use fer::images::sources::{self, Source};
 use fer::report::Format;
 use fer::report::Record;
 use fer::stream::{BatchSize, Stream, StreamError, StreamOptions};
-use tempfile::NamedTempFile;
-
-use super::Status;
-use super::model_args::{ModelArgs, announce};
-use super::progress::Progress;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,11 +26,13 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// table, json, jsonl or csv [default: by the extension of --output, else table].
+    /// table, json, jsonl or csv [default: by the extension of --output (.txt for a table), else
+    /// table].
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// Write the records to this file. It is written whole or not at all.
+    /// Write the records to this file, or with - to standard output. A file is written whole or not
+    /// at all.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -51,10 +51,12 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         bail!("standard input is one image: use - only once");
     }
     let sources = list(&args.paths)?;
-    let format = args
-        .format
-        .unwrap_or_else(|| format_of(args.output.as_deref()));
-    let output = args.output.as_deref().map(Output::open).transpose()?;
+    let path = args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"));
+    let format = args.format.map_or_else(|| format_of(path), Ok)?;
+    let output = path.map(Output::open).transpose()?;
     let session = args.model.open(sources.len(), host)?;
     if !args.quiet {
         announce(session.description());
@@ -69,7 +71,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let mut report = format.report(&labels, out);
     report.begin()?;
     // Records on the terminal are progress enough, and a bar would break them up.
-    let records_are_seen = args.output.is_none() && std::io::stdout().is_terminal();
+    let records_are_seen = output.is_none() && std::io::stdout().is_terminal();
     let mut progress =
         (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
@@ -135,17 +137,27 @@ pub fn list(paths: &[OsString]) -> Result<Vec<Source>> {
     }
 }
 
-fn format_of(output: Option<&Path>) -> Format {
-    let ending = output.and_then(Path::extension).and_then(|e| e.to_str());
-    ending
-        .and_then(|e| e.to_ascii_lowercase().parse().ok())
-        .unwrap_or(Format::Table)
+/// The format that the output's extension names: a table without one, an error if it names none.
+fn format_of(output: Option<&Path>) -> Result<Format> {
+    let Some((path, ending)) = output.and_then(|path| Some((path, path.extension()?))) else {
+        return Ok(Format::Table);
+    };
+    match ending.to_string_lossy().to_ascii_lowercase().as_str() {
+        "txt" | "table" => Ok(Format::Table),
+        "json" => Ok(Format::Json),
+        "jsonl" | "ndjson" => Ok(Format::Jsonl),
+        "csv" => Ok(Format::Csv),
+        other => bail!(
+            "--output {}: .{other} names no format; use .txt, .json, .jsonl or .csv, or --format",
+            path.display()
+        ),
+    }
 }
 
 /// The output of --output.
 enum Output {
     /// A file that gets its name only when it is complete.
-    Whole { file: NamedTempFile, path: PathBuf },
+    Whole { file: Temporary, path: PathBuf },
     /// A pipe or device, which is written directly.
     Stream(File),
 }
@@ -193,7 +205,7 @@ impl Output {
         if let Self::Whole { file, path } = self {
             // Not forced to the disk, unlike in `files::keep`: the predictions can be computed
             // again, and a short run should be fast.
-            let kept = file.persist(&path).map_err(|e| files::plain(e.error));
+            let kept = file.rename(&path);
             kept.with_context(|| format!("can't write {}", path.display()))?;
         }
         Ok(())

@@ -23,6 +23,7 @@ mod parity;
 mod progress;
 #[cfg(feature = "ort")]
 mod runtime;
+mod signals;
 #[cfg(feature = "train")]
 mod train;
 
@@ -30,8 +31,10 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use fer::host::Host;
+use fer::report::printable;
 
 /// Train, export and run facial-emotion classifiers, and check that their predictions equal
 /// Keras's.
@@ -119,25 +122,8 @@ pub fn main() -> ExitCode {
         }
     }));
     let host = Host::from_env();
-    let result = match Cli::parse().command {
-        Command::Infer(args) => infer::run(args, &host),
-        #[cfg(feature = "ort")]
-        Command::Parity(args) => parity::run(args, &host),
-        #[cfg(feature = "train")]
-        Command::Train(args) => train::run(&args, &host),
-        #[cfg(feature = "train")]
-        Command::Eval(args) => eval::run(&args, &host),
-        #[cfg(feature = "train")]
-        Command::Export(args) => export::run(args, &host),
-        Command::Convert(args) => convert::run(args, &host),
-        #[cfg(feature = "train")]
-        Command::Data(command) => data::run(command),
-        Command::Doctor(args) => doctor::run(&args, &host),
-        #[cfg(feature = "ort")]
-        Command::Runtime(args) => runtime::run(args, &host),
-        Command::Completions(args) => completions::run(&args, Cli::command()),
-        Command::Man(args) => man::run(&args, Cli::command()),
-    };
+    let command = Cli::parse().command;
+    let result = signals::handle().and_then(|()| run(command, &host));
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Failed) => ExitCode::from(1),
@@ -146,6 +132,28 @@ pub fn main() -> ExitCode {
             say(format_args!("error: {}", one_line(&e)));
             ExitCode::from(2)
         }
+    }
+}
+
+fn run(command: Command, host: &Host) -> Result<Status> {
+    match command {
+        Command::Infer(args) => infer::run(args, host),
+        #[cfg(feature = "ort")]
+        Command::Parity(args) => parity::run(args, host),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(&args, host),
+        #[cfg(feature = "train")]
+        Command::Eval(args) => eval::run(&args, host),
+        #[cfg(feature = "train")]
+        Command::Export(args) => export::run(args, host),
+        Command::Convert(args) => convert::run(args, host),
+        #[cfg(feature = "train")]
+        Command::Data(command) => data::run(command),
+        Command::Doctor(args) => doctor::run(&args, host),
+        #[cfg(feature = "ort")]
+        Command::Runtime(args) => runtime::run(args, host),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     }
 }
 
@@ -174,7 +182,8 @@ fn one_line(error: &anyhow::Error) -> String {
     }
 }
 
-/// Prints a message on stderr. If stderr is closed, the work continues.
+/// Prints a message on stderr, one line. If stderr is closed, the work continues.
 fn say(text: impl Display) {
-    let _ = writeln!(std::io::stderr(), "fer: {text}");
+    let text = text.to_string();
+    let _ = writeln!(std::io::stderr(), "fer: {}", printable(&text));
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use fer::files::Temporary;
 use fer::host::Host;
 use fer::ort::{Provider, UnknownProvider};
 use fer::parity::layers::LayerDifference;
@@ -14,7 +15,6 @@ use fer::runtime::NotFound;
 use fer::session::Session;
 use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
-use tempfile::{Builder, NamedTempFile};
 
 use super::model_args::{self, Device, EngineArgs, EngineChoice, OrtArgs, announce};
 use super::progress::Progress;
@@ -302,7 +302,7 @@ fn against_keras(
 
 /// The conversion of a Keras model by `fer convert`, in a file that is deleted when the result is
 /// dropped.
-fn converted(model: &Path) -> Result<NamedTempFile> {
+fn converted(model: &Path) -> Result<Temporary> {
     let converted = fer::convert::convert(model, None, &Default::default()).context(
         "it can't be converted without options; use `fer convert`, and name its file with \
             --candidate",
@@ -315,12 +315,9 @@ fn converted(model: &Path) -> Result<NamedTempFile> {
             std::env::temp_dir().display()
         )
     };
-    let mut file = Builder::new()
-        .prefix("fer-")
-        .suffix(".onnx")
-        .tempfile()
-        .with_context(wrong)?;
-    file.write_all(&converted.onnx).with_context(wrong)?;
+    let file = Temporary::in_system_folder(".onnx").with_context(wrong)?;
+    let written = file.as_file().write_all(&converted.onnx);
+    written.with_context(wrong)?;
     Ok(file)
 }
 

@@ -81,6 +81,10 @@ fn report(event: Event) {
         Event::Unpacked { files, bytes } => {
             say(format_args!("unpacked {files} files, {} MiB", bytes >> 20))
         }
+        Event::Damaged { folder, reason } => say(format_args!(
+            "{} is damaged: {reason}; installing it again",
+            folder.display()
+        )),
         Event::AlreadyInstalled { folder } => {
             say(format_args!("already installed in {}", folder.display()))
         }

@@ -1,8 +1,6 @@
 //! `fer train`: trains a network and leaves a run folder.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use fer::data::{Dataset, Split, shortened};
@@ -17,7 +15,7 @@ use fer::training::{self, Images, Notice, Prepared, Setting};
 use super::data::{decoded, say_left_out, say_votes};
 use super::epochs::Epochs;
 use super::model_args::parse_devices;
-use super::{Status, advice};
+use super::{Status, advice, signals};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -173,16 +171,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         teachers,
     } = prepared;
     folder.write_validation(&names)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            // Asked twice: the last checkpoint has to do.
-            std::process::exit(1);
-        }
-        super::say("finishing this step, then saving; once more to stop at once");
-    })
-    .context("can't listen for Ctrl-C")?;
+    let stop = signals::stop_flag();
 
     let shown = folder.path().display().to_string();
     if !args.quiet {
@@ -328,6 +317,19 @@ fn say_notice(notice: &Notice<'_>, quiet: bool) {
         // What makes the run another one is said in any case.
         Notice::OtherDevice { began, now } => super::say(format_args!(
             "the run began on {began}: on {now} its end will not be the same"
+        )),
+        Notice::EarlierCheckpoint {
+            last,
+            damage,
+            used,
+            epoch,
+        } => super::say(format_args!(
+            "{}; going on from {}, of epoch {epoch}: the epochs after it are trained again",
+            damage.map_or_else(
+                || format!("{} is missing", last.display()),
+                ToString::to_string
+            ),
+            used.display()
         )),
         Notice::WeightsNotCompared { file, reason } => super::say(format_args!(
             "{}: weights taken over, not compared ({})",

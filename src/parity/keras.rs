@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::{fs, io};
 
+use fer_core::files::TemporaryFolder;
 use serde::Deserialize;
 
 use super::Output;
@@ -110,7 +111,8 @@ fn run(
     with_layers: bool,
 ) -> Result<(Vec<Output>, Vec<u8>), KerasError> {
     let failed = |action| move |source| KerasError::Io { action, source };
-    let folder = tempfile::tempdir().map_err(failed("make a temporary folder"))?;
+    let folder = TemporaryFolder::new(&std::env::temp_dir(), "fer-")
+        .map_err(failed("make a temporary folder"))?;
     for (name, text) in FILES {
         let written = fs::write(folder.path().join(name), text);
         written.map_err(failed("write the Keras script"))?;

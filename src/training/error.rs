@@ -101,6 +101,12 @@ pub enum TrainingError {
     /// The run's recipe is not the one that it began with.
     #[error("the run's config.toml was changed since it began")]
     RecipeChanged,
+    /// The data is no longer where it was.
+    #[error("the run's images are no longer at {data}")]
+    DataMoved {
+        /// Where they were.
+        data: PathBuf,
+    },
     /// The data is not the run's.
     #[error(
         "{path} is not the data that this run began with ({images} training images, SHA-256 \

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use fer_core::host::Host;
 use fer_train::data::{Catalog, DataError, Dataset, PixelForm};
-use fer_train::train::checkpoint::Checkpoint;
+use fer_train::train::checkpoint::{Checkpoint, CheckpointError};
 use fer_train::train::distill::Teachers;
 use fer_train::train::run::split;
 use fer_train::train::{Config, RunFolder, trainer};
@@ -61,6 +61,17 @@ pub enum Notice<'a> {
         file: &'a Path,
         /// Why not.
         reason: &'a LoadError,
+    },
+    /// A run goes on from its best checkpoint, as its last is lost or damaged.
+    EarlierCheckpoint {
+        /// The last checkpoint.
+        last: &'a Path,
+        /// What is wrong with it; `None` if it is missing.
+        damage: Option<&'a CheckpointError>,
+        /// The best one.
+        used: &'a Path,
+        /// The epoch that it was made after.
+        epoch: u32,
     },
     /// A run goes on where something else computes than before.
     OtherDevice {
@@ -131,9 +142,12 @@ pub fn resume(
     if data.is_some() {
         config.data.path = data;
     }
-    let file = folder.resume_point();
-    let read = |file: PathBuf| Checkpoint::read(&file, setting.device);
-    let mut checkpoint = file.map(read).transpose()?;
+    if let Some(moved) = config.data.path.as_ref().filter(|path| !path.exists()) {
+        return Err(TrainingError::DataMoved {
+            data: moved.clone(),
+        });
+    }
+    let mut checkpoint = last_whole(&folder, setting)?;
     if let Some(checkpoint) = &mut checkpoint {
         checkpoint.config.data.path.clone_from(&config.data.path);
         if checkpoint.config != config {
@@ -156,6 +170,36 @@ pub fn resume(
         None => begin(&config, images, setting)?,
     };
     Ok((folder, config, prepared))
+}
+
+/// The last checkpoint of a run, or its best where that is lost or damaged; `None` before the first.
+fn last_whole(
+    folder: &RunFolder,
+    setting: &mut Setting<'_>,
+) -> Result<Option<Checkpoint>, TrainingError> {
+    let [last, best] = folder.checkpoints();
+    let damage = match (last.exists(), best.exists()) {
+        (false, false) => return Ok(None),
+        (false, true) => None,
+        (true, _) => match Checkpoint::read(&last, setting.device) {
+            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Err(damage) => Some(damage),
+        },
+    };
+    let checkpoint = match (Checkpoint::read(&best, setting.device), damage) {
+        (Ok(checkpoint), damage) => {
+            (setting.notice)(Notice::EarlierCheckpoint {
+                last: &last,
+                damage: damage.as_ref(),
+                used: &best,
+                epoch: checkpoint.state.epoch,
+            });
+            checkpoint
+        }
+        // What is wrong with the last one explains more.
+        (Err(_), Some(damage)) | (Err(damage), None) => return Err(damage.into()),
+    };
+    Ok(Some(checkpoint))
 }
 
 /// Fails if a run began with other data.

@@ -418,6 +418,14 @@ fn shell(folder: &Path, script: &str) -> Run {
 #[cfg(unix)]
 fn pipes_devices_links_and_odd_names_neither_hang_nor_harm() {
     let infer = "$F infer -q --engine burn --format jsonl";
+    // Waits for standard input, then for a signal.
+    let waits = |signal: &str| {
+        format!(
+            "mkfifo in; sleep 50 > in & s=$!; {infer} - -o o.csv < in & p=$!; \
+             until ls .fer-* > /dev/null 2>&1; do sleep 0.02; done; \
+             kill -{signal} $p; wait $p; echo code $?; kill $s"
+        )
+    };
     let rows = [
         // (script, exit code, text that must be in what it prints)
         (
@@ -455,6 +463,30 @@ fn pipes_devices_links_and_odd_names_neither_hang_nor_harm() {
             "is a folder",
         ),
         (format!("{infer} -o absent/ $FACE 2>&1"), 2, "is a folder"),
+        (
+            format!("{infer} -o absent/a.csv $FACE 2>&1"),
+            2,
+            "can't write absent/a.csv (--output): No such file or directory (os error 2)\n",
+        ),
+        (format!("{infer} -o - $FACE; test ! -e -"), 0, "happy"),
+        (
+            "$F infer -o a.xlsx $FACE 2>&1".into(),
+            2,
+            "a.xlsx: .xlsx names no format",
+        ),
+        (format!("{infer} -o a.xlsx $FACE; cat a.xlsx"), 0, "happy"),
+        (
+            "cp $FACE $'a\\e[31m\\nb.png'; $F infer -q --engine burn *.png".into(),
+            0,
+            r"a\u{1b}[31m\nb.png",
+        ),
+        (
+            "$F infer $'a\\e[31m\\nb.png' 2>&1".into(),
+            2,
+            r"a\u{1b}[31m\nb.png",
+        ),
+        (waits("TERM"), 0, "code 143"),
+        (waits("INT"), 0, "code 130"),
         (
             format!(
                 "echo old > t; chmod 600 t; ln -s t l; {infer} -o l $FACE; test -L l && stat -c %a \

@@ -177,12 +177,19 @@ fn reliability_diagrams() {
     for (what, bins) in [
         ("never right", all(0.0)),
         ("always right", all(1.0)),
-        ("one bin", vec![bin(14, 1, 1.0)]),
+        ("one bin", vec![bin(14, 10, 1.0)]),
     ] {
         let picture = drawn(|path| reliability(path, &bins, 0.1, "title")).unwrap();
         nothing_is_cut_off(what, &picture);
         assert!(count(&picture, ORANGE) > 40, "{what}");
     }
+    // The accuracy of few predictions is an outline, and has no gap.
+    let few = drawn(|path| reliability(path, &[bin(14, 9, 1.0)], 0.1, "title")).unwrap();
+    let outline = count(&few, [64, 149, 197]);
+    let gap = |picture: &Pixels| count(picture, [240, 186, 144]);
+    let full = drawn(|path| reliability(path, &[bin(14, 10, 0.5)], 0.1, "title")).unwrap();
+    assert!(gap(&few) < gap(&full) / 2, "{} {}", gap(&few), gap(&full));
+    assert!((900..2500).contains(&outline), "{outline}");
     assert!(refused(|path| reliability(path, &[], 0.0, "")).contains("no predictions"));
     assert!(
         refused(|path| reliability(path, &[bin(3, 0, 0.0)], 0.0, "")).contains("no predictions")

@@ -1008,9 +1008,10 @@ fn a_run_folder_is_held_by_one_process_and_its_data() {
         "{}",
         other.error()
     );
-    // A checkpoint that was cut short is told.
+    // A checkpoint that was cut short is an error where there is no other.
     let last = out.join("checkpoints/last.ckpt");
     let bytes = fs::read(&last).unwrap();
+    fs::write(out.join("checkpoints/best.ckpt"), "").unwrap();
     for damaged in [&bytes[..bytes.len() / 2], &[], b"PK\x03\x04"] {
         fs::write(&last, damaged).unwrap();
         let failed = run(&["train", "--resume", text(&out)]).expect(2);
@@ -1024,6 +1025,90 @@ fn a_run_folder_is_held_by_one_process_and_its_data() {
     flipped[bytes.len() / 2] ^= 1;
     fs::write(&last, &flipped).unwrap();
     run(&["train", "--resume", text(&out)]).expect(2);
+}
+
+#[test]
+fn a_run_goes_on_from_its_best_checkpoint_where_the_last_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("faces"), folder.path().join("moved"));
+    copy_folder(&data().small, &old);
+    let begin = |out: &Path| {
+        let mut command = fer();
+        let args = ["train", "-q", "--preset", "tiny", "--epochs", "5", "--data"];
+        command.args(args).arg(&old).arg("--out").arg(out);
+        command
+    };
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    Run::of(begin(&whole).output().unwrap()).expect(0);
+    let expected = weights(&whole, "last.ckpt");
+    let mut child = begin(&killed).spawn().unwrap();
+    while !killed.join("checkpoints/last.ckpt").is_file() {
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended before it could be watched"
+        );
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let cut = |last: &Path| fs::write(last, &fs::read(last).unwrap()[..1000]).unwrap();
+    let damages: [(&str, &dyn Fn(&Path), &str); 3] = [
+        ("cut off", &cut, "not a whole checkpoint"),
+        (
+            "empty",
+            &|last| fs::write(last, "").unwrap(),
+            "not a whole checkpoint",
+        ),
+        (
+            "missing",
+            &|last| fs::remove_file(last).unwrap(),
+            "last.ckpt is missing",
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (row, damage, what) in damages {
+        let out = folder.path().join(row);
+        copy_folder(&killed, &out);
+        damage(&out.join("checkpoints/last.ckpt"));
+        let resumed = run(&["train", "--resume", text(&out)]);
+        let said = resumed.stderr.contains(what) && resumed.stderr.contains("best.ckpt, of epoch");
+        if resumed.code != 0 || !said || weights(&out, "last.ckpt") != expected {
+            wrong.push(format!("{row}: {resumed:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+
+    fs::rename(&old, &new).unwrap();
+    let moved = run(&["train", "--resume", text(&killed)]).expect(2);
+    assert!(
+        moved.error().contains("no longer at") && moved.error().contains("--data"),
+        "{}",
+        moved.error()
+    );
+    run(&[
+        "train",
+        "-q",
+        "--resume",
+        text(&killed),
+        "--data",
+        text(&new),
+    ])
+    .expect(0);
+    assert!(weights(&killed, "last.ckpt") == expected);
+}
+
+/// Copies a folder with all that it holds.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
 }
 
 #[test]

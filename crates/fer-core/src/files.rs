@@ -1,17 +1,129 @@
 //! Files that are written whole or not at all: under a temporary name in the same folder, then
-//! renamed.
+//! renamed. What has a temporary name is removed when it is dropped, and by
+//! [`remove_unfinished`], which a program calls before it ends on a signal.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use tempfile::{Builder, NamedTempFile};
+use tempfile::{Builder, NamedTempFile, TempDir};
+
+/// The files and folders of this process that have a temporary name.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Removes all files and folders of this process that have a temporary name. Those that can't be
+/// removed stay.
+pub fn remove_unfinished() {
+    let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in std::mem::take(&mut *all) {
+        if std::fs::remove_file(&path).is_err() && path.is_dir() {
+            // Other threads may still write into the folder.
+            for _ in 0..10 {
+                if std::fs::remove_dir_all(&path).is_ok() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// An entry of [`UNFINISHED`].
+#[derive(Debug)]
+struct Entry(PathBuf);
+
+impl Entry {
+    fn new(path: &Path) -> Self {
+        // The working directory may change before the entry is used.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(path.clone());
+        Self(path)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&self.0);
+    }
+}
+
+/// A file with a temporary name. It is removed when dropped.
+#[derive(Debug)]
+pub struct Temporary {
+    // Dropped, and removed, before its entry.
+    file: NamedTempFile,
+    _entry: Entry,
+}
+
+impl Temporary {
+    fn new(file: NamedTempFile) -> Self {
+        let _entry = Entry::new(file.path());
+        Self { file, _entry }
+    }
+
+    /// A file in the system's folder for temporary files, whose name ends in `suffix`.
+    ///
+    /// # Errors
+    /// The file can't be made.
+    pub fn in_system_folder(suffix: &str) -> io::Result<Self> {
+        let file = Builder::new().prefix("fer-").suffix(suffix).tempfile();
+        file.map(Self::new).map_err(plain)
+    }
+
+    /// The open file.
+    pub fn as_file(&self) -> &File {
+        self.file.as_file()
+    }
+
+    /// The temporary name.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Renames the file to its final name, without waiting until its content is on the disk.
+    ///
+    /// # Errors
+    /// There is a folder of that name, or the name can't be written.
+    pub fn rename(self, path: &Path) -> io::Result<()> {
+        self.file.persist(path).map_err(|e| plain(e.error))?;
+        Ok(())
+    }
+}
+
+/// A folder with a temporary name. It is removed with all that it holds when dropped.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    folder: TempDir,
+    _entry: Entry,
+}
+
+impl TemporaryFolder {
+    /// A folder in `parent`, whose name begins with `prefix`. Only the user may read it.
+    ///
+    /// # Errors
+    /// The folder can't be made.
+    pub fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
+        let folder = Builder::new().prefix(prefix).tempdir_in(parent);
+        let folder = folder.map_err(plain)?;
+        let _entry = Entry::new(folder.path());
+        Ok(Self { folder, _entry })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
 
 /// A new temporary file beside `path`, with the permissions of any new file of the user.
 ///
 /// # Errors
 /// The folder does not exist or can't be written, or `path` is a folder, device or pipe, which must
 /// not be replaced.
-pub fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+pub fn temporary(path: &Path) -> io::Result<Temporary> {
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -30,7 +142,10 @@ pub fn temporary(path: &Path) -> io::Result<NamedTempFile> {
         // The user's umask applies, as to any new file.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder).map_err(plain)
+    builder
+        .tempfile_in(folder)
+        .map(Temporary::new)
+        .map_err(plain)
 }
 
 /// Removes the temporary files that a killed process left in a folder. No other process may be
@@ -47,14 +162,13 @@ pub fn sweep(folder: &Path) {
 }
 
 /// The system's own error, without the temporary file's name, which would not help the user.
-pub fn plain(error: io::Error) -> io::Error {
-    let inner = error
-        .get_ref()
-        .and_then(|e| e.source())
-        .and_then(|e| e.downcast_ref::<io::Error>());
-    inner
-        .and_then(io::Error::raw_os_error)
-        .map_or(error, io::Error::from_raw_os_error)
+fn plain(error: io::Error) -> io::Error {
+    // tempfile hides the number, and writes `… (os error 2) at path "…"`.
+    let text = error.to_string();
+    match text.split_once(" at path \"") {
+        Some((system, _)) => io::Error::new(error.kind(), system),
+        None => error,
+    }
 }
 
 /// Writes a whole file, or the target of a link. The old file stays in place until that is done.
@@ -72,8 +186,39 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// The disk is full, or there is a folder of that name.
-pub fn keep(file: NamedTempFile, path: &Path) -> io::Result<()> {
+pub fn keep(file: Temporary, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| plain(e.error))?;
-    Ok(())
+    file.rename(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_do_not_name_the_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("absent").join("a.csv");
+        let error = temporary(&target).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!error.to_string().contains(".fer-"), "{error}");
+    }
+
+    #[test]
+    fn unfinished_files_and_folders_are_removed_and_finished_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let finished = folder.path().join("finished.csv");
+        write(&finished, b"x").unwrap();
+        let file = temporary(&folder.path().join("a.csv")).unwrap();
+        let inner = TemporaryFolder::new(folder.path(), ".set-").unwrap();
+        std::fs::write(inner.path().join("a"), b"x").unwrap();
+        drop(temporary(&folder.path().join("b.csv")).unwrap());
+        remove_unfinished();
+        let names: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert_eq!(names, [finished]);
+        drop((file, inner));
+    }
 }

@@ -18,6 +18,7 @@
 //! has to do the same, because a library can't do it safely.
 
 mod classifier;
+mod cut_off;
 mod error;
 pub mod inspect;
 pub mod library;

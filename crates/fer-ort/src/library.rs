@@ -9,6 +9,7 @@ use ort::environment::Environment;
 use ort::ep::cuda::{CUDA_DYLIBS, CUDNN_DYLIBS};
 use ort::logging::LogLevel;
 
+use crate::cut_off;
 use crate::error::OrtError;
 use crate::runtime::{Found, Origin};
 
@@ -44,9 +45,34 @@ impl Library {
             return;
         };
         for name in CUDA_DYLIBS.iter().chain(CUDNN_DYLIBS) {
+            let path = folder.join(name);
             // If one is missing or broken, the provider itself reports it when it starts.
-            let _ = ort::util::preload_dylib(folder.join(name));
+            if cut_off::check(&path).is_ok() {
+                let _ = ort::util::preload_dylib(path);
+            }
         }
+    }
+
+    /// Looks for a library of a provider, beside this one, that is cut off.
+    ///
+    /// # Errors
+    /// There is one.
+    pub(super) fn check_providers(&self) -> Result<(), OrtError> {
+        let entries = self.path.parent().map(std::fs::read_dir);
+        for entry in entries.into_iter().flatten().flatten().flatten() {
+            let name = entry.file_name();
+            if name
+                .to_string_lossy()
+                .starts_with("libonnxruntime_providers_")
+            {
+                cut_off::check(&entry.path()).map_err(|reason| OrtError::Library {
+                    path: entry.path(),
+                    origin: self.origin,
+                    reason,
+                })?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn environment(&self) -> &Environment {
@@ -88,6 +114,7 @@ pub fn open(found: &Found) -> Result<&'static Library, OrtError> {
 }
 
 fn open_first(found: &Found) -> Result<Library, String> {
+    cut_off::check(&found.path)?;
     let builder = ort::init_from(&found.path).map_err(|e| match e {
         // The message of the system's loader is the source of libloading's error.
         ort::LoadDynamicError::Dlopen { error, .. } => match std::error::Error::source(&error) {

@@ -15,6 +15,7 @@ use super::provider::Provider;
 use crate::classifier::{ModelSource, SessionOptions, builder, commit, one_line, run};
 use crate::error::{Missing, OrtError, ProviderProblem};
 use fer_core::classifier::Note;
+use fer_core::files::TemporaryFolder;
 use fer_core::spec::ModelSpec;
 
 /// How many operators of each type each provider ran.
@@ -105,13 +106,14 @@ pub(super) fn start(
     if matches!(provider, Provider::Cuda | Provider::TensorRt) {
         library.open_cuda();
     }
+    library.check_providers()?;
     library::take_warnings();
     let unproven = |e: &dyn std::fmt::Display| {
         refuse(ProviderProblem::Unproven {
             reason: e.to_string(),
         })
     };
-    let folder = tempfile::tempdir()
+    let folder = TemporaryFolder::new(&std::env::temp_dir(), "fer-")
         .map_err(|e| unproven(&format!("no temporary folder for the profile: {e}")))?;
     let mut builder = builder(library, options)?
         .with_profiling(folder.path().join("profile"))

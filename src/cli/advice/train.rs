@@ -43,7 +43,10 @@ pub(super) fn training(error: &TrainError) -> Option<String> {
 pub(super) fn checkpoint(error: &CheckpointError) -> Option<String> {
     match error {
         CheckpointError::Write { .. } => Some(format!("make room or permission, {RESUME}")),
-        _ => None,
+        CheckpointError::Damaged { .. } => {
+            Some("name another one; if another version of fer wrote it, use that version".into())
+        }
+        CheckpointError::Read { .. } => None,
     }
 }
 
@@ -97,6 +100,7 @@ pub(super) fn run(error: &TrainingError) -> Option<String> {
             "to train by another recipe, start a run with --config".into()
         }
         TrainingError::OtherData { .. } => "name that with --data".into(),
+        TrainingError::DataMoved { .. } => "name their place with --data".into(),
         TrainingError::Data(error) => return data(error),
         TrainingError::Run(error) => return training(error),
         TrainingError::Checkpoint(error) => return checkpoint(error),

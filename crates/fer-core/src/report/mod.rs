@@ -3,6 +3,7 @@
 mod csv_format;
 mod json;
 mod jsonl;
+mod printable;
 mod table;
 
 use std::fmt;
@@ -10,6 +11,8 @@ use std::io::{self, Write};
 use std::str::FromStr;
 
 use crate::prediction::Prediction;
+
+pub use printable::printable;
 
 /// The result for one image.
 #[derive(Debug, Clone, PartialEq)]

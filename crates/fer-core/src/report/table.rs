@@ -1,18 +1,20 @@
 //! Aligned columns for people: label, confidence, every class in percent. The path is last, because
-//! it has no fixed width.
+//! it has no fixed width. Names are printed with escapes for control characters.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::{Record, Report};
+use super::{Record, Report, printable};
 
 pub(super) struct Table<'a> {
-    labels: &'a [String],
+    labels: Vec<Cow<'a, str>>,
     out: Box<dyn Write + 'a>,
     label_width: usize,
 }
 
 impl<'a> Table<'a> {
     pub(super) fn new(labels: &'a [String], out: Box<dyn Write + 'a>) -> Self {
+        let labels: Vec<_> = labels.iter().map(|label| printable(label)).collect();
         let widest = labels.iter().map(|l| l.chars().count()).max().unwrap_or(0);
         Self {
             labels,
@@ -35,7 +37,7 @@ impl Report for Table<'_> {
             "label",
             w = self.label_width
         )?;
-        for label in self.labels {
+        for label in &self.labels {
             write!(self.out, "  {label:>w$}", w = Self::width(label))?;
         }
         writeln!(self.out, "  path")
@@ -54,13 +56,14 @@ impl Report for Table<'_> {
                 for (label, p) in self.labels.iter().zip(&prediction.probabilities) {
                     write!(self.out, "  {:>w$.1}", 100.0 * p, w = Self::width(label))?;
                 }
-                writeln!(self.out, "  {}", record.path)
+                writeln!(self.out, "  {}", printable(&record.path))
             }
             Err(reason) => writeln!(
                 self.out,
-                "{:<w$}  {}: {reason}",
+                "{:<w$}  {}: {}",
                 "error",
-                record.path,
+                printable(&record.path),
+                printable(reason),
                 w = self.label_width
             ),
         }

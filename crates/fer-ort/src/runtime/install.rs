@@ -15,6 +15,8 @@ use super::library_in;
 use super::pip::Pip;
 use super::request::{Plan, Request};
 use super::store::{Flavor, Store, TEMPORARY_PREFIX, is_complete};
+use super::sums;
+use fer_core::files::TemporaryFolder;
 use fer_core::host::Host;
 
 /// What happens during an installation.
@@ -47,7 +49,15 @@ pub enum Event {
         /// Their sizes together.
         bytes: u64,
     },
-    /// The same version is already installed. Nothing is downloaded.
+    /// The same version is already installed, but damaged. It is installed again.
+    Damaged {
+        /// Its folder.
+        folder: PathBuf,
+        /// What is damaged, in a few words.
+        reason: String,
+    },
+    /// The same version is already installed, and its files are as they were. Nothing is
+    /// downloaded.
     AlreadyInstalled {
         /// Its folder.
         folder: PathBuf,
@@ -88,12 +98,20 @@ pub fn install(
         .map_err(at("clear leftovers in", &store.root))?;
 
     let folder = store.folder(plan.flavor, &plan.version);
-    if !plan.force && is_complete(&folder, plan.flavor, plan.with_cuda_libs, host.os) {
-        progress(Event::AlreadyInstalled {
+    let there = !plan.force && is_complete(&folder, plan.flavor, plan.with_cuda_libs, host.os);
+    match there.then(|| sums::verify(&folder)) {
+        Some(Ok(())) => progress(Event::AlreadyInstalled {
             folder: folder.clone(),
-        });
-    } else {
-        build(&plan, &store, &folder, host, progress)?;
+        }),
+        damage => {
+            if let Some(Err(reason)) = damage {
+                progress(Event::Damaged {
+                    folder: folder.clone(),
+                    reason,
+                });
+            }
+            build(&plan, &store, &folder, host, progress)?;
+        }
     }
     store
         .activate(plan.flavor, &plan.version)
@@ -129,9 +147,7 @@ fn build(
 ) -> Result<(), InstallError> {
     let pip = Pip::find(host)?;
     let package = plan.flavor.package();
-    let stage = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .tempdir_in(&store.root)
+    let stage = TemporaryFolder::new(&store.root, TEMPORARY_PREFIX)
         .map_err(at("make a temporary folder in", &store.root))?;
     let new = stage.path().join("new");
     fs::create_dir(&new).map_err(at("make the folder", &new))?;
@@ -183,6 +199,7 @@ fn build(
             progress,
         )?;
     }
+    sums::write(&new).map_err(at("write SHA256SUMS in", &new))?;
 
     let old = stage.path().join("old");
     let replaces = folder.exists();
@@ -309,6 +326,7 @@ mod tests {
         let expected = [
             "LICENSE",
             "METADATA",
+            "SHA256SUMS",
             "libonnxruntime.so.1.2.3",
             "libonnxruntime_providers_shared.so",
         ];
@@ -345,7 +363,7 @@ mod tests {
             (events.as_slice(), result.unwrap()),
             (
                 &["AlreadyInstalled", "Activated"].map(String::from)[..],
-                installed
+                installed.clone()
             )
         );
         assert_eq!(machine.calls(), calls);
@@ -360,6 +378,12 @@ mod tests {
         assert_eq!((events.len(), result.is_ok()), (5, true));
         assert_eq!(machine.names("cpu-1.2.3"), expected);
         assert_eq!(machine.names(""), [".lock", "active", "cpu-1.2.3"]);
+
+        // A damaged file is found and replaced.
+        put(&installed.library, b"the lib");
+        let (events, result) = run(&machine, &request("1.2.3"));
+        assert_eq!((events[0].as_str(), result.is_ok()), ("Damaged", true));
+        assert_eq!(fs::read(&installed.library).unwrap(), LIB.1);
     }
 
     #[test]

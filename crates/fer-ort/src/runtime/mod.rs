@@ -19,6 +19,7 @@ mod python;
 mod request;
 mod search;
 mod store;
+mod sums;
 #[cfg(test)]
 mod testing;
 mod wheel;

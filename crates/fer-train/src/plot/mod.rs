@@ -210,8 +210,13 @@ impl Canvas {
             Align::Middle => x - (width / 2.0) as i32,
             Align::Right => x - width as i32,
         };
-        // `plotters` puts the base line of a text half its size below its top.
-        self.with(|b| b.draw_text(text, &style, (left, y - (size / 2.0) as i32)));
+        let mut drawn = 0.0;
+        for part in unkerned(text) {
+            // `plotters` puts the base line of a text half its size below its top.
+            let place = (left + drawn as i32, y - (size / 2.0) as i32);
+            self.with(|b| b.draw_text(part, &style, place));
+            drawn += text_width(part, size);
+        }
     }
 
     /// Puts an image with its top left at (`x`, `y`), a pixel a pixel.
@@ -264,10 +269,19 @@ fn text_width(text: &str, size: f64) -> f64 {
     if !font_is_ready() {
         return 0.0;
     }
-    TextStyle::from((FONT, size))
-        .font
-        .box_size(text)
-        .map_or(0.0, |(width, _)| f64::from(width))
+    let font = TextStyle::from((FONT, size)).font;
+    unkerned(text)
+        .map(|part| {
+            font.box_size(part)
+                .map_or(0.0, |(width, _)| f64::from(width))
+        })
+        .sum()
+}
+
+/// The parts of a text that are drawn one by one: the font moves a letter that follows `/` so far to
+/// the left that they overlap.
+fn unkerned(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('/')
 }
 
 /// A text that fits into `room` pixels, without its end if need be, and without line breaks.

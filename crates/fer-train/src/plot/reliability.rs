@@ -23,8 +23,11 @@ const RIGHT: f64 = 692.0;
 const DIAGRAM: (f64, f64) = (126.0, 606.0);
 const HISTOGRAM: (f64, f64) = (652.0, 782.0);
 
+/// An accuracy of fewer predictions says little: its bin is an outline.
+const FEW: u64 = 10;
+
 /// Draws each bin's accuracy and its gap to the mean confidence, and how many predictions are in
-/// it.
+/// it. Bins of fewer than ten predictions are outlines.
 ///
 /// # Errors
 /// There are no predictions in the bins, or the file can't be written.
@@ -76,6 +79,10 @@ pub fn reliability(
     }
     for bin in bins.iter().filter(|b| b.count > 0) {
         let (left, right) = (x(bin.low) + 1.0, x(bin.high) - 1.0);
+        if bin.count < FEW {
+            canvas.frame([left, y(bin.accuracy), right, DIAGRAM.1], BAR, 1.0);
+            continue;
+        }
         canvas.rectangle([left, y(bin.accuracy), right, DIAGRAM.1], BAR);
         let (low, high) = (
             bin.accuracy.min(bin.mean_confidence),
@@ -98,7 +105,10 @@ pub fn reliability(
     }
     canvas.dashes((x(0.0), y(0.0)), (x(1.0), y(1.0)), MUTED, 1.5);
     axes(&mut canvas, DIAGRAM);
-    legend(&mut canvas);
+    legend(
+        &mut canvas,
+        bins.iter().any(|b| (1..FEW).contains(&b.count)),
+    );
 
     let largest = bins.iter().map(|b| b.count).max().unwrap_or(1) as f64 / answers as f64;
     let height = |share: f64| HISTOGRAM.1 - share / largest * (HISTOGRAM.1 - HISTOGRAM.0);
@@ -160,20 +170,24 @@ fn percent(share: f64) -> String {
 }
 
 /// What the colours mean, at the top left, where only an underconfident model has bars.
-fn legend(canvas: &mut Canvas) {
+fn legend(canvas: &mut Canvas, few: bool) {
     let (left, top) = (LEFT + 18.0, DIAGRAM.0 + 14.0);
-    let names = [
+    let mut names = vec![
         "accuracy in the bin",
         "gap to its mean confidence",
         "perfectly calibrated",
     ];
+    if few {
+        names.push("fewer than 10 predictions");
+    }
+    let bottom = top + 12.0 + 24.0 * names.len() as f64;
     let width = 60.0
         + names
             .iter()
             .map(|n| text_width(n, SMALL))
             .fold(0.0, f64::max);
-    canvas.rectangle([left, top, left + width, top + 84.0], WHITE);
-    canvas.frame([left, top, left + width, top + 84.0], GRID, 1.0);
+    canvas.rectangle([left, top, left + width, bottom], WHITE);
+    canvas.frame([left, top, left + width, bottom], GRID, 1.0);
     let middle = |row: f64| top + 18.0 + 24.0 * row;
     let swatch = |row: f64| {
         [
@@ -191,6 +205,9 @@ fn legend(canvas: &mut Canvas) {
         MUTED,
         1.5,
     );
+    if few {
+        canvas.frame(swatch(3.0), BAR, 1.0);
+    }
     for (row, name) in names.iter().enumerate() {
         canvas.text(
             name,

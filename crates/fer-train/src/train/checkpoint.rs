@@ -55,9 +55,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// It is damaged or of another program.
-    #[error(
-        "{path} is not a whole checkpoint of this version of fer ({problem}); take another one"
-    )]
+    #[error("{path} is not a whole checkpoint of this version of fer ({problem})")]
     Damaged {
         /// The file.
         path: PathBuf,

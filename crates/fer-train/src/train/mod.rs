@@ -23,6 +23,8 @@ pub mod checkpoint;
 pub mod config;
 pub mod distill;
 pub mod ema;
+mod error;
+mod learner;
 pub mod optimizer;
 pub mod parallel;
 pub mod precision;
@@ -34,6 +36,7 @@ pub mod task;
 pub mod trainer;
 
 pub use config::Config;
+pub use error::TrainError;
 pub use precision::Precision;
 pub use run::RunFolder;
-pub use trainer::{Compute, Observer, Progress, StopReason, TrainError, TrainingData, train};
+pub use trainer::{Compute, Observer, Progress, StopReason, TrainingData, train};

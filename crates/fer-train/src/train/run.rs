@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, State, record};
 use super::config::Config;
-use super::trainer::TrainError;
+use super::error::TrainError;
 use crate::data::Split;
 use crate::eval::{Evaluation, report};
 use crate::plot::{self, EpochPoint};
@@ -131,11 +131,9 @@ impl RunFolder {
         &self.path
     }
 
-    /// What the run goes on from: its last checkpoint, or where that is lost its best; `None`
-    /// before the first.
-    pub fn resume_point(&self) -> Option<PathBuf> {
-        let files = ["last.ckpt", "best.ckpt"].map(|name| self.path.join("checkpoints").join(name));
-        files.into_iter().find(|file| file.is_file())
+    /// What the run can go on from, the furthest first: its last checkpoint, then its best.
+    pub fn checkpoints(&self) -> [PathBuf; 2] {
+        ["last.ckpt", "best.ckpt"].map(|name| self.path.join("checkpoints").join(name))
     }
 
     /// Writes `history.csv` and `curves.png`.

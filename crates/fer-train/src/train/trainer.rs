@@ -1,120 +1,34 @@
-//! The training loop: epochs of steps, validation, checkpoints, and when to end.
+//! The training loop: epochs of steps ([`Learner`]), validation, checkpoints, and when to end.
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::batch::{Batches, Resident, Tensors};
-use super::checkpoint::{BestEpoch, Checkpoint, CheckpointError, DataFacts, State, Trained};
-use super::config::{Best, Config, ConfigError};
+use super::batch::Batches;
+use super::checkpoint::{BestEpoch, Checkpoint, DataFacts, State, Trained};
+use super::config::{Best, Config};
 use super::distill::Teachers;
-use super::parallel::Team;
+use super::error::TrainError;
+use super::learner::Learner;
 use super::precision::Precision;
 use super::run::{EpochRecord, RunFolder};
 use super::schedule::Course;
 use super::step::Score;
-use super::{ema, optimizer, sam, step};
+use super::{optimizer, step};
 use crate::data::Dataset;
 use crate::eval::{Evaluation, Predicted};
 use crate::model::Network;
-use fer_core::classifier::{EngineError, softmax};
+use fer_core::classifier::softmax;
 use fer_core::spec::EMOTIONS;
 use fer_kernels::threads::FlushToZero;
 
 /// A checkpoint is written at the end of each epoch, and within one this often.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 
-/// Steps after which a GPU's losses are read, at the latest.
-const STEPS_BETWEEN: u32 = 32;
-
-/// Time after which they are.
+/// Time after which a GPU's losses are read, at the latest.
 const BETWEEN: Duration = Duration::from_secs(5);
-
-/// A run that can't begin or go on; one line that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// The run folder can't be used.
-    #[error("{0}")]
-    Folder(String),
-    /// A new run's folder can't be made.
-    #[error("can't make the run folder {path} ({source})")]
-    MakeFolder {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A new run's folder holds something.
-    #[error("{path} is not empty")]
-    NotEmpty {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The run has no checkpoint.
-    #[error("the run in {path} has saved nothing yet")]
-    NothingSaved {
-        /// The run's folder.
-        path: PathBuf,
-    },
-    /// A file of the run can't be written.
-    #[error("can't write {path}: {source}")]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A checkpoint can't be written or read.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The loss is NaN or infinite.
-    #[error("the loss is {loss} in epoch {epoch}, step {step}: the run diverged")]
-    Diverged {
-        /// NaN or infinite.
-        loss: f64,
-        /// From 1.
-        epoch: u32,
-        /// From 1; the first of those whose losses were read together.
-        step: u32,
-    },
-    /// What Burn computes on failed.
-    #[error("the device failed: {0}")]
-    Device(String),
-    /// The network's outputs for the validation images are not finite.
-    #[error("{reason}: the run diverged in epoch {epoch}")]
-    DivergedEvaluation {
-        /// What is wrong with them.
-        reason: String,
-        /// From 1.
-        epoch: u32,
-    },
-    /// A teacher failed.
-    #[error("a teacher gives no predictions: {0}")]
-    Teacher(#[from] EngineError),
-    /// The evaluation failed.
-    #[error("{0}")]
-    Evaluation(String),
-    /// A picture can't be drawn or written.
-    #[error("{0}")]
-    Picture(String),
-}
-
-impl TrainError {
-    /// `path` can't be written.
-    pub fn write(path: &Path, source: io::Error) -> Self {
-        Self::Write {
-            path: path.into(),
-            source,
-        }
-    }
-}
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,23 +123,19 @@ fn epochs(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<StopReason, TrainError> {
-    let Compute {
-        device,
-        others,
-        precision,
-    } = compute;
     let TrainingData {
         training,
         validation,
-        mut teachers,
+        teachers,
         votes,
     } = material;
     let _flushed = FlushToZero::new();
     let config = run.config.clone();
+    let classes = run.state.data.task.classes.clone();
     let class_weights = config
         .loss
         .class_weights
-        .factors(&training.labels, run.state.data.task.classes.len());
+        .factors(&training.labels, classes.len());
     let batches = Batches {
         dataset: training,
         augment: &config.augment,
@@ -236,154 +146,34 @@ fn epochs(
         size: config.batch_size,
         seed: config.seed,
     };
-    let steps = batches.count();
-    let learner = device.clone().autodiff();
-    let other_learners: Vec<Device> = others
-        .iter()
-        .map(|device| device.clone().autodiff())
-        .collect();
-    let team = Team::new(device, others.len(), *precision);
-    // A GPU makes its own batches, and is asked for its losses now and then only: it works while
-    // the CPU prepares what comes next.
-    let on_cpu = fer_burn::device::is_cpu(device);
-    let resident = (!on_cpu && teachers.is_empty()).then(|| {
-        let on = |learner: &Device| Resident::new(training, learner);
-        (
-            on(&learner),
-            other_learners.iter().map(on).collect::<Vec<_>>(),
-        )
-    });
-    let steps_between = if on_cpu { 1 } else { STEPS_BETWEEN };
     let mut network = run.network.clone().train();
+    let mut training = Epochs {
+        learner: Learner::new(&batches, teachers, compute),
+        config: &config,
+        folder,
+        observer,
+        stop,
+    };
     while run.state.epoch < config.epochs && !stands_still(&config, &run) {
-        let epoch = run.state.epoch;
-        let order = batches.order(epoch);
-        let mut learning_rate = 0.0;
-        let mut saved = Instant::now();
-        let mut began = Instant::now();
-        // The sum of the scores that are not yet read, and of how many steps they are.
-        let mut unread: Option<Tensor<1>> = None;
-        let mut new_steps = 0;
-        while run.state.step < steps {
-            if new_steps == 0
-                && (stop.load(Ordering::Relaxed) || saved.elapsed() > CHECKPOINT_EVERY)
-            {
-                run.network = step::frozen(&network);
-                if !run.network.is_finite() || !run.evaluated().is_finite() {
-                    return Err(TrainError::Diverged {
-                        loss: f64::NAN,
-                        epoch: epoch + 1,
-                        step: run.state.step,
-                    });
-                }
-                folder.write_checkpoint(&run, false)?;
-                saved = Instant::now();
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(StopReason::Interrupted);
-                }
-                began = Instant::now();
-            }
-            let state = &mut run.state;
-            // Dropout's random numbers: a function of the seed and the step, but where several GPUs
-            // draw from them in turns.
-            let seed = config
-                .seed
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .wrapping_add(state.total_steps);
-            let done = f64::from(epoch) + f64::from(state.step) / f64::from(steps);
-            let share = config
-                .schedule
-                .share(done, config.epochs.into(), state.plateau.cuts);
-            learning_rate = config.optimizer.learning_rate * share;
-            let batch: (Tensors, Vec<Tensors>) = match &resident {
-                Some((first, rest)) => {
-                    let on = |images: &Resident| images.batch(&batches, &order, epoch, state.step);
-                    (on(first), rest.iter().map(on).collect())
-                }
-                None => {
-                    let mut batch = batches.batch(&order, epoch, state.step);
-                    teachers.distill(&mut batch, state.total_steps)?;
-                    let rest = other_learners
-                        .iter()
-                        .map(|learner| batch.clone().tensors(learner))
-                        .collect();
-                    (batch.tensors(&learner), rest)
-                }
-            };
-            let passed = sam::gradients(&team, &network, batch, config.optimizer.sam, || {
-                device.seed(seed)
-            });
-            let (gradients, score) = passed.map_err(TrainError::Device)?;
-            let score = match unread.take() {
-                Some(sum) => sum + score,
-                None => score,
-            };
-            new_steps += 1;
-            network = step::apply(
-                network,
-                &mut run.optimizer,
-                gradients,
-                learning_rate,
-                config.optimizer.clip_norm,
-            );
-            if let Some(average) = run.average.take() {
-                run.average = Some(ema::update(
-                    average,
-                    &step::frozen(&network),
-                    config.ema,
-                    state.total_steps,
-                ));
-            }
-            state.step += 1;
-            state.total_steps += 1;
-            let goes_on =
-                state.step < steps && !stop.load(Ordering::Relaxed) && began.elapsed() < BETWEEN;
-            if goes_on && new_steps < steps_between {
-                unread = Some(score);
-                continue;
-            }
-            let score = Score::read(score).map_err(TrainError::Device)?;
-            let seen =
-                (u64::from(state.step) * config.batch_size as u64).min(training.len() as u64);
-            let images = (seen - state.seen) as usize;
-            if !score.loss().is_finite() {
-                let loss = score.loss() / images as f64;
-                return Err(TrainError::Diverged {
-                    loss,
-                    epoch: epoch + 1,
-                    step: state.step + 1 - new_steps,
-                });
-            }
-            state.loss_sum += score.loss();
-            state.correct += score.correct.round() as u64;
-            state.seen = seen;
-            state.seconds += began.elapsed().as_secs_f64();
-            began = Instant::now();
-            observer.step(&Progress {
-                epoch: epoch + 1,
-                epochs: config.epochs,
-                step: state.step,
-                steps,
-                new_steps,
-                images,
-                loss: state.loss_sum / state.seen as f64,
-                accuracy: state.correct as f64 / state.seen as f64,
-            });
-            new_steps = 0;
-        }
+        let Some((trained, learning_rate)) = training.epoch(&mut run, network)? else {
+            return Ok(StopReason::Interrupted);
+        };
+        network = trained;
         run.network = step::frozen(&network);
+        let device = &compute.device;
         let best = end_epoch(&mut run, &config, learning_rate, validation, device)?;
         folder.write_checkpoint(&run, best)?;
         folder.write_history(&run.state)?;
-        if let [.., training, validation] = &run.state.history[..] {
-            observer.epoch(training, validation, best);
+        if let [.., trained, validated] = &run.state.history[..] {
+            training.observer.epoch(trained, validated, best);
         }
     }
+    let device = &compute.device;
     let best = Trained::read(&super::run::chosen(folder.path())?, device)?;
     let evaluation = evaluate(
         &best.network,
         validation,
-        &run.state.data.task.classes,
+        &classes,
         config.batch_size,
         device,
     )?;
@@ -394,6 +184,130 @@ fn epochs(
     } else {
         StopReason::Finished
     })
+}
+
+/// The epochs of a run: which step is next, when its scores are read, and when it is saved.
+struct Epochs<'a> {
+    learner: Learner<'a>,
+    config: &'a Config,
+    folder: &'a RunFolder,
+    observer: &'a mut dyn Observer,
+    stop: &'a AtomicBool,
+}
+
+/// The scores of steps that are not yet read from the device.
+struct Unread {
+    /// Their sum.
+    sum: Option<Tensor<1>>,
+    /// The number of steps.
+    steps: u32,
+    /// When the first of them began.
+    began: Instant,
+}
+
+impl Epochs<'_> {
+    /// Takes the steps of an epoch that are left. Returns the network and the last learning rate;
+    /// `None` if the run was asked to stop, and is saved.
+    fn epoch(
+        &mut self,
+        run: &mut Checkpoint,
+        mut network: Network,
+    ) -> Result<Option<(Network, f64)>, TrainError> {
+        let order = self.learner.order(run.state.epoch);
+        let steps = self.learner.steps();
+        let mut learning_rate = 0.0;
+        let mut saved = Instant::now();
+        let mut unread = Unread {
+            sum: None,
+            steps: 0,
+            began: Instant::now(),
+        };
+        while run.state.step < steps {
+            if unread.steps == 0 && (self.stopped() || saved.elapsed() > CHECKPOINT_EVERY) {
+                self.save(run, &network)?;
+                saved = Instant::now();
+                if self.stopped() {
+                    return Ok(None);
+                }
+                unread.began = Instant::now();
+            }
+            learning_rate = self.learning_rate(&run.state);
+            let (trained, score) =
+                self.learner
+                    .step(run, network, &order, self.config, learning_rate)?;
+            network = trained;
+            unread.sum = Some(match unread.sum.take() {
+                Some(sum) => sum + score,
+                None => score,
+            });
+            unread.steps += 1;
+            let goes_on =
+                run.state.step < steps && !self.stopped() && unread.began.elapsed() < BETWEEN;
+            if !goes_on || unread.steps >= self.learner.steps_between() {
+                self.count(&mut run.state, &mut unread)?;
+            }
+        }
+        Ok(Some((network, learning_rate)))
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn learning_rate(&self, state: &State) -> f64 {
+        let steps = f64::from(self.learner.steps());
+        let done = f64::from(state.epoch) + f64::from(state.step) / steps;
+        let (epochs, cuts) = (self.config.epochs.into(), state.plateau.cuts);
+        self.config.optimizer.learning_rate * self.config.schedule.share(done, epochs, cuts)
+    }
+
+    /// Writes a checkpoint within an epoch.
+    fn save(&self, run: &mut Checkpoint, network: &Network) -> Result<(), TrainError> {
+        run.network = step::frozen(network);
+        if !run.network.is_finite() || !run.evaluated().is_finite() {
+            return Err(TrainError::Diverged {
+                loss: f64::NAN,
+                epoch: run.state.epoch + 1,
+                step: run.state.step,
+            });
+        }
+        self.folder.write_checkpoint(run, false)
+    }
+
+    /// Reads the scores of the steps so far, and adds them to the epoch's.
+    fn count(&mut self, state: &mut State, unread: &mut Unread) -> Result<(), TrainError> {
+        let new_steps = std::mem::take(&mut unread.steps);
+        let Some(sum) = unread.sum.take() else {
+            return Ok(());
+        };
+        let score = Score::read(sum).map_err(TrainError::Device)?;
+        let seen = u64::from(state.step) * self.config.batch_size as u64;
+        let seen = seen.min(self.learner.images() as u64);
+        let images = (seen - state.seen) as usize;
+        if !score.loss().is_finite() {
+            return Err(TrainError::Diverged {
+                loss: score.loss() / images as f64,
+                epoch: state.epoch + 1,
+                step: state.step + 1 - new_steps,
+            });
+        }
+        state.loss_sum += score.loss();
+        state.correct += score.correct.round() as u64;
+        state.seen = seen;
+        state.seconds += unread.began.elapsed().as_secs_f64();
+        unread.began = Instant::now();
+        self.observer.step(&Progress {
+            epoch: state.epoch + 1,
+            epochs: self.config.epochs,
+            step: state.step,
+            steps: self.learner.steps(),
+            new_steps,
+            images,
+            loss: state.loss_sum / state.seen as f64,
+            accuracy: state.correct as f64 / state.seen as f64,
+        });
+        Ok(())
+    }
 }
 
 /// A run that has not yet begun; `device` names what Burn computes on.

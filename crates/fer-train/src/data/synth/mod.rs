@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 pub use face::{SIDE, face};
 
-use fer_core::files;
+use fer_core::files::TemporaryFolder;
 use fer_core::spec::EMOTIONS;
 
 /// The smallest set: ten images a class, so that each class is in each part.
@@ -82,11 +82,7 @@ pub fn synth(
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(failed(parent))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".synth-")
-        .tempdir_in(parent)
-        .map_err(files::plain)
-        .map_err(failed(parent))?;
+    let temporary = TemporaryFolder::new(parent, ".synth-").map_err(failed(parent))?;
     // One level deeper, as the temporary folder itself is for nobody else to read.
     let set = temporary.path().join("set");
     for class in EMOTIONS {
