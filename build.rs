@@ -4,7 +4,8 @@
 //! For each file, tiny weights are flushed, `burn-onnx` generates a module, and fer's kernels
 //! replace its layers; if one that the kernels support is left, the build fails. Then `builtin.rs`
 //! gets an entry in the table that `src/compiled/mod.rs` includes. The default model is first: the
-//! first of `FER_MODEL`, else `fer`, else the first by name.
+//! first of `FER_MODEL`, else `fer`, else the first by name. The face detector, `yunet`, stands
+//! apart.
 
 /// The protobuf types for `flush`.
 mod proto {
@@ -15,12 +16,14 @@ mod flush;
 #[path = "src/compiled/rewrite.rs"]
 mod rewrite;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, panic};
 
 use burn_onnx::{LoadStrategy, ModelGen};
 use onnx_ir::{Message, ModelProto};
+
+/// The face detector, which is not a classifier.
+const DETECTOR: &str = "models/yunet.onnx";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -37,43 +40,54 @@ fn main() {
 fn generate() -> Result<(), String> {
     let out_dir = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?);
     let mut modules = String::new();
-    let mut table = String::new();
-    for (index, path) in model_files()?.iter().enumerate() {
-        let stem = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let module = format!("model_{index}");
-        let onnx = out_dir.join(format!("{module}.onnx"));
-        let (bytes, count) = flushed(path)?;
-        if count > 0 {
-            println!(
-                "cargo::warning={count} weights of {} below {:e} are compiled in as zero",
-                path.display(),
-                flush::TINY
-            );
-        }
-        fs::write(&onnx, bytes).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
-        compile(&onnx, path)?;
-        let code = out_dir.join("generated").join(format!("{module}.rs"));
-        let generated =
-            fs::read_to_string(&code).map_err(|e| format!("can't read {}: {e}", code.display()))?;
-        let rewritten = rewrite::rewrite(&generated).map_err(|e| cannot(path, &e))?;
-        fs::write(&code, rewritten.code)
-            .map_err(|e| format!("can't write {}: {e}", code.display()))?;
-        let generic = rewritten.generic;
-        if !generic.is_empty() {
-            println!(
-                "cargo::warning=Burn computes the parts of {} that the kernels do not support, \
-                 which may be slow: {}",
-                path.display(),
-                generic.join(", ")
-            );
-        }
-        write!(
-            modules,
-            r#"
+    let mut entry = |path: &Path, module: &str| {
+        let (code, entry) = module_of(path, module, &out_dir)?;
+        modules += &code;
+        Ok::<_, String>(entry)
+    };
+    let models = model_files()?.into_iter().enumerate();
+    let models: Result<Vec<String>, String> = models
+        .map(|(index, path)| entry(&path, &format!("model_{index}")))
+        .collect();
+    let (models, detector) = (models?.join(","), entry(Path::new(DETECTOR), "detector")?);
+    let code = format!(
+        "{modules}\nstatic MODELS: &[BuiltinModel] = &[{models}\n];\n\
+         static DETECTOR: BuiltinModel = {detector};\n"
+    );
+    fs::write(out_dir.join("builtin.rs"), code)
+        .map_err(|e| format!("can't write the table of models: {e}"))
+}
+
+/// Compiles a model: the code of its module, and its entry in the table.
+fn module_of(path: &Path, module: &str, out_dir: &Path) -> Result<(String, String), String> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let onnx = out_dir.join(format!("{module}.onnx"));
+    let (bytes, count) = flushed(path)?;
+    if count > 0 {
+        println!(
+            "cargo::warning={count} weights of {} below {:e} are compiled in as zero",
+            path.display(),
+            flush::TINY
+        );
+    }
+    fs::write(&onnx, bytes).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
+    compile(&onnx, path)?;
+    let code = out_dir.join("generated").join(format!("{module}.rs"));
+    let generated =
+        fs::read_to_string(&code).map_err(|e| format!("can't read {}: {e}", code.display()))?;
+    let rewritten = rewrite::rewrite(&generated).map_err(|e| cannot(path, &e))?;
+    fs::write(&code, rewritten.code).map_err(|e| format!("can't write {}: {e}", code.display()))?;
+    let generic = rewritten.generic;
+    if !generic.is_empty() {
+        println!(
+            "cargo::warning=Burn computes the parts of {} that the kernels do not support, \
+             which may be slow: {}",
+            path.display(),
+            generic.join(", ")
+        );
+    }
+    let code = format!(
+        r#"
 #[allow(clippy::all, clippy::pedantic, clippy::restriction, dead_code, missing_docs, unused)]
 mod {module} {{
     include!(concat!(env!("OUT_DIR"), "/generated/{module}.rs"));
@@ -88,24 +102,18 @@ mod {module} {{
     }}
 }}
 "#,
-            kernels = rewrite::KERNELS
-        )
-        .map_err(|e| e.to_string())?;
-        write!(
-            table,
-            r#"
+        kernels = rewrite::KERNELS
+    );
+    let entry = format!(
+        r#"
     BuiltinModel {{
         name: {stem:?},
         onnx: include_bytes!(concat!(env!("OUT_DIR"), "/{module}.onnx")),
         generic: &{generic:?},
         load: {module}::load,
-    }},"#
-        )
-        .map_err(|e| e.to_string())?;
-    }
-    let code = format!("{modules}\nstatic MODELS: &[BuiltinModel] = &[{table}\n];\n");
-    fs::write(out_dir.join("builtin.rs"), code)
-        .map_err(|e| format!("can't write the table of models: {e}"))
+    }}"#
+    );
+    Ok((code, entry))
 }
 
 /// The ONNX files to compile in, the default model first.
@@ -114,7 +122,7 @@ fn model_files() -> Result<Vec<PathBuf>, String> {
     let mut files: Vec<PathBuf> = list
         .flatten()
         .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
+        .filter(|p| p.extension().is_some_and(|e| e == "onnx") && p != Path::new(DETECTOR))
         .collect();
     files.sort_by_key(|p| (p.file_stem().is_none_or(|s| s != "fer"), p.clone()));
     // Several are separated as in PATH.

@@ -37,6 +37,7 @@ pub mod convert;
 pub mod doctor;
 #[cfg(feature = "train")]
 pub mod export;
+pub mod faces;
 mod load;
 mod load_error;
 pub mod parity;

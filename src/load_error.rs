@@ -82,6 +82,14 @@ pub enum LoadError {
     /// The model is not an image classifier that fer can use.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// The file is not a face detector that fer can use.
+    #[error("{model} is not a detector that fer can use: {problem}")]
+    Detector {
+        /// The file.
+        model: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The system can't start a thread for the model.
     #[error("can't start a thread for the model: {0}")]
     Thread(#[source] std::io::Error),

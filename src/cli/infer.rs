@@ -6,15 +6,15 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::Status;
+use super::faces::{FaceArgs, Tally};
 use super::model_args::{ModelArgs, announce};
 use super::progress::Progress;
 use anyhow::{Context, Result, bail};
 use fer::files::{self, Temporary};
 use fer::host::Host;
 use fer::images::sources::{self, Source};
-use fer::report::Format;
-use fer::report::Record;
-use fer::stream::{BatchSize, Stream, StreamError, StreamOptions};
+use fer::report::{Content, Format, Record, Shape};
+use fer::stream::{BatchSize, ItemError, Reduce, Stream, StreamError, StreamOptions};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -25,6 +25,9 @@ pub struct Args {
 
     #[command(flatten)]
     model: ModelArgs,
+
+    #[command(flatten)]
+    faces: FaceArgs,
 
     /// table, json, jsonl or csv [default: by the extension of --output (.txt for a table), else
     /// table].
@@ -62,19 +65,25 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         announce(session.description());
     }
     let labels = session.spec().labels.clone();
+    let faces = args.faces.stage(session.spec(), &args.model, host)?;
+    let shape = match faces {
+        Some(_) => Shape::Faces,
+        None => Shape::Whole,
+    };
 
     let out: Box<dyn Write> = match &output {
         Some(output) => Box::new(BufWriter::new(output.file()?)),
         // Flushed line by line, so a reader sees each record as soon as it is ready.
         None => Box::new(std::io::stdout().lock()),
     };
-    let mut report = format.report(&labels, out);
+    let mut report = format.report(&labels, shape, out);
     report.begin()?;
     // Records on the terminal are progress enough, and a bar would break them up.
     let records_are_seen = output.is_none() && std::io::stdout().is_terminal();
     let mut progress =
         (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
+    let mut tally = Tally::default();
     let options = StreamOptions {
         batch_size: args
             .batch_size
@@ -82,16 +91,36 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         workers: args.model.on.threads.map_or_else(fer::cores, usize::from),
         max_wait: None,
     };
-    let result = Stream::whole(&session, options).run(&sources, &mut |seen| {
+    let mut write = |source: &Source, outcome: Result<Content, ItemError>| {
         let record = Record {
-            path: seen.item.name(),
-            outcome: seen.prediction().map_err(|e| e.to_string()),
+            path: source.name(),
+            outcome: outcome.map_err(|e| e.to_string()),
         };
-        failed += usize::from(record.outcome.is_err());
+        match &record.outcome {
+            Ok(content) => tally.count(content),
+            Err(_) => failed += 1,
+        }
         report.record(&record)?;
         progress.iter_mut().for_each(Progress::step);
         Ok(())
-    });
+    };
+    let result = match &faces {
+        None => Stream::whole(&session, options).run(&sources, &mut |seen| {
+            let (source, prediction) = seen.into_parts();
+            write(source, prediction.map(Content::Whole))
+        }),
+        Some(faces) => {
+            let stream = Stream {
+                session: &session,
+                locate: faces,
+                reduce: Reduce::Each,
+                options,
+            };
+            stream.run(&sources, &mut |seen| {
+                write(seen.item, seen.outcome.map(super::faces::content))
+            })
+        }
+    };
     progress.iter().for_each(Progress::finish);
     match result {
         Ok(()) => report.finish()?,
@@ -103,6 +132,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         }
     }
     drop(report);
+    if let (Some(faces), false) = (&faces, args.quiet) {
+        tally.say(faces, failed);
+    }
     // The process ends soon: freeing a session allocation by allocation would waste time.
     std::mem::forget(session);
     if let Some(output) = output {

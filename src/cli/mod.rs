@@ -13,6 +13,7 @@ mod epochs;
 mod eval;
 #[cfg(feature = "train")]
 mod export;
+mod faces;
 mod infer;
 #[cfg(feature = "ort")]
 mod layers;

@@ -20,7 +20,8 @@ pub struct BuiltinModel {
     pub load: fn(&Device) -> Forward,
 }
 
-// Defines `MODELS: &[BuiltinModel]`, the default model first, and one module per model.
+// Defines `MODELS: &[BuiltinModel]`, the default model first, `DETECTOR: BuiltinModel`, and one
+// module per model.
 include!(concat!(env!("OUT_DIR"), "/builtin.rs"));
 
 impl std::fmt::Debug for BuiltinModel {
@@ -37,6 +38,11 @@ pub fn models() -> &'static [BuiltinModel] {
 /// The default model.
 pub fn default_model() -> Option<&'static BuiltinModel> {
     MODELS.first()
+}
+
+/// The compiled-in face detector: `[1, 3, H, W]` → `[1, anchors × 16]`.
+pub fn detector() -> &'static BuiltinModel {
+    &DETECTOR
 }
 
 /// The compiled-in model of that name.

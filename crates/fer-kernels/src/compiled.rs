@@ -15,6 +15,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
 use super::conv::Prepared;
+use super::depthwise;
 use super::nn;
 use super::norm::{Affine, Epilogue, Statistics};
 use super::ops::{self, ConvOptions};
@@ -26,6 +27,13 @@ const LARGER: usize = 4;
 #[derive(Default)]
 pub struct Compiled {
     convolutions: RefCell<HashMap<ParamId, Convolution>>,
+    depthwise: RefCell<HashMap<ParamId, Depthwise>>,
+}
+
+/// A depthwise convolution: its kernels in the order `[height, width, channels]`, and its bias.
+struct Depthwise {
+    kernel: Vec<f32>,
+    bias: Option<Vec<f32>>,
 }
 
 struct Convolution {
@@ -44,6 +52,10 @@ impl Compiled {
         x: Tensor<4>,
         then_relu: bool,
     ) -> Tensor<4> {
+        let padding = nn::depthwise_padding(conv).filter(|_| conv.groups > 1 && ops::is_plain(&x));
+        if let Some(padding) = padding {
+            return self.depthwise(conv, norm, x, padding, then_relu);
+        }
         let Some(padding) = nn::padding(conv).filter(|_| ops::is_plain(&x)) else {
             let y = conv.forward(x);
             let y = norm.iter().fold(y, |y, norm| norm.forward(y));
@@ -71,6 +83,49 @@ impl Compiled {
             None => unreachable!("it was just inserted"),
         }
     }
+
+    fn depthwise(
+        &self,
+        conv: &Conv2d,
+        norm: Option<&BatchNorm>,
+        x: Tensor<4>,
+        padding: [usize; 4],
+        relu: bool,
+    ) -> Tensor<4> {
+        let mut prepared = self.depthwise.borrow_mut();
+        let Depthwise { kernel, bias } = prepared.entry(conv.weight.id).or_insert_with(|| {
+            let (scale, bias) = folded(conv, norm);
+            let kernel = ops::values(conv.weight.val().flatten(0, 3));
+            Depthwise {
+                kernel: depthwise::prepare(&kernel, conv.groups, scale.as_deref()),
+                bias,
+            }
+        });
+        let options = ConvOptions {
+            stride: conv.stride,
+            padding,
+            relu,
+        };
+        ops::depthwise(x, conv.kernel_size, kernel, bias.as_deref(), options)
+    }
+}
+
+/// The factor of each output channel's kernels, and the bias, with the normalization folded in.
+fn folded(conv: &Conv2d, norm: Option<&BatchNorm>) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
+    let bias = conv.bias.as_ref().map(|b| ops::values(b.val()));
+    let Some(Affine { scale, shift }) = norm.map(affine) else {
+        return (None, bias);
+    };
+    let bias = match bias {
+        None => shift,
+        Some(bias) => bias
+            .iter()
+            .zip(&scale)
+            .zip(&shift)
+            .map(|((b, scale), shift)| b * scale + shift)
+            .collect(),
+    };
+    (Some(scale), Some(bias))
 }
 
 impl Convolution {
@@ -82,24 +137,11 @@ impl Convolution {
         options: ConvOptions,
     ) -> Self {
         let [batch, channels, height, width] = dims;
-        let bias = conv.bias.as_ref().map(|b| ops::values(b.val()));
-        let affine = norm.map(affine);
-        let bias = match (bias, &affine) {
-            (bias, None) => bias,
-            (None, Some(affine)) => Some(affine.shift.clone()),
-            (Some(bias), Some(Affine { scale, shift })) => Some(
-                bias.iter()
-                    .zip(scale)
-                    .zip(shift)
-                    .map(|((b, scale), shift)| b * scale + shift)
-                    .collect(),
-            ),
-        };
-        let scale = affine.as_ref().map(|a| &a.scale[..]);
+        let (scale, bias) = folded(conv, norm);
         let prepared = ops::prepare(
             [batch, height, width, channels],
             conv.weight.val(),
-            scale,
+            scale.as_deref(),
             options,
         );
         Self {

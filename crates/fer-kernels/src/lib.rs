@@ -22,6 +22,7 @@
 pub mod allocator;
 pub mod compiled;
 pub mod conv;
+pub mod depthwise;
 pub mod elementwise;
 mod gemm;
 pub mod nn;

@@ -86,7 +86,17 @@ pub fn in_float32<const D: usize>(
 
 /// The padding of a convolution that the kernels support.
 pub(super) fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
-    if conv.dilation != [1, 1] || conv.groups != 1 {
+    explicit_padding(conv).filter(|_| conv.groups == 1)
+}
+
+/// The padding of a depthwise convolution that the kernels support, in compiled-in models.
+pub(super) fn depthwise_padding(conv: &Conv2d) -> Option<[usize; 4]> {
+    let [outputs, inputs, _, _] = conv.weight.dims();
+    explicit_padding(conv).filter(|_| conv.groups == outputs && inputs == 1)
+}
+
+fn explicit_padding(conv: &Conv2d) -> Option<[usize; 4]> {
+    if conv.dilation != [1, 1] {
         return None;
     }
     match conv.padding {

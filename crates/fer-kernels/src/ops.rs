@@ -19,6 +19,7 @@ use burn::backend::{Autodiff, DispatchDevice, Flex};
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 
 use super::conv::{Conv, Prepared};
+use super::depthwise::Depthwise;
 use super::elementwise::{self, Dropout};
 use super::norm::{Affine, Epilogue, Norm, Normed, Statistics};
 
@@ -205,6 +206,30 @@ pub fn conv2d_prepared(
     let [height, width] = conv.output();
     let output = prepared.forward(conv.batch, input.values(), bias, relu);
     Tensor::from_primitive::<Flex>(image([conv.batch, height, width, conv.channels[1]], output))
+}
+
+/// Depthwise convolution with kernels that [`depthwise::prepare`](super::depthwise::prepare) made;
+/// not on an autodiff device.
+pub fn depthwise(
+    x: Tensor<4>,
+    size: [usize; 2],
+    kernel: &[f32],
+    bias: Option<&[f32]>,
+    options: ConvOptions,
+) -> Tensor<4> {
+    let input = Image::new(plain(x));
+    let [batch, height, width, channels] = input.dims();
+    let shape = Depthwise {
+        batch,
+        input: [height, width],
+        channels,
+        kernel: size,
+        stride: options.stride,
+        padding: options.padding,
+    };
+    let output = shape.forward(input.values(), kernel, bias, options.relu);
+    let [height, width] = shape.output();
+    Tensor::from_primitive::<Flex>(image([batch, height, width, channels], output))
 }
 
 /// The prepared kernels of a layer for images of this height and width, multiplied by `scale` for

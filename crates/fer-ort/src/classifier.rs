@@ -62,23 +62,10 @@ impl OrtClassifier {
         name: &str,
         spec: ModelSpec,
         options: &SessionOptions<'_>,
-        mut notes: Vec<Note>,
+        notes: Vec<Note>,
     ) -> Result<Self, OrtError> {
-        let provider = options.provider;
-        let session = if provider == Provider::Cpu {
-            commit(&mut builder(library, options)?, source, name)?
-        } else {
-            let (session, placement) = placement::start(library, source, name, &spec, options)?;
-            notes.extend(placement.elsewhere_note(provider));
-            session
-        };
-        let description = Description {
-            engine: "ort",
-            provider: provider.describe(options.provider_options),
-            model: name.to_string(),
-            library: library.to_string(),
-            notes,
-        };
+        let shape = spec.input_shape(spec.fixed_batch.unwrap_or(1));
+        let (session, description) = start(library, source, name, shape, options, notes)?;
         Ok(Self {
             session,
             spec,
@@ -104,6 +91,34 @@ impl Classifier for OrtClassifier {
             reason: one_line(&e.to_string()),
         })
     }
+}
+
+/// A session on the provider of the options, and what runs in it. On any provider but the CPU, it
+/// has run once on an input of `shape`, and the notes say where each operator was placed.
+pub(crate) fn start(
+    library: &Library,
+    source: &ModelSource,
+    name: &str,
+    shape: [usize; 4],
+    options: &SessionOptions<'_>,
+    mut notes: Vec<Note>,
+) -> Result<(Session, Description), OrtError> {
+    let provider = options.provider;
+    let session = if provider == Provider::Cpu {
+        commit(&mut builder(library, options)?, source, name)?
+    } else {
+        let (session, placement) = placement::start(library, source, name, shape, options)?;
+        notes.extend(placement.elsewhere_note(provider));
+        session
+    };
+    let description = Description {
+        engine: "ort",
+        provider: provider.describe(options.provider_options),
+        model: name.to_string(),
+        library: library.to_string(),
+        notes,
+    };
+    Ok((session, description))
 }
 
 /// A session's options, without a provider.

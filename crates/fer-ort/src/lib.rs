@@ -22,6 +22,7 @@ mod cut_off;
 mod error;
 pub mod inspect;
 pub mod library;
+mod network;
 mod options;
 mod placement;
 mod provider;
@@ -29,5 +30,6 @@ pub mod runtime;
 
 pub use classifier::{ModelSource, OrtClassifier, SessionOptions};
 pub use error::{Missing, OrtError, ProviderProblem};
+pub use network::{OrtNetwork, Output};
 pub use options::{OptionError, ProviderOption, ProviderOptions};
 pub use provider::{Provider, UnknownProvider};

@@ -16,7 +16,6 @@ use crate::classifier::{ModelSource, SessionOptions, builder, commit, one_line, 
 use crate::error::{Missing, OrtError, ProviderProblem};
 use fer_core::classifier::Note;
 use fer_core::files::TemporaryFolder;
-use fer_core::spec::ModelSpec;
 
 /// How many operators of each type each provider ran.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -87,12 +86,13 @@ impl Placement {
     }
 }
 
-/// Starts a session on a provider and returns where its operators ran.
+/// Starts a session on a provider, runs it once on an input of `shape`, and returns where its
+/// operators ran.
 pub(super) fn start(
     library: &Library,
     source: &ModelSource,
     name: &str,
-    spec: &ModelSpec,
+    shape: [usize; 4],
     options: &SessionOptions<'_>,
 ) -> Result<(Session, Placement), OrtError> {
     let provider = options.provider;
@@ -123,13 +123,9 @@ pub(super) fn start(
         .register(&mut builder, options.provider_options)
         .map_err(|e| cause(e.to_string()))?;
     let mut session = commit(&mut builder, source, name).map_err(|e| cause(e.to_string()))?;
-    let n = spec.fixed_batch.unwrap_or(1);
-    run(
-        &mut session,
-        &vec![0.0; n * spec.image_len()],
-        spec.input_shape(n),
-    )
-    .map_err(|e| cause(format!("{name} failed in it: {}", one_line(&e.to_string()))))?;
+    let zeros = vec![0.0; shape.iter().product()];
+    run(&mut session, &zeros, shape)
+        .map_err(|e| cause(format!("{name} failed in it: {}", one_line(&e.to_string()))))?;
 
     let profile = session.end_profiling().map_err(|e| unproven(&e))?;
     let profile = std::fs::read_to_string(profile).map_err(|e| unproven(&e))?;

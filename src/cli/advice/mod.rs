@@ -86,6 +86,9 @@ fn load(error: &LoadError) -> Option<String> {
         LoadError::Trained(TrainedError::Run(error)) => train::training(error),
         #[cfg(feature = "train")]
         LoadError::Trained(TrainedError::Checkpoint(error)) => train::checkpoint(error),
+        LoadError::Detector { .. } => {
+            Some("leave --detector out for the built-in one, or name an export of YuNet".into())
+        }
         LoadError::Thread(_)
         | LoadError::Unknown { .. }
         | LoadError::Folder { .. }

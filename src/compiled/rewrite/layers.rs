@@ -167,17 +167,30 @@ impl<'a> Settings<'a> {
         Some((path.segments.last()?.ident.to_string(), numbers))
     }
 
-    /// What `kernels::nn::conv2d` leaves to Burn.
+    /// What `kernels::compiled::conv2d` leaves to Burn.
     fn convolution_lacks(&self) -> Option<&'static str> {
         let padding = self.padding();
         let same = padding.is_some_and(|(variant, _)| variant == "Same");
         [
-            ("in groups", !self.is("with_groups", &[1])),
+            (
+                "in groups",
+                !self.is("with_groups", &[1]) && !self.is_depthwise(),
+            ),
             ("with dilation", !self.is("with_dilation", &[1, 1])),
             ("with padding Same", same),
         ]
         .into_iter()
         .find_map(|(what, lacks)| lacks.then_some(what))
+    }
+
+    /// Whether a convolution has as many groups as input and output channels.
+    fn is_depthwise(&self) -> bool {
+        let channels = self.0.get("new").and_then(|value| numbers(value));
+        let groups = self.0.get("with_groups").and_then(|value| numbers(value));
+        match (channels.as_deref(), groups.as_deref()) {
+            (Some([inputs, outputs]), Some([groups])) => inputs == groups && outputs == groups,
+            _ => false,
+        }
     }
 
     /// What `kernels::nn::max_pool2d` leaves to Burn.

@@ -1,30 +1,55 @@
-//! One JSON object per line: `{"path", "label", "confidence", "probabilities"}` or `{"path",
-//! "error"}`.
+//! One JSON object per line: `{"path", "label", "confidence", "probabilities"}`, for pictures
+//! `{"path", "width", "height", "faces": [{"box": {"x", "y", "w", "h"}, "score", "landmarks",
+//! "label", "confidence", "probabilities"}]}`, or `{"path", "error"}`.
 
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::{Record, Report};
+use super::{Content, FoundFace, Record, Report};
+use crate::prediction::Prediction;
 
 /// A record as a JSON object.
 pub(super) fn object(record: &Record, labels: &[String]) -> Value {
+    let mut object = Map::new();
+    object.insert("path".into(), json!(record.path));
     match &record.outcome {
-        Ok(prediction) => {
-            let probabilities: Map<String, Value> = labels
-                .iter()
-                .zip(&prediction.probabilities)
-                .map(|(l, p)| (l.clone(), number(*p)))
-                .collect();
-            json!({
-                "path": record.path,
-                "label": labels[prediction.class],
-                "confidence": number(prediction.confidence()),
-                "probabilities": probabilities,
-            })
+        Ok(Content::Whole(prediction)) => add(&mut object, prediction, labels),
+        Ok(Content::Faces(picture)) => {
+            let faces = picture.faces.iter().map(|face| self::face(face, labels));
+            object.insert("width".into(), json!(picture.width));
+            object.insert("height".into(), json!(picture.height));
+            object.insert("faces".into(), faces.collect());
         }
-        Err(reason) => json!({ "path": record.path, "error": reason }),
+        Err(reason) => drop(object.insert("error".into(), json!(reason))),
     }
+    Value::Object(object)
+}
+
+fn face(face: &FoundFace, labels: &[String]) -> Value {
+    let [x, y, w, h] = face.bounds.map(number);
+    let points = |points: [[f32; 2]; 5]| points.map(|point| point.map(number));
+    let mut object = Map::new();
+    object.insert("box".into(), json!({"x": x, "y": y, "w": w, "h": h}));
+    object.insert("score".into(), json!(face.score.map(number)));
+    object.insert("landmarks".into(), json!(face.landmarks.map(points)));
+    match &face.outcome {
+        Ok(prediction) => add(&mut object, prediction, labels),
+        Err(reason) => drop(object.insert("error".into(), json!(reason))),
+    }
+    Value::Object(object)
+}
+
+/// Adds the keys of a prediction.
+fn add(object: &mut Map<String, Value>, prediction: &Prediction, labels: &[String]) {
+    let probabilities: Map<String, Value> = labels
+        .iter()
+        .zip(&prediction.probabilities)
+        .map(|(label, p)| (label.clone(), number(*p)))
+        .collect();
+    object.insert("label".into(), json!(labels[prediction.class]));
+    object.insert("confidence".into(), number(prediction.confidence()));
+    object.insert("probabilities".into(), Value::Object(probabilities));
 }
 
 /// A float32 in its own shortest digits, not those of the nearest float64.

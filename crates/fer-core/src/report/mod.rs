@@ -1,4 +1,4 @@
-//! Records of classified images, and their formats, one file each.
+//! Records of classified images, or of the faces in pictures, and their formats, one file each.
 
 mod csv_format;
 mod json;
@@ -19,8 +19,51 @@ pub use printable::printable;
 pub struct Record {
     /// The image, as the user named it.
     pub path: String,
+    /// What was found, or why nothing could be.
+    pub outcome: Result<Content, String>,
+}
+
+/// What was found in an image.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// The prediction for the whole image.
+    Whole(Prediction),
+    /// Its faces.
+    Faces(Picture),
+}
+
+/// The faces of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// The picture's width in pixels.
+    pub width: usize,
+    /// Its height in pixels.
+    pub height: usize,
+    /// The faces, the largest first; none if none was found.
+    pub faces: Vec<FoundFace>,
+}
+
+/// A face in a picture, in pixels from its top left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundFace {
+    /// The box: left, top, width, height. It may reach beyond the picture.
+    pub bounds: [f32; 4],
+    /// How sure the detector is, 0..=1; `None` for a ready-made crop, whose box is all of it.
+    pub score: Option<f32>,
+    /// The person's right eye, left eye, tip of the nose, right and left corner of the mouth.
+    pub landmarks: Option<[[f32; 2]; 5]>,
     /// The prediction, or why there is none.
     pub outcome: Result<Prediction, String>,
+}
+
+/// The kind of a report's records. A report has one kind, so that its columns do not depend on what
+/// is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One prediction for each image.
+    Whole,
+    /// The faces of each picture.
+    Faces,
 }
 
 /// Writes records in one format.
@@ -62,13 +105,14 @@ impl Format {
     pub fn report<'a>(
         self,
         labels: &'a [String],
+        shape: Shape,
         out: Box<dyn Write + 'a>,
     ) -> Box<dyn Report + 'a> {
         match self {
-            Self::Table => Box::new(table::Table::new(labels, out)),
+            Self::Table => Box::new(table::Table::new(labels, shape, out)),
             Self::Json => Box::new(json::Json::new(labels, out)),
             Self::Jsonl => Box::new(jsonl::Jsonl::new(labels, out)),
-            Self::Csv => Box::new(csv_format::Csv::new(labels, out)),
+            Self::Csv => Box::new(csv_format::Csv::new(labels, shape, out)),
         }
     }
 }

@@ -1,0 +1,106 @@
+//! YuNet's outputs → faces.
+//!
+//! For the strides 8, 16 and 32, one after the other, each cell of the input's grid has an anchor,
+//! row by row: `cls`, `obj`, `b0…b3`, `k0…k9`. The score is `sqrt(clamp(cls) · clamp(obj))`. The
+//! box's center is `((column + b0) · s, (row + b1) · s)`, its size `(exp(b2) · s, exp(b3) · s)`; the
+//! landmark `i` is `((k2i + column) · s, (k2i+1 + row) · s)`. This is the decoding of OpenCV's
+//! `FaceDetectorYN` (`modules/objdetect/src/face_detect.cpp`).
+
+use crate::Face;
+
+/// Values of an anchor.
+pub const ANCHOR: usize = 16;
+
+/// Pixels between two cells, in the order of the anchors.
+pub const STRIDES: [usize; 3] = [8, 16, 32];
+
+/// The number of anchors for an input of width and height, both multiples of 32.
+pub fn anchor_count([width, height]: [usize; 2]) -> usize {
+    STRIDES.iter().map(|s| (width / s) * (height / s)).sum()
+}
+
+/// The faces of a score of at least `min_score`, in the order of the anchors; `None` if a value is
+/// not finite or their number is not that of an input of this width and height.
+pub fn decode(anchors: &[f32], size: [usize; 2], min_score: f32) -> Option<Vec<Face>> {
+    if anchors.len() != anchor_count(size) * ANCHOR || anchors.iter().any(|v| !v.is_finite()) {
+        return None;
+    }
+    let mut anchors = anchors.chunks_exact(ANCHOR);
+    let mut faces = Vec::new();
+    for stride in STRIDES {
+        let (columns, rows) = (size[0] / stride, size[1] / stride);
+        for cell in 0..columns * rows {
+            let anchor = anchors.next()?;
+            let score = (anchor[0].clamp(0.0, 1.0) * anchor[1].clamp(0.0, 1.0)).sqrt();
+            if score < min_score {
+                continue;
+            }
+            let s = stride as f32;
+            let (column, row) = ((cell % columns) as f32, (cell / columns) as f32);
+            let center = [(column + anchor[2]) * s, (row + anchor[3]) * s];
+            let [w, h] = [anchor[4].exp() * s, anchor[5].exp() * s];
+            let landmarks = std::array::from_fn(|i| {
+                [
+                    (anchor[6 + 2 * i] + column) * s,
+                    (anchor[7 + 2 * i] + row) * s,
+                ]
+            });
+            let face = Face {
+                x: center[0] - w / 2.0,
+                y: center[1] - h / 2.0,
+                w,
+                h,
+                score,
+                landmarks,
+            };
+            // The exponential of a damaged network's output may be infinite.
+            if !(face.w.is_finite() && face.h.is_finite()) {
+                return None;
+            }
+            faces.push(face);
+        }
+    }
+    Some(faces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_anchor_becomes_its_box() {
+        let size = [64, 32];
+        let mut anchors = vec![0.0; anchor_count(size) * ANCHOR];
+        // Stride 16, row 1, column 2: after the 32 anchors of stride 8.
+        let place = (32 + 4 + 2) * ANCHOR;
+        let values = [
+            0.81, 2.0, 0.5, 0.25, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.5, 0.5, 0.0, 1.0, 1.0, 1.0,
+        ];
+        anchors[place..][..ANCHOR].copy_from_slice(&values);
+        let faces = decode(&anchors, size, 0.5).unwrap();
+        assert_eq!(faces.len(), 1);
+        let face = faces[0];
+        let height = 1f32.exp() * 16.0;
+        assert_eq!((face.score, face.w, face.h), (0.9, 16.0, height));
+        assert_eq!((face.x, face.y), (40.0 - 8.0, 20.0 - height / 2.0));
+        assert_eq!(face.landmarks[0], [32.0, 16.0]);
+        assert_eq!(face.landmarks[1], [48.0, 16.0]);
+        assert_eq!(face.landmarks[4], [48.0, 32.0]);
+    }
+
+    #[test]
+    fn damaged_outputs_are_no_faces() {
+        let size = [32, 32];
+        let whole = vec![0.9; anchor_count(size) * ANCHOR];
+        assert!(decode(&whole, size, 0.5).is_some_and(|faces| faces.len() == 21));
+        assert!(decode(&whole[1..], size, 0.5).is_none());
+        for odd in [f32::NAN, f32::INFINITY] {
+            let mut damaged = whole.clone();
+            damaged[40] = odd;
+            assert!(decode(&damaged, size, 0.5).is_none());
+        }
+        let mut huge = whole;
+        huge[4] = 1e4;
+        assert!(decode(&huge, size, 0.5).is_none());
+    }
+}

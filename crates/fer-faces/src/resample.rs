@@ -1,0 +1,183 @@
+//! A part of a picture in another size: the mean over the area of each new pixel where it shrinks,
+//! linear interpolation where it grows. Beyond the picture's edges, its outermost pixels go on.
+
+use fer_core::images::Pixels;
+
+/// A rectangle in a picture, in pixels from its top left; it may reach beyond the picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part {
+    /// Left edge.
+    pub x: f64,
+    /// Top edge.
+    pub y: f64,
+    /// Width, above 0.
+    pub w: f64,
+    /// Height, above 0.
+    pub h: f64,
+}
+
+/// The pixels of `part` as an image of `width` × `height`: values of 0..=255 for each channel, row
+/// by row, not rounded.
+pub fn resample(pixels: &Pixels, part: Part, [width, height]: [usize; 2]) -> Vec<f32> {
+    let channels = pixels.channels;
+    let across = taps(part.x, part.w, width, pixels.width);
+    let down = taps(part.y, part.h, height, pixels.height);
+    let line = width * channels;
+    let mut out = vec![0.0; line * height];
+    // Neighboring rows of the result use the same rows of the picture.
+    let mut cache: Vec<(usize, Vec<f32>)> = Vec::new();
+    for (row, tap) in out.chunks_exact_mut(line).zip(&down) {
+        cache.retain(|(y, _)| tap.sources().any(|(source, _)| source == *y));
+        for (y, weight) in tap.sources() {
+            let cached = match cache.iter().position(|(row, _)| *row == y) {
+                Some(place) => place,
+                None => {
+                    let source =
+                        &pixels.data[y * pixels.width * channels..][..pixels.width * channels];
+                    cache.push((y, horizontal(source, &across, channels)));
+                    cache.len() - 1
+                }
+            };
+            for (sum, value) in row.iter_mut().zip(&cache[cached].1) {
+                *sum += weight * value;
+            }
+        }
+    }
+    out
+}
+
+fn horizontal(source: &[u8], across: &[Tap], channels: usize) -> Vec<f32> {
+    let mut line = Vec::with_capacity(across.len() * channels);
+    for tap in across {
+        for c in 0..channels {
+            let value = tap
+                .sources()
+                .map(|(x, weight)| weight * f32::from(source[x * channels + c]));
+            line.push(value.sum());
+        }
+    }
+    line
+}
+
+/// The pixels that a new pixel is made of, along one axis.
+struct Tap {
+    first: usize,
+    weights: Vec<f32>,
+}
+
+impl Tap {
+    fn sources(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
+        let weights = self.weights.iter().enumerate();
+        weights.map(|(i, weight)| (self.first + i, *weight))
+    }
+}
+
+/// The taps of `count` new pixels over `length` pixels from `start`, of `limit` pixels in all.
+fn taps(start: f64, length: f64, count: usize, limit: usize) -> Vec<Tap> {
+    let step = length / count as f64;
+    let last = limit as i64 - 1;
+    let tap = |i: usize| {
+        let from = start + i as f64 * step;
+        // The weights of the pixels, which those beyond the edges lend to the outermost ones.
+        let (low, high, weight): (i64, i64, Box<dyn Fn(i64) -> f64>) = if step >= 1.0 {
+            let to = from + step;
+            let share = move |p: i64| (to.min(p as f64 + 1.0) - from.max(p as f64)).max(0.0) / step;
+            (from.floor() as i64, to.ceil() as i64 - 1, Box::new(share))
+        } else {
+            let center = from + step / 2.0 - 0.5;
+            let share = move |p: i64| (1.0 - (center - p as f64).abs()).max(0.0);
+            (
+                center.floor() as i64,
+                center.floor() as i64 + 1,
+                Box::new(share),
+            )
+        };
+        let (first, end) = (low.clamp(0, last), high.clamp(0, last));
+        let mut weights = vec![0.0f32; (end - first + 1) as usize];
+        for p in low..=high {
+            weights[(p.clamp(first, end) - first) as usize] += weight(p) as f32;
+        }
+        Tap {
+            first: first as usize,
+            weights,
+        }
+    };
+    (0..count).map(tap).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gray(width: usize, data: &[u8]) -> Pixels {
+        Pixels {
+            width,
+            height: data.len() / width,
+            channels: 1,
+            data: data.to_vec(),
+        }
+    }
+
+    fn part(x: f64, y: f64, w: f64, h: f64) -> Part {
+        Part { x, y, w, h }
+    }
+
+    #[test]
+    fn means_interpolations_and_edges() {
+        let four = gray(4, &[0, 100, 200, 40, 10, 110, 210, 50]);
+        let rows = [
+            (
+                "as it is",
+                part(0.0, 0.0, 4.0, 2.0),
+                [4, 2],
+                vec![0.0, 100.0, 200.0, 40.0, 10.0, 110.0, 210.0, 50.0],
+            ),
+            ("half", part(0.0, 0.0, 4.0, 2.0), [2, 1], vec![55.0, 125.0]),
+            (
+                "a fraction",
+                part(0.0, 0.0, 3.0, 1.0),
+                [2, 1],
+                vec![100.0 / 3.0, 500.0 / 3.0],
+            ),
+            (
+                "twice",
+                part(0.0, 0.0, 2.0, 1.0),
+                [4, 1],
+                vec![0.0, 25.0, 75.0, 125.0],
+            ),
+            (
+                "beyond the left",
+                part(-2.0, 0.0, 4.0, 1.0),
+                [4, 1],
+                vec![0.0, 0.0, 0.0, 100.0],
+            ),
+            ("far beyond", part(50.0, 50.0, 2.0, 2.0), [1, 1], vec![50.0]),
+        ];
+        let mut wrong = Vec::new();
+        for (row, part, size, expected) in rows {
+            let found = resample(&four, part, size);
+            let near = found
+                .iter()
+                .zip(&expected)
+                .all(|(a, b)| (a - b).abs() < 1e-3);
+            if found.len() != expected.len() || !near {
+                wrong.push(format!("{row}: {found:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn channels_stay_apart() {
+        let pixels = Pixels {
+            width: 2,
+            height: 1,
+            channels: 3,
+            data: vec![10, 20, 30, 30, 40, 50],
+        };
+        assert_eq!(
+            resample(&pixels, part(0.0, 0.0, 2.0, 1.0), [1, 1]),
+            [20.0, 30.0, 40.0]
+        );
+    }
+}

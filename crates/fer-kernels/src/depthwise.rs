@@ -1,0 +1,261 @@
+//! Depthwise convolution, forward: each channel has a kernel of its own.
+//!
+//! Images are `[height, width, channels]`, one after another. Kernels are `[height, width,
+//! channels]`, so that the channels of a pixel and of a tap lie side by side and are computed
+//! together.
+
+use super::elementwise::above_zero;
+use super::simd::{buffer, on_pool, parallel, vectorized};
+
+/// Channels that are computed together: a vector of AVX-512, two of AVX2.
+const LANES: usize = 16;
+
+/// Neighboring outputs that are computed together, so that a tap's kernel is read once for them.
+const OUTPUTS: usize = 4;
+
+/// The shape of a depthwise convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depthwise {
+    /// Images.
+    pub batch: usize,
+    /// Height and width.
+    pub input: [usize; 2],
+    /// Input and output channels.
+    pub channels: usize,
+    /// Height and width.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal.
+    pub stride: [usize; 2],
+    /// Zeros above, left, below and right.
+    pub padding: [usize; 4],
+}
+
+impl Depthwise {
+    /// Height and width of the output.
+    pub fn output(&self) -> [usize; 2] {
+        let [top, left, bottom, right] = self.padding;
+        let padded = [self.input[0] + top + bottom, self.input[1] + left + right];
+        std::array::from_fn(|i| (padded[i].saturating_sub(self.kernel[i])) / self.stride[i] + 1)
+    }
+
+    /// The output of all images, plus the bias of each channel, after ReLU if requested.
+    pub fn forward(
+        &self,
+        input: &[f32],
+        kernel: &[f32],
+        bias: Option<&[f32]>,
+        relu: bool,
+    ) -> Vec<f32> {
+        let [rows, columns] = self.output();
+        let image = self.input[0] * self.input[1] * self.channels;
+        let line = columns * self.channels;
+        assert_eq!(input.len(), self.batch * image);
+        assert_eq!(
+            kernel.len(),
+            self.kernel[0] * self.kernel[1] * self.channels
+        );
+        assert!(bias.is_none_or(|bias| bias.len() == self.channels));
+        // SAFETY: the rows, each of them one task's, make up all of the buffer.
+        unsafe {
+            buffer(self.batch * rows * line, |target| {
+                on_pool(|| {
+                    parallel(self.batch * rows, |row| {
+                        let output = target.fresh(row * line, line);
+                        let image = &input[row / rows * image..][..image];
+                        self.row(row % rows, image, kernel, bias, output);
+                        if relu {
+                            vectorized!(output.iter_mut().for_each(|y| *y = above_zero(*y)));
+                        }
+                    });
+                });
+            })
+        }
+    }
+
+    /// One row of the output of one image.
+    fn row(
+        &self,
+        row: usize,
+        image: &[f32],
+        kernel: &[f32],
+        bias: Option<&[f32]>,
+        output: &mut [f32],
+    ) {
+        let line = self.input[1] * self.channels;
+        let first = row * self.stride[0];
+        // The rows of the kernel that lie on the image.
+        let taps: Vec<(&[f32], &[f32])> = (0..self.kernel[0])
+            .filter_map(|k| {
+                let y = (first + k).checked_sub(self.padding[0])?;
+                let source = image.get(y * line..(y + 1) * line)?;
+                let width = self.kernel[1] * self.channels;
+                Some((source, &kernel[k * width..][..width]))
+            })
+            .collect();
+        let blocks = self.channels / LANES * LANES;
+        vectorized!({
+            for block in (0..blocks).step_by(LANES) {
+                self.block::<LANES>(block, &taps, bias, output);
+            }
+            for channel in blocks..self.channels {
+                self.block::<1>(channel, &taps, bias, output);
+            }
+        });
+    }
+
+    /// `L` channels of a row.
+    #[inline(always)]
+    fn block<const L: usize>(
+        &self,
+        channel: usize,
+        taps: &[(&[f32], &[f32])],
+        bias: Option<&[f32]>,
+        output: &mut [f32],
+    ) {
+        let start: [f32; L] = bias.map_or([0.0; L], |b| std::array::from_fn(|l| b[channel + l]));
+        let columns = output.len() / self.channels;
+        let (stride, left) = (self.stride[1], self.padding[1]);
+        // Outputs whose kernel lies on the image: from `inner`, before `end`.
+        let inner = left.div_ceil(stride).min(columns);
+        let end = (self.input[1] + left)
+            .saturating_sub(self.kernel[1] - 1)
+            .div_ceil(stride);
+        let end = end.clamp(inner, columns);
+        let whole = inner + (end - inner) / OUTPUTS * OUTPUTS;
+        for column in (inner..whole).step_by(OUTPUTS) {
+            let mut sums = [start; OUTPUTS];
+            for (source, kernel) in taps {
+                for k in 0..self.kernel[1] {
+                    let weights = &kernel[k * self.channels + channel..][..L];
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        let x = (column + i) * stride + k - left;
+                        let values = &source[x * self.channels + channel..][..L];
+                        for l in 0..L {
+                            sums[l] += values[l] * weights[l];
+                        }
+                    }
+                }
+            }
+            for (i, sums) in sums.iter().enumerate() {
+                output[(column + i) * self.channels + channel..][..L].copy_from_slice(sums);
+            }
+        }
+        for column in (0..inner).chain(whole..columns) {
+            let mut sums = start;
+            for (source, kernel) in taps {
+                for k in 0..self.kernel[1] {
+                    let Some(x) = (column * stride + k).checked_sub(left) else {
+                        continue;
+                    };
+                    if x >= self.input[1] {
+                        continue;
+                    }
+                    for l in 0..L {
+                        sums[l] += source[x * self.channels + channel + l]
+                            * kernel[k * self.channels + channel + l];
+                    }
+                }
+            }
+            output[column * self.channels + channel..][..L].copy_from_slice(&sums);
+        }
+    }
+}
+
+/// Kernels `[channels, 1, height, width]` in the order `[height, width, channels]`, multiplied by
+/// `scale` for each channel.
+pub fn prepare(kernel: &[f32], channels: usize, scale: Option<&[f32]>) -> Vec<f32> {
+    let taps = kernel.len() / channels.max(1);
+    let value = |i: usize| {
+        let (tap, channel) = (i / channels, i % channels);
+        kernel[channel * taps + tap] * scale.map_or(1.0, |scale| scale[channel])
+    };
+    (0..taps * channels).map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition.
+    fn plain(shape: &Depthwise, input: &[f32], kernel: &[f32], bias: &[f32]) -> Vec<f32> {
+        let [rows, columns] = shape.output();
+        let c = shape.channels;
+        let mut output = Vec::new();
+        for n in 0..shape.batch {
+            for (row, column) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
+                for channel in 0..c {
+                    let mut sum = f64::from(bias[channel]);
+                    for (i, j) in
+                        (0..shape.kernel[0]).flat_map(|i| (0..shape.kernel[1]).map(move |j| (i, j)))
+                    {
+                        let y = (row * shape.stride[0] + i) as isize - shape.padding[0] as isize;
+                        let x = (column * shape.stride[1] + j) as isize - shape.padding[1] as isize;
+                        let [h, w] = shape.input.map(|v| v as isize);
+                        if (0..h).contains(&y) && (0..w).contains(&x) {
+                            let at = ((n as isize * h + y) * w + x) as usize * c + channel;
+                            let tap = (i * shape.kernel[1] + j) * c + channel;
+                            sum += f64::from(input[at]) * f64::from(kernel[tap]);
+                        }
+                    }
+                    output.push(sum as f32);
+                }
+            }
+        }
+        output
+    }
+
+    #[test]
+    fn every_shape_equals_the_definition() {
+        let mut state = 1u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        let mut wrong = Vec::new();
+        for (batch, input, channels) in [
+            (1, [7, 9], 16),
+            (2, [5, 4], 35),
+            (1, [1, 1], 10),
+            (1, [3, 17], 4),
+        ] {
+            for (kernel, stride, padding) in [
+                ([3, 3], [1, 1], [1, 1, 1, 1]),
+                ([3, 3], [2, 2], [0, 0, 1, 1]),
+                ([1, 1], [1, 1], [0; 4]),
+                ([5, 3], [1, 2], [2, 3, 2, 0]),
+            ] {
+                let shape = Depthwise {
+                    batch,
+                    input,
+                    channels,
+                    kernel,
+                    stride,
+                    padding,
+                };
+                let values = |random: &mut dyn FnMut() -> f32, len| {
+                    (0..len).map(|_| random()).collect::<Vec<f32>>()
+                };
+                let x = values(&mut random, batch * input[0] * input[1] * channels);
+                let w = values(&mut random, kernel[0] * kernel[1] * channels);
+                let b = values(&mut random, channels);
+                let expected = plain(&shape, &x, &w, &b);
+                for relu in [false, true] {
+                    let found = shape.forward(&x, &w, Some(&b), relu);
+                    let cut = |v: f32| if relu { v.max(0.0) } else { v };
+                    let near = found
+                        .iter()
+                        .zip(&expected)
+                        .all(|(a, b)| (a - cut(*b)).abs() < 1e-5);
+                    if found.len() != expected.len() || !near {
+                        wrong.push(format!("{shape:?} {relu}"));
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert_eq!(
+            prepare(&[1.0, 2.0, 3.0, 4.0], 2, Some(&[1.0, 10.0])),
+            [1.0, 30.0, 2.0, 40.0]
+        );
+    }
+}

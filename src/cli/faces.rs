@@ -1,0 +1,193 @@
+//! The options of `fer infer` about faces, and the records of pictures.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use fer::faces::{Crop, Detector, DetectorRef, FRAME, Faces, Place, SearchOptions, When};
+use fer::host::Host;
+use fer::report::{Content, FoundFace, Picture};
+use fer::spec::{EMOTIONS, ModelSpec};
+use fer::stream::{ItemError, Seen};
+
+use super::advice;
+use super::model_args::ModelArgs;
+
+/// Whether pictures are searched for faces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Auto,
+    Always,
+    Never,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            _ => Err(format!("'{s}' is not auto, always or never")),
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub struct FaceArgs {
+    /// Search pictures for faces: always, never, or auto: if the model's classes are emotions, in
+    /// all pictures but ready-made crops (up to 128x128 pixels, or filled by one face). `never`
+    /// classifies the whole picture.
+    #[arg(long, value_name = "auto|always|never", default_value = "auto")]
+    faces: Choice,
+
+    /// Leave out faces whose longer side is shorter than this.
+    #[arg(long, value_name = "PIXELS")]
+    min_face: Option<f32>,
+
+    /// Leave out faces of which the detector is less sure than this, 0..1 [default: 0.6].
+    #[arg(long, value_name = "X")]
+    min_score: Option<f32>,
+
+    /// At most this many faces of a picture, the largest.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_faces: Option<u32>,
+
+    /// Search large pictures in tiles too, for faces from 16 pixels; takes longer.
+    #[arg(long)]
+    small_faces: bool,
+
+    /// Another detector: an ONNX export of YuNet [default: the built-in one].
+    #[arg(long, value_name = "FILE")]
+    detector: Option<PathBuf>,
+}
+
+impl FaceArgs {
+    /// The stage that finds faces; `None` if whole pictures are classified.
+    pub fn stage<'a>(
+        &self,
+        spec: &ModelSpec,
+        model: &'a ModelArgs,
+        host: &'a Host,
+    ) -> Result<Option<Faces<'a>>> {
+        let emotions = spec.labels.iter().all(|l| EMOTIONS.contains(&l.as_str()));
+        let when = match self.faces {
+            Choice::Always => When::Always,
+            Choice::Auto if emotions => When::Auto,
+            Choice::Auto | Choice::Never => {
+                if let Some(option) = self.given() {
+                    bail!(
+                        "{option} is about faces, and whole pictures are classified; search for \
+                        faces with --faces always"
+                    );
+                }
+                return Ok(None);
+            }
+        };
+        let mut options = SearchOptions {
+            max_faces: self.max_faces.map(|n| n as usize),
+            small_faces: self.small_faces,
+            ..SearchOptions::default()
+        };
+        if let Some(score) = self.min_score {
+            if !(score > 0.0 && score <= 1.0) {
+                bail!("--min-score {score} must be above 0 and at most 1");
+            }
+            options.min_score = score;
+        }
+        if let Some(side) = self.min_face {
+            if !(side >= 0.0 && side.is_finite()) {
+                bail!("--min-face {side} must be a number of pixels");
+            }
+            options.min_face = side;
+        }
+        let crop = Crop {
+            frame: FRAME,
+            size: [spec.input.width, spec.input.height],
+        };
+        let which = match &self.detector {
+            Some(path) => DetectorRef::Onnx(path.clone()),
+            None => DetectorRef::Builtin,
+        };
+        // Options that do not fit are an error before the first picture.
+        let loading = model.on.options(model.engine)?;
+        let load = move || Detector::load(&which, &loading.backend, loading.threads, host);
+        Ok(Some(Faces::new(when, options, crop, load)))
+    }
+
+    /// The first option that needs a search.
+    fn given(&self) -> Option<&'static str> {
+        [
+            ("--min-face", self.min_face.is_some()),
+            ("--min-score", self.min_score.is_some()),
+            ("--max-faces", self.max_faces.is_some()),
+            ("--small-faces", self.small_faces),
+            ("--detector", self.detector.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, given)| given.then_some(name))
+    }
+}
+
+/// What was seen in a picture, as a record has it.
+pub fn content(seen: Seen<Place>) -> Content {
+    let (width, height) = (seen.width, seen.height);
+    let face = |(place, outcome): (Place, Result<_, ItemError>)| {
+        let (bounds, score, landmarks) = match place {
+            Place::Whole => ([0.0, 0.0, width as f32, height as f32], None, None),
+            Place::Face(f) => ([f.x, f.y, f.w, f.h], Some(f.score), Some(f.landmarks)),
+        };
+        FoundFace {
+            bounds,
+            score,
+            landmarks,
+            outcome: outcome.map_err(|e| e.to_string()),
+        }
+    };
+    Content::Faces(Picture {
+        width,
+        height,
+        faces: seen.predictions.into_iter().map(face).collect(),
+    })
+}
+
+/// What was found in a run.
+#[derive(Default)]
+pub struct Tally {
+    pictures: usize,
+    faces: usize,
+    empty: usize,
+}
+
+impl Tally {
+    /// Counts a picture that was read.
+    pub fn count(&mut self, content: &Content) {
+        if let Content::Faces(picture) = content {
+            self.pictures += 1;
+            self.faces += picture.faces.len();
+            self.empty += usize::from(picture.faces.is_empty());
+        }
+    }
+
+    /// Prints the numbers, with those of the pictures that failed, and which detector ran.
+    pub fn say(&self, stage: &Faces<'_>, failed: usize) {
+        let number = |n: usize, one: &str| match n {
+            1 => format!("1 {one}"),
+            n => format!("{n} {one}s"),
+        };
+        let detector = match stage.detector() {
+            Some(Ok(detector)) => {
+                let d = detector.description();
+                format!(", found by {} on {} {}", d.model, d.engine, d.provider)
+            }
+            Some(Err(error)) => format!(" ({})", advice::with(error)),
+            None => String::new(),
+        };
+        super::say(format_args!(
+            "{} in {}{detector}; {} without a face, {failed} not read",
+            number(self.faces, "face"),
+            number(self.pictures, "picture"),
+            number(self.empty, "picture"),
+        ));
+    }
+}

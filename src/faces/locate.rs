@@ -1,0 +1,113 @@
+//! The stage of a stream that turns a picture into its faces.
+
+use std::sync::OnceLock;
+
+use fer_core::images::Pixels;
+use fer_core::stream::{ItemError, Locate};
+use fer_faces::{Crop, Face, SearchOptions, find};
+
+use super::Detector;
+use crate::load_error::LoadError;
+
+/// Pictures up to this width and height in pixels are taken for ready-made crops.
+const CROP: usize = 128;
+
+/// One face whose longer side is at least this share of the picture's shorter side fills the
+/// picture, which is taken for a ready-made crop. In FER-2013's frame it is 0.96.
+const FILLS: f32 = 0.8;
+
+/// Which pictures are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Those that are not ready-made crops: pictures of more than 128 pixels, unless the one face
+    /// found fills them.
+    Auto,
+    /// All.
+    Always,
+}
+
+/// What a prediction is for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Place {
+    /// A ready-made crop, as it is.
+    Whole,
+    /// A face that was found.
+    Face(Face),
+}
+
+/// From a picture to the crops of its faces, the largest first. The detector is loaded when the
+/// first picture needs it.
+pub struct Faces<'a> {
+    /// Which pictures are searched.
+    pub when: When,
+    /// Which faces are wanted.
+    pub options: SearchOptions,
+    /// How they are cut out.
+    pub crop: Crop,
+    load: Box<dyn Fn() -> Result<Detector, LoadError> + Sync + 'a>,
+    detector: OnceLock<Result<Detector, LoadError>>,
+}
+
+impl<'a> Faces<'a> {
+    /// The stage; `load` loads the detector.
+    pub fn new(
+        when: When,
+        options: SearchOptions,
+        crop: Crop,
+        load: impl Fn() -> Result<Detector, LoadError> + Sync + 'a,
+    ) -> Self {
+        Self {
+            when,
+            options,
+            crop,
+            load: Box::new(load),
+            detector: OnceLock::new(),
+        }
+    }
+
+    /// The detector, or why it can't be loaded, once a picture has needed it.
+    pub fn detector(&self) -> Option<Result<&Detector, &LoadError>> {
+        self.detector.get().map(Result::as_ref)
+    }
+
+    /// The faces of a picture; `None` if it is a ready-made crop.
+    ///
+    /// # Errors
+    /// The detector can't be loaded, or failed.
+    pub fn find(&self, pixels: &Pixels) -> Result<Option<Vec<Face>>, ItemError> {
+        let failed = |reason: String| ItemError::View { reason };
+        let auto = self.when == When::Auto;
+        if auto && pixels.width.max(pixels.height) <= CROP {
+            return Ok(None);
+        }
+        let detector = self.detector.get_or_init(|| (self.load)());
+        let detector = detector.as_ref().map_err(|e| failed(e.to_string()))?;
+        let faces = find(pixels, detector, &self.options).map_err(|e| failed(e.to_string()))?;
+        let shorter = pixels.width.min(pixels.height) as f32;
+        match &faces[..] {
+            [face] if auto && face.side() >= FILLS * shorter => Ok(None),
+            _ => Ok(Some(faces)),
+        }
+    }
+}
+
+impl<I> Locate<I> for &Faces<'_> {
+    type Place = Place;
+
+    fn locate(
+        &self,
+        _: &I,
+        pixels: Pixels,
+        view: &mut dyn FnMut(Place, Result<Pixels, ItemError>),
+    ) -> Result<(), ItemError> {
+        match self.find(&pixels)? {
+            None => view(Place::Whole, Ok(pixels)),
+            Some(faces) => {
+                for face in faces {
+                    view(Place::Face(face), Ok(self.crop.cut(&pixels, &face)));
+                }
+            }
+        }
+        Ok(())
+    }
+}

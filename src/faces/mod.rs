@@ -1,0 +1,20 @@
+//! Faces in pictures: the detector, compiled in or in ONNX Runtime ([`Detector`]), and the stage of
+//! a stream that turns a picture into its faces ([`Faces`]).
+//!
+//! ```
+//! use fer::faces::{Detector, DetectorRef, SearchOptions, find};
+//! use fer::{Backend, host::Host, images};
+//!
+//! let detector = Detector::load(&DetectorRef::Builtin, &Backend::default(), None, &Host::from_env())?;
+//! let picture = images::read("examples/photos/astronaut.jpg".as_ref())?;
+//! let faces = find(&picture, &detector, &SearchOptions::default())?;
+//! assert_eq!(faces.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod detector;
+mod locate;
+
+pub use detector::{Detector, DetectorRef};
+pub use fer_faces::{Crop, FRAME, Face, Network, NetworkError, SearchError, SearchOptions, find};
+pub use locate::{Faces, Place, When};
