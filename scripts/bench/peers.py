@@ -153,7 +153,7 @@ def fer_versions(program, ort_lib):
 def fer(options, engine, *more):
     """Makes a contender: a function from a list of images and an output file to a command."""
     # The others do not know the file's calibration.
-    command = [options.fer, "infer", "--quiet", "--engine", engine, "--meta", "temperature=1"]
+    command = [options.fer, "infer", "--quiet", "--faces", "never", "--engine", engine, "--meta", "temperature=1"]
     command += ["--batch-size", options.batch, *more]
     return lambda paths, output: [*command, "--output", output, f"@{paths}"]
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use super::Status;
 use super::faces::{FaceArgs, Tally};
 use super::model_args::{ModelArgs, announce};
+#[cfg(feature = "train")]
+use super::pictures::PictureArgs;
 use super::progress::Progress;
 use anyhow::{Context, Result, bail};
 use fer::files::{self, Temporary};
@@ -28,6 +30,10 @@ pub struct Args {
 
     #[command(flatten)]
     faces: FaceArgs,
+
+    #[cfg(feature = "train")]
+    #[command(flatten)]
+    pictures: PictureArgs,
 
     /// table, json, jsonl or csv [default: by the extension of --output (.txt for a table), else
     /// table].
@@ -71,6 +77,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         None => Shape::Whole,
     };
 
+    #[cfg(feature = "train")]
+    let mut pictures = args.pictures.open(faces.is_some(), &sources, &labels)?;
+
     let out: Box<dyn Write> = match &output {
         Some(output) => Box::new(BufWriter::new(output.file()?)),
         // Flushed line by line, so a reader sees each record as soon as it is ready.
@@ -99,6 +108,10 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         match &record.outcome {
             Ok(content) => tally.count(content),
             Err(_) => failed += 1,
+        }
+        #[cfg(feature = "train")]
+        if let (Ok(content), Some(pictures)) = (&record.outcome, &mut pictures) {
+            pictures.add(source, content)?;
         }
         report.record(&record)?;
         progress.iter_mut().for_each(Progress::step);
@@ -132,6 +145,10 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         }
     }
     drop(report);
+    #[cfg(feature = "train")]
+    if let Some(pictures) = pictures {
+        pictures.finish().context("can't write the contact sheet")?;
+    }
     if let (Some(faces), false) = (&faces, args.quiet) {
         tally.say(faces, failed);
     }

@@ -21,6 +21,8 @@ mod man;
 mod model_args;
 #[cfg(feature = "ort")]
 mod parity;
+#[cfg(feature = "train")]
+mod pictures;
 mod progress;
 #[cfg(feature = "ort")]
 mod runtime;

@@ -120,7 +120,7 @@ fn recipe(folder: &Path, architecture: &str, more: &str) -> String {
 /// The probabilities of each record, in the order of its classes.
 fn probabilities(model: &str, engine: &str, images: &[&str]) -> Vec<Vec<f64>> {
     let args = [
-        "infer", "--format", "json", "--model", model, "--engine", engine,
+        "infer", "--faces", "never", "--format", "json", "--model", model, "--engine", engine,
     ];
     let records = run(&[&args[..], images].concat()).expect(0).records();
     let row = |record: &Value| {

@@ -20,8 +20,9 @@ fn put_face(folder: &Path, name: &str) -> String {
     to.display().to_string()
 }
 
+/// Each image as a whole; tests/all/faces.rs is about faces.
 fn infer(args: &[&str]) -> Run {
-    run(&[&["infer", "--engine", "burn"], args].concat())
+    run(&[&["infer", "--engine", "burn", "--faces", "never"], args].concat())
 }
 
 #[test]
@@ -152,7 +153,8 @@ fn inputs_keep_their_order_and_folders_are_walked_in_sorted_order() {
 #[test]
 fn one_image_comes_on_standard_input() {
     let mut child = fer()
-        .args(["infer", "--engine", "burn", "--format", "jsonl", "-"])
+        .args(["infer", "--engine", "burn", "--faces", "never"])
+        .args(["--format", "jsonl", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

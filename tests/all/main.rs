@@ -16,6 +16,7 @@ mod cli_completions;
 mod convert;
 mod corruptions;
 mod data;
+mod faces;
 mod gradients;
 mod infer;
 mod keras_scripts;

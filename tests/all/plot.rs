@@ -7,8 +7,8 @@ use fer::eval::robustness::CorruptionScores;
 use fer::eval::{CalibrationBin, Corruption, Robustness};
 use fer::images::{Pixels, read};
 use fer::plot::{
-    Cell, EpochPoint, MAX_CELLS, Mark, PlotError, confusion, corruptions, curves, reliability,
-    sheet,
+    Boxed, Cell, EpochPoint, MAX_CELLS, Mark, PlotError, annotated, confusion, corruptions, curves,
+    reliability, sheet,
 };
 
 const BLUE: [u8; 3] = [0, 114, 178];
@@ -417,4 +417,46 @@ fn a_picture_has_the_permissions_of_any_new_file() {
     std::fs::write(&plain, "").unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
     assert_eq!(mode(&picture), mode(&plain));
+}
+
+#[test]
+fn annotated_pictures_of_any_size() {
+    let picture = |width: usize, height: usize, value: u8| Pixels {
+        width,
+        height,
+        channels: 1,
+        data: vec![value; width * height],
+    };
+    let boxed = |bounds: [f32; 4]| Boxed {
+        bounds,
+        label: "surprise 100 %".into(),
+    };
+    let rows = [
+        (
+            "white",
+            picture(640, 480, 255),
+            [100.0, 100.0, 200.0, 200.0],
+        ),
+        ("black", picture(640, 480, 0), [100.0, 100.0, 200.0, 200.0]),
+        ("a crop", picture(48, 48, 128), [0.0, 0.0, 48.0, 48.0]),
+        (
+            "at the top",
+            picture(640, 480, 128),
+            [500.0, -20.0, 200.0, 200.0],
+        ),
+        (
+            "all of it",
+            picture(640, 480, 128),
+            [-9.0, -9.0, 700.0, 700.0],
+        ),
+        ("a line", picture(3000, 1, 9), [0.0, 0.0, 1.0, 1.0]),
+    ];
+    for (what, pixels, bounds) in rows {
+        let drawn = drawn(|path| annotated(path, pixels, &[boxed(bounds)])).unwrap();
+        // The label's white letters on black.
+        assert!(count(&drawn, [0, 0, 0]) > 100, "{what}");
+        assert!(count(&drawn, [255, 255, 255]) > 20, "{what}");
+    }
+    let large = drawn(|path| annotated(path, picture(5000, 4000, 7), &[])).unwrap();
+    assert!(large.width * large.height <= 12_000_000);
 }

@@ -1,10 +1,12 @@
 //! Pictures as PNG files: [`curves`] of a training run, a [`confusion`] matrix, a [`reliability`]
-//! diagram, accuracy under [`corruptions`], and a contact [`sheet`] of images.
+//! diagram, accuracy under [`corruptions`], a contact [`sheet`] of images, and a photograph with its
+//! faces [`annotated`].
 //!
 //! Owned here: the canvas, its font (which is built in: none of the machine's is needed; it has
 //! Latin, Greek and Cyrillic letters, but no arrows), the colours (from M. Okabe and K. Ito's
 //! palette for all kinds of colour vision), and the file, which appears whole or not at all.
 
+mod annotated;
 mod confusion;
 mod corruptions;
 mod curves;
@@ -22,6 +24,7 @@ use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle, TextStyle, registe
 
 use fer_core::files;
 
+pub use annotated::{Boxed, annotated};
 pub use confusion::{confusion, confusion_of};
 pub use corruptions::corruptions;
 pub use curves::{EpochPoint, curves};

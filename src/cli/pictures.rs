@@ -1,0 +1,189 @@
+//! Pictures for people, of what `fer infer` found: each picture with boxes and labels, the faces cut
+//! out, and a contact sheet of them.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use fer::faces::{Crop, FRAME, Face};
+use fer::images::Pixels;
+use fer::images::sources::Source;
+use fer::plot::{Boxed, Cell, MAX_CELLS, annotated, sheet};
+use fer::report::{Content, FoundFace};
+use fer::stream::Item;
+
+/// The sides of a cut-out face in pixels, and of one on the contact sheet.
+const SIDES: std::ops::RangeInclusive<usize> = 16..=1024;
+const ON_SHEET: usize = 96;
+
+/// The columns of the contact sheet.
+const COLUMNS: usize = 10;
+
+#[derive(clap::Args)]
+pub struct PictureArgs {
+    /// Write each picture with the boxes, labels and confidences of its faces into this folder, as
+    /// PNG.
+    #[arg(long, value_name = "DIR")]
+    annotate: Option<PathBuf>,
+
+    /// Write the faces into this folder, as PNG, named by picture and number, with a contact sheet
+    /// of the first 400 (contact-sheet.png).
+    #[arg(long, value_name = "DIR")]
+    crops: Option<PathBuf>,
+}
+
+impl PictureArgs {
+    /// The folders, which are made if need be; `None` if no pictures are wanted.
+    pub fn open(
+        &self,
+        faces: bool,
+        sources: &[Source],
+        labels: &[String],
+    ) -> Result<Option<Pictures>> {
+        let wanted = [("--annotate", &self.annotate), ("--crops", &self.crops)];
+        let wanted = wanted
+            .into_iter()
+            .filter_map(|(name, dir)| Some((name, dir.as_ref()?)));
+        let mut any = false;
+        for (name, folder) in wanted {
+            if !faces {
+                bail!(
+                    "{name} is about faces, and whole pictures are classified; search for faces \
+                     with --faces always"
+                );
+            }
+            if sources.iter().any(|source| matches!(source, Source::Stdin)) {
+                bail!("{name} reads each picture again, which standard input does not allow");
+            }
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("can't make the folder {} ({name})", folder.display()))?;
+            any = true;
+        }
+        Ok(any.then(|| Pictures {
+            annotate: self.annotate.clone(),
+            crops: self.crops.clone(),
+            labels: labels.to_vec(),
+            names: HashSet::new(),
+            cells: Vec::new(),
+        }))
+    }
+}
+
+/// The folders, and what was written into them.
+pub struct Pictures {
+    annotate: Option<PathBuf>,
+    crops: Option<PathBuf>,
+    labels: Vec<String>,
+    /// In lower case.
+    names: HashSet<String>,
+    /// Of the contact sheet.
+    cells: Vec<Cell>,
+}
+
+impl Pictures {
+    /// Writes the pictures of a source.
+    pub fn add(&mut self, source: &Source, content: &Content) -> io::Result<()> {
+        let Content::Faces(picture) = content else {
+            return Ok(());
+        };
+        let pixels = source.load().map_err(io::Error::other)?;
+        let name = self.name(&source.name());
+        if let Some(folder) = self.crops.clone() {
+            for (index, face) in picture.faces.iter().enumerate() {
+                self.cut(&pixels, face, &folder, &format!("{name}-{}", index + 1))?;
+            }
+        }
+        if let Some(folder) = &self.annotate {
+            let boxes: Vec<Boxed> = picture.faces.iter().map(|face| self.boxed(face)).collect();
+            let path = folder.join(format!("{name}.png"));
+            annotated(&path, pixels, &boxes).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the contact sheet.
+    pub fn finish(self) -> io::Result<()> {
+        match self.crops {
+            Some(folder) if !self.cells.is_empty() => {
+                let path = folder.join("contact-sheet.png");
+                sheet(&path, &self.cells, COLUMNS, 1, "").map_err(io::Error::other)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn cut(
+        &mut self,
+        pixels: &Pixels,
+        found: &FoundFace,
+        folder: &Path,
+        name: &str,
+    ) -> io::Result<()> {
+        let [x, y, w, h] = found.bounds;
+        let face = Face {
+            x,
+            y,
+            w,
+            h,
+            score: found.score.unwrap_or(1.0),
+            landmarks: found.landmarks.unwrap_or_default(),
+        };
+        // A ready-made crop is a whole picture already.
+        let frame = found.score.map_or(1.0, |_| FRAME);
+        let side = ((face.side() * frame).round() as usize).clamp(*SIDES.start(), *SIDES.end());
+        let cut = |side: usize| {
+            let size = [side, side];
+            Crop { frame, size }.cut(pixels, &face)
+        };
+        let path = folder.join(format!("{name}.png"));
+        write(&path, &cut(side))?;
+        if self.cells.len() < MAX_CELLS {
+            self.cells.push(Cell {
+                pixels: cut(ON_SHEET),
+                caption: self.label(found),
+                mark: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn boxed(&self, face: &FoundFace) -> Boxed {
+        Boxed {
+            bounds: face.bounds,
+            label: self.label(face),
+        }
+    }
+
+    fn label(&self, face: &FoundFace) -> String {
+        match &face.outcome {
+            Ok(p) => format!("{} {:.0} %", self.labels[p.class], 100.0 * p.confidence()),
+            Err(_) => "error".into(),
+        }
+    }
+
+    /// A name that no picture had before: the file's without its ending, with a number if need be.
+    fn name(&mut self, path: &str) -> String {
+        let stem = Path::new(path).file_stem().unwrap_or_default();
+        let stem = stem.to_string_lossy().into_owned();
+        let names = (1..).map(|i| match i {
+            1 => stem.clone(),
+            i => format!("{stem}-{i}"),
+        });
+        let mut free = names.filter(|name| self.names.insert(name.to_lowercase()));
+        free.next().unwrap_or_default()
+    }
+}
+
+fn write(path: &Path, pixels: &Pixels) -> io::Result<()> {
+    let color = match pixels.channels {
+        1 => image::ExtendedColorType::L8,
+        _ => image::ExtendedColorType::Rgb8,
+    };
+    let mut png = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut png);
+    let (width, height) = (pixels.width as u32, pixels.height as u32);
+    image::ImageEncoder::write_image(encoder, &pixels.data, width, height, color)
+        .map_err(io::Error::other)?;
+    fer::files::write(path, &png)
+}

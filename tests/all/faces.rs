@@ -1,0 +1,359 @@
+//! Faces in pictures: found as OpenCV's `FaceDetectorYN` finds them, by both engines, and what
+//! `fer infer` reports of them.
+
+use std::fs;
+
+use fer::faces::{Detector, DetectorRef, Face, SearchOptions, find};
+use fer::host::Host;
+use fer::images::{Pixels, read};
+use fer::{Backend, device::DeviceSpec};
+use serde_json::Value;
+
+use crate::common::{Run, all_right, fer, ort, root, run};
+
+const ASTRONAUT: &str = "examples/photos/astronaut.jpg";
+
+fn detectors() -> Vec<(&'static str, Detector)> {
+    let load = |backend: Backend| {
+        Detector::load(&DetectorRef::Builtin, &backend, None, &Host::from_env()).unwrap()
+    };
+    let mut detectors = vec![("burn", load(Backend::Burn(DeviceSpec::default())))];
+    detectors.extend(ort().map(|_| ("ort", load(Backend::Auto { library: None }))));
+    detectors
+}
+
+/// Every `step`-th pixel of a picture, `repeat` times beside and below itself.
+fn composed(picture: &Pixels, step: usize, repeat: usize) -> Pixels {
+    let [width, height] = [picture.width, picture.height].map(|side| side.div_ceil(step));
+    let mut data = Vec::new();
+    for y in 0..height * repeat {
+        for x in 0..width * repeat {
+            let (x, y) = (x % width * step, y % height * step);
+            data.extend_from_slice(&picture.data[(y * picture.width + x) * 3..][..3]);
+        }
+    }
+    Pixels {
+        width: width * repeat,
+        height: height * repeat,
+        channels: 3,
+        data,
+    }
+}
+
+/// The largest difference of a box or a landmark in pixels, and of a score; `None` if the numbers
+/// of faces differ.
+fn difference(found: &[Face], expected: &[Value]) -> Option<(f32, f32)> {
+    let numbers = |value: &Value| -> Vec<f32> {
+        let numbers = value.as_array().unwrap().iter();
+        numbers.map(|v| v.as_f64().unwrap() as f32).collect()
+    };
+    if found.len() != expected.len() {
+        return None;
+    }
+    let mut worst = (0f32, 0f32);
+    for expected in expected {
+        let bounds = numbers(&expected["box"]);
+        let landmarks = expected["landmarks"].as_array().unwrap().iter();
+        let landmarks: Vec<f32> = landmarks.flat_map(numbers).collect();
+        let pixels = |face: &Face| {
+            let own = [face.x, face.y, face.w, face.h].into_iter();
+            let own = own.chain(face.landmarks.into_iter().flatten());
+            own.zip(bounds.iter().chain(&landmarks))
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max)
+        };
+        let nearest = found.iter().min_by(|a, b| pixels(a).total_cmp(&pixels(b)));
+        let nearest = nearest.unwrap();
+        let score = expected["score"].as_f64().unwrap() as f32;
+        worst.0 = worst.0.max(pixels(nearest));
+        worst.1 = worst.1.max((nearest.score - score).abs());
+    }
+    Some(worst)
+}
+
+/// tests/golden/faces.json, by scripts/detector/golden.py.
+#[test]
+fn faces_are_those_that_opencv_finds() {
+    let golden = fs::read_to_string(root().join("tests/golden/faces.json")).unwrap();
+    let golden: Value = serde_json::from_str(&golden).unwrap();
+    let mut wrong = Vec::new();
+    for (engine, detector) in detectors() {
+        for case in golden["cases"].as_array().unwrap() {
+            let number = |key: &str| case[key].as_u64().unwrap() as usize;
+            let name = case["picture"].as_str().unwrap();
+            let picture = read(&root().join("examples/photos").join(name)).unwrap();
+            let picture = composed(&picture, number("step"), number("repeat"));
+            let found = find(&picture, &detector, &SearchOptions::default()).unwrap();
+            let found = difference(&found, case["faces"].as_array().unwrap());
+            println!(
+                "{engine} {name} {} {}: {found:?}",
+                case["step"], case["repeat"]
+            );
+            if found.is_none_or(|(pixels, score)| pixels > 0.01 || score > 1e-5) {
+                wrong.push(format!("{engine} {name} {}: {found:?}", case["step"]));
+            }
+        }
+    }
+    all_right(wrong);
+}
+
+/// A picture with a photograph at each place, on gray.
+fn pasted(size: [usize; 2], places: &[([usize; 2], usize)]) -> Pixels {
+    let photo = read(&root().join(ASTRONAUT)).unwrap();
+    let mut picture = Pixels {
+        width: size[0],
+        height: size[1],
+        channels: 3,
+        data: vec![128; size[0] * size[1] * 3],
+    };
+    for ([left, top], step) in places {
+        let part = composed(&photo, *step, 1);
+        for y in 0..part.height.min(size[1] - top) {
+            let width = part.width.min(size[0] - left) * 3;
+            let to = ((y + top) * size[0] + left) * 3;
+            picture.data[to..][..width].copy_from_slice(&part.data[y * part.width * 3..][..width]);
+        }
+    }
+    picture
+}
+
+#[test]
+fn faces_of_all_sizes_are_found() {
+    let (_, detector) = detectors().remove(0);
+    let plain = SearchOptions::default();
+    let tiles = SearchOptions {
+        small_faces: true,
+        ..plain
+    };
+    let photo = read(&root().join(ASTRONAUT)).unwrap();
+    // The head alone, enlarged four times: the face fills the frame and has some 460 pixels.
+    let head = |zoom: usize| {
+        let (left, top, side) = (150, 30, 170);
+        let mut data = Vec::new();
+        for y in 0..side * zoom {
+            for x in 0..side * zoom {
+                let at = ((top + y / zoom) * photo.width + left + x / zoom) * 3;
+                data.extend_from_slice(&photo.data[at..][..3]);
+            }
+        }
+        Pixels {
+            width: side * zoom,
+            height: side * zoom,
+            channels: 3,
+            data,
+        }
+    };
+    // (what, picture, options, faces)
+    let rows = [
+        (
+            "0.025 of the longest side",
+            pasted([2600, 1000], &[([100, 100], 2)]),
+            plain,
+            1,
+        ),
+        (
+            "two, one at the edge",
+            pasted([1200, 600], &[([0, 80], 1), ([950, 300], 1)]),
+            plain,
+            2,
+        ),
+        ("all of the frame", head(4), plain, 1),
+        ("all of a large frame", head(8), plain, 1),
+        (
+            "small ones in a large picture",
+            pasted([3000, 2000], &[([10, 10], 5), ([2600, 1800], 5)]),
+            tiles,
+            2,
+        ),
+        ("nothing", pasted([900, 700], &[]), plain, 0),
+    ];
+    let mut wrong = Vec::new();
+    for (what, picture, options, expected) in rows {
+        let faces = find(&picture, &detector, &options).unwrap();
+        if faces.len() != expected {
+            wrong.push(format!("{what}: {faces:?}"));
+        }
+    }
+    all_right(wrong);
+}
+
+fn infer(args: &[&str]) -> Run {
+    run(&[&["infer", "--engine", "burn"], args].concat())
+}
+
+#[test]
+fn one_record_a_picture_whatever_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    put("a.jpg", &fs::read(root().join(ASTRONAUT)).unwrap());
+    put(
+        "b.png",
+        &fs::read(root().join("examples/faces/happy.png")).unwrap(),
+    );
+    put("c.ppm", &[&b"P6 200 150 255\n"[..], &[0; 90_000]].concat());
+    put("d.png", b"no picture");
+    let args = ["--format", "json", folder.path().to_str().unwrap()];
+    let run = infer(&args).expect(1);
+    let records = run.records();
+    let count = |i: usize| records[i]["faces"].as_array().map(Vec::len);
+    assert_eq!([0, 1, 2, 3].map(count), [Some(1), Some(1), Some(0), None]);
+    let face = &records[0]["faces"][0];
+    assert_eq!(face["label"], "happy");
+    assert_eq!(face["landmarks"].as_array().map(Vec::len), Some(5));
+    assert!(face["score"].as_f64().is_some_and(|score| score > 0.9));
+    assert_eq!(records[0]["width"], 512);
+    let crop = &records[1]["faces"][0];
+    assert_eq!(crop["score"], Value::Null);
+    assert_eq!(crop["box"]["w"], records[1]["width"].as_f64().unwrap());
+    assert!(records[3]["error"].is_string());
+    assert!(
+        run.stderr.contains("2 faces in 3 pictures")
+            && run.stderr.contains("1 picture without a face, 1 not read"),
+        "{}",
+        run.stderr
+    );
+
+    let csv = infer(&["--format", "csv", "-q", args[2]]).expect(1);
+    let lines: Vec<&str> = csv.stdout.lines().collect();
+    assert!(lines[0].starts_with("path,face,x,y,w,h,score,label,confidence,angry,"));
+    assert_eq!(lines.len(), 5, "{}", csv.stdout);
+    let table = infer(&["-q", args[2]]).expect(1);
+    assert!(table.stdout.contains("no face"), "{}", table.stdout);
+    assert!(table.stdout.contains("all of it"), "{}", table.stdout);
+}
+
+#[test]
+fn the_options_choose() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = folder.path().join("group.ppm");
+    let picture = pasted(
+        [1200, 600],
+        &[([0, 80], 1), ([600, 80], 2), ([900, 300], 4)],
+    );
+    let header = format!("P6 {} {} 255\n", picture.width, picture.height);
+    fs::write(&group, [header.as_bytes(), &picture.data].concat()).unwrap();
+    let group = group.to_str().unwrap();
+    let faces = |options: &[&str]| {
+        let run = infer(&[&["-q", "--format", "json"], options, &[group]].concat()).expect(0);
+        run.records()[0]["faces"].as_array().unwrap().len()
+    };
+    let rows: [(&[&str], usize); 4] = [
+        (&[], 3),
+        (&["--max-faces", "1"], 1),
+        (&["--min-face", "50"], 2),
+        (&["--min-score", "0.99"], 0),
+    ];
+    let wrong = rows.iter().filter(|(options, n)| faces(options) != *n);
+    all_right(wrong.map(|(options, _)| format!("{options:?}")).collect());
+
+    // A ready-made crop is searched only if that is wanted.
+    let crop = |faces: &str| {
+        let args = [
+            "-q",
+            "--format",
+            "json",
+            "--faces",
+            faces,
+            "examples/faces/happy.png",
+        ];
+        infer(&args).expect(0).records().remove(0)
+    };
+    assert_eq!(crop("auto")["faces"][0]["score"], Value::Null);
+    assert!(crop("always")["faces"].is_array());
+    assert_eq!(crop("never")["label"], "happy");
+}
+
+#[test]
+fn what_can_not_be_is_said() {
+    let rows: [(&[&str], &str); 5] = [
+        (
+            &["--faces", "never", "--max-faces", "1"],
+            "--max-faces is about faces",
+        ),
+        (&["--min-score", "0"], "--min-score 0"),
+        (&["--min-face", "NaN"], "--min-face"),
+        (&["--faces", "perhaps"], "auto, always or never"),
+        (&["--max-faces", "0"], "--max-faces"),
+    ];
+    let mut wrong = Vec::new();
+    for (options, expected) in rows {
+        let run = infer(&[options, &[ASTRONAUT]].concat());
+        if run.code != 2 || !run.stderr.contains(expected) {
+            wrong.push(format!("{options:?}: {run:?}"));
+        }
+    }
+    if ort().is_some() {
+        let detector = [
+            "--engine",
+            "ort",
+            "--detector",
+            "models/fer.onnx",
+            ASTRONAUT,
+        ];
+        let run = Run::of(fer().arg("infer").args(detector).output().unwrap());
+        if run.code != 1 || !run.stdout.contains("is not a detector") {
+            wrong.push(format!("{run:?}"));
+        }
+    }
+    all_right(wrong);
+}
+
+#[test]
+fn pictures_for_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = |name: &str| folder.path().join(name).display().to_string();
+    // Two pictures of one name, and one without a face.
+    for (to, from) in [
+        ("a/x.jpg", ASTRONAUT),
+        ("b/x.jpg", ASTRONAUT),
+        ("b/y.png", "examples/faces/sad.png"),
+    ] {
+        let to = folder.path().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(root().join(from), to).unwrap();
+    }
+    fs::write(
+        folder.path().join("a/none.ppm"),
+        [&b"P6 200 150 255\n"[..], &[0; 90_000]].concat(),
+    )
+    .unwrap();
+    let (annotated, crops) = (dir("annotated"), dir("crops"));
+    let args = [
+        "-q",
+        "--annotate",
+        &annotated,
+        "--crops",
+        &crops,
+        &dir("a"),
+        &dir("b"),
+    ];
+    infer(&args).expect(0);
+    let names = |folder: &str| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&annotated), ["none.png", "x-2.png", "x.png", "y.png"]);
+    assert_eq!(
+        names(&crops),
+        ["contact-sheet.png", "x-1.png", "x-2-1.png", "y-1.png"]
+    );
+    let crop = read(&folder.path().join("crops/x-1.png")).unwrap();
+    assert_eq!(
+        (crop.width, crop.height),
+        (119, 119),
+        "1.04 times the box's height"
+    );
+    let whole = read(&folder.path().join("annotated/x.png")).unwrap();
+    assert_eq!((whole.width, whole.height), (512, 512));
+
+    let never = infer(&["--faces", "never", "--crops", &crops, ASTRONAUT]).expect(2);
+    assert!(
+        never.error().contains("--crops is about faces"),
+        "{}",
+        never.error()
+    );
+}
