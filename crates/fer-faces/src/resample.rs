@@ -22,41 +22,45 @@ pub fn resample(pixels: &Pixels, part: Part, [width, height]: [usize; 2]) -> Vec
     let channels = pixels.channels;
     let across = taps(part.x, part.w, width, pixels.width);
     let down = taps(part.y, part.h, height, pixels.height);
-    let line = width * channels;
-    let mut out = vec![0.0; line * height];
-    // Neighboring rows of the result use the same rows of the picture.
-    let mut cache: Vec<(usize, Vec<f32>)> = Vec::new();
-    for (row, tap) in out.chunks_exact_mut(line).zip(&down) {
-        cache.retain(|(y, _)| tap.sources().any(|(source, _)| source == *y));
+    // The columns of the picture that are used.
+    let first = across.iter().map(|tap| tap.first).min().unwrap_or(0);
+    let end = across.iter().map(|tap| tap.first + tap.weights.len());
+    let columns = first..end.max().unwrap_or(first);
+    let mut line = vec![0.0; columns.len() * channels];
+    let mut out = Vec::with_capacity(width * height * channels);
+    for tap in &down {
+        line.fill(0.0);
         for (y, weight) in tap.sources() {
-            let cached = match cache.iter().position(|(row, _)| *row == y) {
-                Some(place) => place,
-                None => {
-                    let source =
-                        &pixels.data[y * pixels.width * channels..][..pixels.width * channels];
-                    cache.push((y, horizontal(source, &across, channels)));
-                    cache.len() - 1
-                }
-            };
-            for (sum, value) in row.iter_mut().zip(&cache[cached].1) {
-                *sum += weight * value;
+            let row = &pixels.data[(y * pixels.width + first) * channels..][..line.len()];
+            for (sum, value) in line.iter_mut().zip(row) {
+                *sum += weight * f32::from(*value);
             }
+        }
+        match channels {
+            1 => horizontal::<1>(&line, first, &across, &mut out),
+            _ => horizontal::<3>(&line, first, &across, &mut out),
         }
     }
     out
 }
 
-fn horizontal(source: &[u8], across: &[Tap], channels: usize) -> Vec<f32> {
-    let mut line = Vec::with_capacity(across.len() * channels);
+/// Adds a row of the result, from a row of the picture's columns from `first`.
+fn horizontal<const CHANNELS: usize>(
+    line: &[f32],
+    first: usize,
+    across: &[Tap],
+    out: &mut Vec<f32>,
+) {
     for tap in across {
-        for c in 0..channels {
-            let value = tap
-                .sources()
-                .map(|(x, weight)| weight * f32::from(source[x * channels + c]));
-            line.push(value.sum());
+        let pixels = &line[(tap.first - first) * CHANNELS..][..tap.weights.len() * CHANNELS];
+        let mut sum = [0.0; CHANNELS];
+        for (pixel, weight) in pixels.chunks_exact(CHANNELS).zip(&tap.weights) {
+            for (sum, value) in sum.iter_mut().zip(pixel) {
+                *sum += weight * value;
+            }
         }
+        out.extend_from_slice(&sum);
     }
-    line
 }
 
 /// The pixels that a new pixel is made of, along one axis.

@@ -19,6 +19,7 @@ use super::depthwise;
 use super::nn;
 use super::norm::{Affine, Epilogue, Statistics};
 use super::ops::{self, ConvOptions};
+use super::pointwise;
 
 /// Kernels are prepared again for a batch that is this many times as large as the last one.
 const LARGER: usize = 4;
@@ -27,11 +28,12 @@ const LARGER: usize = 4;
 #[derive(Default)]
 pub struct Compiled {
     convolutions: RefCell<HashMap<ParamId, Convolution>>,
-    depthwise: RefCell<HashMap<ParamId, Depthwise>>,
+    direct: RefCell<HashMap<ParamId, Direct>>,
 }
 
-/// A depthwise convolution: its kernels in the order `[height, width, channels]`, and its bias.
-struct Depthwise {
+/// A convolution that is computed without matrices: its kernels as `depthwise` or `pointwise` take
+/// them, and its bias.
+struct Direct {
     kernel: Vec<f32>,
     bias: Option<Vec<f32>>,
 }
@@ -52,9 +54,13 @@ impl Compiled {
         x: Tensor<4>,
         then_relu: bool,
     ) -> Tensor<4> {
-        let padding = nn::depthwise_padding(conv).filter(|_| conv.groups > 1 && ops::is_plain(&x));
-        if let Some(padding) = padding {
-            return self.depthwise(conv, norm, x, padding, then_relu);
+        if ops::is_plain(&x) {
+            if let Some(padding) = nn::depthwise_padding(conv) {
+                return self.depthwise(conv, norm, x, padding, then_relu);
+            }
+            if nn::is_pointwise(conv) {
+                return self.pointwise(conv, norm, x, then_relu);
+            }
         }
         let Some(padding) = nn::padding(conv).filter(|_| ops::is_plain(&x)) else {
             let y = conv.forward(x);
@@ -92,14 +98,11 @@ impl Compiled {
         padding: [usize; 4],
         relu: bool,
     ) -> Tensor<4> {
-        let mut prepared = self.depthwise.borrow_mut();
-        let Depthwise { kernel, bias } = prepared.entry(conv.weight.id).or_insert_with(|| {
-            let (scale, bias) = folded(conv, norm);
-            let kernel = ops::values(conv.weight.val().flatten(0, 3));
-            Depthwise {
-                kernel: depthwise::prepare(&kernel, conv.groups, scale.as_deref()),
-                bias,
-            }
+        let mut direct = self.direct.borrow_mut();
+        let Direct { kernel, bias } = direct.entry(conv.weight.id).or_insert_with(|| {
+            Direct::new(conv, norm, |kernel, scale| {
+                depthwise::prepare(kernel, conv.groups, scale)
+            })
         });
         let options = ConvOptions {
             stride: conv.stride,
@@ -107,6 +110,40 @@ impl Compiled {
             relu,
         };
         ops::depthwise(x, conv.kernel_size, kernel, bias.as_deref(), options)
+    }
+
+    fn pointwise(
+        &self,
+        conv: &Conv2d,
+        norm: Option<&BatchNorm>,
+        x: Tensor<4>,
+        relu: bool,
+    ) -> Tensor<4> {
+        let [outputs, inputs, ..] = conv.weight.dims();
+        let mut direct = self.direct.borrow_mut();
+        let Direct { kernel, bias } = direct.entry(conv.weight.id).or_insert_with(|| {
+            Direct::new(conv, norm, |kernel, scale| {
+                pointwise::prepare(kernel, [inputs, outputs], scale)
+            })
+        });
+        ops::pointwise(x, kernel, outputs, bias.as_deref(), relu)
+    }
+}
+
+impl Direct {
+    /// The normalization is folded into the kernels and the bias; `prepare` orders the kernels,
+    /// multiplied by the factors of the output channels.
+    fn new(
+        conv: &Conv2d,
+        norm: Option<&BatchNorm>,
+        prepare: impl FnOnce(&[f32], Option<&[f32]>) -> Vec<f32>,
+    ) -> Self {
+        let (scale, bias) = folded(conv, norm);
+        let kernel = ops::values(conv.weight.val().flatten(0, 3));
+        Self {
+            kernel: prepare(&kernel, scale.as_deref()),
+            bias,
+        }
     }
 }
 

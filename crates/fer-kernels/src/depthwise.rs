@@ -4,8 +4,10 @@
 //! channels]`, so that the channels of a pixel and of a tap lie side by side and are computed
 //! together.
 
+use pulp::{Simd, WithSimd};
+
 use super::elementwise::above_zero;
-use super::simd::{buffer, on_pool, parallel, vectorized};
+use super::simd::{Shared, buffer, dispatch, on_pool, parallel};
 
 /// Channels that are computed together: a vector of AVX-512, two of AVX2.
 const LANES: usize = 16;
@@ -60,12 +62,9 @@ impl Depthwise {
             buffer(self.batch * rows * line, |target| {
                 on_pool(|| {
                     parallel(self.batch * rows, |row| {
-                        let output = target.fresh(row * line, line);
+                        let output = target.section(row * line, line);
                         let image = &input[row / rows * image..][..image];
-                        self.row(row % rows, image, kernel, bias, output);
-                        if relu {
-                            vectorized!(output.iter_mut().for_each(|y| *y = above_zero(*y)));
-                        }
+                        self.row(row % rows, image, kernel, bias, relu, output);
                     });
                 });
             })
@@ -79,7 +78,8 @@ impl Depthwise {
         image: &[f32],
         kernel: &[f32],
         bias: Option<&[f32]>,
-        output: &mut [f32],
+        relu: bool,
+        output: Shared,
     ) {
         let line = self.input[1] * self.channels;
         let first = row * self.stride[0];
@@ -92,72 +92,131 @@ impl Depthwise {
                 Some((source, &kernel[k * width..][..width]))
             })
             .collect();
-        let blocks = self.channels / LANES * LANES;
-        vectorized!({
-            for block in (0..blocks).step_by(LANES) {
-                self.block::<LANES>(block, &taps, bias, output);
-            }
-            for channel in blocks..self.channels {
-                self.block::<1>(channel, &taps, bias, output);
-            }
+        dispatch(Row {
+            shape: self,
+            taps: &taps,
+            bias,
+            relu,
+            output,
         });
     }
+}
 
-    /// `L` channels of a row.
+/// One row of the output.
+struct Row<'a> {
+    shape: &'a Depthwise,
+    /// The rows of the image, and of the kernel that lie on them.
+    taps: &'a [(&'a [f32], &'a [f32])],
+    bias: Option<&'a [f32]>,
+    relu: bool,
+    /// The row, which no other task writes.
+    output: Shared,
+}
+
+impl WithSimd for Row<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn block<const L: usize>(
-        &self,
-        channel: usize,
-        taps: &[(&[f32], &[f32])],
-        bias: Option<&[f32]>,
-        output: &mut [f32],
-    ) {
-        let start: [f32; L] = bias.map_or([0.0; L], |b| std::array::from_fn(|l| b[channel + l]));
-        let columns = output.len() / self.channels;
-        let (stride, left) = (self.stride[1], self.padding[1]);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let blocks = self.shape.channels / LANES * LANES;
+        for channel in (0..blocks).step_by(LANES) {
+            match S::F32_LANES {
+                16 => self.block::<S, 1>(simd, channel),
+                8 => self.block::<S, 2>(simd, channel),
+                4 => self.block::<S, 4>(simd, channel),
+                _ => self.block::<S, 16>(simd, channel),
+            }
+        }
+        for channel in blocks..self.shape.channels {
+            let columns = self.shape.output()[1];
+            for column in 0..columns {
+                self.edge::<1>(channel, column);
+            }
+        }
+    }
+}
+
+impl Row<'_> {
+    /// [`LANES`] channels, which are `V` vectors.
+    #[inline(always)]
+    fn block<S: Simd, const V: usize>(&self, simd: S, channel: usize) {
+        let shape = self.shape;
+        let channels = shape.channels;
+        let columns = shape.output()[1];
+        let (stride, left) = (shape.stride[1], shape.padding[1]);
         // Outputs whose kernel lies on the image: from `inner`, before `end`.
         let inner = left.div_ceil(stride).min(columns);
-        let end = (self.input[1] + left)
-            .saturating_sub(self.kernel[1] - 1)
-            .div_ceil(stride);
-        let end = end.clamp(inner, columns);
+        let end = (shape.input[1] + left).saturating_sub(shape.kernel[1] - 1);
+        let end = end.div_ceil(stride).clamp(inner, columns);
         let whole = inner + (end - inner) / OUTPUTS * OUTPUTS;
+        let vectors = |values: &[f32], at: usize| -> [S::f32s; V] {
+            let (vectors, _) = S::as_simd_f32s(&values[at..at + LANES]);
+            std::array::from_fn(|v| vectors[v])
+        };
+        let start = match self.bias {
+            Some(bias) => vectors(bias, channel),
+            None => [simd.splat_f32s(0.0); V],
+        };
         for column in (inner..whole).step_by(OUTPUTS) {
             let mut sums = [start; OUTPUTS];
-            for (source, kernel) in taps {
-                for k in 0..self.kernel[1] {
-                    let weights = &kernel[k * self.channels + channel..][..L];
+            for (source, kernel) in self.taps {
+                for k in 0..shape.kernel[1] {
+                    let weights = vectors(kernel, k * channels + channel);
                     for (i, sums) in sums.iter_mut().enumerate() {
                         let x = (column + i) * stride + k - left;
-                        let values = &source[x * self.channels + channel..][..L];
-                        for l in 0..L {
-                            sums[l] += values[l] * weights[l];
+                        let values = vectors(source, x * channels + channel);
+                        for v in 0..V {
+                            sums[v] = simd.mul_add_f32s(values[v], weights[v], sums[v]);
                         }
                     }
                 }
             }
             for (i, sums) in sums.iter().enumerate() {
-                output[(column + i) * self.channels + channel..][..L].copy_from_slice(sums);
+                let mut values = [0.0; LANES];
+                let (vectors, _) = S::as_mut_simd_f32s(&mut values);
+                vectors.copy_from_slice(sums);
+                self.write(values, channel, column + i);
             }
         }
         for column in (0..inner).chain(whole..columns) {
-            let mut sums = start;
-            for (source, kernel) in taps {
-                for k in 0..self.kernel[1] {
-                    let Some(x) = (column * stride + k).checked_sub(left) else {
-                        continue;
-                    };
-                    if x >= self.input[1] {
-                        continue;
-                    }
-                    for l in 0..L {
-                        sums[l] += source[x * self.channels + channel + l]
-                            * kernel[k * self.channels + channel + l];
-                    }
+            self.edge::<LANES>(channel, column);
+        }
+    }
+
+    /// `L` channels of one output, whose kernel may lie beyond the image.
+    #[inline(always)]
+    fn edge<const L: usize>(&self, channel: usize, column: usize) {
+        let shape = self.shape;
+        let mut sums = [0.0; L];
+        if let Some(bias) = self.bias {
+            sums.copy_from_slice(&bias[channel..channel + L]);
+        }
+        for (source, kernel) in self.taps {
+            for k in 0..shape.kernel[1] {
+                let x = (column * shape.stride[1] + k).checked_sub(shape.padding[1]);
+                let Some(x) = x.filter(|x| *x < shape.input[1]) else {
+                    continue;
+                };
+                let values = &source[x * shape.channels + channel..][..L];
+                let weights = &kernel[k * shape.channels + channel..][..L];
+                for ((sum, value), weight) in sums.iter_mut().zip(values).zip(weights) {
+                    *sum += value * weight;
                 }
             }
-            output[column * self.channels + channel..][..L].copy_from_slice(&sums);
         }
+        self.write(sums, channel, column);
+    }
+
+    /// Writes `L` channels of one output.
+    #[inline(always)]
+    fn write<const L: usize>(&self, mut values: [f32; L], channel: usize, column: usize) {
+        if self.relu {
+            values.iter_mut().for_each(|y| *y = above_zero(*y));
+        }
+        let output = self.output.at(column * self.shape.channels + channel);
+        // SAFETY: the output is within the row that this task alone writes, and whose old contents it
+        // does not read.
+        unsafe { output.copy_from_nonoverlapping(values.as_ptr(), L) };
     }
 }
 

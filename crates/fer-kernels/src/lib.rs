@@ -4,7 +4,8 @@
 //! layers of compiled-in models. [`ops`] has the same as operations on Burn's tensors with backward
 //! passes, and [`sum`] sums of batch normalizations. [`conv`], [`norm`] and [`elementwise`] compute
 //! on slices. A convolution becomes matrix products (`gemm`), as written (`patches`) or with fewer
-//! multiplications (`winograd`). [`simd`] chooses the instructions and divides the work among the
+//! multiplications (`winograd`); in compiled-in models, [`depthwise`] convolutions and those of one
+//! pixel and few channels ([`pointwise`]) are computed directly. [`simd`] chooses the instructions and divides the work among the
 //! threads of [`threads`].
 //!
 //! ```
@@ -29,6 +30,7 @@ pub mod nn;
 pub mod norm;
 pub mod ops;
 mod patches;
+pub mod pointwise;
 pub mod simd;
 pub mod sum;
 pub mod threads;

@@ -14,7 +14,7 @@ use burn::tensor::{DType, Distribution, FloatDType, Tensor};
 
 use super::norm::Epilogue;
 use super::ops::{self, ConvOptions};
-use super::{elementwise, ops::takes, sum};
+use super::{elementwise, ops::takes, pointwise, sum};
 
 /// A convolution, with a ReLU if requested.
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>, then_relu: bool) -> Tensor<4> {
@@ -93,6 +93,16 @@ pub(super) fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
 pub(super) fn depthwise_padding(conv: &Conv2d) -> Option<[usize; 4]> {
     let [outputs, inputs, _, _] = conv.weight.dims();
     explicit_padding(conv).filter(|_| conv.groups == outputs && inputs == 1)
+}
+
+/// Whether a convolution has kernels of one pixel and few channels, and is computed directly in
+/// compiled-in models.
+pub(super) fn is_pointwise(conv: &Conv2d) -> bool {
+    let [outputs, inputs, ..] = conv.weight.dims();
+    padding(conv) == Some([0; 4])
+        && conv.kernel_size == [1, 1]
+        && conv.stride == [1, 1]
+        && inputs.max(outputs) <= pointwise::MOST
 }
 
 fn explicit_padding(conv: &Conv2d) -> Option<[usize; 4]> {

@@ -22,6 +22,7 @@ use super::conv::{Conv, Prepared};
 use super::depthwise::Depthwise;
 use super::elementwise::{self, Dropout};
 use super::norm::{Affine, Epilogue, Norm, Normed, Statistics};
+use super::pointwise;
 
 type Tracked = FloatTensor<Autodiff<Flex>>;
 
@@ -230,6 +231,21 @@ pub fn depthwise(
     let output = shape.forward(input.values(), kernel, bias, options.relu);
     let [height, width] = shape.output();
     Tensor::from_primitive::<Flex>(image([batch, height, width, channels], output))
+}
+
+/// Convolution with kernels of one pixel that [`pointwise::prepare`](super::pointwise::prepare)
+/// made; not on an autodiff device.
+pub fn pointwise(
+    x: Tensor<4>,
+    kernel: &[f32],
+    outputs: usize,
+    bias: Option<&[f32]>,
+    relu: bool,
+) -> Tensor<4> {
+    let input = Image::new(plain(x));
+    let [batch, height, width, channels] = input.dims();
+    let output = pointwise::forward(input.values(), kernel, [channels, outputs], bias, relu);
+    Tensor::from_primitive::<Flex>(image([batch, height, width, outputs], output))
 }
 
 /// The prepared kernels of a layer for images of this height and width, multiplied by `scale` for
