@@ -3,10 +3,10 @@
 //! The configurations of all layers of a model are parsed first ([`parse`]), so one error can list
 //! everything that is unsupported. Nodes are made after that.
 
-mod activation;
+pub(crate) mod activation;
 mod conv;
 mod dense;
-mod merge;
+pub(crate) mod merge;
 mod norm;
 mod pool;
 mod shape;
