@@ -105,6 +105,12 @@ fn is_counter(stored: &str) -> bool {
     stem == "count" || stem.ends_with("/count")
 }
 
+fn is_unnamed(last: &str) -> bool {
+    let number = last.to_ascii_lowercase();
+    let number = number.strip_prefix("variable");
+    number.is_some_and(|n| n.is_empty() || n.starts_with('_'))
+}
+
 /// All weights of a group, which belong to one layer.
 fn in_order<'a>(stored: &'a [String], names: &[&str]) -> Result<Vec<&'a str>, String> {
     if stored.len() != names.len() {
@@ -132,8 +138,11 @@ fn by_name<'a>(
         // Some layers of Keras 2 leave their own name out of their weights' names.
         let (layers, last) = stem.rsplit_once('/').unwrap_or(("", stem));
         let own = place.names.last()?;
-        // The depthwise convolution's kernel has another name in Keras 2.
-        let same = last == weight || (weight == "kernel" && last == "depthwise_kernel");
+        // The depthwise convolution's kernel has another name in Keras 2. A layer's only weight may
+        // have none: `variable`, `variable_1` and so on.
+        let same = last == weight
+            || (weight == "kernel" && last == "depthwise_kernel")
+            || (weight == "gamma" && names.len() == 1 && is_unnamed(last));
         if !same || !(layers.is_empty() || layers == own || layers.ends_with(&format!("/{own}"))) {
             return None;
         }
@@ -182,6 +191,7 @@ mod tests {
             "e/depthwise_kernel",
             "g/f/kernel",
             "h/f/kernel",
+            "i/variable_2",
         ]
         .map(String::from);
         let place = |names: &[&str]| Place {
@@ -196,6 +206,8 @@ mod tests {
             (place(&["a", "b", "c"]), "bias", Some("a/b/c/bias")),
             (place(&["a", "d"]), "kernel", Some("d/kernel")),
             (place(&["a", "d"]), "bias", None),
+            (place(&["a", "i"]), "gamma", Some("i/variable_2")),
+            (place(&["a", "i"]), "beta", None),
         ];
         for (place, weight, expected) in rows {
             assert_eq!(

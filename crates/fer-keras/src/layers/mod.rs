@@ -9,6 +9,7 @@ mod dense;
 pub(crate) mod merge;
 mod norm;
 mod pool;
+mod scale;
 mod shape;
 mod window;
 
@@ -85,7 +86,11 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
         "BatchNormalization" => Box::new(norm::BatchNorm::parse(fields)?),
         "LayerNormalization" => Box::new(norm::LayerNorm::parse(fields)?),
         "Normalization" => Box::new(norm::Normalization::parse(fields)?),
-        "Rescaling" => Box::new(norm::Rescaling::parse(fields)?),
+        "Rescaling" => Box::new(scale::Rescaling::parse(fields)?),
+        "LayerScale" => Box::new(scale::LayerScale::parse(fields)?),
+        "CustomScaleLayer" | "Custom>CustomScaleLayer" => {
+            Box::new(scale::ScaledResidual::parse(fields)?)
+        }
         "MaxPooling2D" | "MaxPool2D" => Box::new(pool::Pool::parse(fields, pool::Kind::Max)?),
         "AveragePooling2D" | "AvgPool2D" => {
             Box::new(pool::Pool::parse(fields, pool::Kind::Average)?)
