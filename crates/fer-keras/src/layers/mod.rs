@@ -9,10 +9,13 @@ mod dense;
 pub(crate) mod merge;
 mod norm;
 mod pool;
+mod resample;
+mod resize;
 mod scale;
 mod shape;
 mod window;
 
+use self::shape::{crop, pad};
 use super::config::Fields;
 use super::graph::{Graph, Value};
 use super::tensor::Tensor;
@@ -37,20 +40,43 @@ pub(crate) trait Layer {
 }
 
 /// Layers that only act in training and pass their input through in inference.
-const TRAINING_ONLY: [&str; 13] = [
+const TRAINING_ONLY: [&str; 36] = [
+    "ActivityRegularization",
+    "AlphaDropout",
+    "AugMix",
+    "CutMix",
     "Dropout",
-    "SpatialDropout2D",
     "GaussianDropout",
     "GaussianNoise",
-    "AlphaDropout",
-    "ActivityRegularization",
     "Identity",
-    "RandomFlip",
-    "RandomRotation",
-    "RandomZoom",
-    "RandomTranslation",
-    "RandomContrast",
+    "MaxNumBoundingBoxes",
+    "MixUp",
+    "RandAugment",
     "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHeight",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomWidth",
+    "RandomZoom",
+    "Solarization",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
 ];
 
 /// Whether layers of a class pass their input through in inference.
@@ -58,14 +84,18 @@ pub(crate) fn passes_on(class: &str) -> bool {
     TRAINING_ONLY.contains(&class)
 }
 
-/// Whether layers of a class only move values and pad with zeros.
+/// Whether layers of a class only move values, resample them and pad with zeros.
 pub(crate) fn moves(class: &str) -> bool {
     [
-        "ZeroPadding2D",
+        "CenterCrop",
         "Cropping2D",
-        "Reshape",
-        "Permute",
         "Flatten",
+        "Permute",
+        "RandomCrop",
+        "Reshape",
+        "Resizing",
+        "UpSampling2D",
+        "ZeroPadding2D",
     ]
     .contains(&class)
 }
@@ -103,7 +133,17 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
         }
         "ZeroPadding2D" => Box::new(shape::ZeroPadding::parse(fields)?),
         "Cropping2D" => Box::new(shape::Cropping::parse(fields)?),
-        "UpSampling2D" => Box::new(shape::UpSampling::parse(fields)?),
+        "UpSampling2D" => Box::new(resize::UpSampling::parse(fields)?),
+        "Resizing" => Box::new(resize::Resizing::parse(fields)?),
+        "CenterCrop" => Box::new(resize::CenterCrop::parse(fields)?),
+        "RandomCrop" if fields.keras < 3 => Box::new(resize::CenterCrop::random(fields)?),
+        "RandomCrop" => {
+            return Err(
+                "what it does in inference depends on Keras's version; CenterCrop in its place \
+                 converts"
+                    .into(),
+            );
+        }
         "Flatten" => Box::new(shape::Flatten::parse(fields)?),
         "Reshape" => Box::new(shape::Reshape::parse(fields)?),
         "Permute" => Box::new(shape::Permute::parse(fields)?),
