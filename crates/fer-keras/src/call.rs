@@ -85,6 +85,15 @@ impl<T> Argument<T> {
         }
     }
 
+    /// Calls `visit` with each number, in lists too.
+    pub(crate) fn each_number(&self, visit: &mut impl FnMut(f64)) {
+        match self {
+            Self::Number(number) => visit(*number),
+            Self::List(list) => list.iter().for_each(|a| a.each_number(visit)),
+            _ => {}
+        }
+    }
+
     /// All tensors in order.
     pub(crate) fn tensors(&self) -> Vec<&T> {
         let mut found = Vec::new();

@@ -1,9 +1,10 @@
 //! The image that goes into a model: its size, channels and data format.
 
 use super::graph::{Graph, MAX_VALUES, Order, Value};
-use super::network::KerasNetwork;
+use super::network::{KerasNetwork, LayerEntry};
+use super::ops::{self, Effect};
 use super::tensor::product;
-use super::{ConvertError, ConvertOptions, INPUT};
+use super::{ConvertError, ConvertOptions, INPUT, layers};
 use fer_core::spec::Layout;
 
 /// The input of a model.
@@ -148,3 +149,65 @@ const MOVING: [&str; 7] = [
     "TFOpLambda",
     "Lambda",
 ];
+
+/// Whether the model scales pixels of 0..255 itself: the first layer that changes values rescales or
+/// normalizes them, or operations before it do. `None` if a later layer does.
+pub(crate) fn scales_itself(network: &KerasNetwork) -> Option<bool> {
+    let mut first = None;
+    let mut later = false;
+    let mut pixels = Pixels::default();
+    network.each_layer(&mut |layer, _| match first {
+        None => first = pixels.pass(layer),
+        Some(_) => later |= scales(layer),
+    });
+    match first.unwrap_or_else(|| pixels.of_bytes()) {
+        false if later => None,
+        scales => Some(scales),
+    }
+}
+
+fn scales(layer: &LayerEntry) -> bool {
+    matches!(layer.class.as_str(), "Rescaling" | "Normalization")
+}
+
+/// What operations have done to the pixels so far.
+struct Pixels {
+    factor: f64,
+    /// The largest constant that was added, in units of the input's pixels.
+    shift: f64,
+}
+
+impl Default for Pixels {
+    fn default() -> Self {
+        Self {
+            factor: 1.0,
+            shift: 0.0,
+        }
+    }
+}
+
+impl Pixels {
+    /// Whether the operations are made for pixels of 0..255, not of 0..1: the constants are large.
+    fn of_bytes(&self) -> bool {
+        /// Far from the constants for either range.
+        const BETWEEN: f64 = 16.0;
+        self.factor < 1.0 / BETWEEN || self.shift > BETWEEN
+    }
+
+    /// Lets the pixels through a layer. Returns whether they have been rescaled if the layer is not
+    /// just a step of that.
+    fn pass(&mut self, layer: &LayerEntry) -> Option<bool> {
+        let effect = match ops::parse(layer) {
+            Ok(operation) if layer.operation => operation.effect(),
+            _ if layers::passes_on(&layer.class) || layers::moves(&layer.class) => Effect::Moves,
+            _ => return Some(scales(layer) || self.of_bytes()),
+        };
+        match effect {
+            Effect::Moves => {}
+            Effect::Scales(by) => self.factor *= by,
+            Effect::Shifts(by) => self.shift = self.shift.max(by / self.factor),
+            Effect::Other => return Some(self.of_bytes()),
+        }
+        None
+    }
+}

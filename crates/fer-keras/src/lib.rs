@@ -49,7 +49,7 @@ use std::path::Path;
 use self::file::KerasFile;
 use self::call::Argument;
 use self::graph::Graph;
-use self::image::Image;
+use self::image::{Image, scales_itself};
 use self::lower::Lowering;
 use self::network::{KerasNetwork, LayerEntry};
 use self::weights::Place;
@@ -347,30 +347,6 @@ fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
                 .filter(|_| sums_to_one(graph, second))
         }
         _ => sums_to_one(graph, tensor).then_some(1),
-    }
-}
-
-/// Whether the first layer that changes values rescales or normalizes the pixels; `None` if a later
-/// layer does.
-fn scales_itself(network: &KerasNetwork) -> Option<bool> {
-    let scales = |class: &str| matches!(class, "Rescaling" | "Normalization");
-    let mut classes = Vec::new();
-    network.each_layer(&mut |layer, _| {
-        if !layers::passes_on(&layer.class) && !layers::moves(&layer.class) {
-            classes.push(layer.class.as_str());
-        }
-    });
-    match classes.split_first() {
-        Some((first, others)) => {
-            if scales(first) {
-                Some(true)
-            } else if others.iter().any(|class| scales(class)) {
-                None
-            } else {
-                Some(false)
-            }
-        }
-        None => Some(false),
     }
 }
 

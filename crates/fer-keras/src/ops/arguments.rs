@@ -105,6 +105,14 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, String> {
+        match self.named(name).as_deref() {
+            None => Ok(None),
+            Some(Argument::Text(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(format!("its {name} is not a text")),
+        }
+    }
+
     /// One integer or several.
     ///
     /// # Errors

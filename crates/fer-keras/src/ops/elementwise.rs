@@ -145,8 +145,7 @@ pub(super) fn bias_add(
     let Operand::Constant(mut bias) = args.operand(1, "bias")? else {
         return Err("its bias is not constant".into());
     };
-    let format = args.named("data_format");
-    if matches!(format.as_deref(), Some(Argument::Text(text)) if text.starts_with("NC")) {
+    if args.text("data_format")?.is_some_and(|f| f.starts_with("NC")) {
         let behind = value.shape.len().saturating_sub(1);
         bias.dims.extend(std::iter::repeat_n(1, behind));
     }
@@ -318,10 +317,7 @@ pub(super) fn cast(
     let Ok(value) = args.tensor() else {
         return pass_on(graph, args, "");
     };
-    let argument = args.required(1, "dtype")?;
-    let Argument::Text(dtype) = argument.as_ref() else {
-        return Err("its dtype is not a name".into());
-    };
+    let dtype = args.text("dtype")?.ok_or("it has no dtype")?;
     Ok(one(match dtype.as_str() {
         "float16" | "bfloat16" | "float32" | "float64" => value,
         "bool" => as_flags(graph, &value),

@@ -6,7 +6,7 @@ use super::arguments::{Arguments, Operand};
 use super::axes::plain;
 use super::elementwise::{combine, one};
 use super::reduce::along;
-use super::{Argument, Outputs};
+use super::Outputs;
 use crate::graph::{Graph, Order, Value, ints, text};
 use crate::layers::merge;
 use crate::tensor::Tensor;
@@ -112,10 +112,7 @@ pub(super) fn einsum(
     args: &Arguments<'_>,
     _: &'static str,
 ) -> Result<Outputs, String> {
-    let named = args.named("subscripts");
-    let Some(Argument::Text(equation)) = named.as_deref() else {
-        return Err("its subscripts are not a text".into());
-    };
+    let equation = args.text("subscripts")?.ok_or("it has no subscripts")?;
     let equation: String = equation.split_whitespace().collect();
     let (inputs, output) = equation
         .split_once("->")

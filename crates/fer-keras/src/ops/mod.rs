@@ -14,6 +14,7 @@ mod arguments;
 mod axes;
 mod elementwise;
 mod index;
+mod layer;
 mod matrix;
 mod reduce;
 mod shape;
@@ -38,6 +39,7 @@ type Lower = fn(&mut Graph, &Arguments<'_>, &'static str) -> Result<Outputs, Str
 
 /// An operation with its configuration.
 pub(crate) struct Operation<'a> {
+    class: &'static str,
     lower: Lower,
     detail: &'static str,
     /// Other names of arguments, with those of Keras 3.
@@ -57,11 +59,12 @@ pub(crate) fn parse(layer: &LayerEntry) -> Result<Operation<'_>, String> {
         }
         _ => (layer.class.as_str(), &[][..]),
     };
-    let (_, lower, detail) = TABLE
+    let (class, lower, detail) = TABLE
         .iter()
         .find(|(known, ..)| *known == class)
         .ok_or("this operation is not supported")?;
     Ok(Operation {
+        class,
         lower: *lower,
         detail,
         names,
@@ -83,6 +86,63 @@ impl Operation<'_> {
         (self.lower)(graph, &arguments, self.detail)
     }
 }
+
+/// What an operation does to pixels that go through it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Effect {
+    /// It moves values only.
+    Moves,
+    /// It multiplies by a constant.
+    Scales(f64),
+    /// It adds or subtracts a constant of this absolute value, or smaller ones.
+    Shifts(f64),
+    Other,
+}
+
+impl Operation<'_> {
+    /// What it does to pixels that go through it.
+    pub(crate) fn effect(&self) -> Effect {
+        let mut constant: Option<f64> = None;
+        let call = self.layer.calls.first();
+        let arguments = call.map(|call| call.args.iter().chain(call.named.values()));
+        for argument in arguments.into_iter().flatten() {
+            argument.each_number(&mut |n| constant = Some(constant.unwrap_or(0.0).max(n.abs())));
+        }
+        match (self.class, constant) {
+            ("TrueDivide" | "Divide", Some(by)) if by != 0.0 => Effect::Scales(1.0 / by),
+            ("Multiply", Some(by)) => Effect::Scales(by),
+            ("Add" | "Subtract" | "BiasAdd", Some(by)) => Effect::Shifts(by),
+            _ if MOVING.contains(&self.class) => Effect::Moves,
+            _ => Effect::Other,
+        }
+    }
+}
+
+/// Operations that move values, or know them without a graph.
+const MOVING: [&str; 22] = [
+    "Cast",
+    "Concatenate",
+    "ConvertToTensor",
+    "Copy",
+    "ExpandDims",
+    "Flip",
+    "GetItem",
+    "GrayscaleToRGB",
+    "Moveaxis",
+    "Pad",
+    "RGBToGrayscale",
+    "Repeat",
+    "Reshape",
+    "Resize",
+    "Shape",
+    "Split",
+    "Squeeze",
+    "Stack",
+    "Swapaxes",
+    "Take",
+    "Transpose",
+    "Unstack",
+];
 
 /// Keras 3's operations: class, function, and what it needs to know, mostly an ONNX operator.
 const TABLE: &[(&str, Lower, &str)] = &[
@@ -192,6 +252,10 @@ const TABLE: &[(&str, Lower, &str)] = &[
     ("Slice", index::slice, ""),
     ("Repeat", index::repeat, ""),
     ("GrayscaleToRGB", index::color, ""),
+    // As layers.
+    ("MaxPool", layer::pool, "MaxPooling2D"),
+    ("AveragePool", layer::pool, "AveragePooling2D"),
+    ("Resize", layer::resize, ""),
     // Shapes.
     ("Reshape", shape::reshape, ""),
     ("Transpose", shape::transpose, ""),

@@ -291,14 +291,11 @@ pub(super) fn pad(
         return Err(wrong.into());
     }
     let pairs = &pairs[1..];
-    let mode = match args.named("mode").as_deref() {
-        None => "constant",
-        Some(Argument::Text(mode)) => match mode.to_lowercase().as_str() {
-            "constant" => "constant",
-            "reflect" => "reflect",
-            other => return Err(format!("its padding '{other}' can't be converted")),
-        },
-        Some(_) => return Err("its mode is not a name".into()),
+    let mode = args.text("mode")?.map(|mode| mode.to_lowercase());
+    let attributes = match mode.as_deref() {
+        None | Some("constant") => Vec::new(),
+        Some("reflect") => vec![text("mode", "reflect")],
+        Some(other) => return Err(format!("its padding '{other}' can't be converted")),
     };
     let mut shape = value.shape.clone();
     for (size, [before, after]) in shape.iter_mut().zip(pairs) {
@@ -317,10 +314,6 @@ pub(super) fn pad(
         inputs.push(graph.weight("fill", &Tensor::scalar(fill)));
     }
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-    let attributes = match mode {
-        "constant" => Vec::new(),
-        other => vec![text("mode", other)],
-    };
     let padded = graph.map("Pad", &value, &inputs, attributes);
     Ok(one(Value { shape, ..padded }))
 }

@@ -151,6 +151,8 @@ const REDUCTIONS: &[(&str, &str)] = &[
     ("nn.moments", "Moments"),
 ];
 
+const POOL: Names = &[("ksize", "pool_size")];
+
 const OTHERS: &[(&str, &str, Names)] = &[
     ("__operators__.getitem", "GetItem", &[("slice_spec", "key")]),
     ("where", "Where", &[("x", "x1"), ("y", "x2")]),
@@ -174,4 +176,9 @@ const OTHERS: &[(&str, &str, Names)] = &[
         &[("begin", "start_indices"), ("size", "shape")],
     ),
     ("linalg.matmul", "Matmul", &[("b", "x2")]),
+    ("nn.max_pool", "MaxPool", POOL),
+    ("nn.max_pool2d", "MaxPool", POOL),
+    ("nn.avg_pool", "AveragePool", POOL),
+    ("nn.avg_pool2d", "AveragePool", POOL),
+    ("image.resize", "Resize", &[("method", "interpolation")]),
 ];
