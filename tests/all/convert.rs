@@ -143,7 +143,7 @@ impl Golden {
     }
 }
 
-fn on_ort(file: &Path) -> Result<Box<dyn Classifier>, String> {
+pub fn on_ort(file: &Path) -> Result<Box<dyn Classifier>, String> {
     let options = LoadOptions {
         backend: Backend::Ort {
             provider: Provider::Cpu,

@@ -20,6 +20,7 @@ mod gradients;
 mod infer;
 mod keras_scripts;
 mod onnx_files;
+mod operations;
 mod parity;
 mod plot;
 mod providers;

@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value};
 
-/// Keys that do not affect the outputs of a trained layer.
-const SILENT: [&str; 8] = [
+/// Keys that do not affect the outputs of a trained layer, and a function, which may be bytecode.
+const SILENT: [&str; 9] = [
+    "function",
     "name",
     "trainable",
     "dtype",

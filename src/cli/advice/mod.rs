@@ -168,7 +168,12 @@ fn conversion(error: &ConvertError) -> Option<String> {
              scripts/keras/convert.py"
                 .into(),
         ),
-        ConvertError::Read { .. }
+        ConvertError::Outputs { .. } => Some("choose one with --output-name".into()),
+        ConvertError::Size { chosen: None, .. } => {
+            Some("state the size with --size WIDTHxHEIGHT".into())
+        }
+        ConvertError::Size { .. }
+        | ConvertError::Read { .. }
         | ConvertError::Malformed { .. }
         | ConvertError::Layer { .. }
         | ConvertError::Classifier { .. } => None,

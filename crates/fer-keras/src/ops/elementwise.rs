@@ -1,6 +1,6 @@
 //! Operations that act on each element: arithmetic, comparisons, limits, conversions of types.
 
-use super::arguments::{Arguments, Operand};
+use super::arguments::{Arguments, Operand, operand};
 use super::axes::align;
 use super::{Argument, Outputs};
 use crate::graph::{Graph, Value, int};
@@ -250,6 +250,20 @@ pub(super) fn clip(
         }
     }
     Ok(one(value))
+}
+
+/// The sum of a list of tensors.
+pub(super) fn add_n(
+    graph: &mut Graph,
+    args: &Arguments<'_>,
+    _: &'static str,
+) -> Result<Outputs, String> {
+    let list = args.required(0, "inputs")?;
+    let Argument::List(list) = list.as_ref() else {
+        return Ok(vec![list.into_owned()]);
+    };
+    let operands: Vec<Operand> = list.iter().map(operand).collect::<Result<_, _>>()?;
+    Ok(one(combine(graph, "Sum", &operands)?))
 }
 
 /// An ONNX operator without options.

@@ -277,7 +277,7 @@ pub(super) fn split(
         }
         _ => {
             let count = numbers.first().and_then(|n| usize::try_from(*n).ok());
-            let count = count.filter(|n| (1..=MAX_OUTPUTS).contains(n) && length % n == 0);
+            let count = count.filter(|n| (1..=MAX_OUTPUTS).contains(n) && length.is_multiple_of(*n));
             let count = count.ok_or_else(wrong)?;
             vec![length / count; count]
         }

@@ -170,6 +170,7 @@ const TABLE: &[(&str, Lower, &str)] = &[
     ("LogicalOr", elementwise::logical, "Or"),
     ("LogicalXor", elementwise::logical, "Xor"),
     ("Where", elementwise::choose, ""),
+    ("AddN", elementwise::add_n, ""),
     ("Clip", elementwise::clip, ""),
     // One tensor, element by element.
     ("Absolute", elementwise::unary, "Abs"),
@@ -232,6 +233,7 @@ const TABLE: &[(&str, Lower, &str)] = &[
     ("Logsumexp", reduce::reduce, "ReduceLogSumExp"),
     ("Any", reduce::flags, "ReduceMax"),
     ("All", reduce::flags, "ReduceMin"),
+    ("Norm", reduce::norm, ""),
     ("Var", reduce::variance, ""),
     ("Std", reduce::deviation, ""),
     ("Moments", reduce::moments, ""),
@@ -263,6 +265,7 @@ const TABLE: &[(&str, Lower, &str)] = &[
     ("Moveaxis", shape::move_axis, ""),
     ("ExpandDims", shape::expand_dims, ""),
     ("Squeeze", shape::squeeze, ""),
+    ("Flatten", shape::flatten, ""),
     ("Concatenate", shape::concatenate, ""),
     ("Stack", shape::stack, ""),
     ("Pad", shape::pad, ""),

@@ -140,6 +140,27 @@ pub(super) fn position(
     Ok(one(kept(graph, index, &axes, args.flag("keepdims")?)))
 }
 
+/// The Euclidean norm.
+pub(super) fn norm(
+    graph: &mut Graph,
+    args: &Arguments<'_>,
+    _: &'static str,
+) -> Result<Outputs, String> {
+    let value = plain(graph, &args.tensor()?);
+    let axes = axes(args, &value, "axis")?;
+    let euclidean = match args.named("ord").as_deref() {
+        None => true,
+        Some(Argument::Number(2.0)) => axes.len() == 1,
+        Some(Argument::Text(name)) => name == "euclidean" || name == "fro",
+        Some(_) => false,
+    };
+    if !euclidean {
+        return Err("its norm other than the Euclidean one can't be converted".into());
+    }
+    let norm = along(graph, "ReduceL2", &value, &axes);
+    Ok(one(kept(graph, norm, &axes, args.flag("keepdims")?)))
+}
+
 /// The tensor divided by its Euclidean norm along axes, whose square is at least `smallest`.
 fn divided_by_norm(
     graph: &mut Graph,

@@ -59,6 +59,16 @@ pub(super) fn reshape(
     Ok(one(reshaped(graph, &value, shape)))
 }
 
+pub(super) fn flatten(
+    graph: &mut Graph,
+    args: &Arguments<'_>,
+    _: &'static str,
+) -> Result<Outputs, String> {
+    let value = args.tensor()?;
+    let length = product(&value.shape).ok_or("its input is too large")?;
+    Ok(one(reshaped(graph, &value, vec![length])))
+}
+
 /// The tensor with its axes in another order; the batch stays first.
 fn moved(graph: &mut Graph, value: &Value, order: &[usize]) -> Value {
     let shape: Vec<usize> = order.iter().map(|axis| value.shape[*axis]).collect();
@@ -67,10 +77,10 @@ fn moved(graph: &mut Graph, value: &Value, order: &[usize]) -> Value {
     if stays(&places) {
         return Value::new(value.name.clone(), shape, Order::Keras);
     }
-    if let [h, w, c] = places[..] {
-        if stays(&[c, h, w]) {
-            return Value::new(value.name.clone(), shape, Order::ChannelsFirst);
-        }
+    if let [h, w, c] = places[..]
+        && stays(&[c, h, w])
+    {
+        return Value::new(value.name.clone(), shape, Order::ChannelsFirst);
     }
     let places: Vec<i64> = std::iter::once(0)
         .chain(places.iter().map(|p| *p as i64))

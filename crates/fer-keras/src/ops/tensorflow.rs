@@ -94,6 +94,9 @@ const UNARY: &[(&str, &str)] = &[
     ("linalg.l2_normalize", "L2Normalize"),
     ("nn.l2_normalize", "L2Normalize"),
     ("nn.bias_add", "BiasAdd"),
+    ("norm", "Norm"),
+    ("math.add_n", "AddN"),
+    ("keras.backend.batch_flatten", "Flatten"),
 ];
 
 const PAIRS: &[(&str, &str)] = &[
@@ -107,6 +110,7 @@ const PAIRS: &[(&str, &str)] = &[
     ("div", "Divide"),
     ("math.divide_no_nan", "DivideNoNan"),
     ("math.floordiv", "FloorDivide"),
+    ("floor_div", "FloorDivide"),
     ("math.floormod", "Mod"),
     ("math.mod", "Mod"),
     ("math.pow", "Power"),
