@@ -5,6 +5,7 @@
 
 pub(crate) mod activation;
 mod conv;
+mod conv_transpose;
 mod dense;
 pub(crate) mod merge;
 mod norm;
@@ -110,6 +111,9 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
     }
     Ok(match class {
         "Conv2D" | "Convolution2D" => Box::new(conv::Conv::parse(fields)?),
+        "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => {
+            Box::new(conv_transpose::ConvTranspose::parse(fields)?)
+        }
         "DepthwiseConv2D" => Box::new(conv::Depthwise::parse(fields)?),
         "SeparableConv2D" | "SeparableConvolution2D" => Box::new(conv::Separable::parse(fields)?),
         "Dense" => Box::new(dense::Dense::parse(fields)?),
