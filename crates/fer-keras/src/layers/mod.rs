@@ -7,6 +7,7 @@ pub(crate) mod activation;
 mod conv;
 mod conv_transpose;
 mod dense;
+mod group_norm;
 pub(crate) mod merge;
 mod norm;
 mod pool;
@@ -119,6 +120,7 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
         "Dense" => Box::new(dense::Dense::parse(fields)?),
         "BatchNormalization" => Box::new(norm::BatchNorm::parse(fields)?),
         "LayerNormalization" => Box::new(norm::LayerNorm::parse(fields)?),
+        "GroupNormalization" => Box::new(group_norm::GroupNorm::parse(fields)?),
         "Normalization" => Box::new(norm::Normalization::parse(fields)?),
         "Rescaling" => Box::new(scale::Rescaling::parse(fields)?),
         "LayerScale" => Box::new(scale::LayerScale::parse(fields)?),

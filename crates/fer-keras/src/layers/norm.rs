@@ -95,7 +95,7 @@ impl Layer for BatchNorm {
 }
 
 /// Takes the next weight only if the layer has it.
-trait NextIfPresent<'a> {
+pub(super) trait NextIfPresent<'a> {
     fn next_if_present(&mut self, present: bool) -> Option<&'a Tensor>;
 }
 
