@@ -55,9 +55,11 @@ impl<T> Argument<T> {
     ) -> Result<Argument<U>, E> {
         Ok(match self {
             Self::Tensor(t) => tensor(t)?,
-            Self::List(list) => {
-                Argument::List(list.iter().map(|a| a.map(tensor)).collect::<Result<_, _>>()?)
-            }
+            Self::List(list) => Argument::List(
+                list.iter()
+                    .map(|a| a.map(tensor))
+                    .collect::<Result<_, _>>()?,
+            ),
             Self::Slice(parts) => {
                 let [start, stop, step] = parts.as_ref();
                 Argument::Slice(Box::new([

@@ -166,6 +166,18 @@ impl<'a> Fields<'a> {
         ))
     }
 
+    /// The mode in which the layer's weights are quantized, such as `int8`.
+    pub(crate) fn quantization(&self) -> Option<&'a str> {
+        let mode = match self.get("dtype")? {
+            Value::String(name) => name.split_once("_from_")?.0,
+            policy => {
+                policy["config"].get("source_name")?;
+                policy["config"]["mode"].as_str()?
+            }
+        };
+        mode.split('/').next()
+    }
+
     /// The configuration in one line, truncated if long, without what does not affect the outputs.
     pub(crate) fn shown(&self) -> String {
         let told = |key: &&String| {

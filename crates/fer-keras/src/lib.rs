@@ -46,8 +46,8 @@ pub use write::LAYERS;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use self::file::KerasFile;
 use self::call::Argument;
+use self::file::KerasFile;
 use self::graph::Graph;
 use self::image::{Image, scales_itself};
 use self::lower::Lowering;

@@ -241,16 +241,22 @@ impl<'a> Lowering<'a> {
                 .collect::<Result<_, _>>()
                 .map_err(in_layer);
         }
-        let taken = if call.args.is_empty() {
-            inputs.to_vec()
-        } else {
-            inputs_of_layer(call).map_err(in_layer)?
+        let parsed = match &layer.network {
+            Some(_) => None,
+            None => Some(
+                layers::parse(&layer.class, &Fields::new(&layer.config, self.keras))
+                    .map_err(in_layer)?,
+            ),
         };
-        if let Some(network) = &layer.network {
-            return self.network(network, &at, &taken);
+        let arguments = parsed.as_ref().map_or(&[][..], |layer| layer.arguments());
+        let mut taken = inputs_of_layer(call, arguments).map_err(in_layer)?;
+        if taken.is_empty() {
+            taken = inputs.to_vec();
         }
-        let parsed = layers::parse(&layer.class, &Fields::new(&layer.config, self.keras))
-            .map_err(in_layer)?;
+        let Some(parsed) = parsed else {
+            let network = layer.network.as_ref();
+            return network.map_or(Ok(Vec::new()), |n| self.network(n, &at, &taken));
+        };
         let none: Rc<[Tensor]> = Rc::new([]);
         let weights = self.loaded.tensors.get(&at.group).unwrap_or(&none);
         let start = self.graph.begin(&path).map_err(in_layer)?;
@@ -274,17 +280,17 @@ impl<'a> Lowering<'a> {
 
 /// An output of a call, if the call is done.
 fn output(done: &[Vec<Option<Outputs>>], r: &Reference) -> Result<Argument<Value>, ()> {
-    let outputs = done.get(r.layer).and_then(|calls| calls.get(r.call)?.as_ref());
+    let outputs = done
+        .get(r.layer)
+        .and_then(|calls| calls.get(r.call)?.as_ref());
     outputs.and_then(|o| o.get(r.output)).cloned().ok_or(())
 }
 
-/// The tensors that a layer is called with. Flags such as `training` do not matter.
-fn inputs_of_layer(call: &Call<Value>) -> Result<Vec<Value>, String> {
-    if call.named.values().any(|a| !a.tensors().is_empty()) {
-        return Err(
-            "it is called with tensors as keyword arguments, which can't be converted".into(),
-        );
-    }
+/// The tensors that a layer is called with: those by position, then those by the names `arguments`.
+///
+/// # Errors
+/// It is called with something else that may matter.
+fn inputs_of_layer(call: &Call<Value>, arguments: &[&str]) -> Result<Vec<Value>, String> {
     let mut taken = Vec::new();
     let mut open: Vec<&Argument<Value>> = call.args.iter().rev().collect();
     while let Some(argument) = open.pop() {
@@ -293,6 +299,29 @@ fn inputs_of_layer(call: &Call<Value>) -> Result<Vec<Value>, String> {
             Argument::List(list) => open.extend(list.iter().rev()),
             Argument::Null | Argument::Flag(_) => {}
             _ => return Err("it is called with a constant, which can't be converted".into()),
+        }
+    }
+    for name in arguments.iter().skip(taken.len()) {
+        if let Some(Argument::Tensor(value)) = call.named.get(*name) {
+            taken.push(value.clone());
+        }
+    }
+    for (name, argument) in &call.named {
+        match argument {
+            Argument::Null | Argument::Flag(false) => {}
+            Argument::Flag(true) if name == "training" => {
+                return Err(
+                    "it is called with training=True, so its outputs depend on chance or on the \
+                     batch, in inference too; call it without"
+                        .into(),
+                );
+            }
+            Argument::Tensor(_) if arguments.contains(&name.as_str()) => {}
+            _ => {
+                return Err(format!(
+                    "it is called with the argument {name}, which can't be converted"
+                ));
+            }
         }
     }
     Ok(taken)

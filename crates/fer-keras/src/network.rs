@@ -298,8 +298,8 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
             .as_str()
             .ok_or("one of its layers names no class")?;
         let module = json["module"].as_str().unwrap_or("");
-        let operation = ops::MODULES.iter().any(|m| module.starts_with(m))
-            || ops::CLASSES.contains(&class);
+        let operation =
+            ops::MODULES.iter().any(|m| module.starts_with(m)) || ops::CLASSES.contains(&class);
         let network = match class {
             "Sequential" | "Functional" | "Model" => Some(KerasNetwork::parse(json, keras)?),
             _ => None,

@@ -1,9 +1,10 @@
 //! Group normalization.
 
+use super::dot::transpose;
 use super::norm::NextIfPresent;
 use super::{Layer, only};
 use crate::config::Fields;
-use crate::graph::{Graph, Order, Value, float, ints};
+use crate::graph::{Graph, Order, Value, float};
 use crate::tensor::{Tensor, product};
 
 /// `GroupNormalization`: the mean and variance of each group of channels, over all other axes.
@@ -48,16 +49,6 @@ fn axis_first(graph: &mut Graph, value: &Value, axis: usize) -> (String, Vec<usi
     }
     let keras = graph.keras_order(value);
     (transpose(graph, &keras.name, &order), shape)
-}
-
-/// Transposes the axes after the batch, from 0 on.
-fn transpose(graph: &mut Graph, name: &str, order: &[usize]) -> String {
-    if order.is_sorted() {
-        return name.to_string();
-    }
-    let order = order.iter().map(|i| *i as i64 + 1);
-    let order: Vec<i64> = std::iter::once(0).chain(order).collect();
-    graph.node("Transpose", &[name], vec![ints("perm", &order)])
 }
 
 impl Layer for GroupNorm {

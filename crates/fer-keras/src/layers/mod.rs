@@ -4,10 +4,13 @@
 //! everything that is unsupported. Nodes are made after that.
 
 pub(crate) mod activation;
+mod attention;
 mod conv;
 mod conv_transpose;
 mod dense;
+mod dot;
 mod group_norm;
+mod int8;
 pub(crate) mod merge;
 mod norm;
 mod pool;
@@ -17,6 +20,7 @@ mod scale;
 mod shape;
 mod window;
 
+pub(crate) use self::int8::INT8_KERNEL;
 use self::shape::{crop, pad};
 use super::config::Fields;
 use super::graph::{Graph, Value};
@@ -24,9 +28,16 @@ use super::tensor::Tensor;
 
 /// A layer with its parsed configuration.
 pub(crate) trait Layer {
-    /// The names of its weights, in the order in which Keras stores them.
+    /// The names of its weights, in the order in which Keras stores them; `query/kernel` for the
+    /// weight of a layer in it.
     fn weights(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// The names of the tensors that `lower` takes, in its order; none if Keras calls the layer with
+    /// tensors by position alone.
+    fn arguments(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Adds its nodes to the graph, for one call.
@@ -110,6 +121,9 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
     if passes_on(class) {
         return Ok(Box::new(PassOn));
     }
+    if let Some(mode) = fields.quantization().filter(|_| class != "Dense") {
+        return Err(int8::quantized(mode));
+    }
     Ok(match class {
         "Conv2D" | "Convolution2D" => Box::new(conv::Conv::parse(fields)?),
         "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => {
@@ -157,6 +171,9 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
             Box::new(merge::Merge::parse(class)?)
         }
         "Concatenate" => Box::new(merge::Concatenate::parse(fields)?),
+        "Dot" => Box::new(dot::Dot::parse(fields)?),
+        "MultiHeadAttention" => Box::new(attention::MultiHead::parse(fields)?),
+        "Attention" => Box::new(attention::DotAttention::parse(fields)?),
         "PReLU" => Box::new(activation::PRelu::parse(fields)?),
         _ => match activation::layer(class, fields)? {
             Some(activation) => Box::new(activation),

@@ -28,12 +28,7 @@ pub(super) fn combine(
 }
 
 /// As [`combine`], for one tensor and one number.
-pub(super) fn with_number(
-    graph: &mut Graph,
-    operator: &str,
-    value: &Value,
-    number: f32,
-) -> Value {
+pub(super) fn with_number(graph: &mut Graph, operator: &str, value: &Value, number: f32) -> Value {
     let constant = graph.weight("constant", &Tensor::scalar(number));
     graph.map(operator, value, &[&constant], Vec::new())
 }
@@ -350,4 +345,3 @@ pub(super) fn pass_on(
 ) -> Result<Outputs, String> {
     Ok(vec![args.required(0, "x")?.into_owned()])
 }
-

@@ -74,7 +74,11 @@ fn slice_of(slice: &[Argument<Value>; 3], axis: usize, length: usize) -> Result<
         return Err("the step of its slice is 0".into());
     }
     let whole = length as i64;
-    let (lowest, highest) = if step > 0 { (0, whole) } else { (-1, whole - 1) };
+    let (lowest, highest) = if step > 0 {
+        (0, whole)
+    } else {
+        (-1, whole - 1)
+    };
     let bound = |n: i64| (if n < 0 { n + whole } else { n }).clamp(lowest, highest);
     let (first, last) = if step > 0 {
         (lowest, highest)
@@ -142,7 +146,9 @@ pub(super) fn item(
     }
     let (batch, indices) = indices.split_first().ok_or("it has no index")?;
     if !takes_all(batch) {
-        return Err("it takes images out of the batch, which a model of single images can't".into());
+        return Err(
+            "it takes images out of the batch, which a model of single images can't".into(),
+        );
     }
     let mut taken = Vec::new();
     // The axes of the result: those of the tensor that remain, and new ones of 1.
@@ -197,12 +203,7 @@ fn item_of_list(list: &[Argument<Value>], key: &Argument<Value>) -> Result<Outpu
 }
 
 /// The elements of an axis by their indices, in this order.
-fn gather(
-    graph: &mut Graph,
-    value: &Value,
-    axis: usize,
-    indices: &[i64],
-) -> Result<Value, String> {
+fn gather(graph: &mut Graph, value: &Value, axis: usize, indices: &[i64]) -> Result<Value, String> {
     let length = value.shape[axis];
     let found = indices
         .iter()
@@ -282,7 +283,9 @@ pub(super) fn split(
             vec![length / count; count]
         }
     };
-    let total = sizes.iter().try_fold(0usize, |n, size| n.checked_add(*size));
+    let total = sizes
+        .iter()
+        .try_fold(0usize, |n, size| n.checked_add(*size));
     if sizes.len() > MAX_OUTPUTS || sizes.contains(&0) || total != Some(length) {
         return Err(wrong());
     }
@@ -314,7 +317,9 @@ pub(super) fn unstack(
     let axis = one_axis(args, &value, Some(0))?;
     let length = value.shape[axis];
     if length > MAX_OUTPUTS {
-        return Err(format!("it has {length} outputs; the limit is {MAX_OUTPUTS}"));
+        return Err(format!(
+            "it has {length} outputs; the limit is {MAX_OUTPUTS}"
+        ));
     }
     let mut shape = value.shape.clone();
     shape.remove(axis);

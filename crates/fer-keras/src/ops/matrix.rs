@@ -134,7 +134,10 @@ pub(super) fn einsum(
         };
         let value = graph.keras_order(&value);
         if labels.len() != value.shape.len() + 1 {
-            return Err(format!("its subscripts {labels} do not fit {:?}", value.shape));
+            return Err(format!(
+                "its subscripts {labels} do not fit {:?}",
+                value.shape
+            ));
         }
         for (label, size) in labels.chars().skip(1).zip(&value.shape) {
             if *sizes.entry(label).or_insert(*size) != *size {
@@ -143,7 +146,10 @@ pub(super) fn einsum(
         }
         names.push(value.name);
     }
-    let shape = output.chars().skip(1).map(|label| sizes.get(&label).copied());
+    let shape = output
+        .chars()
+        .skip(1)
+        .map(|label| sizes.get(&label).copied());
     let shape: Option<Vec<usize>> = shape.collect();
     let shape = shape.ok_or_else(|| format!("its subscripts {equation} lack an axis"))?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

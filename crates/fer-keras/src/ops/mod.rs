@@ -77,11 +77,7 @@ impl Operation<'_> {
     ///
     /// # Errors
     /// The arguments do not fit the operation, or it would mix the images of a batch.
-    pub(crate) fn lower(
-        &self,
-        graph: &mut Graph,
-        call: &Call<Value>,
-    ) -> Result<Outputs, String> {
+    pub(crate) fn lower(&self, graph: &mut Graph, call: &Call<Value>) -> Result<Outputs, String> {
         let arguments = Arguments::new(call, &self.layer.config, self.names);
         (self.lower)(graph, &arguments, self.detail)
     }

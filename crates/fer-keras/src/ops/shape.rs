@@ -347,7 +347,9 @@ pub(super) fn tile(
     }
     let mut shape = value.shape.clone();
     for (size, repeat) in shape.iter_mut().zip(&repeats[1..]) {
-        let grown = usize::try_from(*repeat).ok().and_then(|r| size.checked_mul(r));
+        let grown = usize::try_from(*repeat)
+            .ok()
+            .and_then(|r| size.checked_mul(r));
         *size = grown.ok_or("its repeats are too large")?;
     }
     let each: Vec<i64> = std::iter::once(1)
