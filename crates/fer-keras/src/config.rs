@@ -19,6 +19,9 @@ const SILENT: [&str; 9] = [
 /// The most characters of a configuration that an error shows.
 const SHOWN: usize = 300;
 
+/// The most characters of a text that is not code.
+const LONGEST_TEXT: usize = 80;
+
 /// The `config` of a layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'a> {
@@ -189,13 +192,26 @@ impl<'a> Fields<'a> {
             .map
             .keys()
             .filter(told)
-            .map(|key| format!("{key}={}", self.map[key]));
+            .map(|key| match &self.map[key] {
+                value if holds_code(value) => format!("{key}=(a Python function)"),
+                value => format!("{key}={value}"),
+            });
         let line = rows.collect::<Vec<_>>().join(", ");
         let line: String = line.split_whitespace().collect::<Vec<_>>().join(" ");
         match line.char_indices().nth(SHOWN) {
             Some((end, _)) => format!("{}…", &line[..end]),
             None => line,
         }
+    }
+}
+
+/// Whether a value holds the compiled code of a Python function.
+fn holds_code(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() > LONGEST_TEXT,
+        Value::Array(list) => list.iter().any(holds_code),
+        Value::Object(map) => map.values().any(holds_code),
+        _ => false,
     }
 }
 

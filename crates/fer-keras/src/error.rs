@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use fer_core::model_file::FileKind;
+
 /// Layers of one class that can't be converted, for one reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Unsupported {
     /// Their class.
     pub class: String,
@@ -13,6 +15,8 @@ pub struct Unsupported {
     pub config: String,
     /// Their names, with those of the models that contain them, each once.
     pub layers: Vec<String>,
+    /// The factor of a function that seems only to multiply its input.
+    pub scale: Option<f64>,
 }
 
 /// The most layers of one class that an error names.
@@ -25,6 +29,7 @@ impl fmt::Display for Unsupported {
             reason,
             config,
             layers,
+            scale: _,
         } = self;
         write!(f, "{class} ({reason}")?;
         if !config.is_empty() {
@@ -49,6 +54,14 @@ pub enum ConvertError {
         path: String,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// A file or folder is something else.
+    #[error("{path} is {kind}")]
+    OtherKind {
+        /// The file.
+        path: String,
+        /// What it is.
+        kind: FileKind,
     },
     /// A file is not a complete Keras file.
     #[error("{path}: {reason}")]
@@ -159,6 +172,11 @@ pub enum Note {
         /// Its last operator.
         operator: String,
     },
+    /// A function that only scales the pixels is left out, because the given scale is its own.
+    ScaledByFunction {
+        /// Its layer.
+        layer: String,
+    },
     /// The model scales pixels of 0..255 itself.
     ScalesItself,
     /// The model rescales values, but not first. Its pixels are assumed to be multiplied by 1/255.
@@ -172,6 +190,10 @@ impl fmt::Display for Note {
                 f,
                 "it does not end in softmax but in {operator}: its output counts as logits, which \
                  go through a softmax"
+            ),
+            Self::ScaledByFunction { layer } => write!(
+                f,
+                "its layer {layer}, a Python function, seems to do the scaling and is left out"
             ),
             Self::ScalesItself => {
                 f.write_str("pixels stay 0..255, because the model scales them itself")

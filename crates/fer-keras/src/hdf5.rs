@@ -12,9 +12,6 @@ use hdf5_reader::{Attribute, Dataset, Datatype, Hdf5File, OpenOptions};
 
 use super::tensor::{Tensor, product};
 
-/// The signature of an HDF5 file.
-pub(crate) const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
-
 /// How many times its own size a file may unpack to, for all its datasets together, beyond
 /// [`ALLOWANCE`].
 const EXPANSION: usize = 16;

@@ -158,6 +158,11 @@ fn converted(
     let mut network = KerasNetwork::parse(&file.model, keras).map_err(wrong)?;
     let index = chosen_output(&network, options.output.as_deref(), &name)?;
     network.keep_output(index);
+    let mut notes = Vec::new();
+    let left_out = options
+        .scale
+        .and_then(|scale| network.leave_out_scaling(scale));
+    notes.extend(left_out.map(|layer| Note::ScaledByFunction { layer }));
     let layers = lower::unsupported(&network, keras);
     if !layers.is_empty() {
         return Err(ConvertError::Unsupported { path: name, layers });
@@ -209,7 +214,6 @@ fn converted(
     };
     let softmax = sums_to_one(&graph, &result.name);
     let output = if softmax { OUTPUTS[0] } else { OUTPUTS[1] };
-    let mut notes = Vec::new();
     if !softmax {
         notes.push(Note::NoSoftmax {
             operator: last.op_type.clone(),

@@ -61,6 +61,9 @@ pub(crate) fn unsupported(network: &KerasNetwork, keras: u32) -> Vec<Unsupported
                 reason,
                 config: fields.shown(),
                 layers: vec![path],
+                scale: layers::lambda::affine(&fields)
+                    .filter(|function| class == "Lambda" && function.offset == 0.0)
+                    .map(|function| function.scale),
             }),
         }
     });

@@ -7,6 +7,8 @@
 use serde_json::{Map, Value};
 
 use super::call::{Argument, Call, Raw};
+use super::config::Fields;
+use super::layers::lambda::affine;
 use super::legacy_names;
 use super::ops;
 
@@ -244,6 +246,31 @@ impl KerasNetwork {
                 shape.map(|dims| dims.iter().skip(1).map(dim).collect())
             }
         }
+    }
+
+    /// Leaves out the function that first takes the model's input, if it only multiplies by `scale`.
+    /// Returns its name.
+    pub(crate) fn leave_out_scaling(&mut self, scale: f64) -> Option<String> {
+        let input = self.inputs.first().copied();
+        let takes_input = |layer: &&mut LayerEntry| {
+            let mut takes = false;
+            for call in &layer.calls {
+                call.each_tensor(&mut |r: &Reference| takes |= Some(r.layer) == input);
+                takes |= input.is_none() && call.args.is_empty();
+            }
+            takes
+        };
+        let mut first = self.layers.iter_mut().filter(takes_input);
+        let (Some(layer), None) = (first.next(), first.next()) else {
+            return None;
+        };
+        let function =
+            affine(&Fields::new(&layer.config, 3)).filter(|_| layer.class == "Lambda")?;
+        let same = (function.scale / scale - 1.0).abs() < 1e-6 && function.offset == 0.0;
+        same.then(|| {
+            layer.class = "Identity".into();
+            layer.name.clone()
+        })
     }
 
     /// Calls `visit` in order with every layer that is called and is not a model, including those

@@ -326,9 +326,9 @@ fn hostile_models_are_refused_with_a_word() {
             zipped(&[("config.json", b"{}".as_slice())]),
             "no Keras metadata.json",
         ),
-        (b"\x89HDF\r\n\x1a\n".to_vec(), "HDF5"),
-        (golden("plain.k3.json"), "neither HDF5 nor a zip"),
-        (Vec::new(), "neither HDF5 nor a zip"),
+        (b"\x89HDF\r\n\x1a\n".to_vec(), "cut off"),
+        (golden("plain.k3.json"), "without weights"),
+        (Vec::new(), "is empty"),
     ];
     let wrong = rows
         .into_iter()

@@ -11,6 +11,7 @@ mod dense;
 mod dot;
 mod group_norm;
 mod int8;
+pub(crate) mod lambda;
 pub(crate) mod merge;
 mod norm;
 mod pool;
@@ -174,6 +175,7 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
         "Dot" => Box::new(dot::Dot::parse(fields)?),
         "MultiHeadAttention" => Box::new(attention::MultiHead::parse(fields)?),
         "Attention" => Box::new(attention::DotAttention::parse(fields)?),
+        "Lambda" => return Err(lambda::reason(fields)),
         "PReLU" => Box::new(activation::PRelu::parse(fields)?),
         _ => match activation::layer(class, fields)? {
             Some(activation) => Box::new(activation),
