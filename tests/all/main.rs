@@ -19,6 +19,8 @@ mod data;
 mod gradients;
 mod infer;
 mod keras_scripts;
+mod layers;
+mod model_files;
 mod onnx_files;
 mod operations;
 mod parity;

@@ -252,7 +252,7 @@ impl<'a> Lowering<'a> {
             ),
         };
         let arguments = parsed.as_ref().map_or(&[][..], |layer| layer.arguments());
-        let mut taken = inputs_of_layer(call, arguments).map_err(in_layer)?;
+        let mut taken = inputs_of_layer(call, arguments, self.keras).map_err(in_layer)?;
         if taken.is_empty() {
             taken = inputs.to_vec();
         }
@@ -293,7 +293,11 @@ fn output(done: &[Vec<Option<Outputs>>], r: &Reference) -> Result<Argument<Value
 ///
 /// # Errors
 /// It is called with something else that may matter.
-fn inputs_of_layer(call: &Call<Value>, arguments: &[&str]) -> Result<Vec<Value>, String> {
+fn inputs_of_layer(
+    call: &Call<Value>,
+    arguments: &[&str],
+    keras: u32,
+) -> Result<Vec<Value>, String> {
     let mut taken = Vec::new();
     let mut open: Vec<&Argument<Value>> = call.args.iter().rev().collect();
     while let Some(argument) = open.pop() {
@@ -312,6 +316,8 @@ fn inputs_of_layer(call: &Call<Value>, arguments: &[&str]) -> Result<Vec<Value>,
     for (name, argument) in &call.named {
         match argument {
             Argument::Null | Argument::Flag(false) => {}
+            // Keras 3 forgets it in inference; some of its layers have it without being told.
+            Argument::Flag(true) if name == "training" && keras >= 3 => {}
             Argument::Flag(true) if name == "training" => {
                 return Err(
                     "it is called with training=True, so its outputs depend on chance or on the \

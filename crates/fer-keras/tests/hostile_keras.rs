@@ -278,8 +278,48 @@ fn hostile_models_are_refused_with_a_word() {
         ),
         (
             archive(&huge("UpSampling2D", json!({"size": 100_000}))),
-            "values for an image",
+            "too large for an image classifier",
         ),
+        (
+            archive(&huge("Resizing", json!({"height": 1u64 << 60, "width": 2}))),
+            "too large for an image classifier",
+        ),
+        (
+            archive(&huge(
+                "CenterCrop",
+                json!({"height": 9, "width": 1u64 << 62}),
+            )),
+            "too large for an image classifier",
+        ),
+        (
+            archive(&huge(
+                "Conv2DTranspose",
+                json!({"filters": 1u64 << 40, "kernel_size": 1u64 << 40, "strides": 1u64 << 40}),
+            )),
+            "no dataset",
+        ),
+        (
+            archive(&huge(
+                "Conv2DTranspose",
+                json!({"filters": 4, "kernel_size": 3, "strides": 2, "output_padding": 2}),
+            )),
+            "not smaller than its strides",
+        ),
+        (
+            archive(&huge(
+                "GroupNormalization",
+                json!({"groups": 2, "scale": false, "center": false}),
+            )),
+            "do not divide",
+        ),
+        (
+            archive(&huge(
+                "MultiHeadAttention",
+                json!({"num_heads": 1u64 << 40, "key_dim": 1u64 << 40}),
+            )),
+            "no dataset",
+        ),
+        (archive(&huge("Dot", json!({"axes": -1}))), "takes two"),
         (
             archive(&huge("MaxPooling2D", json!({"pool_size": 9}))),
             "smaller than its kernel",
