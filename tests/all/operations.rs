@@ -65,10 +65,14 @@ fn compare(
         };
         input = input.chunks_exact(a * b * c).flat_map(turned).collect();
     }
-    let found = on_ort(onnx)?.forward(&input, 2).map_err(|e| e.to_string())?;
+    let found = on_ort(onnx)?
+        .forward(&input, 2)
+        .map_err(|e| e.to_string())?;
     let pairs = found.iter().zip(&expected).enumerate();
     let off: Vec<(usize, f32, f32)> = pairs
-        .filter(|(_, (a, b))| (**a - **b).abs().is_nan() || (**a - **b).abs() > TOLERANCE * b.abs().max(1.0))
+        .filter(|(_, (a, b))| {
+            (**a - **b).abs().is_nan() || (**a - **b).abs() > TOLERANCE * b.abs().max(1.0)
+        })
         .map(|(i, (a, b))| (i % classes, *a, *b))
         .collect();
     match (found.len() == expected.len(), off.first()) {
@@ -135,17 +139,25 @@ fn a_model_that_scales_pixels_by_operations_gets_them_as_they_are() {
 /// A `.keras` file of a functional model on images of 4 × 4 pixels, with layers in a chain.
 fn chain(file: &Path, layers: &[(&str, &str, serde_json::Value)]) -> String {
     let shape = json!([null, 4, 4, 3]);
-    let mut all = vec![json!({"module": "keras.layers", "class_name": "InputLayer", "name": "in",
-        "config": {"batch_shape": shape, "name": "in"}, "inbound_nodes": []})];
+    let mut all = vec![
+        json!({"module": "keras.layers", "class_name": "InputLayer", "name": "in",
+        "config": {"batch_shape": shape, "name": "in"}, "inbound_nodes": []}),
+    ];
     let mut before = "in";
     for (name, class, config) in layers {
         let tensor = json!({"class_name": "__keras_tensor__",
             "config": {"keras_history": [before, 0, 0]}});
-        let module = if config["args"].is_array() { "keras.src.ops.numpy" } else { "keras.layers" };
+        let module = if config["args"].is_array() {
+            "keras.src.ops.numpy"
+        } else {
+            "keras.layers"
+        };
         let mut args = vec![tensor];
         args.extend(config["args"].as_array().into_iter().flatten().cloned());
-        all.push(json!({"module": module, "class_name": class, "name": name, "config": config,
-            "inbound_nodes": [{"args": args, "kwargs": {}}]}));
+        all.push(
+            json!({"module": module, "class_name": class, "name": name, "config": config,
+            "inbound_nodes": [{"args": args, "kwargs": {}}]}),
+        );
         before = name;
     }
     let model = json!({"module": "keras", "class_name": "Functional", "config": {"name": "chain",
@@ -153,14 +165,20 @@ fn chain(file: &Path, layers: &[(&str, &str, serde_json::Value)]) -> String {
     let golden = std::fs::File::open(path("tests/golden/convert/plain.k3.keras")).unwrap();
     let mut golden = zip::ZipArchive::new(golden).unwrap();
     let mut weights = Vec::new();
-    std::io::copy(&mut golden.by_name("model.weights.h5").unwrap(), &mut weights).unwrap();
+    std::io::copy(
+        &mut golden.by_name("model.weights.h5").unwrap(),
+        &mut weights,
+    )
+    .unwrap();
     let mut archive = zip::ZipWriter::new(std::fs::File::create(file).unwrap());
     for (name, bytes) in [
         ("config.json", model.to_string().into_bytes()),
         ("metadata.json", br#"{"keras_version": "3.15.1"}"#.to_vec()),
         ("model.weights.h5", weights),
     ] {
-        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive
+            .start_file(name, zip::write::SimpleFileOptions::default())
+            .unwrap();
         archive.write_all(&bytes).unwrap();
     }
     archive.finish().unwrap();
@@ -176,7 +194,8 @@ fn what_is_refused_or_must_be_chosen_is_said_in_one_line() {
         chain(&scratch.path().join(name), layers)
     };
     let op = |args: serde_json::Value| json!({"args": args});
-    let code = json!({"function": {"class_name": "__lambda__", "config": {"code": "4wEAAAAAAAAA"}}});
+    let code =
+        json!({"function": {"class_name": "__lambda__", "config": {"code": "4wEAAAAAAAAA"}}});
     let unknown = model(
         "unknown.keras",
         &[
@@ -186,28 +205,61 @@ fn what_is_refused_or_must_be_chosen_is_said_in_one_line() {
             ("d", "Corrcoef", op(json!([]))),
         ],
     );
-    let over_batch = model("batch.keras", &[("m", "Mean", json!({"args": [], "axis": null}))]);
+    let over_batch = model(
+        "batch.keras",
+        &[("m", "Mean", json!({"args": [], "axis": null}))],
+    );
     let of_batch = model("of.keras", &[("g", "GetItem", op(json!([0])))]);
-    let reshaped = model("reshaped.keras", &[("r", "Reshape", json!({"args": [], "newshape": [-1, 8]}))]);
-    let many = model("many.keras", &[("u", "Repeat", json!({"args": [], "repeats": 1e14, "axis": 1}))]);
+    let reshaped = model(
+        "reshaped.keras",
+        &[("r", "Reshape", json!({"args": [], "newshape": [-1, 8]}))],
+    );
+    let many = model(
+        "many.keras",
+        &[(
+            "u",
+            "Repeat",
+            json!({"args": [], "repeats": 1e14, "axis": 1}),
+        )],
+    );
     // arguments, words that the message has, words that it has not
     let rows: Vec<(Vec<&str>, Vec<&str>, Vec<&str>)> = vec![
-        (vec![&several], vec!["3 outputs: emotion, smile, age", "--output-name"], vec![]),
+        (
+            vec![&several],
+            vec!["3 outputs: emotion, smile, age", "--output-name"],
+            vec![],
+        ),
         (
             vec![&several, "--output-name", "gender"],
             vec!["no output 'gender', but emotion, smile, age"],
             vec![],
         ),
-        (vec![&several, "--output-name", "age"], vec!["LSTM", "lstm"], vec!["Dense"]),
+        (
+            vec![&several, "--output-name", "age"],
+            vec!["LSTM", "lstm"],
+            vec!["Dense"],
+        ),
         (vec![&any_size], vec!["?x?x3", "any size", "--size"], vec![]),
-        (vec![&any_size, "--size", "0x4"], vec!["'0x4' is not a size"], vec![]),
-        (vec![&several, "--output-name", "smile", "--size", "9"], vec!["6x5x3, not 9x9"], vec![]),
+        (
+            vec![&any_size, "--size", "0x4"],
+            vec!["'0x4' is not a size"],
+            vec![],
+        ),
+        (
+            vec![&several, "--output-name", "smile", "--size", "9"],
+            vec!["6x5x3, not 9x9"],
+            vec![],
+        ),
         (
             vec![&unknown],
             vec!["4 of its layers", "): a, c; Corrcoef (", "): b, d"],
             vec!["4wEAAAAAAAAA"],
         ),
-        (vec![&over_batch], vec!["m (Mean)", "mix the images of a batch"], vec![]),
+        (
+            vec![&over_batch],
+            vec!["m (Mean)", "mix the images of a batch"],
+            vec![],
+        ),
         (vec![&of_batch], vec!["images out of the batch"], vec![]),
         (vec![&reshaped], vec!["mix the images of a batch"], vec![]),
         (vec![&many], vec!["its repeats do not fit"], vec![]),
@@ -222,7 +274,16 @@ fn what_is_refused_or_must_be_chosen_is_said_in_one_line() {
         }
     }
     all_right(wrong);
-    run(&["convert", "-q", &several, "--output-name", "emotion", "-o", &output]).expect(0);
+    run(&[
+        "convert",
+        "-q",
+        &several,
+        "--output-name",
+        "emotion",
+        "-o",
+        &output,
+    ])
+    .expect(0);
     run(&["convert", "-q", &any_size, "--size", "9x7", "-o", &output]).expect(0);
     let file = fer::onnx::OnnxModel::read(Path::new(&output)).unwrap();
     let spec = fer::spec::ModelSpec::resolve(&file.header, &Default::default(), "m").unwrap();
@@ -241,4 +302,17 @@ fn the_smallest_of_each_family_of_keras_applications_predicts_what_keras_predict
         .unwrap();
     let done = common::Run::of(done).expect(0);
     assert_eq!(done.stdout.lines().count(), 14, "{}", done.stdout);
+}
+
+#[test]
+fn random_models_predict_what_keras_predicts() {
+    let (Some(_), Some(python)) = (ort(), keras()) else {
+        return;
+    };
+    let done = Command::new(python)
+        .arg(root().join("scripts/fuzz-convert"))
+        .args(["--seeds", "30", "--fer", env!("CARGO_BIN_EXE_fer")])
+        .output()
+        .unwrap();
+    common::Run::of(done).expect(0);
 }

@@ -182,9 +182,8 @@ impl Argument<Raw> {
 }
 
 impl Call<Raw> {
-    /// Reads a call: `{"args": […], "kwargs": {…}}` in Keras 3. In Keras 2, the first argument alone
-    /// is a list of tensors, `[["conv2d", 0, 0, {…}], …]`, and each has all other arguments behind
-    /// it.
+    /// Reads a call: `{"args": […], "kwargs": {…}}` in Keras 3. In Keras 2, the first argument is
+    /// a list of tensors, `[["conv2d", 0, 0, {…}], …]`, with all other arguments behind each.
     pub(crate) fn parse(json: &Json) -> Self {
         let named = |json: Option<&Json>| {
             json.and_then(Json::as_object)

@@ -150,8 +150,8 @@ const MOVING: [&str; 7] = [
     "Lambda",
 ];
 
-/// Whether the model scales pixels of 0..255 itself: the first layer that changes values rescales or
-/// normalizes them, or operations before it do. `None` if a later layer does.
+/// Whether the model scales pixels of 0..255 itself: the first layer that changes values rescales
+/// or normalizes them, or operations before it do. `None` if a later layer does.
 pub(crate) fn scales_itself(network: &KerasNetwork) -> Option<bool> {
     let mut first = None;
     let mut later = false;

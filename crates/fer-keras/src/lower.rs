@@ -218,8 +218,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Adds the nodes of one call. A call without tensors, of the first layer of a sequential model,
-    /// gets the model's.
+    /// Adds the nodes of one call. A call without arguments, of the first layer of a sequential
+    /// model, gets the model's inputs.
     fn call(
         &mut self,
         layer: &LayerEntry,

@@ -106,6 +106,13 @@ fn plain() -> Value {
     serde_json::from_slice(&golden("plain.k3.json")).unwrap()
 }
 
+/// The configuration of a model of operations.
+fn operations(name: &str) -> Value {
+    let file = common::root().join("tests/golden/operations").join(name);
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(file).unwrap()).unwrap();
+    serde_json::from_reader(archive.by_name("config.json").unwrap()).unwrap()
+}
+
 /// Puts `new` in the place of the value at a random path.
 fn replace(value: &mut Value, steps: &[prop::sample::Index], new: Value) {
     let next = match (steps.split_first(), &mut *value) {
@@ -191,6 +198,20 @@ proptest! {
         changes in prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 1..7), odd_value()), 1..4),
     ) {
         let mut config = plain();
+        for (steps, value) in changes {
+            replace(&mut config, &steps, value);
+        }
+        let _ = convert(archive(&config));
+    }
+
+    #[test]
+    fn odd_operations_never_panic(
+        name in prop::sample::select(vec![
+            "binary.k3.keras", "index.k3.keras", "matrix.k3.keras", "reduce.k3.keras", "shapes.k3.keras", "shapes.k2.keras",
+        ]),
+        changes in prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 3..10), odd_value()), 1..4),
+    ) {
+        let mut config = operations(name);
         for (steps, value) in changes {
             replace(&mut config, &steps, value);
         }

@@ -16,19 +16,11 @@ fn apply(
 }
 
 /// An activation of a layer by its name, as Keras 3 has it.
-pub(super) fn named(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    name: &'static str,
-) -> Result<Outputs, String> {
-    apply(graph, args, Activation::named(name, 3)?)
+pub(super) fn named(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
+    apply(graph, args, Activation::named(args.detail, 3)?)
 }
 
-pub(super) fn relu(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn relu(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let activation = Activation::Relu {
         slope: args.number("negative_slope")?.unwrap_or(0.0),
         threshold: args.number("threshold")?.unwrap_or(0.0),
@@ -37,11 +29,7 @@ pub(super) fn relu(
     apply(graph, args, activation)
 }
 
-pub(super) fn leaky_relu(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn leaky_relu(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let activation = Activation::Relu {
         slope: args.number("negative_slope")?.unwrap_or(0.2),
         threshold: 0.0,
@@ -50,20 +38,12 @@ pub(super) fn leaky_relu(
     apply(graph, args, activation)
 }
 
-pub(super) fn elu(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn elu(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let alpha = args.number("alpha")?.unwrap_or(1.0);
     apply(graph, args, Activation::Elu { alpha })
 }
 
-pub(super) fn gelu(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn gelu(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let approximate = args.flag("approximate")?;
     apply(graph, args, Activation::Gelu { approximate })
 }
@@ -73,28 +53,16 @@ fn over_axis(graph: &mut Graph, args: &Arguments<'_>, log: bool) -> Result<Outpu
     apply(graph, args, Activation::Softmax { axis, log })
 }
 
-pub(super) fn softmax(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn softmax(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     over_axis(graph, args, false)
 }
 
-pub(super) fn log_softmax(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn log_softmax(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     over_axis(graph, args, true)
 }
 
 /// −softplus(−x)
-pub(super) fn log_sigmoid(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn log_sigmoid(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     let steps = ["Neg", "Softplus", "Neg"];
     let value = steps.iter().fold(value, |value, operator| {
@@ -104,11 +72,7 @@ pub(super) fn log_sigmoid(
 }
 
 /// At least −1 and at most 1.
-pub(super) fn hard_tanh(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn hard_tanh(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = args.tensor()?;
     let limits = [("x_min", -1.0), ("x_max", 1.0)]
         .map(|(name, limit)| graph.weight(name, &crate::tensor::Tensor::scalar(limit)));

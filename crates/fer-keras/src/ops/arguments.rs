@@ -10,10 +10,13 @@ use crate::graph::Value;
 use crate::tensor::Tensor;
 
 /// The arguments of one call.
-pub(crate) struct Arguments<'a> {
-    call: &'a Call<Value>,
-    config: &'a Map<String, Json>,
-    names: &'static [(&'static str, &'static str)],
+pub(super) struct Arguments<'a> {
+    pub(super) call: &'a Call<Value>,
+    pub(super) config: &'a Map<String, Json>,
+    /// Other names of arguments, with those of Keras 3.
+    pub(super) names: &'static [(&'static str, &'static str)],
+    /// What the table of operations has for this one.
+    pub(super) detail: &'static str,
 }
 
 /// A tensor with the batch first, or a constant without a batch.
@@ -24,19 +27,6 @@ pub(super) enum Operand {
 }
 
 impl<'a> Arguments<'a> {
-    /// `names` has other names of arguments, with those of Keras 3.
-    pub(super) fn new(
-        call: &'a Call<Value>,
-        config: &'a Map<String, Json>,
-        names: &'static [(&'static str, &'static str)],
-    ) -> Self {
-        Self {
-            call,
-            config,
-            names,
-        }
-    }
-
     /// An argument that is given by name, unless it is null.
     pub(super) fn named(&self, name: &str) -> Option<Cow<'a, Argument<Value>>> {
         let old = self.names.iter().filter(|(_, new)| *new == name);

@@ -1,6 +1,6 @@
 //! Axes and orders: tensors and constants that are combined, and the axes that operations name.
 
-use super::arguments::Operand;
+use super::arguments::{Arguments, Operand};
 use crate::graph::{Graph, Order, Value};
 use crate::layers::merge;
 use crate::tensor::Tensor;
@@ -142,4 +142,17 @@ pub(super) fn reshaped(graph: &mut Graph, value: &Value, shape: Vec<usize>) -> V
     }
     let name = graph.reshape(&value.name, &shape);
     Value::new(name, shape, Order::Keras)
+}
+
+/// The axis that an operation must name, from 0 on after the batch.
+pub(super) fn one_axis(
+    args: &Arguments<'_>,
+    value: &Value,
+    default: Option<i64>,
+) -> Result<usize, String> {
+    let named = args.integer("axis")?.or(default);
+    axis(
+        value.shape.len(),
+        named.ok_or("it has no axis, so it would mix the images of a batch")?,
+    )
 }

@@ -68,15 +68,11 @@ fn known(args: &Arguments<'_>, operator: &str) -> Result<Option<Outputs>, String
 }
 
 /// A sum, difference, product, quotient, power, maximum or minimum.
-pub(super) fn arithmetic(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    operator: &'static str,
-) -> Result<Outputs, String> {
-    if let Some(number) = known(args, operator)? {
+pub(super) fn arithmetic(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
+    if let Some(number) = known(args, args.detail)? {
         return Ok(number);
     }
-    Ok(one(combine(graph, operator, &pair(args)?)?))
+    Ok(one(combine(graph, args.detail, &pair(args)?)?))
 }
 
 fn floor_of_quotient(graph: &mut Graph, pair: &[Operand; 2]) -> Result<Value, String> {
@@ -84,11 +80,7 @@ fn floor_of_quotient(graph: &mut Graph, pair: &[Operand; 2]) -> Result<Value, St
     Ok(graph.map("Floor", &quotient, &[], Vec::new()))
 }
 
-pub(super) fn floor_divide(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn floor_divide(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     if let Some(number) = known(args, "FloorDiv")? {
         return Ok(number);
     }
@@ -96,11 +88,7 @@ pub(super) fn floor_divide(
 }
 
 /// The remainder, with the sign of the divisor.
-pub(super) fn modulo(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn modulo(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let [dividend, divisor] = pair(args)?;
     let whole = floor_of_quotient(graph, &[dividend.clone(), divisor.clone()])?;
     let covered = combine(graph, "Mul", &[Operand::Tensor(whole), divisor])?;
@@ -109,11 +97,7 @@ pub(super) fn modulo(
 }
 
 /// A quotient, and 0 where the divisor is 0.
-pub(super) fn divide_no_nan(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn divide_no_nan(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let [dividend, divisor] = pair(args)?;
     let zero = Operand::Constant(Tensor::scalar(0.0));
     let quotient = Operand::Tensor(combine(graph, "Div", &[dividend, divisor.clone()])?);
@@ -123,7 +107,6 @@ pub(super) fn divide_no_nan(
 pub(super) fn squared_difference(
     graph: &mut Graph,
     args: &Arguments<'_>,
-    _: &'static str,
 ) -> Result<Outputs, String> {
     let difference = combine(graph, "Sub", &pair(args)?)?;
     let square = graph.map("Mul", &difference, &[&difference.name], Vec::new());
@@ -131,16 +114,15 @@ pub(super) fn squared_difference(
 }
 
 /// A sum with one number for each channel.
-pub(super) fn bias_add(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn bias_add(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = args.tensor()?;
     let Operand::Constant(mut bias) = args.operand(1, "bias")? else {
         return Err("its bias is not constant".into());
     };
-    if args.text("data_format")?.is_some_and(|f| f.starts_with("NC")) {
+    if args
+        .text("data_format")?
+        .is_some_and(|f| f.starts_with("NC"))
+    {
         let behind = value.shape.len().saturating_sub(1);
         bias.dims.extend(std::iter::repeat_n(1, behind));
     }
@@ -148,45 +130,29 @@ pub(super) fn bias_add(
     Ok(one(combine(graph, "Add", &operands)?))
 }
 
-pub(super) fn compare(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    operator: &'static str,
-) -> Result<Outputs, String> {
-    let flags = combine(graph, operator, &pair(args)?)?;
+pub(super) fn compare(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
+    let flags = combine(graph, args.detail, &pair(args)?)?;
     Ok(one(graph.map("Cast", &flags, &[], vec![int("to", FLOAT)])))
 }
 
-pub(super) fn not_equal(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn not_equal(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let equal = combine(graph, "Equal", &pair(args)?)?;
     let flags = graph.map("Not", &equal, &[], Vec::new());
     Ok(one(graph.map("Cast", &flags, &[], vec![int("to", FLOAT)])))
 }
 
-pub(super) fn logical(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    operator: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn logical(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let mut aligned = align(graph, &pair(args)?)?;
     for name in &mut aligned.names {
         *name = graph.node("Cast", &[name], vec![int("to", BOOL)]);
     }
     let names: Vec<&str> = aligned.names.iter().map(String::as_str).collect();
-    let flags = graph.node(operator, &names, Vec::new());
+    let flags = graph.node(args.detail, &names, Vec::new());
     let name = graph.node("Cast", &[&flags], vec![int("to", FLOAT)]);
     Ok(one(Value::new(name, aligned.shape, aligned.order)))
 }
 
-pub(super) fn logical_not(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn logical_not(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let flags = as_flags(graph, &args.tensor()?);
     let one_less = graph.map("Neg", &flags, &[], Vec::new());
     Ok(one(with_number(graph, "Add", &one_less, 1.0)))
@@ -203,11 +169,7 @@ fn select(graph: &mut Graph, operands: [Operand; 3]) -> Result<Value, String> {
     Ok(Value::new(name, aligned.shape, aligned.order))
 }
 
-pub(super) fn choose(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn choose(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let operands = [
         args.operand(0, "condition")?,
         args.operand(1, "x1")?,
@@ -216,11 +178,7 @@ pub(super) fn choose(
     Ok(one(select(graph, operands)?))
 }
 
-pub(super) fn clip(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn clip(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let mut value = args.tensor()?;
     let limit = |position, name| match args.required(position, name) {
         Ok(argument) if *argument != Argument::Null => args.operand(position, name).map(Some),
@@ -248,11 +206,7 @@ pub(super) fn clip(
 }
 
 /// The sum of a list of tensors.
-pub(super) fn add_n(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn add_n(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let list = args.required(0, "inputs")?;
     let Argument::List(list) = list.as_ref() else {
         return Ok(vec![list.into_owned()]);
@@ -262,69 +216,46 @@ pub(super) fn add_n(
 }
 
 /// An ONNX operator without options.
-pub(super) fn unary(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    operator: &'static str,
-) -> Result<Outputs, String> {
-    Ok(one(graph.map(operator, &args.tensor()?, &[], Vec::new())))
+pub(super) fn unary(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
+    Ok(one(graph.map(
+        args.detail,
+        &args.tensor()?,
+        &[],
+        Vec::new(),
+    )))
 }
 
 /// To the nearest integer, and to an even one from the middle.
-pub(super) fn round(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn round(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     if args.integer("decimals")?.is_some_and(|d| d != 0) {
         return Err("its rounding to decimals can't be converted".into());
     }
     Ok(one(graph.map("Round", &args.tensor()?, &[], Vec::new())))
 }
 
-pub(super) fn square(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn square(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = args.tensor()?;
     Ok(one(graph.map("Mul", &value, &[&value.name], Vec::new())))
 }
 
-pub(super) fn rsqrt(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn rsqrt(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let root = graph.map("Sqrt", &args.tensor()?, &[], Vec::new());
     Ok(one(graph.map("Reciprocal", &root, &[], Vec::new())))
 }
 
-pub(super) fn log1p(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn log1p(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let sum = with_number(graph, "Add", &args.tensor()?, 1.0);
     Ok(one(graph.map("Log", &sum, &[], Vec::new())))
 }
 
-pub(super) fn expm1(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn expm1(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let power = graph.map("Exp", &args.tensor()?, &[], Vec::new());
     Ok(one(with_number(graph, "Sub", &power, 1.0)))
 }
 
-pub(super) fn cast(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn cast(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let Ok(value) = args.tensor() else {
-        return pass_on(graph, args, "");
+        return pass_on(graph, args);
     };
     let dtype = args.text("dtype")?.ok_or("it has no dtype")?;
     Ok(one(match dtype.as_str() {
@@ -338,10 +269,6 @@ pub(super) fn cast(
 }
 
 /// What it is called with.
-pub(super) fn pass_on(
-    _: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn pass_on(_: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     Ok(vec![args.required(0, "x")?.into_owned()])
 }

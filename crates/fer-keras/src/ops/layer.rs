@@ -36,11 +36,7 @@ fn of_image(numbers: Vec<i64>, format: &str) -> Vec<i64> {
     }
 }
 
-pub(super) fn pool(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    class: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn pool(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let format = data_format(args)?;
     let size = args.integers("pool_size")?.ok_or("it has no pool_size")?;
     let strides = args.integers("strides")?;
@@ -50,14 +46,10 @@ pub(super) fn pool(
         "padding": args.text("padding")?.map(|padding| padding.to_lowercase()),
         "data_format": format,
     });
-    lower(graph, args, class, &config)
+    lower(graph, args, args.detail, &config)
 }
 
-pub(super) fn resize(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn resize(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     if args.flag("preserve_aspect_ratio")? {
         return Err("its preserve_aspect_ratio can't be converted".into());
     }

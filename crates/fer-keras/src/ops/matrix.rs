@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::Outputs;
 use super::arguments::{Arguments, Operand};
 use super::axes::plain;
 use super::elementwise::{combine, one};
 use super::reduce::along;
-use super::Outputs;
 use crate::graph::{Graph, Order, Value, ints, text};
 use crate::layers::merge;
 use crate::tensor::Tensor;
@@ -65,11 +65,7 @@ fn factor(graph: &mut Graph, operand: Operand, transposed: bool) -> Result<Facto
     }
 }
 
-pub(super) fn matmul(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn matmul(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let (first, second) = (args.operand(0, "x1")?, args.operand(1, "x2")?);
     let a = factor(graph, first, args.flag("transpose_a")?)?;
     let b = factor(graph, second, args.flag("transpose_b")?)?;
@@ -107,11 +103,7 @@ pub(super) fn matmul(
 }
 
 /// A sum of products by labels of axes: `bij,bjk->bik`. The batch is the first axis of each.
-pub(super) fn einsum(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn einsum(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let equation = args.text("subscripts")?.ok_or("it has no subscripts")?;
     let equation: String = equation.split_whitespace().collect();
     let (inputs, output) = equation
@@ -158,11 +150,7 @@ pub(super) fn einsum(
 }
 
 /// A color image's brightness, by TensorFlow's weights of the channels.
-pub(super) fn gray(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn gray(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     if value.shape.last() != Some(&3) {
         return Err(format!("its input {:?} is not a color image", value.shape));

@@ -14,8 +14,10 @@ mod arguments;
 mod axes;
 mod elementwise;
 mod index;
+mod join;
 mod layer;
 mod matrix;
+mod part;
 mod reduce;
 mod shape;
 mod tensorflow;
@@ -34,8 +36,8 @@ pub(crate) const CLASSES: [&str; 2] = ["TFOpLambda", "SlicingOpLambda"];
 /// What an operation returns: tensors, or numbers that are known without a graph.
 type Outputs = Vec<Argument<Value>>;
 
-/// Adds an operation's nodes to the graph. The text is what the table of operations has for it.
-type Lower = fn(&mut Graph, &Arguments<'_>, &'static str) -> Result<Outputs, String>;
+/// Adds an operation's nodes to the graph.
+type Lower = fn(&mut Graph, &Arguments<'_>) -> Result<Outputs, String>;
 
 /// An operation with its configuration.
 pub(crate) struct Operation<'a> {
@@ -78,8 +80,13 @@ impl Operation<'_> {
     /// # Errors
     /// The arguments do not fit the operation, or it would mix the images of a batch.
     pub(crate) fn lower(&self, graph: &mut Graph, call: &Call<Value>) -> Result<Outputs, String> {
-        let arguments = Arguments::new(call, &self.layer.config, self.names);
-        (self.lower)(graph, &arguments, self.detail)
+        let arguments = Arguments {
+            call,
+            config: &self.layer.config,
+            names: self.names,
+            detail: self.detail,
+        };
+        (self.lower)(graph, &arguments)
     }
 }
 
@@ -244,10 +251,10 @@ const TABLE: &[(&str, Lower, &str)] = &[
     // Parts of a tensor.
     ("GetItem", index::item, ""),
     ("Take", index::take, ""),
-    ("Split", index::split, ""),
-    ("Unstack", index::unstack, ""),
-    ("Flip", index::flip, ""),
-    ("Slice", index::slice, ""),
+    ("Split", part::split, ""),
+    ("Unstack", part::unstack, ""),
+    ("Flip", part::flip, ""),
+    ("Slice", part::slice, ""),
     ("Repeat", index::repeat, ""),
     ("GrayscaleToRGB", index::color, ""),
     // As layers.
@@ -262,10 +269,10 @@ const TABLE: &[(&str, Lower, &str)] = &[
     ("ExpandDims", shape::expand_dims, ""),
     ("Squeeze", shape::squeeze, ""),
     ("Flatten", shape::flatten, ""),
-    ("Concatenate", shape::concatenate, ""),
-    ("Stack", shape::stack, ""),
-    ("Pad", shape::pad, ""),
-    ("Tile", shape::tile, ""),
-    ("BroadcastTo", shape::broadcast_to, ""),
+    ("Concatenate", join::concatenate, ""),
+    ("Stack", join::stack, ""),
+    ("Pad", join::pad, ""),
+    ("Tile", join::tile, ""),
+    ("BroadcastTo", join::broadcast_to, ""),
     ("Shape", shape::shape, ""),
 ];

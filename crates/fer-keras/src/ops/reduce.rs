@@ -49,30 +49,22 @@ fn kept(graph: &mut Graph, value: Value, axes: &[usize], keep: bool) -> Value {
     reshaped(graph, &value, shape)
 }
 
-pub(super) fn reduce(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    operator: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn reduce(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     if args.named("initial").is_some() {
         return Err("its initial value can't be converted".into());
     }
     let axes = axes(args, &value, "axis")?;
-    let reduced = along(graph, operator, &value, &axes);
+    let reduced = along(graph, args.detail, &value, &axes);
     Ok(one(kept(graph, reduced, &axes, args.flag("keepdims")?)))
 }
 
 /// Whether any or all elements are not 0.
-pub(super) fn flags(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    operator: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn flags(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     let value = as_flags(graph, &value);
     let axes = axes(args, &value, "axis")?;
-    let reduced = along(graph, operator, &value, &axes);
+    let reduced = along(graph, args.detail, &value, &axes);
     Ok(one(kept(graph, reduced, &axes, args.flag("keepdims")?)))
 }
 
@@ -85,22 +77,14 @@ fn mean_and_variance(graph: &mut Graph, value: &Value, axes: &[usize]) -> [Value
     [mean, variance]
 }
 
-pub(super) fn variance(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn variance(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     let axes = axes(args, &value, "axis")?;
     let [_, variance] = mean_and_variance(graph, &value, &axes);
     Ok(one(kept(graph, variance, &axes, args.flag("keepdims")?)))
 }
 
-pub(super) fn deviation(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn deviation(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     let axes = axes(args, &value, "axis")?;
     let [_, variance] = mean_and_variance(graph, &value, &axes);
@@ -109,11 +93,7 @@ pub(super) fn deviation(
 }
 
 /// Two outputs: mean and variance.
-pub(super) fn moments(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn moments(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     let axes = axes(args, &value, "axes")?;
     let keep = args.flag("keepdims")?;
@@ -123,29 +103,21 @@ pub(super) fn moments(
 }
 
 /// The index of the largest or smallest element.
-pub(super) fn position(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    operator: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn position(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     let axes = axes(args, &value, "axis")?;
     let [axis] = axes[..] else {
         return Err("its axis is not one axis".into());
     };
     let attributes = vec![int("axis", stored(&value, axis) as i64), int("keepdims", 1)];
-    let index = graph.map(operator, &value, &[], attributes);
+    let index = graph.map(args.detail, &value, &[], attributes);
     let mut index = graph.map("Cast", &index, &[], vec![int("to", FLOAT)]);
     index.shape[axis] = 1;
     Ok(one(kept(graph, index, &axes, args.flag("keepdims")?)))
 }
 
 /// The Euclidean norm.
-pub(super) fn norm(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn norm(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
     let axes = axes(args, &value, "axis")?;
     let euclidean = match args.named("ord").as_deref() {
@@ -184,11 +156,7 @@ fn divided_by_norm(
 }
 
 /// Keras 3's `normalize`; its epsilon is for the norm.
-pub(super) fn normalize(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn normalize(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     if args.integer("order")?.is_some_and(|order| order != 2) {
         return Err("its norm other than the Euclidean one can't be converted".into());
     }
@@ -197,11 +165,7 @@ pub(super) fn normalize(
 }
 
 /// TensorFlow's `l2_normalize`; its epsilon is for the square of the norm.
-pub(super) fn l2_normalize(
-    graph: &mut Graph,
-    args: &Arguments<'_>,
-    _: &'static str,
-) -> Result<Outputs, String> {
+pub(super) fn l2_normalize(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     if args.named("axis").is_none() {
         return Err("it has no axis, so it would mix the images of a batch".into());
     }
