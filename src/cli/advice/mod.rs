@@ -184,9 +184,11 @@ fn conversion(error: &ConvertError) -> Option<String> {
              scripts/keras/convert.py"
                 .into(),
         ),
-        ConvertError::Outputs { .. } => Some("choose one with --output-name".into()),
+        ConvertError::Outputs { .. } => {
+            Some("choose one with fer convert --output-name NAME".into())
+        },
         ConvertError::Size { chosen: None, .. } => {
-            Some("state the size with --size WIDTHxHEIGHT".into())
+            Some("state the size with fer convert --size WIDTHxHEIGHT".into())
         }
         ConvertError::Size { .. }
         | ConvertError::Read { .. }
