@@ -186,7 +186,7 @@ fn conversion(error: &ConvertError) -> Option<String> {
         ),
         ConvertError::Outputs { .. } => {
             Some("choose one with fer convert --output-name NAME".into())
-        },
+        }
         ConvertError::Size { chosen: None, .. } => {
             Some("state the size with fer convert --size WIDTHxHEIGHT".into())
         }
