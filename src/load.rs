@@ -10,7 +10,8 @@ use fer_burn::device::DeviceSpec;
 use fer_core::calibration::Calibration;
 use fer_core::classifier::{Classifier, Note};
 use fer_core::host::Host;
-use fer_core::onnx::{self, Header, OnnxModel};
+use fer_core::model_file::FileKind;
+use fer_core::onnx::{self, Header, OnnxError, OnnxModel};
 use fer_core::session::{Session, SessionOptions as Joining};
 use fer_core::spec::ModelSpec;
 #[cfg(feature = "ort")]
@@ -68,7 +69,12 @@ impl ModelRef {
         }
         let name = name.to_string();
         Err(if path.is_dir() {
-            LoadError::Folder { name }
+            match FileKind::read(path) {
+                Ok(kind) if kind != FileKind::Unknown => {
+                    LoadError::Onnx(OnnxError::OtherKind { path: name, kind })
+                }
+                _ => LoadError::Folder { name },
+            }
         } else if path.exists() {
             // A device or a pipe: reading it gives the error.
             return Ok(Self::Onnx(path.into()));

@@ -43,9 +43,26 @@ pub struct Args {
     #[arg(long, value_name = "nchw|nhwc", value_parser = parse_layout)]
     layout: Option<Layout>,
 
+    /// The output to convert, by its name in Keras, if the model has several.
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
+
+    /// The size of images, if the model takes any size: 48x48, or 48 for both.
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = parse_size)]
+    size: Option<[usize; 2]>,
+
     /// Print only errors on stderr.
     #[arg(short, long)]
     quiet: bool,
+}
+
+fn parse_size(text: &str) -> Result<[usize; 2], String> {
+    let number = |text: &str| text.trim().parse().ok().filter(|n| *n > 0);
+    let (width, height) = text.split_once(['x', 'X']).unwrap_or((text, text));
+    number(width)
+        .zip(number(height))
+        .map(|(width, height)| [width, height])
+        .ok_or_else(|| format!("'{text}' is not a size such as 48x48"))
 }
 
 /// A number, or a fraction such as 1/255.
@@ -76,6 +93,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         scale: args.scale,
         resize: args.resize,
         layout: args.layout,
+        size: args.size,
+        output: args.output_name,
     };
     let target = args.output.map_or_else(|| beside(&args.model), Ok)?;
     if target.is_dir() {

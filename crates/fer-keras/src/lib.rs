@@ -4,9 +4,10 @@
 //! | step | file |
 //! |---|---|
 //! | which files, and what is in them | `file`, over `hdf5` |
-//! | configuration → layers and their calls | `network`, with `config` and, for the oldest files, `legacy_names` |
+//! | configuration → layers and their calls | `network`, with `config`, `call` and, for the oldest files, `legacy_names` |
+//! | the image that goes in | `image` |
 //! | a layer's weights | `weights` |
-//! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, into a `graph` |
+//! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, one operation at a time in `ops/`, into a `graph` |
 //! | fewer nodes with the same outputs | `optimize` |
 //! | bytes and metadata | `write` |
 //!
@@ -22,15 +23,18 @@
 //! The files are untrusted. Any content gives a model or an error, in memory bounded by the files'
 //! size.
 
+mod call;
 mod config;
 mod error;
 mod file;
 mod graph;
 mod hdf5;
+mod image;
 mod layers;
 mod legacy_names;
 mod lower;
 mod network;
+mod ops;
 mod optimize;
 mod tensor;
 mod weights;
@@ -42,11 +46,12 @@ pub use write::LAYERS;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use self::call::Argument;
 use self::file::KerasFile;
-use self::graph::{Graph, Order, Value};
+use self::graph::Graph;
+use self::image::{Image, scales_itself};
 use self::lower::Lowering;
 use self::network::{KerasNetwork, LayerEntry};
-use self::tensor::product;
 use self::weights::Place;
 use fer_core::calibration::Calibration;
 use fer_core::onnx::OnnxModel;
@@ -68,6 +73,10 @@ pub struct ConvertOptions {
     pub resize: Option<Resize>,
     /// The order of the input's dimensions; `None` for the Keras model's.
     pub layout: Option<Layout>,
+    /// The width and height of the input, for a model that takes images of any size.
+    pub size: Option<[usize; 2]>,
+    /// The output to convert, for a model that has several.
+    pub output: Option<String>,
 }
 
 /// A converted model.
@@ -146,7 +155,14 @@ fn converted(
         path: name.clone(),
         problem,
     };
-    let network = KerasNetwork::parse(&file.model, keras).map_err(wrong)?;
+    let mut network = KerasNetwork::parse(&file.model, keras).map_err(wrong)?;
+    let index = chosen_output(&network, options.output.as_deref(), &name)?;
+    network.keep_output(index);
+    let mut notes = Vec::new();
+    let left_out = options
+        .scale
+        .and_then(|scale| network.leave_out_scaling(scale));
+    notes.extend(left_out.map(|layer| Note::ScaledByFunction { layer }));
     let layers = lower::unsupported(&network, keras);
     if !layers.is_empty() {
         return Err(ConvertError::Unsupported { path: name, layers });
@@ -168,22 +184,25 @@ fn converted(
         file.version, loaded.digest
     );
 
-    let image = Image::of(&network, options.layout).map_err(wrong)?;
+    let image = Image::of(&network, options, &name)?;
     let mut graph = Graph::new(loaded.values());
     [INPUT, OUTPUTS[0], OUTPUTS[1]]
         .iter()
         .for_each(|name| graph.reserve(name));
     let input = image.value(&mut graph);
     let mut lowering = Lowering::new(graph, &loaded, keras);
-    let result = lowering
+    let results = lowering
         .network(&network, &Place::default(), &[input])
         .map_err(in_layer)?;
+    let [Argument::Tensor(result)] = &results[..] else {
+        return Err(wrong("its output is not a tensor".into()));
+    };
     let Lowering {
         mut graph,
         mut outputs,
         ..
     } = lowering;
-    let result = graph.keras_order(&result);
+    let result = graph.keras_order(result);
     let [classes] = result.shape[..] else {
         return Err(wrong(format!(
             "it returns {:?} for an image; a classifier returns one value per class",
@@ -195,7 +214,6 @@ fn converted(
     };
     let softmax = sums_to_one(&graph, &result.name);
     let output = if softmax { OUTPUTS[0] } else { OUTPUTS[1] };
-    let mut notes = Vec::new();
     if !softmax {
         notes.push(Note::NoSoftmax {
             operator: last.op_type.clone(),
@@ -273,88 +291,22 @@ fn converted(
     })
 }
 
-/// The input of a model.
-struct Image {
-    /// The order of the ONNX file's input.
-    layout: Layout,
-    /// Whether Keras itself has the channels first.
-    keras_channels_first: bool,
-    width: usize,
-    height: usize,
-    channels: usize,
-}
-
-impl Image {
-    fn of(network: &KerasNetwork, layout: Option<Layout>) -> Result<Self, String> {
-        let shape = network
-            .input_shape()
-            .ok_or("its configuration does not state the shape of its input")?;
-        let [Some(a @ 1..), Some(b @ 1..), Some(c @ 1..)] = shape[..] else {
-            return Err(format!(
-                "its input is {}; build it with an input of fixed height, width and channels",
-                shape
-                    .iter()
-                    .map(|d| d.map_or("?".into(), |d| d.to_string()))
-                    .collect::<Vec<String>>()
-                    .join("x")
-            ));
-        };
-        if product(&[a, b, c]).is_none_or(|n| n > graph::MAX_VALUES) {
-            return Err(format!(
-                "its input of {a}x{b}x{c} is too large for an image classifier"
-            ));
-        }
-        let mut keras_channels_first = false;
-        network.each_layer(&mut |layer| {
-            keras_channels_first |= layer
-                .config
-                .get("data_format")
-                .is_some_and(|f| f == "channels_first");
-        });
-        let (channels, height, width) = if keras_channels_first {
-            (a, b, c)
-        } else {
-            (c, a, b)
-        };
-        let own = if keras_channels_first {
-            Layout::Nchw
-        } else {
-            Layout::Nhwc
-        };
-        Ok(Self {
-            layout: layout.unwrap_or(own),
-            keras_channels_first,
-            width,
-            height,
-            channels,
-        })
-    }
-
-    /// The dimensions of the ONNX file's input.
-    fn dims(&self) -> [usize; 3] {
-        match self.layout {
-            Layout::Nhwc => [self.height, self.width, self.channels],
-            Layout::Nchw => [self.channels, self.height, self.width],
-        }
-    }
-
-    /// The Keras model's input, computed from the ONNX file's.
-    fn value(&self, graph: &mut Graph) -> Value {
-        let (c, h, w) = (self.channels, self.height, self.width);
-        match (self.keras_channels_first, self.layout) {
-            (true, Layout::Nchw) => Value::new(INPUT.into(), vec![c, h, w], Order::Keras),
-            (true, Layout::Nhwc) => {
-                let image = Value::new(INPUT.into(), vec![h, w, c], Order::Keras);
-                Value::new(
-                    graph.channels_first(&image).name,
-                    vec![c, h, w],
-                    Order::Keras,
-                )
-            }
-            (false, Layout::Nchw) => Value::new(INPUT.into(), vec![h, w, c], Order::ChannelsFirst),
-            (false, Layout::Nhwc) => Value::new(INPUT.into(), vec![h, w, c], Order::Keras),
-        }
-    }
+/// The index of the output with a name, which only a model of one output needs not.
+fn chosen_output(
+    network: &KerasNetwork,
+    chosen: Option<&str>,
+    path: &str,
+) -> Result<usize, ConvertError> {
+    let mut outputs = network.outputs.iter();
+    let found = match chosen {
+        Some(chosen) => outputs.position(|(name, _)| name == chosen),
+        None => (network.outputs.len() == 1).then_some(0),
+    };
+    found.ok_or_else(|| ConvertError::Outputs {
+        path: path.into(),
+        outputs: network.outputs.iter().map(|(n, _)| n.clone()).collect(),
+        chosen: chosen.map(String::from),
+    })
 }
 
 /// The names of the classes in the order of the outputs. An error is the number of names given.
@@ -399,30 +351,6 @@ fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
                 .filter(|_| sums_to_one(graph, second))
         }
         _ => sums_to_one(graph, tensor).then_some(1),
-    }
-}
-
-/// Whether the first layer that changes values rescales or normalizes the pixels; `None` if a later
-/// layer does.
-fn scales_itself(network: &KerasNetwork) -> Option<bool> {
-    let scales = |class: &str| matches!(class, "Rescaling" | "Normalization");
-    let mut classes = Vec::new();
-    network.each_layer(&mut |layer| {
-        if !layer.is_input() && !layers::passes_on(&layer.class) && !layers::moves(&layer.class) {
-            classes.push(layer.class.as_str());
-        }
-    });
-    match classes.split_first() {
-        Some((first, others)) => {
-            if scales(first) {
-                Some(true)
-            } else if others.iter().any(|class| scales(class)) {
-                None
-            } else {
-                Some(false)
-            }
-        }
-        None => Some(false),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Advice about errors for users of the command line, as one clause after the error. The libraries
 //! say what is wrong. Flags and commands are named here.
 
+mod files;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(feature = "train")]
@@ -11,6 +12,7 @@ use std::error::Error;
 use fer::classifier::Note;
 use fer::convert::{self, ConvertError, ConvertFileError};
 use fer::device::{Backend, DeviceError, ParseDeviceError};
+use fer::onnx::OnnxError;
 use fer::parity::ParityError;
 use fer::parity::keras::KerasError;
 use fer::spec::{Field, SpecError};
@@ -35,6 +37,7 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         error.downcast_ref().and_then(advice)
     }
     let found = typed(error, load)
+        .or_else(|| typed(error, onnx))
         .or_else(|| typed(error, spec))
         .or_else(|| typed(error, no_onnx_runtime))
         .or_else(|| typed(error, device))
@@ -86,11 +89,16 @@ fn load(error: &LoadError) -> Option<String> {
         LoadError::Trained(TrainedError::Run(error)) => train::training(error),
         #[cfg(feature = "train")]
         LoadError::Trained(TrainedError::Checkpoint(error)) => train::checkpoint(error),
-        LoadError::Thread(_)
-        | LoadError::Unknown { .. }
-        | LoadError::Folder { .. }
-        | LoadError::Onnx(_) => None,
+        LoadError::Thread(_) | LoadError::Unknown { .. } | LoadError::Folder { .. } => None,
+        LoadError::Onnx(error) => onnx(error),
         LoadError::Spec(error) => spec(error),
+    }
+}
+
+fn onnx(error: &OnnxError) -> Option<String> {
+    match error {
+        OnnxError::OtherKind { path, kind } => files::other_kind(path, *kind),
+        OnnxError::Read { .. } | OnnxError::TooLarge { .. } | OnnxError::Malformed { .. } => None,
     }
 }
 
@@ -163,15 +171,40 @@ fn conversion(error: &ConvertError) -> Option<String> {
         ConvertError::Labels { .. } => {
             Some("name them in the order of its outputs with --labels a,b,…".into())
         }
+        ConvertError::OtherKind { path, kind } => files::other_kind(path, *kind),
+        ConvertError::Unsupported { layers, .. } if layers.iter().all(|l| l.scale.is_some()) => {
+            let scale = layers.first()?.scale?;
+            Some(format!(
+                "or leave it out: give {} if its input is pixels of 0..255",
+                scale_option(scale)
+            ))
+        }
         ConvertError::Unsupported { .. } => Some(
             "leave them out of the model that you save, or convert it with \
              scripts/keras/convert.py"
                 .into(),
         ),
-        ConvertError::Read { .. }
+        ConvertError::Outputs { .. } => {
+            Some("choose one with fer convert --output-name NAME".into())
+        }
+        ConvertError::Size { chosen: None, .. } => {
+            Some("state the size with fer convert --size WIDTHxHEIGHT".into())
+        }
+        ConvertError::Size { .. }
+        | ConvertError::Read { .. }
         | ConvertError::Malformed { .. }
         | ConvertError::Layer { .. }
         | ConvertError::Classifier { .. } => None,
+    }
+}
+
+/// The option for a factor, as a fraction if it is one.
+fn scale_option(scale: f64) -> String {
+    let divisor = 1.0 / scale;
+    if (divisor * 2.0 - (divisor * 2.0).round()).abs() < 1e-9 && divisor.abs() > 1.0 {
+        format!("--scale 1/{}", (divisor * 2.0).round() / 2.0)
+    } else {
+        format!("--scale {scale}")
     }
 }
 
@@ -207,7 +240,9 @@ pub fn note(note: &Note) -> String {
 /// A note about a converted model, with what to do about it.
 pub fn conversion_note(note: &convert::Note) -> String {
     match note {
-        convert::Note::NoSoftmax { .. } => note.to_string(),
+        convert::Note::NoSoftmax { .. } | convert::Note::ScaledByFunction { .. } => {
+            note.to_string()
+        }
         convert::Note::ScalesItself => format!("{note} (--scale changes this)"),
         convert::Note::RescalesLater => {
             format!("{note}; if they should stay 0..255, use --scale 1")
