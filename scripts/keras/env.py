@@ -108,7 +108,9 @@ def build(folder, program):
             # `--clear` removes what an interrupted build left.
             step("cannot make the environment", program, "-m", "venv", "--clear", folder)
             pip = (interpreter(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-            step("pip failed", *pip, "--requirement", REQUIREMENTS)
+            # The file lists transitive packages too. tf-keras depends on tensorflow by that name, and would bring it beside
+            # tensorflow-cpu.
+            step("pip failed", *pip, "--no-deps", "--requirement", REQUIREMENTS)
             (folder / ".complete").write_text(requirements_digest(), encoding="ascii")
     except OSError as error:
         fail(f"cannot make the environment: {error}")

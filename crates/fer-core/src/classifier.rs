@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::calibration::Calibration;
 use crate::onnx::flush::TINY;
-use crate::spec::{ModelSpec, OutputKind};
+use crate::spec::{Assumed, ModelSpec, OutputKind};
 
 /// A loaded model failed while running. Errors of loading are in the engine's crate.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +20,10 @@ pub enum EngineError {
         /// The engine's message.
         reason: String,
     },
-    /// The model returned a wrong number of values: not one per class and image.
+    /// The model returned a wrong number of values.
     #[error(
-        "{model} returned {values} values for {images} images; {classes} classes make {}",
-        images.saturating_mul(*classes)
+        "{model} returned {values} values for {images} images; {wanted} for each make {}",
+        images.saturating_mul(*wanted)
     )]
     WrongOutput {
         /// The model: a built-in one's name or a path.
@@ -32,8 +32,8 @@ pub enum EngineError {
         values: usize,
         /// How many images it was given.
         images: usize,
-        /// How many classes it has.
-        classes: usize,
+        /// How many values its output has for an image.
+        wanted: usize,
     },
 }
 
@@ -55,8 +55,12 @@ pub struct Description {
 /// Something to know about a loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The model's file does not state everything about its input and output.
-    Assumed(Vec<String>),
+    /// What the model's own metadata does not state, and what was found out from elsewhere.
+    Derived(Vec<Assumed>),
+    /// What nothing states about the model, and what was guessed.
+    Guessed(Vec<Assumed>),
+    /// The outputs are independent scores.
+    Scores,
     /// Tiny weights were set to zero for speed (see [`crate::onnx::flush`]).
     Flushed {
         /// How many.
@@ -92,16 +96,36 @@ pub enum Note {
     },
 }
 
+impl Note {
+    /// The notes about a spec: what was found out, what was guessed, and whether its outputs are no
+    /// probabilities.
+    pub fn about(spec: &ModelSpec) -> Vec<Self> {
+        let (derived, guessed) = Assumed::divide(&spec.assumed);
+        let mut notes = Vec::new();
+        if !derived.is_empty() {
+            notes.push(Self::Derived(derived));
+        }
+        if !guessed.is_empty() {
+            notes.push(Self::Guessed(guessed));
+        }
+        if spec.output == OutputKind::Scores {
+            notes.push(Self::Scores);
+        }
+        notes
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Assumed(what) => {
-                write!(
-                    f,
-                    "assumed, because the file does not state it: {}",
-                    what.join("; ")
-                )
+            Self::Derived(what) => write!(f, "taken from the file: {}", joined(what)),
+            Self::Guessed(what) => {
+                write!(f, "guessed, because nothing states it: {}", joined(what))
             }
+            Self::Scores => f.write_str(
+                "its outputs are independent scores, which do not sum to 1: they are reported as \
+                 they are, and the label is the class of the highest",
+            ),
             Self::Flushed { weights } => {
                 write!(f, "{weights} weights below {TINY:e} set to zero, for speed")
             }
@@ -142,6 +166,11 @@ impl fmt::Display for Note {
     }
 }
 
+fn joined(what: &[Assumed]) -> String {
+    let phrases: Vec<String> = what.iter().map(ToString::to_string).collect();
+    phrases.join("; ")
+}
+
 /// A loaded model that classifies batches of preprocessed images.
 pub trait Classifier: Send {
     /// What the model expects and returns.
@@ -151,68 +180,124 @@ pub trait Classifier: Send {
     fn description(&self) -> &Description;
 
     /// Runs the model on `n` images. `input` holds `n × image_len` values in the model's layout.
-    /// The result is `n × classes` raw outputs. If the model fixes its batch size, `n` is that
-    /// size.
+    /// The result is the raw outputs: for each image one value per class, or the only one
+    /// ([`OutputKind::values`]). If the model fixes its batch size, `n` is that size.
     ///
     /// # Errors
     /// The engine failed.
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError>;
 
-    /// Returns the probabilities for a batch of any size. `input` holds `n × image_len` values. The
-    /// result is `[n, classes]`, calibrated as the model's spec says; each row sums to 1.
+    /// Returns the model's own outputs for a batch of any size, as [`forward`](Self::forward).
     ///
     /// # Errors
     /// The engine failed or returned a wrong number of values.
-    fn classify(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
-        let (image_len, classes) = (self.spec().image_len(), self.spec().labels.len());
+    fn outputs(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
+        let spec = self.spec();
+        let (image_len, wanted) = (spec.image_len(), spec.output.values(spec.labels.len()));
         let n = input.len() / image_len;
-        let mut output = match self.spec().fixed_batch {
+        let output = match spec.fixed_batch {
             None => self.forward(input, n)?,
             Some(size) => {
-                let mut output = Vec::with_capacity(n * classes);
+                let mut output = Vec::with_capacity(n * wanted);
                 for chunk in input.chunks(size * image_len) {
                     let used = chunk.len() / image_len;
                     let mut chunk = chunk.to_vec();
                     chunk.resize(size * image_len, 0.0);
                     let mut rows = self.forward(&chunk, size)?;
-                    rows.truncate(used * classes);
+                    rows.truncate(used * wanted);
                     output.append(&mut rows);
                 }
                 output
             }
         };
-        if output.len() != n * classes {
+        if output.len() != n * wanted {
             return Err(EngineError::WrongOutput {
                 model: self.description().model.clone(),
                 values: output.len(),
                 images: n,
-                classes,
+                wanted,
             });
         }
+        Ok(output)
+    }
+
+    /// Returns the probabilities for a batch of any size. `input` holds `n × image_len` values. The
+    /// result is `[n, classes]`, calibrated as the model's spec says. Each row sums to 1, except
+    /// for [`OutputKind::Scores`].
+    ///
+    /// # Errors
+    /// The engine failed or returned a wrong number of values.
+    fn classify(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
+        let output = self.outputs(input)?;
         let ModelSpec {
             output: kind,
             calibration,
             ..
         } = *self.spec();
-        output
-            .chunks_exact_mut(classes)
-            .for_each(|row| probabilities(row, kind, calibration));
-        Ok(output)
+        Ok(probabilities(output, self.spec().labels.len(), kind, calibration))
     }
 }
 
-/// Turns a model's raw output into calibrated probabilities, in place.
-fn probabilities(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
+/// Turns a model's raw outputs, `[n, values]`, into calibrated probabilities, `[n, classes]`.
+pub fn probabilities(
+    output: Vec<f32>,
+    classes: usize,
+    kind: OutputKind,
+    calibration: Calibration,
+) -> Vec<f32> {
+    let (mut rows, kind) = match kind {
+        OutputKind::Probability => {
+            let row = |p: &f32| [1.0 - p, *p];
+            (output.iter().flat_map(row).collect(), OutputKind::Probabilities)
+        }
+        OutputKind::Logit => {
+            let row = |z: &f32| [0.0, *z];
+            (output.iter().flat_map(row).collect(), OutputKind::Logits)
+        }
+        _ => (output, kind),
+    };
+    rows.chunks_exact_mut(classes)
+        .for_each(|row| calibrate(row, kind, calibration));
+    rows
+}
+
+/// Turns one value per class into calibrated probabilities, in place.
+fn calibrate(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
     match kind {
+        OutputKind::Scores => return,
         OutputKind::Probabilities if calibration == Calibration::NONE => return,
         // Logits up to a constant, which the calibration removes.
         OutputKind::Probabilities => row
             .iter_mut()
             .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }.ln()),
-        OutputKind::Logits => {}
+        _ => {}
     }
     calibration.apply(row);
     softmax(row);
+}
+
+/// A classifier whose outputs are read by another spec than the one that it was loaded with.
+pub struct Respecified {
+    /// The classifier.
+    pub inner: Box<dyn Classifier>,
+    /// The spec. It has the classifier's input and number of output values.
+    pub spec: ModelSpec,
+    /// What was loaded, with the notes about that spec.
+    pub description: Description,
+}
+
+impl Classifier for Respecified {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+        self.inner.forward(input, n)
+    }
 }
 
 /// Turns logits into probabilities, in place.
@@ -231,7 +316,7 @@ mod tests {
     fn a_calibration_means_the_same_for_logits_and_probabilities() {
         let logits = [2.0f32, -1.0, 0.5, -30.0];
         let at = |kind, mut row: [f32; 4], temperature, exponent| {
-            probabilities(
+            calibrate(
                 &mut row,
                 kind,
                 Calibration {
@@ -278,5 +363,27 @@ mod tests {
             at(kind, [f32::NAN, 0.5, 0.5, 0.0], 2.0, 1.5)[0].is_nan(),
             "NaN stays NaN"
         );
+    }
+
+    #[test]
+    fn one_value_is_of_the_second_class_and_scores_stay_as_they_are() {
+        let rows = |kind, output: &[f32], classes, temperature| {
+            let exponent = 1.0;
+            let calibration = Calibration {
+                temperature,
+                exponent,
+            };
+            probabilities(output.to_vec(), classes, kind, calibration)
+        };
+        let kind = OutputKind::Probability;
+        assert_eq!(rows(kind, &[0.25, 1.0], 2, 1.0), [0.75, 0.25, 0.0, 1.0]);
+        let sigmoid = |z: f32| 1.0 / (1.0 + (-z).exp());
+        let found = rows(OutputKind::Logit, &[3.0, -2.0], 2, 2.0);
+        for (found, z) in found.chunks(2).zip([1.5, -1.0]) {
+            assert!((found[1] - sigmoid(z)).abs() < 1e-6, "{found:?}");
+            assert!((found[0] + found[1] - 1.0).abs() < 1e-6, "{found:?}");
+        }
+        let scores = [0.9, 0.8, 0.1];
+        assert_eq!(rows(OutputKind::Scores, &scores, 3, 1.0), scores);
     }
 }

@@ -84,16 +84,15 @@ pub enum ConvertError {
         /// What is wrong.
         problem: String,
     },
-    /// The number of class names is not the model's number of classes, or no names were given and
-    /// they can't be assumed.
-    #[error("{path}: it has {classes} classes{}", named(.names))]
+    /// The number of class names is not the model's number of classes.
+    #[error("{path}: it has {classes} classes, and the given list names {names}")]
     Labels {
         /// The file.
         path: String,
         /// How many classes it has.
         classes: usize,
-        /// How many names were given, if any.
-        names: Option<usize>,
+        /// How many names were given.
+        names: usize,
     },
     /// The model is not an image classifier.
     #[error("{path}: {problem}")]
@@ -105,41 +104,26 @@ pub enum ConvertError {
     },
 }
 
-fn named(names: &Option<usize>) -> String {
-    names.map_or(" without names".into(), |n| {
-        format!(", and the given list names {n}")
-    })
-}
-
-/// Something to know about a converted model: what was assumed.
+/// Something to know about a converted model, besides its spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The model does not end in softmax, so its output counts as logits.
-    NoSoftmax {
-        /// Its last operator.
-        operator: String,
-    },
-    /// The model scales pixels of 0..255 itself.
-    ScalesItself,
-    /// The model rescales values, but not first. Its pixels are assumed to be multiplied by 1/255.
+    /// The model rescales values, but not first. Its pixels are multiplied by 1/255.
     RescalesLater,
+    /// The model ends in a softmax over a single value.
+    SoftmaxOfOne,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSoftmax { operator } => write!(
-                f,
-                "it does not end in softmax but in {operator}: its output counts as logits, which \
-                 go through a softmax"
-            ),
-            Self::ScalesItself => {
-                f.write_str("pixels stay 0..255, because the model scales them itself")
+        f.write_str(match self {
+            Self::RescalesLater => {
+                "the model rescales values, but not in its first layer: pixels are multiplied by \
+                 1/255"
             }
-            Self::RescalesLater => f.write_str(
-                "the model rescales values, but not in its first layer: pixels are \
-                    multiplied by 1/255",
-            ),
-        }
+            Self::SoftmaxOfOne => {
+                "the model ends in a softmax over a single value, which is always 1: it predicts \
+                 the second class for every image"
+            }
+        })
     }
 }
