@@ -278,12 +278,39 @@ fn calibrate(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
 
 /// A classifier whose outputs are read by another spec than the one that it was loaded with.
 pub struct Respecified {
-    /// The classifier.
-    pub inner: Box<dyn Classifier>,
-    /// The spec. It has the classifier's input and number of output values.
-    pub spec: ModelSpec,
-    /// What was loaded, with the notes about that spec.
-    pub description: Description,
+    inner: Box<dyn Classifier>,
+    spec: ModelSpec,
+    description: Description,
+}
+
+impl Respecified {
+    /// Reads the outputs by `spec`, which has the classifier's input and number of output values.
+    /// The description gets the notes about that spec, before its own.
+    pub fn new(inner: Box<dyn Classifier>, spec: ModelSpec) -> Self {
+        let mut description = inner.description().clone();
+        description.notes.splice(..0, Note::about(&spec));
+        Self {
+            inner,
+            spec,
+            description,
+        }
+    }
+
+    /// Returns the model's own outputs instead of probabilities. A model with a single output value
+    /// then has the second of its two classes alone.
+    pub fn raw(inner: Box<dyn Classifier>) -> Self {
+        let mut spec = inner.spec().clone();
+        if spec.output.values(spec.labels.len()) == 1 {
+            spec.labels = spec.labels.split_off(1);
+        }
+        (spec.output, spec.calibration) = (OutputKind::Scores, Calibration::NONE);
+        let description = inner.description().clone();
+        Self {
+            inner,
+            spec,
+            description,
+        }
+    }
 }
 
 impl Classifier for Respecified {

@@ -13,7 +13,7 @@ use fer::convert::{self, ConvertError, ConvertFileError};
 use fer::device::{Backend, DeviceError, ParseDeviceError};
 use fer::parity::ParityError;
 use fer::parity::keras::KerasError;
-use fer::spec::{Field, SpecError};
+use fer::spec::{Assumed, Field, SpecError};
 #[cfg(feature = "train")]
 use fer::trained::TrainedError;
 use fer::{LoadError, NoOnnxRuntime};
@@ -89,20 +89,41 @@ fn load(error: &LoadError) -> Option<String> {
         LoadError::Thread(_)
         | LoadError::Unknown { .. }
         | LoadError::Folder { .. }
+        | LoadError::ExternalWeights { .. }
         | LoadError::Onnx(_) => None,
         LoadError::Spec(error) => spec(error),
     }
 }
 
 fn spec(error: &SpecError) -> Option<String> {
-    let option = match error.missing? {
+    let option = setting(error.missing?);
+    Some(format!("say it with --meta, as in --meta {option}"))
+}
+
+/// The metadata that sets a part of a spec, with an example of a value.
+fn setting(field: Field) -> &'static str {
+    match field {
         Field::Layout => "layout=NHWC",
         Field::Size => "size=48x48",
         Field::Channels => "channels=1",
+        Field::ChannelOrder => "channel_order=bgr",
         Field::Labels => "labels=a,b,c",
         Field::Values => "scale=1/255",
+        Field::Resize => "resize=antialias",
+        Field::Output => "output=logits",
+        Field::OutputName => "output_name=NAME",
+    }
+}
+
+/// The ways to set what was guessed of a converted model.
+fn conversion_settings(guessed: &[Assumed]) -> String {
+    let option = |a: &Assumed| match a.field {
+        Field::Labels => Some("--labels"),
+        Field::Values => Some("--scale, --mean, --std, --channel-order or --preprocess"),
+        Field::Resize => Some("--resize"),
+        _ => None,
     };
-    Some(format!("say it with --meta, as in --meta {option}"))
+    guessed.iter().filter_map(option).collect::<Vec<_>>().join("; ")
 }
 
 fn no_onnx_runtime(reason: &NoOnnxRuntime) -> Option<String> {
@@ -200,6 +221,10 @@ pub fn note(note: &Note) -> String {
         }
         #[cfg(feature = "ort")]
         Note::NoOnnxRuntime { unusable: Some(_) } => format!("{note}; {ANOTHER_LIBRARY}"),
+        Note::Guessed(what) => {
+            let ways: Vec<&str> = what.iter().map(|a| setting(a.field)).collect();
+            format!("{note} — to set it: --meta {}", ways.join(" --meta "))
+        }
         _ => note.to_string(),
     }
 }
@@ -207,11 +232,18 @@ pub fn note(note: &Note) -> String {
 /// A note about a converted model, with what to do about it.
 pub fn conversion_note(note: &convert::Note) -> String {
     match note {
-        convert::Note::NoSoftmax { .. } => note.to_string(),
-        convert::Note::ScalesItself => format!("{note} (--scale changes this)"),
+        convert::Note::SoftmaxOfOne => note.to_string(),
         convert::Note::RescalesLater => {
             format!("{note}; if they should stay 0..255, use --scale 1")
         }
+    }
+}
+
+/// A note about a converted model's spec, with what to do about it.
+pub fn spec_note(note: &Note) -> String {
+    match note {
+        Note::Guessed(what) => format!("{note} — to set it: {}", conversion_settings(what)),
+        _ => note.to_string(),
     }
 }
 
