@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use fer_core::spec::SpecError;
+
 /// A layer that can't be converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported {
@@ -94,6 +96,9 @@ pub enum ConvertError {
         /// How many names were given.
         names: usize,
     },
+    /// The options contradict the model.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The model is not an image classifier.
     #[error("{path}: {problem}")]
     Classifier {

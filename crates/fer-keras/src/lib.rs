@@ -233,8 +233,7 @@ fn converted(
             names: labels.len(),
         });
     }
-    let spec = describe::spec(&model, &network, &image, kind, options, &mut notes, &name)
-        .map_err(|e| wrong(e.problem))?;
+    let spec = describe::spec(&model, &network, &image, kind, options, &mut notes, &name)?;
     let mut metadata = spec.to_metadata();
     metadata.push(("fer.architecture".into(), network.name.clone()));
     metadata.push(("fer.source".into(), source));

@@ -189,6 +189,9 @@ fn conversion(error: &ConvertError) -> Option<String> {
              scripts/keras/convert.py"
                 .into(),
         ),
+        ConvertError::Spec(error) => {
+            (error.missing? == Field::Values).then(|| "say it with --scale".into())
+        }
         ConvertError::Read { .. }
         | ConvertError::Malformed { .. }
         | ConvertError::Layer { .. }
@@ -207,6 +210,7 @@ fn keras(error: &KerasError) -> Option<String> {
     match error {
         KerasError::Python { .. } => Some("name a Python with FER_PYTHON".into()),
         KerasError::Io { .. }
+        | KerasError::Refused { .. }
         | KerasError::Failed { .. }
         | KerasError::Count { .. }
         | KerasError::Line(_) => None,

@@ -128,13 +128,21 @@ impl OutputKind {
     }
 }
 
+/// `a, b or c`.
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 macro_rules! named {
     ($type:ty, $($variant:path => $name:literal),+) => {
         impl FromStr for $type {
             type Err = String;
             fn from_str(s: &str) -> Result<Self, String> {
                 $(if s.eq_ignore_ascii_case($name) { return Ok($variant); })+
-                Err(format!("is '{s}'; it can be {}", [$($name),+].join(", ")))
+                Err(format!("is '{s}'; it can be {}", one_of(&[$($name),+])))
             }
         }
         impl fmt::Display for $type {
