@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use fer::classifier::Note;
 use fer::convert::{self, Checked};
 use fer::host::Host;
-use fer::spec::{ChannelOrder, KerasMode, Layout, Resize, parse_factor, parse_numbers};
+use fer::spec::{
+    ChannelOrder, KerasMode, Layout, ModelSpec, OutputKind, Resize, parse_factor, parse_numbers,
+};
 
 use super::{Status, advice};
 
@@ -148,15 +150,24 @@ fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: 
         .collect();
     let spec = &converted.spec;
     super::say(format_args!(
-        "{} (Keras {}): {}x{}x{} {}, {}, classes {}",
+        "{} (Keras {}): {}x{}x{} {}, {} classes: {}",
         model.display(),
         converted.keras,
         spec.input.width,
         spec.input.height,
         spec.input.channels,
         spec.input.layout,
-        spec.input.values_in_words(),
+        spec.labels.len(),
         spec.labels.join(", ")
+    ));
+    super::say(format_args!(
+        "`fer infer` makes images {} and {}x{} ({}), takes {}, and reports {}",
+        if spec.input.channels == 1 { "gray" } else { "RGB" },
+        spec.input.width,
+        spec.input.height,
+        spec.input.resize,
+        spec.input.values_in_words(),
+        reported(spec)
     ));
     for note in Note::about(spec) {
         super::say(advice::spec_note(&note));
@@ -177,4 +188,20 @@ fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: 
         converted.operators.iter().map(|(_, n)| n).sum::<usize>(),
         operators.join(", ")
     ));
+}
+
+/// What `fer infer` makes of a model's outputs.
+fn reported(spec: &ModelSpec) -> String {
+    let [first, .., second] = &spec.labels[..] else {
+        return "the outputs".into();
+    };
+    match spec.output {
+        OutputKind::Probabilities => "the outputs, which are probabilities".into(),
+        OutputKind::Logits => "a softmax of the outputs".into(),
+        OutputKind::Scores => "the outputs as they are".into(),
+        OutputKind::Probability => format!("the output p for {second} and 1 − p for {first}"),
+        OutputKind::Logit => {
+            format!("a sigmoid p of the output for {second} and 1 − p for {first}")
+        }
+    }
 }

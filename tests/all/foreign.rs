@@ -68,7 +68,7 @@ fn what_the_outputs_are_is_found_out() {
         ("one_sigmoid", Read::One, "output probability (its last operator is Sigmoid)"),
         ("one_logit", Read::OneLogit, &format!("output logit ({by_running})")),
         ("half", Read::AsTheyAre, "pixels × 1/255"),
-        ("uint8_nhwc", Read::AsTheyAre, "pixels of 0..255, RGB (from the shape)"),
+        ("uint8_nhwc", Read::AsTheyAre, "pixels of 0..255, RGB (its input takes whole numbers)"),
         ("ultralytics", Read::AsTheyAre, "it's joy, neutral, sad (from the metadata `names`)"),
         ("two_outputs", Read::AsTheyAre, "the only one that ends in a softmax"),
     ];

@@ -48,7 +48,7 @@ impl Resolver<'_> {
                 scale as f32
             }
             (None, None) if whole => {
-                basis = Some(Basis::Shape);
+                basis = Some(Basis::Convention("its input takes whole numbers".into()));
                 1.0
             }
             (None, None) => {
