@@ -135,7 +135,11 @@ fn beside(model: &Path) -> Result<PathBuf> {
 }
 
 fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: &Checked) {
-    converted.notes.iter().map(advice::conversion_note).for_each(super::say);
+    converted
+        .notes
+        .iter()
+        .map(advice::conversion_note)
+        .for_each(super::say);
     if converted.flushed > 0 {
         let tiny = fer::onnx::flush::TINY;
         super::say(format_args!(
@@ -162,7 +166,11 @@ fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: 
     ));
     super::say(format_args!(
         "`fer infer` makes images {} and {}x{} ({}), takes {}, and reports {}",
-        if spec.input.channels == 1 { "gray" } else { "RGB" },
+        if spec.input.channels == 1 {
+            "gray"
+        } else {
+            "RGB"
+        },
         spec.input.width,
         spec.input.height,
         spec.input.resize,

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use fer::classifier::Classifier;
 use fer::host::Host;
 use fer::ort::{Provider, UnknownProvider};
-use fer::parity::layers::LayerDifference;
 use fer::parity::keras::KerasModel;
+use fer::parity::layers::LayerDifference;
 use fer::parity::{self, Comparison, ROUNDING, Tolerance, golden};
 use fer::runtime::NotFound;
 use fer::session::Session;
@@ -332,7 +332,11 @@ fn against_keras(
             logits: found.logits,
             conflict: found.conflict,
             float32_error: found.float32_error,
-            input: format!("{}, resize {}", spec.input.values_in_words(), spec.input.resize),
+            input: format!(
+                "{}, resize {}",
+                spec.input.values_in_words(),
+                spec.input.resize
+            ),
         }),
     })
 }

@@ -101,7 +101,9 @@ fn noise(spec: &ModelSpec, i: usize) -> Pixels {
 
 /// What is wrong with a row that is not a row of scores.
 fn not_scores(row: Vec<f32>) -> Option<CheckError> {
-    let within = row.iter().all(|v| (-TOLERANCE..=1.0 + TOLERANCE).contains(v));
+    let within = row
+        .iter()
+        .all(|v| (-TOLERANCE..=1.0 + TOLERANCE).contains(v));
     (!within).then_some(CheckError::NotProbabilities { row })
 }
 

@@ -76,7 +76,11 @@ pub fn convert_file(
         && converted.spec.output_is_uncertain()
     {
         options.kind = Some(run.output);
-        let shown = run.assumed.iter().find(|a| a.field == Field::Output).cloned();
+        let shown = run
+            .assumed
+            .iter()
+            .find(|a| a.field == Field::Output)
+            .cloned();
         (converted, checked) = written(&options)?;
         converted.spec.assumed.extend(shown);
     }

@@ -97,7 +97,9 @@ impl KerasModel {
         let (rows, _) = self.run(images, What::Outputs)?;
         let output = |row: Row| Output {
             path: row.path,
-            values: row.outputs.map(|row| row.iter().map(|v| *v as f32).collect()),
+            values: row
+                .outputs
+                .map(|row| row.iter().map(|v| *v as f32).collect()),
         };
         Ok(rows.into_iter().map(output).collect())
     }
@@ -116,7 +118,9 @@ impl KerasModel {
         let pairs = rows.iter().zip(outputs).filter_map(|(row, output)| {
             Some(row.outputs.as_ref()?.iter().zip(output.values.as_ref()?))
         });
-        let differences = pairs.flatten().map(|(exact, v)| (exact - f64::from(*v)).abs());
+        let differences = pairs
+            .flatten()
+            .map(|(exact, v)| (exact - f64::from(*v)).abs());
         Ok(differences.fold(0.0, f64::max))
     }
 
@@ -160,9 +164,13 @@ impl KerasModel {
             let written = fs::write(folder.path().join(name), text);
             written.map_err(failed("write the Keras script"))?;
         }
-        let [list, output, layers, error] =
-            ["images.json", "outputs.jsonl", "layers.safetensors", "error.txt"]
-                .map(|name| folder.path().join(name));
+        let [list, output, layers, error] = [
+            "images.json",
+            "outputs.jsonl",
+            "layers.safetensors",
+            "error.txt",
+        ]
+        .map(|name| folder.path().join(name));
         let json = serde_json::to_string(images).map_err(io::Error::other);
         json.and_then(|json| fs::write(&list, json))
             .map_err(failed("list the images"))?;

@@ -67,7 +67,9 @@ pub fn with_keras(
 
     let within = |output: &Output| {
         let values = output.values.iter().flatten();
-        values.into_iter().all(|v| (-MARGIN..=1.0 + MARGIN).contains(v))
+        values
+            .into_iter()
+            .all(|v| (-MARGIN..=1.0 + MARGIN).contains(v))
     };
     let bounded = reference.iter().all(within);
     let of_logits = matches!(spec.output, OutputKind::Logits | OutputKind::Logit);
@@ -142,7 +144,9 @@ fn read(outputs: Vec<Output>, spec: &ModelSpec, logits: bool, fer: bool) -> Vec<
         (true, OutputKind::Logit, _) => None,
         (true, ..) => Some(OutputKind::Scores),
         (false, kind, true) => Some(kind),
-        (false, OutputKind::Logit | OutputKind::Probability, false) => Some(OutputKind::Probability),
+        (false, OutputKind::Logit | OutputKind::Probability, false) => {
+            Some(OutputKind::Probability)
+        }
         (false, _, false) => Some(OutputKind::Scores),
     };
     let row = |row: Vec<f32>| match kind {

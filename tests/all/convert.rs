@@ -501,10 +501,16 @@ fn what_can_not_be_converted_is_exit_code_2_with_the_reason() {
             vec![&plain, "--scale", "0"],
             vec!["not a number other than 0"],
         ),
-        (vec![&plain, "--std", "0"], vec!["'std' is '0'", "none of them 0"]),
+        (
+            vec![&plain, "--std", "0"],
+            vec!["'std' is '0'", "none of them 0"],
+        ),
         (vec![&plain, "--mean", "1,2"], vec!["'mean' is '1,2'"]),
         (vec![&plain, "--mean", "a"], vec!["'a' is not a number"]),
-        (vec![&plain, "--mean", "127.5"], vec!["no scale is stated", "--scale"]),
+        (
+            vec![&plain, "--mean", "127.5"],
+            vec!["no scale is stated", "--scale"],
+        ),
         (
             vec![&plain, "--preprocess", "tf", "--scale", "1"],
             vec!["cannot be used with"],
@@ -513,7 +519,10 @@ fn what_can_not_be_converted_is_exit_code_2_with_the_reason() {
             vec![&plain, "--preprocess", "tf", "--mean", "1"],
             vec!["cannot be used with"],
         ),
-        (vec![&plain, "--preprocess", "vgg"], vec!["tf, caffe or torch"]),
+        (
+            vec![&plain, "--preprocess", "vgg"],
+            vec!["tf, caffe or torch"],
+        ),
         (vec![&plain, "--channel-order", "grb"], vec!["rgb or bgr"]),
         (vec![&plain, "--layout", "chwn"], vec!["NHWC or NCHW"]),
         (vec![&plain, "-o", "tests"], vec!["is a folder"]),

@@ -431,8 +431,16 @@ fn the_first_layer_that_departs_from_keras_is_named() {
 #[track_caller]
 fn python(program: &str, folder: &Path) {
     let Some(python) = keras() else { return };
-    let done = Command::new(python).args(["-c", program]).arg(folder).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new(python)
+        .args(["-c", program])
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 /// Models with heads of every kind, and one that only Keras 2 can load.
@@ -458,7 +466,11 @@ save(tf_keras, 'keras2.h5', tf_keras.layers.DepthwiseConv2D(3))(tf_keras.layers.
 /// A file with other metadata.
 fn with_metadata(from: &str, key: &str, value: &str, to: &str) {
     let mut proto = ModelProto::parse_from_bytes(&std::fs::read(from).unwrap()).unwrap();
-    for entry in proto.metadata_props.iter_mut().filter(|entry| entry.key == key) {
+    for entry in proto
+        .metadata_props
+        .iter_mut()
+        .filter(|entry| entry.key == key)
+    {
         entry.value = value.into();
     }
     std::fs::write(to, proto.write_to_bytes().unwrap()).unwrap();
@@ -469,7 +481,10 @@ fn every_kind_of_head_is_compared_with_what_predict_returns() {
     let (Some(_), Some(interpreter)) = (ort(), keras()) else {
         return;
     };
-    let has = Command::new(interpreter).args(["-c", "import tf_keras"]).output().unwrap();
+    let has = Command::new(interpreter)
+        .args(["-c", "import tf_keras"])
+        .output()
+        .unwrap();
     if !has.status.success() {
         common::skip::<()>("keras", "FER_PYTHON has no tf-keras");
         return;
@@ -477,26 +492,54 @@ fn every_kind_of_head_is_compared_with_what_predict_returns() {
     let folder = tempfile::tempdir().unwrap();
     python(HEADS, folder.path());
     let at = |name: &str| folder.path().join(name).display().to_string();
-    run(&["convert", "-q", &at("sigmoids.keras"), "-o", &at("sigmoids.onnx")]).expect(0);
-    with_metadata(&at("sigmoids.onnx"), "fer.output", "logits", &at("as_logits.onnx"));
+    run(&[
+        "convert",
+        "-q",
+        &at("sigmoids.keras"),
+        "-o",
+        &at("sigmoids.onnx"),
+    ])
+    .expect(0);
+    with_metadata(
+        &at("sigmoids.onnx"),
+        "fer.output",
+        "logits",
+        &at("as_logits.onnx"),
+    );
     let rows: [(&str, Option<&str>, bool, &str); 6] = [
-        ("sigmoids.keras", None, true, "not shown     that the training had this input"),
+        (
+            "sigmoids.keras",
+            None,
+            true,
+            "not shown     that the training had this input",
+        ),
         ("one_sigmoid.keras", None, true, "class_"),
         ("logits.keras", None, true, "compared      logits"),
         ("one_logit.keras", None, true, "compared      logits"),
         ("keras2.h5", None, true, "HOLDS"),
-        ("sigmoids.keras", Some("as_logits.onnx"), false, "conflict      Keras's outputs lie in"),
+        (
+            "sigmoids.keras",
+            Some("as_logits.onnx"),
+            false,
+            "conflict      Keras's outputs lie in",
+        ),
     ];
     let mut wrong = Vec::new();
     for (model, candidate, holds, said) in rows {
         let mut args = vec!["parity".to_string(), "--keras".into(), at(model)];
-        args.extend(candidate.map(|c| [String::from("--candidate"), at(c)]).into_iter().flatten());
+        args.extend(
+            candidate
+                .map(|c| [String::from("--candidate"), at(c)])
+                .into_iter()
+                .flatten(),
+        );
         args.push("examples/faces".into());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let run = run(&args);
         let found = !run.stdout.contains("DOES NOT HOLD") && run.stdout.contains("HOLDS");
         let legacy = run.stderr.contains("; tf-keras ") == model.starts_with("keras2");
-        if found != holds || run.code != i32::from(!holds) || !run.stdout.contains(said) || !legacy {
+        if found != holds || run.code != i32::from(!holds) || !run.stdout.contains(said) || !legacy
+        {
             wrong.push(format!("{model} as {candidate:?}: {run:?}"));
         }
     }
@@ -534,22 +577,40 @@ fn rounding_of_a_sharp_head_is_no_difference_and_a_small_error_is() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    python(&SHARP.replace("FACES", &common::path("examples/faces")), folder.path());
+    python(
+        &SHARP.replace("FACES", &common::path("examples/faces")),
+        folder.path(),
+    );
     let at = |name: &str| folder.path().join(name).display().to_string();
     let (model, right, off) = (at("sharp.keras"), at("right.onnx"), at("off.onnx"));
     run(&["convert", "-q", &model, "-o", &right]).expect(0);
     let mut proto = ModelProto::parse_from_bytes(&std::fs::read(&right).unwrap()).unwrap();
     let kernels = proto.graph.as_mut().unwrap().initializer.iter_mut();
-    let kernel = kernels.into_iter().find(|t| t.name.ends_with("conv2d_2/kernel")).unwrap();
+    let kernel = kernels
+        .into_iter()
+        .find(|t| t.name.ends_with("conv2d_2/kernel"))
+        .unwrap();
     let value = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]) * 1.001;
-    let scaled = kernel.raw_data.chunks_exact(4).flat_map(|b| value(b).to_le_bytes());
+    let scaled = kernel
+        .raw_data
+        .chunks_exact(4)
+        .flat_map(|b| value(b).to_le_bytes());
     kernel.raw_data = scaled.collect::<Vec<u8>>().into();
     std::fs::write(&off, proto.write_to_bytes().unwrap()).unwrap();
     // No tolerance but the error of Keras's own arithmetic.
     let parity = |candidate: &str| {
         run(&[
-            "parity", "--json", "--atol", "1e-9", "--rtol", "0", "--keras", &model, "--candidate",
-            candidate, "examples/faces",
+            "parity",
+            "--json",
+            "--atol",
+            "1e-9",
+            "--rtol",
+            "0",
+            "--keras",
+            &model,
+            "--candidate",
+            candidate,
+            "examples/faces",
         ])
     };
     let error = |run: &Run| -> f64 {
@@ -572,16 +633,34 @@ fn modules_that_the_python_lacks_are_named_with_the_command_that_installs_them()
     let folder = tempfile::tempdir().unwrap();
     let bare = folder.path().join("bare");
     let make = ["-m", "venv", "--without-pip"];
-    assert!(Command::new(interpreter).args(make).arg(&bare).status().unwrap().success());
-    let bare = bare.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    assert!(
+        Command::new(interpreter)
+            .args(make)
+            .arg(&bare)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let bare = bare.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
     let mut command = fer();
-    command.env("FER_PYTHON", &bare).args(["parity", "--keras"]).arg(model);
+    command
+        .env("FER_PYTHON", &bare)
+        .args(["parity", "--keras"])
+        .arg(model);
     let refused = Run::of(command.arg("examples/faces").output().unwrap()).expect(2);
     let last = refused.error();
     for word in [
         "lacks the modules h5py, keras, numpy, PIL, safetensors, tensorflow",
         "-m pip install h5py keras numpy pillow safetensors tensorflow`",
     ] {
-        assert!(last.starts_with("fer: error: ") && last.contains(word), "{}", refused.stderr);
+        assert!(
+            last.starts_with("fer: error: ") && last.contains(word),
+            "{}",
+            refused.stderr
+        );
     }
 }

@@ -234,7 +234,12 @@ pub trait Classifier: Send {
             calibration,
             ..
         } = *self.spec();
-        Ok(probabilities(output, self.spec().labels.len(), kind, calibration))
+        Ok(probabilities(
+            output,
+            self.spec().labels.len(),
+            kind,
+            calibration,
+        ))
     }
 }
 
@@ -248,7 +253,10 @@ pub fn probabilities(
     let (mut rows, kind) = match kind {
         OutputKind::Probability => {
             let row = |p: &f32| [1.0 - p, *p];
-            (output.iter().flat_map(row).collect(), OutputKind::Probabilities)
+            (
+                output.iter().flat_map(row).collect(),
+                OutputKind::Probabilities,
+            )
         }
         OutputKind::Logit => {
             let row = |z: &f32| [0.0, *z];

@@ -52,7 +52,9 @@ impl Preprocessor {
             Layout::Nhwc => pixels
                 .data
                 .chunks_exact(self.channels)
-                .flat_map(|pixel| channels().map(|(levels, from)| levels[usize::from(pixel[*from])]))
+                .flat_map(|pixel| {
+                    channels().map(|(levels, from)| levels[usize::from(pixel[*from])])
+                })
                 .collect(),
             Layout::Nchw => channels()
                 .flat_map(|(levels, from)| {

@@ -68,8 +68,12 @@ pub fn output_kind(
     let image_len = spec.image_len();
     let output = classifier.outputs(&input).or_else(|_| {
         // Some files with an open batch size run on one image at a time only.
-        let one_by_one = input.chunks(image_len).map(|image| classifier.outputs(image));
-        one_by_one.collect::<Result<Vec<_>, _>>().map(|rows| rows.concat())
+        let one_by_one = input
+            .chunks(image_len)
+            .map(|image| classifier.outputs(image));
+        one_by_one
+            .collect::<Result<Vec<_>, _>>()
+            .map(|rows| rows.concat())
     })?;
     let (images, beyond) = output.split_at(PROBED * values);
     Ok(judge(images, beyond, values))
@@ -90,21 +94,26 @@ fn judge(images: &[f32], beyond: &[f32], values: usize) -> Option<OutputKind> {
     let all = || images.iter().chain(&beyond);
     let varies = all().any(|row| {
         let pairs = row.iter().zip(images[0]);
-        pairs.into_iter().any(|(a, b)| (a - b).abs() > VARIATION * b.abs().max(1.0))
+        pairs
+            .into_iter()
+            .any(|(a, b)| (a - b).abs() > VARIATION * b.abs().max(1.0))
     });
     if !varies {
         return None;
     }
     let within = |row: &&[f32]| row.iter().all(|v| (-MARGIN..=1.0 + MARGIN).contains(v));
     let tolerance = SUM_TOLERANCE + SUM_TOLERANCE_PER_CLASS * values as f32;
-    let sums_to_one = |row: &&[f32]| {
-        (row.iter().sum::<f32>() - 1.0).abs() <= tolerance.min(MAX_SUM_TOLERANCE)
-    };
+    let sums_to_one =
+        |row: &&[f32]| (row.iter().sum::<f32>() - 1.0).abs() <= tolerance.min(MAX_SUM_TOLERANCE);
     let single = values == 1;
     if !single && all().all(|row| within(row) && sums_to_one(row)) {
         return Some(OutputKind::Probabilities);
     }
-    let logits = if single { OutputKind::Logit } else { OutputKind::Logits };
+    let logits = if single {
+        OutputKind::Logit
+    } else {
+        OutputKind::Logits
+    };
     if !images.iter().all(within) {
         return Some(logits);
     }
@@ -155,7 +164,10 @@ mod tests {
         use OutputKind::{Logit, Logits, Probabilities, Probability, Scores};
         let logits = [[2.0, -1.0, 0.5], [-0.3, 4.0, 0.1], [0.2, 0.3, 9.0]];
         let probabilities = logits.map(|row| softmax(&row)).concat();
-        let quantized: Vec<f32> = probabilities.iter().map(|p| (p * 256.0).floor() / 256.0).collect();
+        let quantized: Vec<f32> = probabilities
+            .iter()
+            .map(|p| (p * 256.0).floor() / 256.0)
+            .collect();
         let sharp = [[0.0, 1.0, 0.0]; 3].concat();
         let sigmoids = [[0.9, 0.8, 0.1], [0.1, 0.1, 0.2], [1.0, 0.9, 0.9]].concat();
         let bounded = [[0.2, 0.3, 0.1], [0.1, 0.1, 0.2], [0.3, 0.2, 0.9]].concat();
@@ -165,18 +177,48 @@ mod tests {
         let nothing: [f32; 0] = [];
         let rows: [(&str, &[f32], &[f32], usize, Option<OutputKind>); 14] = [
             ("softmax", &probabilities, &sharp, 3, Some(Probabilities)),
-            ("softmax alone", &probabilities, &nothing, 3, Some(Probabilities)),
+            (
+                "softmax alone",
+                &probabilities,
+                &nothing,
+                3,
+                Some(Probabilities),
+            ),
             ("quantized", &quantized, &sharp, 3, Some(Probabilities)),
-            ("overflow beyond", &probabilities, &[f32::NAN; 3], 3, Some(Probabilities)),
-            ("sharp, but it varies", &sharp, &probabilities, 3, Some(Probabilities)),
+            (
+                "overflow beyond",
+                &probabilities,
+                &[f32::NAN; 3],
+                3,
+                Some(Probabilities),
+            ),
+            (
+                "sharp, but it varies",
+                &sharp,
+                &probabilities,
+                3,
+                Some(Probabilities),
+            ),
             ("logits", &logits.concat(), &nothing, 3, Some(Logits)),
             ("sigmoids", &sigmoids, &sigmoids, 3, Some(Scores)),
             ("small logits", &bounded, &far, 3, Some(Logits)),
             ("small, no more known", &bounded, &nothing, 3, None),
             ("constant", &sharp, &sharp, 3, None),
             ("NaN", &nan, &sharp, 3, None),
-            ("one sigmoid", &[0.1, 0.7, 0.2], &[0.0, 1.0], 1, Some(Probability)),
-            ("one logit", &[-0.1, 0.7, 0.2], &[-3.0, 21.0], 1, Some(Logit)),
+            (
+                "one sigmoid",
+                &[0.1, 0.7, 0.2],
+                &[0.0, 1.0],
+                1,
+                Some(Probability),
+            ),
+            (
+                "one logit",
+                &[-0.1, 0.7, 0.2],
+                &[-3.0, 21.0],
+                1,
+                Some(Logit),
+            ),
             ("always 1", &[1.0; 3], &[1.0; 2], 1, None),
         ];
         let wrong: Vec<_> = rows

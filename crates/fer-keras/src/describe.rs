@@ -6,15 +6,20 @@ use fer_core::onnx::proto::ModelProto;
 use fer_core::spec::{Hint, Hints, ModelSpec, OutputKind, SpecError};
 use serde_json::json;
 
-use super::graph::Graph;
 use super::Image;
+use super::graph::Graph;
 use super::network::KerasNetwork;
 use super::{ConvertOptions, Note, layers};
 
 /// What an output of `values` values for an image is, as far as the graph shows it: a softmax, a
 /// mean of softmaxes, sigmoids, or one of them in another shape.
 pub(crate) fn output_kind(graph: &Graph, output: &str, values: usize) -> Option<OutputKind> {
-    let sigmoid = || matches!(last_operator(graph, output), Some("Sigmoid" | "HardSigmoid"));
+    let sigmoid = || {
+        matches!(
+            last_operator(graph, output),
+            Some("Sigmoid" | "HardSigmoid")
+        )
+    };
     match (sums_to_one(graph, output), values) {
         (true, 1) => Some(OutputKind::Probability),
         (true, _) => Some(OutputKind::Probabilities),
@@ -52,7 +57,13 @@ pub(crate) fn spec(
     let mut set = |key: &str, value: Option<String>| {
         overrides.extend(value.map(|value| (key.to_string(), value)));
     };
-    set("labels", options.labels.as_ref().map(|labels| json!(labels).to_string()));
+    set(
+        "labels",
+        options
+            .labels
+            .as_ref()
+            .map(|labels| json!(labels).to_string()),
+    );
     set("layout", Some(image.layout.to_string()));
     set("size", Some(format!("{}x{}", image.width, image.height)));
     set("channels", Some(image.channels.to_string()));

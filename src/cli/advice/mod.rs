@@ -123,7 +123,11 @@ fn conversion_settings(guessed: &[Assumed]) -> String {
         Field::Resize => Some("--resize"),
         _ => None,
     };
-    guessed.iter().filter_map(option).collect::<Vec<_>>().join("; ")
+    guessed
+        .iter()
+        .filter_map(option)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn no_onnx_runtime(reason: &NoOnnxRuntime) -> Option<String> {

@@ -72,7 +72,10 @@ fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
 
 /// `wish`, with a number if the graph has a tensor of that name.
 fn unused(graph: &GraphProto, wish: &str) -> String {
-    let nodes = graph.node.iter().flat_map(|n| n.input.iter().chain(&n.output));
+    let nodes = graph
+        .node
+        .iter()
+        .flat_map(|n| n.input.iter().chain(&n.output));
     let weights = graph.initializer.iter().map(|t| &t.name);
     let taken: HashSet<&str> = nodes.chain(weights).map(String::as_str).collect();
     let numbered = (1..).map(|i| format!("{wish}_{i}"));

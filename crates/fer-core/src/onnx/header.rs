@@ -10,14 +10,32 @@ pub const ELEM_FLOAT: i32 = 1;
 
 /// `TensorProto.DataType`'s names, by number.
 const ELEM_NAMES: [&str; 17] = [
-    "no tensor", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "strings", "bool",
-    "float16", "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16",
+    "no tensor",
+    "float32",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "int32",
+    "int64",
+    "strings",
+    "bool",
+    "float16",
+    "float64",
+    "uint32",
+    "uint64",
+    "complex64",
+    "complex128",
+    "bfloat16",
 ];
 
 /// The name of an element type.
 pub fn elem_type_name(elem_type: i32) -> &'static str {
     let index = usize::try_from(elem_type).unwrap_or(usize::MAX);
-    ELEM_NAMES.get(index).copied().unwrap_or("of an unknown type")
+    ELEM_NAMES
+        .get(index)
+        .copied()
+        .unwrap_or("of an unknown type")
 }
 
 /// Whether an element type is of floating-point numbers: float32, float16, float64 or bfloat16.

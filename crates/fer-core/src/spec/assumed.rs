@@ -53,7 +53,9 @@ impl fmt::Display for Assumed {
             Basis::Shape => f.write_str(" (from the shape)"),
             Basis::Operator(operator) => write!(f, " (its last operator is {operator})"),
             Basis::Convention(source) => write!(f, " ({source})"),
-            Basis::Run { images } => write!(f, " (found by running it on {images} images of noise)"),
+            Basis::Run { images } => {
+                write!(f, " (found by running it on {images} images of noise)")
+            }
             Basis::Guess => Ok(()),
         }
     }

@@ -74,7 +74,11 @@ impl Hints {
         } else if let Some([side]) = size.as_deref() {
             hints.add("size", format!("{side}x{side}"), SOURCE);
         }
-        for (key, value) in [("layout", "NCHW"), ("scale", "1/255"), ("resize", "antialias")] {
+        for (key, value) in [
+            ("layout", "NCHW"),
+            ("scale", "1/255"),
+            ("resize", "antialias"),
+        ] {
             hints.add(key, value.into(), SOURCE);
         }
         hints
@@ -112,7 +116,14 @@ impl Hints {
         if let Some(size) = sizes[usize::from(!cropped)..].iter().find_map(|s| size(s)) {
             // Before the size in config.json.
             let source = SOURCE.into();
-            self.0.insert(0, Hint { key: "size", value: size, source });
+            self.0.insert(
+                0,
+                Hint {
+                    key: "size",
+                    value: size,
+                    source,
+                },
+            );
         }
         let factor = config["rescale_factor"].as_f64().unwrap_or(1.0 / 255.0);
         let scale = if on("do_rescale") { factor } else { 1.0 };
@@ -151,7 +162,13 @@ fn by_index(object: &Value) -> Option<Vec<String>> {
         Value::Number(index) => Some((usize::try_from(index.as_u64()?).ok()?, key.clone())),
         _ => None,
     };
-    python::in_order(object.as_object()?.iter().map(entry).collect::<Option<_>>()?)
+    python::in_order(
+        object
+            .as_object()?
+            .iter()
+            .map(entry)
+            .collect::<Option<_>>()?,
+    )
 }
 
 /// `WIDTHxHEIGHT`, from a number, `[height, width]`, or an object of `height` and `width` or of
@@ -180,7 +197,10 @@ mod tests {
         let rows: [(&str, &[(&str, &str)], &[(&str, &str)]); 6] = [
             (
                 "model.onnx",
-                &[("config.json", config), ("preprocessor_config.json", pixels)],
+                &[
+                    ("config.json", config),
+                    ("preprocessor_config.json", pixels),
+                ],
                 &[
                     ("size", "32x24"),
                     ("labels", r#"["a","b"]"#),
@@ -197,9 +217,17 @@ mod tests {
                 &[("class_indices.json", r#"{"sad": 1, "angry": 0}"#)],
                 &[("labels", r#"["angry","sad"]"#)],
             ),
-            ("m.onnx", &[("class_indices.json", r#"{"a": 0, "b": 2}"#)], &[]),
+            (
+                "m.onnx",
+                &[("class_indices.json", r#"{"a": 0, "b": 2}"#)],
+                &[],
+            ),
             ("m.onnx", &[("class_indices.json", "no JSON")], &[]),
-            ("m.onnx", &[("config.json", r#"{"class_name": "Sequential"}"#)], &[]),
+            (
+                "m.onnx",
+                &[("config.json", r#"{"class_name": "Sequential"}"#)],
+                &[],
+            ),
             ("m.onnx", &[("preprocessor_config.json", pixels)], &[]),
         ];
         let mut wrong = Vec::new();

@@ -17,7 +17,11 @@ impl Resolver<'_> {
                 Some(n) if labels.len() != n => Err(format!(
                     "its metadata names {} classes, its output has {n}{}",
                     labels.len(),
-                    if values == Some(1) { " (one value for two)" } else { "" }
+                    if values == Some(1) {
+                        " (one value for two)"
+                    } else {
+                        ""
+                    }
                 )),
                 _ => Ok(labels),
             };
@@ -36,10 +40,16 @@ impl Resolver<'_> {
         }
         if let Some((labels, source)) = found {
             let value = format!("classes {}", shortened(&labels));
-            self.assume(Field::Labels, value, Basis::Convention(format!("from {source}")));
+            self.assume(
+                Field::Labels,
+                value,
+                Basis::Convention(format!("from {source}")),
+            );
             return Ok(labels);
         }
-        let in_file = self.guess("labels").and_then(|text| parse_labels(text).ok());
+        let in_file = self
+            .guess("labels")
+            .and_then(|text| parse_labels(text).ok());
         let labels = match (in_file, classes) {
             (Some(labels), n) if n.is_none_or(|n| n == labels.len()) => labels,
             (_, Some(n)) if n == EMOTIONS.len() => EMOTIONS.map(String::from).to_vec(),
@@ -95,4 +105,3 @@ pub(super) fn parse_labels(text: &str) -> Result<Vec<String>, String> {
     }
     Ok(labels)
 }
-

@@ -80,7 +80,11 @@ impl ModelSpec {
             rows.push(("temperature", self.calibration.temperature.to_string()));
             rows.push(("exponent", self.calibration.exponent.to_string()));
         }
-        let guessed = |field| self.assumed.iter().any(|a| a.field == field && a.is_guess());
+        let guessed = |field| {
+            self.assumed
+                .iter()
+                .any(|a| a.field == field && a.is_guess())
+        };
         let guesses = GUESSABLE.iter().filter(|(field, _)| guessed(*field));
         let guesses: Vec<&str> = guesses.map(|(_, key)| *key).collect();
         if !guesses.is_empty() {
@@ -150,8 +154,13 @@ mod tests {
                 opset: 18,
             };
             let mut read = ModelSpec::resolve(&header, &Default::default(), "m").unwrap();
-            assert!(read.assumed.iter().all(|a| a.is_guess() && !a.value.is_empty()));
-            read.assumed.sort_by_key(|a| spec.assumed.iter().position(|b| a.field == b.field));
+            assert!(
+                read.assumed
+                    .iter()
+                    .all(|a| a.is_guess() && !a.value.is_empty())
+            );
+            read.assumed
+                .sort_by_key(|a| spec.assumed.iter().position(|b| a.field == b.field));
             read.assumed.iter_mut().for_each(|a| a.value.clear());
             assert_eq!(read, spec);
         }

@@ -16,7 +16,9 @@ impl Resolver<'_> {
         let Some(text) = self.overrides.remove("preprocess") else {
             return Ok(());
         };
-        let mode: KerasMode = text.parse().map_err(|e| format!("its metadata 'preprocess' {e}"))?;
+        let mode: KerasMode = text
+            .parse()
+            .map_err(|e| format!("its metadata 'preprocess' {e}"))?;
         for key in ["scale", "mean", "std", "channel_order"] {
             if self.overrides.contains_key(key) {
                 return Err(format!(
@@ -28,7 +30,8 @@ impl Resolver<'_> {
         // All four, so that nothing is left of the file's.
         let neutral = [("mean", "0"), ("std", "1"), ("channel_order", "rgb")];
         let own = neutral.iter().chain(mode.metadata());
-        self.overrides.extend(own.map(|(k, v)| (k.to_string(), v.to_string())));
+        self.overrides
+            .extend(own.map(|(k, v)| (k.to_string(), v.to_string())));
         Ok(())
     }
 
@@ -68,7 +71,11 @@ impl Resolver<'_> {
             };
             let all_neutral = values.iter().all(|v| *v == neutral);
             let values = if all_neutral { Vec::new() } else { values };
-            *(if key == "mean" { &mut input.mean } else { &mut input.std }) = values;
+            *(if key == "mean" {
+                &mut input.mean
+            } else {
+                &mut input.std
+            }) = values;
         }
         let order = self.parsed::<ChannelOrder>("channel_order")?;
         if channels == 1 && order == Some(ChannelOrder::Bgr) {
@@ -85,7 +92,10 @@ impl Resolver<'_> {
         let Some(basis) = basis else {
             return Ok(());
         };
-        if let (Basis::Guess, Some(mean)) = (&basis, input.mean.iter().find(|m| m.abs() > MAX_SCALED_MEAN)) {
+        if let (Basis::Guess, Some(mean)) = (
+            &basis,
+            input.mean.iter().find(|m| m.abs() > MAX_SCALED_MEAN),
+        ) {
             self.missing = Some(Field::Values);
             return Err(format!(
                 "the mean {mean} does not fit pixels of 0..1, and no scale is stated; for pixels \
@@ -148,7 +158,11 @@ impl Resolver<'_> {
 fn per_channel(text: &str, key: &str, channels: usize) -> Result<Vec<f32>, String> {
     let values = parse_numbers(text).ok().map(|values| {
         let repeat = if values.len() == 1 { channels } else { 1 };
-        values.repeat(repeat).iter().map(|v| *v as f32).collect::<Vec<f32>>()
+        values
+            .repeat(repeat)
+            .iter()
+            .map(|v| *v as f32)
+            .collect::<Vec<f32>>()
     });
     match values {
         Some(v) if v.len() == channels && (key != "std" || v.iter().all(|v| *v != 0.0)) => Ok(v),

@@ -176,7 +176,10 @@ fn flat(dims: &[Option<usize>]) -> bool {
 
 /// The number of values for an image, if the port's shape is a classifier's and states it.
 fn per_class(port: &Port) -> Option<usize> {
-    port.dims.as_ref().filter(|dims| flat(dims)).and_then(|dims| dims[1])
+    port.dims
+        .as_ref()
+        .filter(|dims| flat(dims))
+        .and_then(|dims| dims[1])
 }
 
 /// A port's name and shape: `logits [N, 7]`.
@@ -187,7 +190,11 @@ fn shown(port: &Port) -> String {
             None if i == 0 => "N".into(),
             None => "?".into(),
         };
-        dims.iter().enumerate().map(number).collect::<Vec<_>>().join(", ")
+        dims.iter()
+            .enumerate()
+            .map(number)
+            .collect::<Vec<_>>()
+            .join(", ")
     });
     format!("{} [{}]", port.name, dims.unwrap_or_else(|| "?".into()))
 }

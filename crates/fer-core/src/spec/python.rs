@@ -37,7 +37,10 @@ pub(super) fn names(text: &str) -> Option<Vec<String>> {
 /// Names in the order of their indices, which must be 0, 1, …, each once.
 pub(super) fn in_order(mut entries: Vec<(usize, String)>) -> Option<Vec<String>> {
     entries.sort_by_key(|(index, _)| *index);
-    let whole = entries.iter().enumerate().all(|(i, (index, _))| i == *index);
+    let whole = entries
+        .iter()
+        .enumerate()
+        .all(|(i, (index, _))| i == *index);
     (whole && !entries.is_empty()).then(|| entries.into_iter().map(|(_, name)| name).collect())
 }
 
@@ -107,9 +110,12 @@ mod tests {
         ];
         let wrong: Vec<_> = rows
             .iter()
-            .filter(|(text, names)| super::names(text).as_deref() != names.map(|n| {
-                n.iter().map(ToString::to_string).collect::<Vec<_>>()
-            }).as_deref())
+            .filter(|(text, names)| {
+                super::names(text).as_deref()
+                    != names
+                        .map(|n| n.iter().map(ToString::to_string).collect::<Vec<_>>())
+                        .as_deref()
+            })
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }

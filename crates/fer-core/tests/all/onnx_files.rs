@@ -181,8 +181,9 @@ fn models_that_can_not_be_fed_are_refused() {
     let gray = [Open, N(1), N(2), N(2)];
     let good = || linear(&gray, 4, 7, true, |_, _| 0.0);
     let linear_good = linear(&gray, 4, 7, false, |_, _| 0.0);
-    let five_outputs =
-        (0..4).fold(linear_good, |m, i| m.output(&format!("extra{i}"), &[Open, N(7)]));
+    let five_outputs = (0..4).fold(linear_good, |m, i| {
+        m.output(&format!("extra{i}"), &[Open, N(7)])
+    });
     let mut classes = good();
     classes.proto.graph.mut_or_insert_default().output[0]
         .type_
@@ -257,8 +258,16 @@ fn models_that_can_not_be_fed_are_refused() {
         (good(), &["resize=cubic"], "nearest or antialias"),
         (good(), &["output=maybe"], "probabilities, logits, scores"),
         (good(), &["output=probability"], "one value for two classes"),
-        (good(), &["output=scores", "temperature=2"], "no calibration"),
-        (good(), &["output_name=other"], "no output 'other'; it has output [N, 7]"),
+        (
+            good(),
+            &["output=scores", "temperature=2"],
+            "no calibration",
+        ),
+        (
+            good(),
+            &["output_name=other"],
+            "no output 'other'; it has output [N, 7]",
+        ),
         (good(), &["channel_order=bgr"], "gray"),
         (good(), &["channel_order=grb"], "rgb or bgr"),
         (good(), &["preprocess=vgg"], "tf, caffe or torch"),
@@ -289,10 +298,7 @@ fn a_graph_that_bites_its_tail_is_read_to_an_end() {
         .node("Identity", &["b"], "a", &[])
         .node("Identity", &["a"], "b", &[]);
     assert_eq!(
-        read_header(&model.bytes().into(), "m")
-            .unwrap()
-            .outputs[0]
-            .operator,
+        read_header(&model.bytes().into(), "m").unwrap().outputs[0].operator,
         None
     );
 }
@@ -429,51 +435,110 @@ fn what_other_tools_say_counts_after_shapes_and_before_guesses() {
     ]);
     let none = Hints::default();
     let resolve = |model: &ModelBuilder, overrides: &[&str], hints: &Hints| {
-        let overrides = overrides.iter().map(|o| parse_override(o).unwrap()).collect();
+        let overrides = overrides
+            .iter()
+            .map(|o| parse_override(o).unwrap())
+            .collect();
         let header = read_header(&model.bytes().into(), "m").unwrap();
-        ModelSpec::resolve_with(&header, &overrides, hints, "m").unwrap().spec
+        ModelSpec::resolve_with(&header, &overrides, hints, "m")
+            .unwrap()
+            .spec
     };
     let spec = resolve(&ultralytics, &["channels=3"], &none);
     assert_eq!(spec.labels.concat(), "abcdefg");
     let i = &spec.input;
     assert_eq!((i.width, i.height, i.layout), (48, 32, Layout::Nchw));
-    assert!(spec.assumed.iter().all(|a| !a.is_guess()), "{:?}", spec.assumed);
+    assert!(
+        spec.assumed.iter().all(|a| !a.is_guess()),
+        "{:?}",
+        spec.assumed
+    );
     // The file's own metadata counts more than a file beside it.
-    assert_eq!(resolve(&ultralytics, &["channels=3"], &hints).labels.concat(), "abcdefg");
+    assert_eq!(
+        resolve(&ultralytics, &["channels=3"], &hints)
+            .labels
+            .concat(),
+        "abcdefg"
+    );
 
     let spec = resolve(&open(), &[], &hints);
     let i = &spec.input;
     assert_eq!((i.width, i.layout, i.channels), (20, Layout::Nhwc, 3));
-    assert_eq!((spec.labels.concat().as_str(), &i.mean[..]), ("tuvwxyz", &[0.5; 3][..]));
-    let from = |field| spec.assumed.iter().find(|a| a.field == field).map(|a| &a.basis);
-    assert_eq!(from(Field::Labels), Some(&Basis::Convention("from beside it".into())));
+    assert_eq!(
+        (spec.labels.concat().as_str(), &i.mean[..]),
+        ("tuvwxyz", &[0.5; 3][..])
+    );
+    let from = |field| {
+        spec.assumed
+            .iter()
+            .find(|a| a.field == field)
+            .map(|a| &a.basis)
+    };
+    assert_eq!(
+        from(Field::Labels),
+        Some(&Basis::Convention("from beside it".into()))
+    );
     assert_eq!(from(Field::Resize), Some(&Basis::Guess));
     // Names that do not fit are said, and not used.
     let five = linear(&[Open, N(1), N(2), N(2)], 4, 5, true, |_, _| 0.0);
     let spec = resolve(&five, &[], &hints);
     assert_eq!(spec.labels[4], "class_4");
-    let said = &spec.assumed.iter().find(|a| a.field == Field::Labels).unwrap().value;
-    assert!(said.contains("beside it names 2; beside it names 7"), "{said}");
+    let said = &spec
+        .assumed
+        .iter()
+        .find(|a| a.field == Field::Labels)
+        .unwrap()
+        .value;
+    assert!(
+        said.contains("beside it names 2; beside it names 7"),
+        "{said}"
+    );
 }
 
 #[test]
 fn one_of_several_outputs_is_chosen_where_only_one_can_be_it() {
     let gray = [Open, N(1), N(2), N(2)];
     let linear_and = |softmax, classes| {
-        linear(&gray, 4, classes, softmax, |_, _| 0.0)
-            .node("Identity", &["input"], "features", &[])
+        linear(&gray, 4, classes, softmax, |_, _| 0.0).node("Identity", &["input"], "features", &[])
     };
     let rows: [(ModelBuilder, &[&str], &str); 6] = [
-        (linear_and(false, 7).output("features", &gray), &[], "output"),
-        (linear_and(true, 7).output("features", &[Open, N(4)]), &[], "output"),
-        (linear_and(false, 7).output("features", &[Open, N(4)]), &["labels=a,b,c,d"], "features"),
-        (linear_and(false, 1).output("features", &[Open, N(4)]), &["labels=a,b"], "output"),
-        (linear_and(false, 7).output("features", &[Open, N(4)]), &["output_name=features"], "features"),
-        (linear_and(false, 7).output("features", &[Open, N(4)]), &[], "nothing tells"),
+        (
+            linear_and(false, 7).output("features", &gray),
+            &[],
+            "output",
+        ),
+        (
+            linear_and(true, 7).output("features", &[Open, N(4)]),
+            &[],
+            "output",
+        ),
+        (
+            linear_and(false, 7).output("features", &[Open, N(4)]),
+            &["labels=a,b,c,d"],
+            "features",
+        ),
+        (
+            linear_and(false, 1).output("features", &[Open, N(4)]),
+            &["labels=a,b"],
+            "output",
+        ),
+        (
+            linear_and(false, 7).output("features", &[Open, N(4)]),
+            &["output_name=features"],
+            "features",
+        ),
+        (
+            linear_and(false, 7).output("features", &[Open, N(4)]),
+            &[],
+            "nothing tells",
+        ),
     ];
     let mut wrong = Vec::new();
     for (i, (model, overrides, expected)) in rows.iter().enumerate() {
-        let overrides = overrides.iter().map(|o| parse_override(o).unwrap()).collect();
+        let overrides = overrides
+            .iter()
+            .map(|o| parse_override(o).unwrap())
+            .collect();
         let bytes = model.bytes().into();
         let header = read_header(&bytes, "m").unwrap();
         match ModelSpec::resolve_with(&header, &overrides, &Hints::default(), "m") {
@@ -499,13 +564,26 @@ fn other_types_than_float32_are_cast() {
         let header = read_header(&bytes, "m").unwrap();
         let none = Hints::default();
         let found = ModelSpec::resolve_with(&header, &Default::default(), &none, "m").unwrap();
-        assert_eq!((found.adapt, found.spec.input.scale), (true, scale), "{elem_type}");
+        assert_eq!(
+            (found.adapt, found.spec.input.scale),
+            (true, scale),
+            "{elem_type}"
+        );
         let adapted = fer_core::onnx::adapt(&bytes, &found.output, "m").unwrap();
         let proto = fer_core::onnx::parse_proto(&adapted, "m").unwrap();
         let header = fer_core::onnx::Header::of(&proto);
-        assert_eq!((header.inputs[0].elem_type, header.outputs[0].elem_type), (1, 1));
+        assert_eq!(
+            (header.inputs[0].elem_type, header.outputs[0].elem_type),
+            (1, 1)
+        );
         let cast = &proto.graph.node[0];
-        assert_eq!((cast.op_type.as_str(), cast.attribute[0].i), ("Cast", i64::from(elem_type)));
-        assert_eq!((&cast.input[0], cast.output[0].as_str()), (&header.inputs[0].name, "input"));
+        assert_eq!(
+            (cast.op_type.as_str(), cast.attribute[0].i),
+            ("Cast", i64::from(elem_type))
+        );
+        assert_eq!(
+            (&cast.input[0], cast.output[0].as_str()),
+            (&header.inputs[0].name, "input")
+        );
     }
 }
