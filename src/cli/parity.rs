@@ -1,23 +1,25 @@
 //! `fer parity`: compares engines with Keras's recorded predictions, two targets with each other,
 //! or a target with Keras.
 
+mod target;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use fer::classifier::Classifier;
+use fer::ModelRef;
 use fer::host::Host;
-use fer::ort::{Provider, UnknownProvider};
+use fer::ort::Provider;
 use fer::parity::keras::KerasModel;
 use fer::parity::layers::LayerDifference;
 use fer::parity::{self, Comparison, ROUNDING, Tolerance, golden};
 use fer::runtime::NotFound;
 use fer::session::Session;
-use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 
-use super::model_args::{self, Device, EngineArgs, EngineChoice, OrtArgs, announce};
+use self::target::Target;
+use super::model_args::{EngineChoice, announce};
 use super::progress::Progress;
 use super::{Status, advice};
 
@@ -359,115 +361,6 @@ fn python(host: &Host) -> Result<PathBuf> {
     first
         .map_err(|e| anyhow!("Keras needs Python, and {e}"))?
         .context("Keras needs Python, which was not found")
-}
-
-/// A model, an engine and a provider.
-struct Target {
-    name: String,
-    model: String,
-    options: LoadOptions,
-}
-
-impl Target {
-    fn new(model: &str, engine: EngineChoice, provider: Provider, args: &Args) -> Result<Self> {
-        let name = match engine {
-            EngineChoice::Ort => format!("{model}@ort:{provider}"),
-            _ => format!("{model}@{engine}"),
-        };
-        Ok(Self {
-            name,
-            model: model.into(),
-            options: Self::options(engine, provider, None, args)?,
-        })
-    }
-
-    /// Opens the model.
-    fn open(&self, host: &Host) -> Result<Session> {
-        model_args::open(Some(&self.model), &self.options, host)
-    }
-
-    /// Loads the model, and says which runs where.
-    fn load(&self, host: &Host) -> Result<Box<dyn Classifier>> {
-        let loaded = fer::load(&ModelRef::find(&self.model)?, &self.options, host);
-        let classifier = loaded.with_context(|| self.name.clone())?;
-        announce(classifier.description());
-        Ok(classifier)
-    }
-
-    /// Whether it does not name one of ONNX Runtime's providers for other hardware.
-    fn on_cpu(&self) -> bool {
-        !matches!(self.options.backend, Backend::Ort { provider, .. } if provider != Provider::Cpu)
-    }
-
-    /// Parses `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`; for the engine burn it is `MODEL@burn:DEVICE`.
-    fn parse(text: &str, args: &Args) -> Result<Self> {
-        let wrong = |e: String| anyhow!("target '{text}': {e}");
-        let (model, on) = match text.rsplit_once('@') {
-            // A path may contain an @ too.
-            Some((model, on)) if !Path::new(text).exists() => (model, on),
-            _ => (text, "auto"),
-        };
-        let (engine, rest) = on
-            .split_once(':')
-            .map_or((on, None), |(engine, rest)| (engine, Some(rest)));
-        let engine = engine.parse().map_err(wrong)?;
-        let (provider, device) = match (engine, rest) {
-            (_, None) => (Provider::Cpu, None),
-            (EngineChoice::Burn, Some(device)) => (
-                Provider::Cpu,
-                Some(Device::Named(
-                    model_args::parse_device(device).map_err(wrong)?,
-                )),
-            ),
-            (_, Some(rest)) => {
-                let (provider, number) = rest
-                    .split_once(':')
-                    .map_or((rest, None), |(p, number)| (p, Some(number)));
-                let number = number
-                    .map(|n| {
-                        n.parse()
-                            .map_err(|_| wrong(format!("'{n}' is not a device index")))
-                    })
-                    .transpose()?;
-                (
-                    provider
-                        .parse()
-                        .map_err(|e: UnknownProvider| wrong(e.to_string()))?,
-                    number.map(Device::Number),
-                )
-            }
-        };
-        Ok(Self {
-            name: text.into(),
-            model: model.into(),
-            options: Self::options(engine, provider, device, args)?,
-        })
-    }
-
-    fn options(
-        engine: EngineChoice,
-        provider: Provider,
-        device: Option<Device>,
-        args: &Args,
-    ) -> Result<LoadOptions> {
-        let on = EngineArgs {
-            ort: OrtArgs {
-                provider,
-                memory_limit: None,
-                // TF32 keeps 10 bits of a float32's 23: no parity to within 1e-5 with it.
-                tf32: (provider == Provider::Cuda).then_some(false),
-                provider_option: Vec::new(),
-                ort_lib: args.ort_lib.clone(),
-            },
-            device,
-            threads: args.threads,
-        };
-        // A calibration does not depend on the engine: it is applied to any engine's outputs.
-        Ok(LoadOptions {
-            uncalibrated: true,
-            ..on.options(engine)?
-        })
-    }
 }
 
 fn load(target: &Target, host: &Host) -> Result<Session> {

@@ -116,7 +116,7 @@ fn what_the_outputs_are_is_found_out() {
         (
             "two_outputs",
             Read::AsTheyAre,
-            "the only one that ends in a softmax",
+            "the only one that ends in Softmax",
         ),
     ];
     assert_eq!(answers.len(), rows.len(), "a model has no row");

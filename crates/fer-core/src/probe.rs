@@ -175,7 +175,9 @@ mod tests {
         let mut nan = probabilities.clone();
         nan[4] = f32::NAN;
         let nothing: [f32; 0] = [];
-        let rows: [(&str, &[f32], &[f32], usize, Option<OutputKind>); 14] = [
+        // The outputs for images and beyond, the number of values, and what they show.
+        type Row<'a> = (&'a str, &'a [f32], &'a [f32], usize, Option<OutputKind>);
+        let rows: [Row; 14] = [
             ("softmax", &probabilities, &sharp, 3, Some(Probabilities)),
             (
                 "softmax alone",

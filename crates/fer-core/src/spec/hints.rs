@@ -194,7 +194,9 @@ mod tests {
         let config = r#"{"id2label": {"1": "b", "0": "a"}, "image_size": [20, 30]}"#;
         let pixels = r#"{"do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "resample": 2,
             "size": {"height": 24, "width": 32}, "rescale_factor": 0.25}"#;
-        let rows: [(&str, &[(&str, &str)], &[(&str, &str)]); 6] = [
+        // The model, the files beside it, and the hints.
+        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)]);
+        let rows: [Row; 6] = [
             (
                 "model.onnx",
                 &[

@@ -90,9 +90,12 @@ impl<'a> Resolver<'a> {
         if let [port] = candidates[..] {
             return Some((port, "the only one of shape [N, classes]".into()));
         }
-        let softmax = |port: &&&Port| port.operator.as_deref() == Some("Softmax");
-        match candidates.iter().filter(softmax).collect::<Vec<_>>()[..] {
-            [port] => Some((port, "the only one that ends in a softmax".into())),
+        let activated = |port: &&&Port| is_activation(port.operator.as_deref());
+        match candidates.iter().filter(activated).collect::<Vec<_>>()[..] {
+            [port] => {
+                let operator = port.operator.as_deref().unwrap_or_default();
+                Some((port, format!("the only one that ends in {operator}")))
+            }
             _ => None,
         }
     }
@@ -167,6 +170,11 @@ fn of_values(kind: OutputKind, single: bool) -> OutputKind {
         OutputKind::Logits if single => OutputKind::Logit,
         _ => kind,
     }
+}
+
+/// Whether an operator makes a classifier's outputs of its logits.
+fn is_activation(operator: Option<&str>) -> bool {
+    matches!(operator, Some("Softmax" | "Sigmoid" | "HardSigmoid"))
 }
 
 /// `[N, values]`, or `[N, values, 1, 1]` from some exporters.
