@@ -6,6 +6,7 @@
 //! | pixels → tensor | [`preprocess`], by the model's [`spec`] |
 //! | the ONNX file | [`onnx`] |
 //! | tensor → probabilities | [`classifier`], a trait |
+//! | what an unknown model's outputs are | [`probe`] |
 //! | logits → calibrated confidences | [`calibration`] |
 //! | a model that many threads can use | [`session`] |
 //! | many images, in order, in bounded memory | [`stream`] |
@@ -37,6 +38,7 @@ pub mod onnx;
 pub mod panics;
 pub mod prediction;
 pub mod preprocess;
+pub mod probe;
 pub mod random;
 pub mod report;
 pub mod session;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fer_core::model_file::FileKind;
+use fer_core::spec::SpecError;
 
 /// Layers of one class that can't be converted, for one reason.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,16 +102,15 @@ pub enum ConvertError {
         /// What is wrong.
         problem: String,
     },
-    /// The number of class names is not the model's number of classes, or no names were given and
-    /// they can't be assumed.
-    #[error("{path}: it has {classes} classes{}", named(.names))]
+    /// The number of class names is not the model's number of classes.
+    #[error("{path}: it has {classes} classes, and the given list names {names}")]
     Labels {
         /// The file.
         path: String,
         /// How many classes it has.
         classes: usize,
-        /// How many names were given, if any.
-        names: Option<usize>,
+        /// How many names were given.
+        names: usize,
     },
     /// The model has several outputs, and none of them or an unknown one was chosen.
     #[error("{path}: {}", several(.outputs, .chosen))]
@@ -133,6 +133,9 @@ pub enum ConvertError {
         /// The width and height that were given, if any.
         chosen: Option<[usize; 2]>,
     },
+    /// The options contradict the model.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The model is not an image classifier.
     #[error("{path}: {problem}")]
     Classifier {
@@ -158,49 +161,34 @@ fn sized(chosen: &Option<[usize; 2]>) -> String {
     }
 }
 
-fn named(names: &Option<usize>) -> String {
-    names.map_or(" without names".into(), |n| {
-        format!(", and the given list names {n}")
-    })
-}
-
-/// Something to know about a converted model: what was assumed.
+/// Something to know about a converted model, besides its spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The model does not end in softmax, so its output counts as logits.
-    NoSoftmax {
-        /// Its last operator.
-        operator: String,
-    },
     /// A function that only scales the pixels is left out, because the given scale is its own.
     ScaledByFunction {
         /// Its layer.
         layer: String,
     },
-    /// The model scales pixels of 0..255 itself.
-    ScalesItself,
-    /// The model rescales values, but not first. Its pixels are assumed to be multiplied by 1/255.
+    /// The model rescales values, but not first. Its pixels are multiplied by 1/255.
     RescalesLater,
+    /// The model ends in a softmax over a single value.
+    SoftmaxOfOne,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSoftmax { operator } => write!(
-                f,
-                "it does not end in softmax but in {operator}: its output counts as logits, which \
-                 go through a softmax"
-            ),
             Self::ScaledByFunction { layer } => write!(
                 f,
                 "its layer {layer}, a Python function, seems to do the scaling and is left out"
             ),
-            Self::ScalesItself => {
-                f.write_str("pixels stay 0..255, because the model scales them itself")
-            }
             Self::RescalesLater => f.write_str(
-                "the model rescales values, but not in its first layer: pixels are \
-                    multiplied by 1/255",
+                "the model rescales values, but not in its first layer: pixels are multiplied by \
+                 1/255",
+            ),
+            Self::SoftmaxOfOne => f.write_str(
+                "the model ends in a softmax over a single value, which is always 1: it predicts \
+                 the second class for every image",
             ),
         }
     }

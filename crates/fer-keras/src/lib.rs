@@ -9,7 +9,8 @@
 //! | a layer's weights | `weights` |
 //! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, one operation at a time in `ops/`, into a `graph` |
 //! | fewer nodes with the same outputs | `optimize` |
-//! | bytes and metadata | `write` |
+//! | what it expects and returns, as metadata | `describe` |
+//! | bytes | `write` |
 //!
 //! ```no_run
 //! use fer_keras::{ConvertOptions, convert};
@@ -25,6 +26,7 @@
 
 mod call;
 mod config;
+mod describe;
 mod error;
 mod file;
 mod graph;
@@ -49,26 +51,36 @@ use std::path::Path;
 use self::call::Argument;
 use self::file::KerasFile;
 use self::graph::Graph;
-use self::image::{Image, scales_itself};
+use self::image::Image;
 use self::lower::Lowering;
 use self::network::{KerasNetwork, LayerEntry};
 use self::weights::Place;
-use fer_core::calibration::Calibration;
 use fer_core::onnx::OnnxModel;
-use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind, Resize};
+use fer_core::spec::{Hints, Layout, ModelSpec, OutputKind, Resize, parse_number};
 
-/// The names of the file's input and outputs.
+/// The name of the file's input.
 const INPUT: &str = "input";
-const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
+
+/// The names that no tensor inside the graph may have: the input's, and those of outputs, each of
+/// which is called by what it is.
+const RESERVED: [&str; 6] = [
+    INPUT,
+    "probabilities",
+    "logits",
+    "scores",
+    "probability",
+    "logit",
+];
 
 /// How a model is converted.
 #[derive(Debug, Clone, Default)]
 pub struct ConvertOptions {
-    /// The classes in output order; `None` for the seven emotions where there are seven.
+    /// The classes in output order; `None` for those of the hints, else a guess.
     pub labels: Option<Vec<String>>,
-    /// The factor for pixels of 0..255; `None` for 1/255, or for 1 if the model scales its input
-    /// itself.
-    pub scale: Option<f64>,
+    /// How pixels become values: `scale`, `mean`, `std` and `channel_order`, or `preprocess`, as
+    /// the overrides of [`ModelSpec::resolve`] have them. Without a scale it is 1/255, which is a
+    /// guess, or 1 if the model scales its input itself.
+    pub pixels: BTreeMap<String, String>,
     /// How images of another size were resized in training; `None` for `nearest`, as in Keras.
     pub resize: Option<Resize>,
     /// The order of the input's dimensions; `None` for the Keras model's.
@@ -77,6 +89,10 @@ pub struct ConvertOptions {
     pub size: Option<[usize; 2]>,
     /// The output to convert, for a model that has several.
     pub output: Option<String>,
+    /// What the output values are, if that was found out; `None` for what the graph shows.
+    pub kind: Option<OutputKind>,
+    /// What other files say about the model.
+    pub hints: Hints,
 }
 
 /// A converted model.
@@ -84,7 +100,7 @@ pub struct ConvertOptions {
 pub struct Converted {
     /// The ONNX file.
     pub onnx: Vec<u8>,
-    /// What it expects and returns.
+    /// What it expects and returns. The file states it all, and which of it is a guess.
     pub spec: ModelSpec,
     /// The number of nodes of each operator, in the order of their first use.
     pub operators: Vec<(String, usize)>,
@@ -117,8 +133,9 @@ impl Problem {
 ///
 /// The ONNX model has opset 18, and the channels first inside. Its input is `input`, float32 `[N,
 /// H, W, C]`, or `[N, C, H, W]` if the Keras model or [`ConvertOptions::layout`] says so. Its
-/// output is `probabilities`, or `logits` if the model does not end in a softmax, float32 `[N,
-/// classes]`. The same model gives the same bytes.
+/// output is float32 `[N, values]`, called by its [`OutputKind`]: `probabilities` if the model ends
+/// in a softmax, `scores` or `probability` if it ends in sigmoids, else `logits` or `logit`, which
+/// counts as a guess unless [`ConvertOptions::kind`] says it. The same model gives the same bytes.
 ///
 /// # Errors
 /// The files can't be read, are damaged, hold layers that can't be converted, or are not an image
@@ -159,8 +176,9 @@ fn converted(
     let index = chosen_output(&network, options.output.as_deref(), &name)?;
     network.keep_output(index);
     let mut notes = Vec::new();
-    let left_out = options
-        .scale
+    let scale = options.pixels.get("scale").map(|text| parse_number(text));
+    let left_out = scale
+        .and_then(Result::ok)
         .and_then(|scale| network.leave_out_scaling(scale));
     notes.extend(left_out.map(|layer| Note::ScaledByFunction { layer }));
     let layers = lower::unsupported(&network, keras);
@@ -186,9 +204,7 @@ fn converted(
 
     let image = Image::of(&network, options, &name)?;
     let mut graph = Graph::new(loaded.values());
-    [INPUT, OUTPUTS[0], OUTPUTS[1]]
-        .iter()
-        .for_each(|name| graph.reserve(name));
+    RESERVED.iter().for_each(|name| graph.reserve(name));
     let input = image.value(&mut graph);
     let mut lowering = Lowering::new(graph, &loaded, keras);
     let results = lowering
@@ -203,7 +219,7 @@ fn converted(
         ..
     } = lowering;
     let result = graph.keras_order(result);
-    let [classes] = result.shape[..] else {
+    let [values] = result.shape[..] else {
         return Err(wrong(format!(
             "it returns {:?} for an image; a classifier returns one value per class",
             result.shape
@@ -212,75 +228,37 @@ fn converted(
     let Some(last) = graph.maker(&result.name) else {
         return Err(wrong("it has no layer that computes anything".into()));
     };
-    let softmax = sums_to_one(&graph, &result.name);
-    let output = if softmax { OUTPUTS[0] } else { OUTPUTS[1] };
-    if !softmax {
-        notes.push(Note::NoSoftmax {
-            operator: last.op_type.clone(),
-        });
+    let kind = options
+        .kind
+        .or_else(|| describe::output_kind(&graph, &result.name, values));
+    if values == 1 && last.op_type == "Softmax" {
+        notes.push(Note::SoftmaxOfOne);
     }
-    graph.rename(0, &result.name, output);
+    let output = kind.unwrap_or(OutputKind::Logits).to_string();
+    graph.rename(0, &result.name, &output);
     outputs
         .iter_mut()
         .filter(|a| a.tensor == result.name)
-        .for_each(|a| a.tensor = output.into());
-    optimize::optimize(&mut graph, output);
+        .for_each(|a| a.tensor.clone_from(&output));
+    optimize::optimize(&mut graph, &output);
     outputs.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
-
-    let labels = labels(options, classes).map_err(|names| ConvertError::Labels {
-        path: name.clone(),
-        classes,
-        names,
-    })?;
-    let scale = options.scale.unwrap_or_else(|| {
-        let scales = scales_itself(&network);
-        match scales {
-            Some(true) => notes.push(Note::ScalesItself),
-            Some(false) => {}
-            None => notes.push(Note::RescalesLater),
-        }
-        if scales == Some(true) {
-            1.0
-        } else {
-            1.0 / 255.0
-        }
-    });
-    let stated = ModelSpec {
-        labels,
-        input: InputSpec {
-            scale: scale as f32,
-            resize: options.resize.unwrap_or(Resize::Nearest),
-            ..InputSpec::new(image.layout, image.width, image.height, image.channels)
-        },
-        output: if softmax {
-            OutputKind::Probabilities
-        } else {
-            OutputKind::Logits
-        },
-        calibration: Calibration::NONE,
-        fixed_batch: None,
-        assumed: Vec::new(),
-    };
-    let mut metadata = stated.to_metadata();
-    // With the digits of the given float64; a spec has a float32.
-    for (_, value) in metadata.iter_mut().filter(|(key, _)| key == "fer.scale") {
-        *value = scale.to_string();
+    let operators = counted(&graph);
+    let input = (INPUT, &image.dims()[..]);
+    let mut model = write::model(graph, &network.name, input, (&output, &[values]));
+    if let Some(labels) = options.labels.as_ref().filter(|l| l.len() != values.max(2)) {
+        return Err(ConvertError::Labels {
+            path: name,
+            classes: values.max(2),
+            names: labels.len(),
+        });
     }
+    let spec = describe::spec(&model, &network, &image, kind, options, &mut notes, &name)?;
+    let mut metadata = spec.to_metadata();
     metadata.push(("fer.architecture".into(), network.name.clone()));
     metadata.push(("fer.source".into(), source));
     metadata.push((write::LAYERS.into(), write::layers(&outputs)));
-    let operators = counted(&graph);
-    let (onnx, flushed) = write::write(
-        graph,
-        &network.name,
-        (INPUT, &image.dims()),
-        (output, &[classes]),
-        metadata,
-    )
-    .map_err(wrong)?;
-    let model = OnnxModel::parse(onnx.clone().into(), &name).map_err(|e| wrong(e.to_string()))?;
-    let spec = ModelSpec::resolve(&model.header, &BTreeMap::new(), &name)
-        .map_err(|e| wrong(e.to_string()))?;
+    let (onnx, flushed) = write::bytes(&mut model, metadata).map_err(wrong)?;
+    OnnxModel::parse(onnx.clone().into(), &name).map_err(|e| wrong(e.to_string()))?;
     Ok(Converted {
         onnx,
         spec,
@@ -307,51 +285,6 @@ fn chosen_output(
         outputs: network.outputs.iter().map(|(n, _)| n.clone()).collect(),
         chosen: chosen.map(String::from),
     })
-}
-
-/// The names of the classes in the order of the outputs. An error is the number of names given.
-fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, Option<usize>> {
-    match &options.labels {
-        None if classes == EMOTIONS.len() => Ok(EMOTIONS.map(String::from).to_vec()),
-        None => Err(None),
-        Some(labels) if labels.len() == classes => Ok(labels.clone()),
-        Some(labels) => Err(Some(labels.len())),
-    }
-}
-
-/// Whether a tensor holds probabilities: it is a softmax, a mean of softmaxes, or one of them in
-/// another shape.
-fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
-    let Some(node) = graph.maker(tensor) else {
-        return false;
-    };
-    let input = |i: usize| node.input.get(i).map_or("", String::as_str);
-    match node.op_type.as_str() {
-        "Softmax" => true,
-        "Reshape" | "Flatten" | "Identity" => sums_to_one(graph, input(0)),
-        "Mul" => match summands(graph, input(0)) {
-            Some(number) => graph
-                .scalar(input(1))
-                .is_some_and(|share| (share * number as f32 - 1.0).abs() < 1e-6),
-            None => false,
-        },
-        _ => false,
-    }
-}
-
-/// The number of tensors of probabilities that a tensor is the sum of, if it is such a sum.
-fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
-    match graph.maker(tensor) {
-        Some(node) if node.op_type == "Add" => {
-            let [first, second] = &node.input[..] else {
-                return None;
-            };
-            summands(graph, first)?
-                .checked_add(usize::from(sums_to_one(graph, second)))
-                .filter(|_| sums_to_one(graph, second))
-        }
-        _ => sums_to_one(graph, tensor).then_some(1),
-    }
 }
 
 fn counted(graph: &Graph) -> Vec<(String, usize)> {

@@ -15,7 +15,7 @@ use fer::device::{Backend, DeviceError, ParseDeviceError};
 use fer::onnx::OnnxError;
 use fer::parity::ParityError;
 use fer::parity::keras::KerasError;
-use fer::spec::{Field, SpecError};
+use fer::spec::{Assumed, Field, SpecError};
 #[cfg(feature = "train")]
 use fer::trained::TrainedError;
 use fer::{LoadError, NoOnnxRuntime};
@@ -89,7 +89,10 @@ fn load(error: &LoadError) -> Option<String> {
         LoadError::Trained(TrainedError::Run(error)) => train::training(error),
         #[cfg(feature = "train")]
         LoadError::Trained(TrainedError::Checkpoint(error)) => train::checkpoint(error),
-        LoadError::Thread(_) | LoadError::Unknown { .. } | LoadError::Folder { .. } => None,
+        LoadError::Thread(_)
+        | LoadError::Unknown { .. }
+        | LoadError::Folder { .. }
+        | LoadError::ExternalWeights { .. } => None,
         LoadError::Onnx(error) => onnx(error),
         LoadError::Spec(error) => spec(error),
     }
@@ -103,14 +106,38 @@ fn onnx(error: &OnnxError) -> Option<String> {
 }
 
 fn spec(error: &SpecError) -> Option<String> {
-    let option = match error.missing? {
+    let option = setting(error.missing?);
+    Some(format!("say it with --meta, as in --meta {option}"))
+}
+
+/// The metadata that sets a part of a spec, with an example of a value.
+fn setting(field: Field) -> &'static str {
+    match field {
         Field::Layout => "layout=NHWC",
         Field::Size => "size=48x48",
         Field::Channels => "channels=1",
+        Field::ChannelOrder => "channel_order=bgr",
         Field::Labels => "labels=a,b,c",
         Field::Values => "scale=1/255",
+        Field::Resize => "resize=antialias",
+        Field::Output => "output=logits",
+        Field::OutputName => "output_name=NAME",
+    }
+}
+
+/// The ways to set what was guessed of a converted model.
+fn conversion_settings(guessed: &[Assumed]) -> String {
+    let option = |a: &Assumed| match a.field {
+        Field::Labels => Some("--labels"),
+        Field::Values => Some("--scale, --mean, --std, --channel-order or --preprocess"),
+        Field::Resize => Some("--resize"),
+        _ => None,
     };
-    Some(format!("say it with --meta, as in --meta {option}"))
+    guessed
+        .iter()
+        .filter_map(option)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn no_onnx_runtime(reason: &NoOnnxRuntime) -> Option<String> {
@@ -190,6 +217,9 @@ fn conversion(error: &ConvertError) -> Option<String> {
         ConvertError::Size { chosen: None, .. } => {
             Some("state the size with fer convert --size WIDTHxHEIGHT".into())
         }
+        ConvertError::Spec(error) => {
+            (error.missing? == Field::Values).then(|| "say it with --scale".into())
+        }
         ConvertError::Size { .. }
         | ConvertError::Read { .. }
         | ConvertError::Malformed { .. }
@@ -219,6 +249,7 @@ fn keras(error: &KerasError) -> Option<String> {
     match error {
         KerasError::Python { .. } => Some("name a Python with FER_PYTHON".into()),
         KerasError::Io { .. }
+        | KerasError::Refused { .. }
         | KerasError::Failed { .. }
         | KerasError::Count { .. }
         | KerasError::Line(_) => None,
@@ -233,6 +264,10 @@ pub fn note(note: &Note) -> String {
         }
         #[cfg(feature = "ort")]
         Note::NoOnnxRuntime { unusable: Some(_) } => format!("{note}; {ANOTHER_LIBRARY}"),
+        Note::Guessed(what) => {
+            let ways: Vec<&str> = what.iter().map(|a| setting(a.field)).collect();
+            format!("{note} — to set it: --meta {}", ways.join(" --meta "))
+        }
         _ => note.to_string(),
     }
 }
@@ -240,13 +275,18 @@ pub fn note(note: &Note) -> String {
 /// A note about a converted model, with what to do about it.
 pub fn conversion_note(note: &convert::Note) -> String {
     match note {
-        convert::Note::NoSoftmax { .. } | convert::Note::ScaledByFunction { .. } => {
-            note.to_string()
-        }
-        convert::Note::ScalesItself => format!("{note} (--scale changes this)"),
+        convert::Note::ScaledByFunction { .. } | convert::Note::SoftmaxOfOne => note.to_string(),
         convert::Note::RescalesLater => {
             format!("{note}; if they should stay 0..255, use --scale 1")
         }
+    }
+}
+
+/// A note about a converted model's spec, with what to do about it.
+pub fn spec_note(note: &Note) -> String {
+    match note {
+        Note::Guessed(what) => format!("{note} — to set it: {}", conversion_settings(what)),
+        _ => note.to_string(),
     }
 }
 

@@ -1,13 +1,16 @@
-//! ONNX files as bytes: the header ([`Header`]), and the removal of subnormal weights ([`flush`]).
+//! ONNX files as bytes: the header ([`Header`]), the removal of subnormal weights ([`flush`]), and
+//! casts to float32 ([`adapt()`]).
 //!
 //! Engines run the file. [`crate::spec`] interprets the header for images.
 
+mod adapt;
 pub mod flush;
 mod header;
 pub mod proto;
 mod tiny;
 
-pub use header::{ELEM_FLOAT, Header, Port};
+pub use adapt::adapt;
+pub use header::{ELEM_FLOAT, Header, Port, elem_type_name, is_float, is_whole};
 pub use tiny::tiny_classifier;
 
 use std::path::Path;

@@ -30,14 +30,8 @@ fn spec(resize: Resize, channels: usize) -> ModelSpec {
     ModelSpec {
         labels: vec!["a".into(), "b".into()],
         input: InputSpec {
-            layout: Layout::Nhwc,
-            width: 48,
-            height: 48,
-            channels,
-            scale: 1.0 / 255.0,
-            mean: Vec::new(),
-            std: Vec::new(),
             resize,
+            ..InputSpec::new(Layout::Nhwc, 48, 48, channels)
         },
         output: OutputKind::Probabilities,
         calibration: Default::default(),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use fer_core::images::Pixels;
 use fer_core::session::Session;
+use fer_core::spec::OutputKind;
 use fer_core::stream::{
     BatchSize, Item, ItemError, Locate, Reduce, Stream, StreamError, StreamOptions,
 };
@@ -142,6 +143,7 @@ impl Request<'_> {
         order: &[usize],
         done: &mut dyn FnMut(),
     ) -> Result<Vec<Predictions>, StreamError> {
+        let scores = session.spec().output == OutputKind::Scores;
         let all_conditions = Condition::all(self.corruptions);
         let stream = Stream {
             session,
@@ -172,7 +174,7 @@ impl Request<'_> {
             let probabilities = match prediction {
                 Ok(found) => {
                     let of = |class: &usize| found.probabilities[*class];
-                    Ok(order.iter().map(of).collect())
+                    Ok(distribution(order.iter().map(of).collect(), scores))
                 }
                 // Not a matter of the image: the evaluation refuses it.
                 Err(ItemError::NotFinite(_)) => Ok(vec![f32::NAN; order.len()]),
@@ -194,6 +196,16 @@ impl Request<'_> {
         })?;
         Ok(all)
     }
+}
+
+/// The probabilities that the figures are computed from: independent scores are divided by their
+/// sum.
+fn distribution(mut row: Vec<f32>, scores: bool) -> Vec<f32> {
+    let sum: f32 = row.iter().sum();
+    if scores && sum > 0.0 {
+        row.iter_mut().for_each(|p| *p /= sum);
+    }
+    row
 }
 
 /// A labelled image in one of the conditions.
