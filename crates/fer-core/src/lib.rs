@@ -32,6 +32,7 @@ pub mod classifier;
 pub mod files;
 pub mod host;
 pub mod images;
+pub mod names;
 pub mod onnx;
 pub mod panics;
 pub mod prediction;
