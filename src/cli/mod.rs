@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use fer::host::Host;
+use fer::names::Tally;
 
 /// Train, export and run facial-emotion classifiers, and check that their predictions equal
 /// Keras's.
@@ -177,4 +178,32 @@ fn one_line(error: &anyhow::Error) -> String {
 /// Prints a message on stderr. If stderr is closed, the work continues.
 fn say(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "fer: {text}");
+}
+
+/// Says which files of folders are passed over, if there are any.
+fn say_passed_over(files: &Tally) {
+    match files.count {
+        0 => {}
+        1 => say(format_args!(
+            "passed over a file whose name is no image's: {files}"
+        )),
+        n => say(format_args!(
+            "passed over {n} files whose names are no images': {files}"
+        )),
+    }
+}
+
+/// Says which 16-bit images are read as having fewer bits, if there are any.
+fn say_guessed(images: &Tally) {
+    match images.count {
+        0 => {}
+        1 => say(format_args!(
+            "a 16-bit image has only values of fewer bits and is read as such, which is a guess: \
+             {images}"
+        )),
+        n => say(format_args!(
+            "{n} 16-bit images have only values of fewer bits and are read as such, which is a \
+             guess: {images}"
+        )),
+    }
 }

@@ -19,6 +19,7 @@ mod data;
 mod gradients;
 mod infer;
 mod keras_scripts;
+mod layouts;
 mod onnx_files;
 mod parity;
 mod plot;

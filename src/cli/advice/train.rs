@@ -50,6 +50,18 @@ pub(super) fn checkpoint(error: &CheckpointError) -> Option<String> {
 pub(super) fn data(error: &DataError) -> Option<String> {
     match error {
         DataError::Image { .. } => Some(LEAVE_OUT.into()),
+        DataError::Numbers { numbers, .. } => {
+            let example = match numbers.len() {
+                7 => {
+                    ", as in --classes angry,disgust,fear,happy,sad,surprise,neutral if it is that of \
+                      fer2013.csv"
+                }
+                _ => " A,B,…",
+            };
+            Some(format!(
+                "name the classes in the order of the numbers with --classes{example}"
+            ))
+        }
         DataError::OddSize {
             like,
             usual: [width, height],
@@ -118,6 +130,7 @@ pub(super) fn evaluation(error: &EvaluateError) -> Option<String> {
              labels='[\"…\"]'"
                 .into(),
         ),
+        EvaluateError::Votes { .. } => Some("leave --votes out".into()),
         EvaluateError::Stream(_) | EvaluateError::Eval(_) => None,
     }
 }

@@ -62,11 +62,17 @@ mod tests {
     #[test]
     fn addresses_and_cameras_are_recognized() {
         let rows = [
-            ("https://x.y/a.jpg?b=c", Some("`curl -LO 'https://x.y/a.jpg?b=c'`")),
+            (
+                "https://x.y/a.jpg?b=c",
+                Some("`curl -LO 'https://x.y/a.jpg?b=c'`"),
+            ),
             ("HTTP://x.y/*", Some("is a URL")),
             ("https:/x.y/a.jpg", Some("is a URL")),
             ("s3://bucket/a.jpg", Some("copy what it names into a file")),
-            ("file:///tmp/a.jpg", Some("name the file itself, /tmp/a.jpg")),
+            (
+                "file:///tmp/a.jpg",
+                Some("name the file itself, /tmp/a.jpg"),
+            ),
             ("rtsp://camera/1", Some("`ffmpeg -i rtsp://camera/1 ")),
             ("data:image/png;base64,AA==", Some("data URL")),
             ("0", Some("if it is a camera")),

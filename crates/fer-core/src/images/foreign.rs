@@ -23,7 +23,8 @@ impl fmt::Display for Foreign {
 
 const CONVERT: &str = "convert it to PNG, as with `magick IN OUT.png`";
 const SAVE: &str = "save it as 8-bit PNG or JPEG where it was made";
-const FRAMES: &str = "write its frames with `ffmpeg -i VIDEO -vf fps=1 frame%05d.png` and use those";
+const FRAMES: &str =
+    "write its frames with `ffmpeg -i VIDEO -vf fps=1 frame%05d.png` and use those";
 const AGAIN: &str = "get the image again";
 const UNPACK: &str = "unpack it";
 
@@ -73,7 +74,6 @@ const JSON: Foreign = foreign(
     "a text (JSON), not an image",
     "where a download left it, its text says what went wrong",
 );
-const TEXT: Foreign = foreign("a text, not an image", AGAIN);
 const ZEROS: Foreign = foreign(
     "only zero bytes, as an interrupted copy or download leaves them",
     AGAIN,
@@ -85,33 +85,106 @@ const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     (0, b"\0\0\0\x0cJXL \r\n\x87\n", JPEG_XL),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", JPEG_2000),
     (0, b"\xff\x4f\xff\x51", JPEG_2000),
-    (0, b"8BPS", foreign("a Photoshop file (PSD), not an image that fer reads", CONVERT)),
-    (0, b"gimp xcf", foreign("a GIMP file (XCF), not an image that fer reads", CONVERT)),
-    (0, b"v/1\x01", foreign("an OpenEXR picture, not an image that fer reads", CONVERT)),
-    (0, b"#?RADIANCE", foreign("a Radiance HDR picture, not an image that fer reads", CONVERT)),
-    (0, b"qoif", foreign("a QOI picture, not an image that fer reads", CONVERT)),
-    (0, b"DDS ", foreign("a DDS texture, not an image that fer reads", CONVERT)),
-    (0, b"farbfeld", foreign("a farbfeld picture, not an image that fer reads", CONVERT)),
-    (0, b"\0\0\x01\0", foreign("an icon (ICO), not an image that fer reads", CONVERT)),
-    (0, b"FUJIFILMCCD-RAW", foreign("a camera's raw file, not an image that fer reads", CONVERT)),
-    (0, b"\x1a\x45\xdf\xa3", foreign("a video (WebM or Matroska), not an image", FRAMES)),
+    (
+        0,
+        b"8BPS",
+        foreign(
+            "a Photoshop file (PSD), not an image that fer reads",
+            CONVERT,
+        ),
+    ),
+    (
+        0,
+        b"gimp xcf",
+        foreign("a GIMP file (XCF), not an image that fer reads", CONVERT),
+    ),
+    (
+        0,
+        b"v/1\x01",
+        foreign("an OpenEXR picture, not an image that fer reads", CONVERT),
+    ),
+    (
+        0,
+        b"#?RADIANCE",
+        foreign(
+            "a Radiance HDR picture, not an image that fer reads",
+            CONVERT,
+        ),
+    ),
+    (
+        0,
+        b"qoif",
+        foreign("a QOI picture, not an image that fer reads", CONVERT),
+    ),
+    (
+        0,
+        b"DDS ",
+        foreign("a DDS texture, not an image that fer reads", CONVERT),
+    ),
+    (
+        0,
+        b"farbfeld",
+        foreign("a farbfeld picture, not an image that fer reads", CONVERT),
+    ),
+    (
+        0,
+        b"\0\0\x01\0",
+        foreign("an icon (ICO), not an image that fer reads", CONVERT),
+    ),
+    (
+        0,
+        b"FUJIFILMCCD-RAW",
+        foreign("a camera's raw file, not an image that fer reads", CONVERT),
+    ),
+    (
+        0,
+        b"\x1a\x45\xdf\xa3",
+        foreign("a video (WebM or Matroska), not an image", FRAMES),
+    ),
     (8, b"AVI ", foreign("a video (AVI), not an image", FRAMES)),
-    (0, b"FLV\x01", foreign("a video (FLV), not an image", FRAMES)),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", foreign("a video (WMV), not an image", FRAMES)),
-    (0, b"OggS", foreign("a video or a sound (Ogg), not an image", FRAMES)),
-    (0, b"YUV4MPEG2", foreign("a video (Y4M), not an image", FRAMES)),
+    (
+        0,
+        b"FLV\x01",
+        foreign("a video (FLV), not an image", FRAMES),
+    ),
+    (
+        0,
+        b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+        foreign("a video (WMV), not an image", FRAMES),
+    ),
+    (
+        0,
+        b"OggS",
+        foreign("a video or a sound (Ogg), not an image", FRAMES),
+    ),
+    (
+        0,
+        b"YUV4MPEG2",
+        foreign("a video (Y4M), not an image", FRAMES),
+    ),
     (0, b"\0\0\x01\xba", MPEG),
     (0, b"\0\0\x01\xb3", MPEG),
     (4, b"moov", MOV),
     (4, b"mdat", MOV),
     (4, b"wide", MOV),
     (4, b"pnot", MOV),
-    (0, b"%!PS", foreign("a PostScript document, not an image", CONVERT)),
-    (128, b"DICM", foreign("a DICOM file, not an image that fer reads", CONVERT)),
+    (
+        0,
+        b"%!PS",
+        foreign("a PostScript document, not an image", CONVERT),
+    ),
+    (
+        128,
+        b"DICM",
+        foreign("a DICOM file, not an image that fer reads", CONVERT),
+    ),
     (
         0,
         b"\x93NUMPY",
-        foreign("a NumPy array, not an image", "save it as PNG, as with PIL's `Image.fromarray`"),
+        foreign(
+            "a NumPy array, not an image",
+            "save it as PNG, as with PIL's `Image.fromarray`",
+        ),
     ),
     (
         0,
@@ -120,16 +193,43 @@ const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     ),
     (0, b"PK\x03\x04", ZIP),
     (0, b"PK\x05\x06", ZIP),
-    (0, b"\x1f\x8b\x08", foreign("a gzip archive, not an image", UNPACK)),
+    (
+        0,
+        b"\x1f\x8b\x08",
+        foreign("a gzip archive, not an image", UNPACK),
+    ),
     (0, b"BZh", foreign("a bzip2 archive, not an image", UNPACK)),
-    (0, b"\xfd7zXZ\0", foreign("an xz archive, not an image", UNPACK)),
-    (0, b"7z\xbc\xaf\x27\x1c", foreign("a 7z archive, not an image", UNPACK)),
-    (0, b"Rar!\x1a\x07", foreign("a RAR archive, not an image", UNPACK)),
-    (0, b"\x28\xb5\x2f\xfd", foreign("a Zstandard archive, not an image", UNPACK)),
-    (257, b"ustar", foreign("a tar archive, not an image", UNPACK)),
+    (
+        0,
+        b"\xfd7zXZ\0",
+        foreign("an xz archive, not an image", UNPACK),
+    ),
+    (
+        0,
+        b"7z\xbc\xaf\x27\x1c",
+        foreign("a 7z archive, not an image", UNPACK),
+    ),
+    (
+        0,
+        b"Rar!\x1a\x07",
+        foreign("a RAR archive, not an image", UNPACK),
+    ),
+    (
+        0,
+        b"\x28\xb5\x2f\xfd",
+        foreign("a Zstandard archive, not an image", UNPACK),
+    ),
+    (
+        257,
+        b"ustar",
+        foreign("a tar archive, not an image", UNPACK),
+    ),
 ];
 
 impl Foreign {
+    /// A text that is nothing else.
+    pub const TEXT: Self = foreign("a text, not an image", AGAIN);
+
     /// What a file of these bytes is; `None` for an image that fer reads and for what is not
     /// recognized. The beginning of a file is enough, except to recognize one of only zeros.
     pub fn of(bytes: &[u8]) -> Option<Self> {
@@ -158,10 +258,16 @@ fn media(head: &[u8]) -> Option<Foreign> {
     let has = |names: &[&[u8; 4]]| brands.iter().any(|b| names.iter().any(|n| b == n));
     Some(match () {
         () if has(&[b"avif", b"avis"]) => AVIF,
-        () if has(&[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"]) => HEIC,
-        () if has(&[b"crx "]) => {
-            foreign("a camera's raw file (CR3), not an image that fer reads", CONVERT)
+        () if has(&[
+            b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1",
+        ]) =>
+        {
+            HEIC
         }
+        () if has(&[b"crx "]) => foreign(
+            "a camera's raw file (CR3), not an image that fer reads",
+            CONVERT,
+        ),
         () if has(&[b"qt  "]) => MOV,
         () => MP4,
     })
@@ -169,13 +275,17 @@ fn media(head: &[u8]) -> Option<Foreign> {
 
 /// An MPEG transport stream: packets of 188 bytes that begin with the same one.
 fn stream(head: &[u8]) -> Option<Foreign> {
-    let synced = [0, 188, 376, 564].iter().all(|at| head.get(*at) == Some(&0x47));
+    let synced = [0, 188, 376, 564]
+        .iter()
+        .all(|at| head.get(*at) == Some(&0x47));
     synced.then_some(MPEG)
 }
 
 /// A text, by how it begins.
 fn text(head: &[u8]) -> Option<Foreign> {
-    let head = head.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(head);
+    let head = head
+        .strip_prefix(b"\xef\xbb\xbf".as_slice())
+        .unwrap_or(head);
     // A document may begin with anything.
     let first = &head[..head.len().min(1024)];
     if first.windows(5).any(|bytes| bytes == b"%PDF-") {
@@ -197,12 +307,22 @@ fn text(head: &[u8]) -> Option<Foreign> {
         () if begins(&["version https://git-lfs.github.com/spec/"]) => LFS,
         () if begins(&["/annex/objects/"]) => ANNEX,
         () if begins(&["<"]) && lower.contains("<svg") && !lower.contains("<html") => SVG,
-        () if begins(&["<!doctype html", "<html", "<head", "<body", "<script", "<meta"]) => HTML,
+        () if begins(&[
+            "<!doctype html",
+            "<html",
+            "<head",
+            "<body",
+            "<script",
+            "<meta",
+        ]) =>
+        {
+            HTML
+        }
         () if begins(&["<"]) && lower.contains("<html") => HTML,
         () if begins(&["{", "["]) => JSON,
         // Images may begin as texts.
         () if begins(&["p1", "p2", "p3", "p4", "p5", "p6", "p7", "gif8"]) => return None,
-        () => TEXT,
+        () => Foreign::TEXT,
     })
 }
 
@@ -218,11 +338,19 @@ fn is_float_tiff(bytes: &[u8]) -> bool {
     };
     let number = |at: usize| {
         let two = bytes.get(at..)?.first_chunk().copied()?;
-        Some(if little { u16::from_le_bytes(two) } else { u16::from_be_bytes(two) })
+        Some(if little {
+            u16::from_le_bytes(two)
+        } else {
+            u16::from_be_bytes(two)
+        })
     };
     let offset = |at: usize| {
         let four = bytes.get(at..)?.first_chunk().copied()?;
-        Some(if little { u32::from_le_bytes(four) } else { u32::from_be_bytes(four) } as usize)
+        Some(if little {
+            u32::from_le_bytes(four)
+        } else {
+            u32::from_be_bytes(four)
+        } as usize)
     };
     let is_float = || {
         let directory = offset(4)?;
@@ -249,13 +377,31 @@ mod tests {
     fn ftyp(brands: &[&str]) -> Vec<u8> {
         let brands = [&[brands[0], "\0\0\0\0"], &brands[1..]].concat().concat();
         let length = (8 + brands.len() as u32).to_be_bytes();
-        [&length, b"ftyp".as_slice(), brands.as_bytes(), b"\0\0\0\x08free"].concat()
+        [
+            &length,
+            b"ftyp".as_slice(),
+            brands.as_bytes(),
+            b"\0\0\0\x08free",
+        ]
+        .concat()
     }
 
     /// A TIFF file of one entry, whose values are inline or behind it.
     fn tiff(little: bool, format: u16, count: u32) -> Vec<u8> {
-        let two = |v: u16| if little { v.to_le_bytes() } else { v.to_be_bytes() };
-        let four = |v: u32| if little { v.to_le_bytes() } else { v.to_be_bytes() };
+        let two = |v: u16| {
+            if little {
+                v.to_le_bytes()
+            } else {
+                v.to_be_bytes()
+            }
+        };
+        let four = |v: u32| {
+            if little {
+                v.to_le_bytes()
+            } else {
+                v.to_be_bytes()
+            }
+        };
         let mut file = if little { b"II*\0" } else { b"MM\0*" }.to_vec();
         file.extend(four(8));
         file.extend([two(1), two(339), two(3)].concat());
@@ -271,7 +417,9 @@ mod tests {
 
     #[test]
     fn files_are_recognized() {
-        let packets: Vec<u8> = (0..800).map(|i| if i % 188 == 0 { 0x47 } else { 9 }).collect();
+        let packets: Vec<u8> = (0..800)
+            .map(|i| if i % 188 == 0 { 0x47 } else { 9 })
+            .collect();
         let mut tar = vec![b'x'; 512];
         tar[257..262].copy_from_slice(b"ustar");
         let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
@@ -292,13 +440,22 @@ mod tests {
             (packets, "video (MPEG)"),
             (b"8BPS\0\x01".to_vec(), "Photoshop"),
             (b"junk%PDF-1.7\n".to_vec(), "PDF"),
-            (b"<?xml version='1.0'?>\n<!-- a -->\n<svg xmlns='x'/>".to_vec(), "SVG"),
-            (b"\xef\xbb\xbf\r\n<!DOCTYPE HTML><html><svg>".to_vec(), "web page"),
+            (
+                b"<?xml version='1.0'?>\n<!-- a -->\n<svg xmlns='x'/>".to_vec(),
+                "SVG",
+            ),
+            (
+                b"\xef\xbb\xbf\r\n<!DOCTYPE HTML><html><svg>".to_vec(),
+                "web page",
+            ),
             (b"<!-- 404 -->\n<HTML>".to_vec(), "web page"),
             (b"{\"error\": \"no\"}".to_vec(), "JSON"),
             ("eine Übersicht".as_bytes().to_vec(), "a text, not an image"),
             ("ü".repeat(3000).into_bytes()[1..].to_vec(), "unknown"),
-            ([b"x".as_slice(), "ü".repeat(3000).as_bytes()].concat(), "a text"),
+            (
+                [b"x".as_slice(), "ü".repeat(3000).as_bytes()].concat(),
+                "a text",
+            ),
             (lfs.to_vec(), "Git LFS pointer"),
             (b"/annex/objects/MD5-s9--00\n".to_vec(), "git-annex"),
             (vec![0; 5000], "only zero bytes"),

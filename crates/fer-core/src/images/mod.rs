@@ -7,5 +7,5 @@ mod foreign;
 mod jpeg;
 pub mod sources;
 
-pub use decode::{Decoded, DecodeError, MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, read};
+pub use decode::{DecodeError, Decoded, MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, read};
 pub use foreign::Foreign;

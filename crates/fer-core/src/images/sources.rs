@@ -131,7 +131,9 @@ impl Sources {
         let argument = format!("@{}", names::of(list));
         let bytes = match read_list(list) {
             Ok(bytes) => bytes,
-            Err(reason) => return self.unusable(argument, format!("can't read the list: {reason}")),
+            Err(reason) => {
+                return self.unusable(argument, format!("can't read the list: {reason}"));
+            }
         };
         let before = self.list.len();
         let text = bytes.strip_prefix(b"\xef\xbb\xbf".as_slice());

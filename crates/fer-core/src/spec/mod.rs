@@ -18,6 +18,7 @@
 //! | `fer.output` | `probabilities` or `logits` | from the last operator |
 //! | `fer.temperature`, `fer.exponent` | the calibration of the confidences, see [`Calibration`] | 1 each; overriding one overrides both |
 
+mod emotion;
 mod input;
 mod metadata;
 mod resolve;
@@ -28,6 +29,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use emotion::{CONTEMPT, emotion};
 pub use input::{Field, InputSpec, Mismatch};
 pub use metadata::parse_override;
 
