@@ -16,6 +16,7 @@ mod cli_completions;
 mod convert;
 mod corruptions;
 mod data;
+mod foreign_files;
 mod gradients;
 mod infer;
 mod keras_scripts;

@@ -12,6 +12,7 @@
 //! Files are untrusted. Sizes are checked before anything is allocated ([`MAX_FILE_BYTES`],
 //! [`MAX_PIXELS`]).
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -218,7 +219,7 @@ pub(super) fn check_size(width: u64, height: u64) -> Result<(), DecodeError> {
 fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Decoded, DecodeError> {
     let damaged = |e: image::ImageError| match e {
         image::ImageError::Unsupported(_) => DecodeError::UnknownFormat,
-        e if ends_early(&e) => DecodeError::CutOff {
+        e if wanted_more(&e) || is_short(bytes, format) => DecodeError::CutOff {
             format: format!("{format:?}"),
         },
         e => DecodeError::Damaged {
@@ -242,16 +243,25 @@ fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Decod
 }
 
 /// Whether a decoder wanted more bytes than the file has.
-fn ends_early(error: &image::ImageError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let io: Option<&std::io::Error> = error.downcast_ref();
-        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof) {
-            return true;
-        }
-        cause = error.source();
+fn wanted_more(error: &image::ImageError) -> bool {
+    let is_end = |io: &std::io::Error| io.kind() == std::io::ErrorKind::UnexpectedEof;
+    if let image::ImageError::IoError(io) = error {
+        return is_end(io);
     }
-    false
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .any(|cause| cause.downcast_ref().is_some_and(is_end))
+}
+
+/// Whether a file is shorter than it says, in formats whose decoders do not tell.
+fn is_short(bytes: &[u8], format: ImageFormat) -> bool {
+    match format {
+        ImageFormat::Gif => bytes.last() != Some(&b';'),
+        ImageFormat::WebP => {
+            let size = bytes.get(4..).and_then(|rest| rest.first_chunk().copied());
+            size.is_none_or(|size| bytes.len() < 8 + u32::from_le_bytes(size) as usize)
+        }
+        _ => false,
+    }
 }
 
 /// Drops alpha and low bytes. Gray stays gray.
