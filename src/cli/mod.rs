@@ -180,15 +180,15 @@ fn say(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "fer: {text}");
 }
 
-/// Says which files of folders are passed over, if there are any.
+/// Says which files of folders were not read, if there are any.
 fn say_passed_over(files: &Tally) {
     match files.count {
         0 => {}
         1 => say(format_args!(
-            "passed over a file whose name is no image's: {files}"
+            "1 file was not read, as its name does not end like an image's: {files}"
         )),
         n => say(format_args!(
-            "passed over {n} files whose names are no images': {files}"
+            "{n} files were not read, as their names do not end like an image's: {files}"
         )),
     }
 }

@@ -278,7 +278,7 @@ fn folders_are_what_their_users_mean() {
                 "train/sad/c.mp4",
             ],
             said: &[
-                "passed over 4 files whose names are no images': DATA/notes.txt, DATA/train/a.xyz, \
+                "4 files were not read, as their names do not end like an image's: DATA/notes.txt, DATA/train/a.xyz, \
                      DATA/train/happy/b.heic and 1 more",
             ],
             ..row()
@@ -310,7 +310,7 @@ fn folders_are_what_their_users_mean() {
             let of_data = [
                 "the data set in",
                 "taken",
-                "passed over",
+                "not read",
                 "left aside",
                 "no images of",
             ];
@@ -356,7 +356,7 @@ fn folders_that_can_be_meant_in_several_ways_are_refused() {
             &[""],
             &["1", "2", "3", "4", "5", "6", "7"],
             &[],
-            "--classes angry,disgust,fear,happy,sad,surprise,neutral if it is that of fer2013.csv",
+            "--classes surprise,fear,disgust,happy,sad,angry,neutral if it is RAF-DB's",
         ),
         (
             "too few names",
@@ -377,7 +377,7 @@ fn folders_that_can_be_meant_in_several_ways_are_refused() {
             &[""],
             &["cat", "dog"],
             &["--classes", "cat,cat"],
-            "names 2 classes, 1 of them different",
+            "2 classes are named, 1 of them different",
         ),
         (
             "two data sets",

@@ -51,10 +51,14 @@ pub(super) fn data(error: &DataError) -> Option<String> {
     match error {
         DataError::Image { .. } => Some(LEAVE_OUT.into()),
         DataError::Numbers { numbers, .. } => {
-            let example = match numbers.len() {
-                7 => {
-                    ", as in --classes angry,disgust,fear,happy,sad,surprise,neutral if it is that of \
-                      fer2013.csv"
+            let example = match (numbers.len(), numbers.first().map(String::as_str)) {
+                (7, Some("0")) => {
+                    ", as in --classes angry,disgust,fear,happy,sad,surprise,neutral if it is \
+                     fer2013.csv's"
+                }
+                (7, Some("1")) => {
+                    ", as in --classes surprise,fear,disgust,happy,sad,angry,neutral if it is \
+                     RAF-DB's"
                 }
                 _ => " A,B,…",
             };

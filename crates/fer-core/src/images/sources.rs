@@ -196,7 +196,7 @@ impl Sources {
         if self.list.len() == before {
             let others = match passed_over.count {
                 0 => String::new(),
-                n => format!("; passed over {n} other files: {passed_over}"),
+                _ => format!("; not read: {passed_over}"),
             };
             let reason = format!(
                 "the folder holds no images (looked for .{}){others}",

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::folders::shortened;
+use fer_core::names;
 
 /// What a user should know of how a data set was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,20 +37,15 @@ pub enum Note {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pairs = |pairs: &[(String, String)]| {
-            shortened(
-                pairs
-                    .iter()
-                    .map(|(name, class)| format!("{name} = {class}")),
-            )
-        };
+        let pair = |(name, class): &(String, String)| format!("{name} = {class}");
+        let pairs = |pairs: &[(String, String)]| shortened(pairs.iter().map(pair));
         match self {
             Self::Inside { named, found } => {
                 write!(
                     f,
                     "the data set in {} is {}",
-                    named.display(),
-                    found.display()
+                    names::of(named),
+                    names::of(found)
                 )
             }
             Self::Taken(taken) => write!(f, "names taken for classes: {}", pairs(taken)),

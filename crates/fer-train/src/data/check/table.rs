@@ -14,7 +14,7 @@ impl fmt::Display for CheckReport {
             write!(f, ", {}x{} pixels", size.width, size.height)?;
         }
         if self.ignored > 0 {
-            write!(f, ", {} other files passed over", self.ignored)?;
+            write!(f, ", {} other files not read", self.ignored)?;
         }
         writeln!(f, "\n")?;
         self.counts(f)?;

@@ -201,7 +201,7 @@ fn labels_are_names_or_numbers_that_are_named() {
         ),
         (&["bird"], &["cat", "dog"], "'bird' is none of the classes"),
     ];
-    let found = |labels: &[&str], given: &[&str]| {
+    let found = |labels: &[&str], given: &[&str]| -> Result<String, String> {
         let line = |label: &&str| format!("{label},9\n");
         let text = labels.iter().map(line).collect::<String>();
         let given: Vec<String> = given.iter().map(|class| class.to_string()).collect();
