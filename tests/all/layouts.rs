@@ -438,7 +438,14 @@ fn a_model_is_measured_on_the_classes_that_it_shares_with_the_data() {
         "anger", "contempt", "disgust", "fear", "joy", "neutral", "sad", "surprise",
     ];
     let six = ["angry", "disgust", "fear", "happy", "sad", "surprise"];
-    let rows: [(&[&str], &[&str], usize, &[&str], &[&str]); 4] = [
+    type Row<'a> = (
+        &'a [&'a str],
+        &'a [&'a str],
+        usize,
+        &'a [&'a str],
+        &'a [&'a str],
+    );
+    let rows: [Row; 4] = [
         (&EMOTIONS, &EMOTIONS, 0, &[], &[]),
         (&eight, &EMOTIONS, 3, &["contempt"], &[]),
         (&six, &six, 0, &[], &["neutral"]),
