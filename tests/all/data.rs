@@ -299,7 +299,7 @@ fn folders_that_are_no_data_set_are_explained() {
         (
             "a class without images",
             with(without(classes(&[""]), &["sad"]), &["sad/a.txt"]),
-            "sad: the class folder holds no",
+            "sad/a.txt); put some in",
         ),
         (
             "a part misspelled",

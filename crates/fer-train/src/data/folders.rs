@@ -11,7 +11,7 @@ use super::classes::{self, CLASSES_FILE, Classes, same_class};
 use super::layout::{Folder, Listing, Part, no_classes};
 use super::{Catalog, DataError, Form, Item, Usage};
 use fer_core::images::sources::{has_image_name, is_hidden};
-use fer_core::names;
+use fer_core::names::{self, Tally};
 use fer_core::spec::EMOTIONS;
 
 /// Class folders of one part.
@@ -171,6 +171,7 @@ fn add_images(
 ) -> Result<(), DataError> {
     let hidden = |e: &walkdir::DirEntry| is_hidden(e.file_name());
     let mut files: Vec<(PathBuf, OsString)> = Vec::new();
+    let mut passed_over = Tally::default();
     for entry in walkdir::WalkDir::new(folder)
         .min_depth(1)
         .into_iter()
@@ -190,15 +191,18 @@ fn add_images(
             let parent = entry.path().parent().unwrap_or(folder).to_path_buf();
             files.push((parent, entry.file_name().to_os_string()));
         } else {
-            catalog.passed_over.add(|| names::of(entry.path()));
+            passed_over.add(|| names::of(entry.path()));
         }
     }
     if files.is_empty() {
-        return Err(DataError::folders(
-            folder,
-            "the class folder holds no images; put some in",
-        ));
+        let others = match passed_over.count {
+            0 => String::new(),
+            _ => format!(" (not read: {passed_over})"),
+        };
+        let problem = format!("the class folder holds no images{others}; put some in");
+        return Err(DataError::folders(folder, problem));
     }
+    catalog.passed_over.merge(passed_over);
     // Bytes of UTF-8 sort as code points do. Folders sort by their paths' text, in which 'a-b'
     // comes before 'a/b'.
     files.sort_unstable_by(|a, b| (a.0.as_os_str(), &a.1).cmp(&(b.0.as_os_str(), &b.1)));
