@@ -4,17 +4,21 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+use fer::files::{self, Temporary};
+use fer::host::Host;
+use fer::images::sources::{self, Source, Sources};
+use fer::images::{Decoded, Pixels};
+use fer::names::Tally;
+use fer::report::Format;
+use fer::report::Record;
+use fer::stream::{BatchSize, Item, ItemError, Stream, StreamError, StreamOptions};
 
 use super::Status;
 use super::model_args::{ModelArgs, announce};
 use super::progress::Progress;
-use anyhow::{Context, Result, bail};
-use fer::files::{self, Temporary};
-use fer::host::Host;
-use fer::images::sources::{self, Source};
-use fer::report::Format;
-use fer::report::Record;
-use fer::stream::{BatchSize, Stream, StreamError, StreamOptions};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -50,7 +54,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if args.paths.iter().filter(|p| *p == "-").count() > 1 {
         bail!("standard input is one image: use - only once");
     }
-    let sources = list(&args.paths)?;
+    let sources = list(&args.paths, args.quiet)?;
     let path = args
         .output
         .as_deref()
@@ -75,6 +79,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let mut progress =
         (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
+    let mut guessed = Tally::default();
     let options = StreamOptions {
         batch_size: args
             .batch_size
@@ -82,16 +87,25 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         workers: args.model.on.threads.map_or_else(fer::cores, usize::from),
         max_wait: None,
     };
-    let result = Stream::whole(&session, options).run(&sources, &mut |seen| {
-        let record = Record {
-            path: seen.item.name(),
-            outcome: seen.prediction().map_err(|e| e.to_string()),
-        };
-        failed += usize::from(record.outcome.is_err());
-        report.record(&record)?;
-        progress.iter_mut().for_each(Progress::step);
-        Ok(())
-    });
+    let result =
+        Stream::whole(&session, options).run(sources.iter().map(Watched::new), &mut |seen| {
+            let Watched {
+                source,
+                guessed_bits,
+            } = &seen.item;
+            let path = source.name();
+            if let Some(bits) = guessed_bits.get() {
+                guessed.add(|| format!("{path} ({bits} bits)"));
+            }
+            let record = Record {
+                path,
+                outcome: seen.prediction().map_err(|e| e.to_string()),
+            };
+            failed += usize::from(record.outcome.is_err());
+            report.record(&record)?;
+            progress.iter_mut().for_each(Progress::step);
+            Ok(())
+        });
     progress.iter().for_each(Progress::finish);
     match result {
         Ok(()) => report.finish()?,
@@ -108,6 +122,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if let Some(output) = output {
         output.keep()?;
     }
+    if !args.quiet {
+        super::say_guessed(&guessed);
+    }
     if failed == 0 {
         return Ok(Status::Done);
     }
@@ -120,18 +137,49 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     Ok(Status::Failed)
 }
 
-/// The images that the arguments name; an error if they name none.
-pub fn list(paths: &[OsString]) -> Result<Vec<Source>> {
-    let sources = sources::list(paths);
-    let first = sources.iter().find_map(|s| match s {
+/// An image that is classified, and what was guessed as it was read.
+struct Watched<'a> {
+    source: &'a Source,
+    /// How many bits it seems to have.
+    guessed_bits: OnceLock<u8>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(source: &'a Source) -> Self {
+        Self {
+            source,
+            guessed_bits: OnceLock::new(),
+        }
+    }
+}
+
+impl Item for Watched<'_> {
+    fn load(&self) -> Result<Pixels, ItemError> {
+        let Decoded {
+            pixels,
+            guessed_bits,
+        } = self.source.decoded()?;
+        guessed_bits.map(|bits| self.guessed_bits.set(bits));
+        Ok(pixels)
+    }
+}
+
+/// The images that the arguments name; an error if they name none. Says which files of folders are
+/// passed over.
+pub fn list(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
+    let Sources { list, passed_over } = sources::list(paths);
+    let first = list.iter().find_map(|s| match s {
         Source::Unusable { path, reason } => Some(format!("{path}: {reason}")),
         _ => None,
     });
-    let readable = sources
-        .iter()
-        .any(|s| !matches!(s, Source::Unusable { .. }));
+    let readable = list.iter().any(|s| !matches!(s, Source::Unusable { .. }));
     match (readable, first) {
-        (true, _) => Ok(sources),
+        (true, _) => {
+            if !quiet {
+                super::say_passed_over(&passed_over);
+            }
+            Ok(list)
+        }
         (false, Some(reason)) => bail!("no image to read: {reason}"),
         (false, None) => bail!("no image to read"),
     }

@@ -238,7 +238,7 @@ fn pair(
         super::say("no images given: comparing on 64 generated images");
         Vec::new()
     } else {
-        super::infer::list(inputs)?
+        super::infer::list(inputs, false)?
     };
     let mut progress = Progress::new(2 * sources.len(), "comparing");
     let done = &mut || progress.step();
@@ -271,7 +271,7 @@ fn against_keras(
     if !model.is_file() {
         bail!("the Keras model {} does not exist", model.display());
     }
-    let sources = super::infer::list(inputs)?;
+    let sources = super::infer::list(inputs, false)?;
     // The folder of a conversion is deleted at the end.
     let (candidate, _folder) = match &args.candidate {
         Some(target) => (Target::parse(target, args)?, None),

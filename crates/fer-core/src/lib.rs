@@ -34,6 +34,7 @@ pub mod files;
 pub mod host;
 pub mod images;
 pub mod model_file;
+pub mod names;
 pub mod onnx;
 pub mod panics;
 pub mod prediction;

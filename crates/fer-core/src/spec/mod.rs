@@ -25,6 +25,7 @@
 //! channel order.
 
 mod assumed;
+mod emotion;
 mod hints;
 mod input;
 mod keras_mode;
@@ -43,6 +44,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use assumed::{Assumed, Basis};
+pub use emotion::{CONTEMPT, emotion};
 pub use hints::{Hint, Hints};
 pub use input::{Field, InputSpec, Mismatch};
 pub use keras_mode::KerasMode;
