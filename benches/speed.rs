@@ -105,7 +105,7 @@ fn folder_end_to_end(bencher: Bencher) {
         )
         .expect("a writable folder");
     }
-    let sources = sources::list(&[folder.path().into()]);
+    let sources = sources::list(&[folder.path().into()]).list;
     bencher
         .counter(ItemsCount::new(FOLDER_IMAGES))
         .bench_local(|| {

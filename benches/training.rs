@@ -38,6 +38,7 @@ fn faces() -> Dataset {
             .collect(),
         labels: (0..n).map(|i| (i % 7) as u16).collect(),
         names: (0..n).map(|i| i.to_string()).collect(),
+        ..Dataset::default()
     }
 }
 

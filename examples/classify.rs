@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
     let model = ModelRef::default_model()?;
     let session = fer::open(&model, &LoadOptions::default(), &Host::from_env())?;
     let stream = Stream::whole(&session, StreamOptions::default());
-    stream.run(&sources::list(&paths), &mut |seen| {
+    stream.run(&sources::list(&paths).list, &mut |seen| {
         let name = seen.item.name();
         match seen.prediction() {
             Ok(found) => {

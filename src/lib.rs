@@ -46,8 +46,8 @@ pub mod training;
 
 pub use fer_burn::device;
 pub use fer_core::{
-    calibration, classifier, cores, files, host, images, onnx, panics, prediction, preprocess,
-    random, report, session, spec, stream,
+    calibration, classifier, cores, files, host, images, model_file, names, onnx, panics,
+    prediction, preprocess, probe, random, report, session, spec, stream,
 };
 pub use fer_kernels as kernels;
 #[cfg(feature = "ort")]

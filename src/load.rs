@@ -8,11 +8,13 @@ use bytes::Bytes;
 use fer_burn::BurnClassifier;
 use fer_burn::device::DeviceSpec;
 use fer_core::calibration::Calibration;
-use fer_core::classifier::{Classifier, Note};
+use fer_core::classifier::{Classifier, Note, Respecified};
 use fer_core::host::Host;
-use fer_core::onnx::{self, Header, OnnxModel};
+use fer_core::model_file::FileKind;
+use fer_core::onnx::{self, Header, OnnxError, OnnxModel};
+use fer_core::probe;
 use fer_core::session::{Session, SessionOptions as Joining};
-use fer_core::spec::ModelSpec;
+use fer_core::spec::{Basis, Field, Hints, ModelSpec};
 #[cfg(feature = "ort")]
 use fer_ort::runtime::{NotFound, Origin};
 #[cfg(feature = "ort")]
@@ -68,7 +70,12 @@ impl ModelRef {
         }
         let name = name.to_string();
         Err(if path.is_dir() {
-            LoadError::Folder { name }
+            match FileKind::read(path) {
+                Ok(kind) if kind != FileKind::Unknown => {
+                    LoadError::Onnx(OnnxError::OtherKind { path: name, kind })
+                }
+                _ => LoadError::Folder { name },
+            }
         } else if path.exists() {
             // A device or a pipe: reading it gives the error.
             return Ok(Self::Onnx(path.into()));
@@ -156,8 +163,9 @@ pub fn load(
         return load_trained(path, options);
     }
     let file = File::open(model, options)?;
-    match &options.backend {
-        Backend::Burn(device) => load_compiled(file, *device, options),
+    let whole = file.whole;
+    let classifier = match &options.backend {
+        Backend::Burn(device) => load_compiled(file, *device, options)?,
         #[cfg(feature = "ort")]
         Backend::Ort {
             provider,
@@ -167,9 +175,33 @@ pub fn load(
             let found =
                 fer_ort::runtime::locate(library.as_deref(), host).map_err(NoOnnxRuntime::from)?;
             let library = library::open(&found)?;
-            load_ort(file, *provider, provider_options, library, options)
+            load_ort(file, *provider, provider_options, library, options)?
         }
-        Backend::Auto { library } => load_auto(file, library.as_deref(), options, host),
+        Backend::Auto { library } => load_auto(file, library.as_deref(), options, host)?,
+    };
+    Ok(specified(classifier, whole))
+}
+
+/// Finds out what the outputs are, if the model's file does not say it, and notes what is not
+/// stated. `whole` if the model takes whole numbers.
+fn specified(mut classifier: Box<dyn Classifier>, whole: bool) -> Box<dyn Classifier> {
+    let mut spec = classifier.spec().clone();
+    if spec.output_is_uncertain() {
+        // A model that fails on noise fails on images too, and says why there.
+        let found = probe::output_kind(&mut *classifier, whole).ok().flatten();
+        let output = spec.assumed.iter_mut().find(|a| a.field == Field::Output);
+        if let (Some(kind), Some(output)) = (found, output) {
+            spec.output = kind;
+            output.value = format!("output {kind}");
+            output.basis = Basis::Run {
+                images: probe::PROBED,
+            };
+        }
+    }
+    if Note::about(&spec).is_empty() {
+        classifier
+    } else {
+        Box::new(Respecified::new(classifier, spec))
     }
 }
 
@@ -194,6 +226,8 @@ fn load_trained(path: &Path, options: &LoadOptions) -> Result<Box<dyn Classifier
 struct File {
     name: String,
     spec: ModelSpec,
+    /// Whether it takes whole numbers.
+    whole: bool,
     #[cfg(feature = "ort")]
     source: ModelSource,
     /// The compiled-in model, if this is one by name or a file of the same bytes.
@@ -218,18 +252,26 @@ impl File {
                 return Err(LoadError::TrainedNotOnnx { model });
             }
         };
-        let mut spec = ModelSpec::resolve(&header, &options.meta, &name)?;
+        let hints = match model {
+            ModelRef::Onnx(path) => Hints::beside(path),
+            _ => Hints::default(),
+        };
+        let found = ModelSpec::resolve_with(&header, &options.meta, &hints, &name)?;
+        let bytes = match (found.adapt, &path) {
+            (true, Some(_)) => return Err(LoadError::ExternalWeights { model: name }),
+            (true, None) => onnx::adapt(&bytes, &found.output, &name)?,
+            (false, _) => bytes,
+        };
+        let mut spec = found.spec;
         if options.uncalibrated {
             spec.calibration = Calibration::NONE;
-        }
-        if !spec.assumed.is_empty() {
-            notes.push(Note::Assumed(spec.assumed.clone()));
         }
         #[cfg(not(feature = "ort"))]
         let _ = (bytes, path);
         Ok(Self {
             name,
             spec,
+            whole: found.whole,
             #[cfg(feature = "ort")]
             source: path.map_or(ModelSource::Bytes(bytes), ModelSource::Path),
             compiled,

@@ -79,6 +79,15 @@ pub enum LoadError {
     /// The model file can't be read.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
+    /// The model's graph has to be changed, and its weights are in other files.
+    #[error(
+        "{model} has several outputs, or an input or output that is not float32, and its weights \
+         are in other files; save it as one file"
+    )]
+    ExternalWeights {
+        /// The model.
+        model: String,
+    },
     /// The model is not an image classifier that fer can use.
     #[error(transparent)]
     Spec(#[from] SpecError),

@@ -16,14 +16,13 @@ env.enter()
 
 import argparse
 import os
-import zipfile
 import zlib
 from pathlib import Path
 
 # One thread adds up in one order.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from files import write
+from files import compress, write
 from load import UserError
 
 import keras
@@ -303,15 +302,6 @@ def save(model, path):
     model.save(path)
     if path.suffix == ".keras" and model.name != "plain":
         compress(path)
-
-
-def compress(path):
-    """Packs a .keras file tighter, its content as it is: most of it is empty space in HDF5's blocks."""
-    with zipfile.ZipFile(path) as archive:
-        content = [(item.filename, archive.read(item)) for item in archive.infolist()]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, data in content:
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 
 
 if __name__ == "__main__":

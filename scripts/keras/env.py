@@ -10,6 +10,7 @@ FER_PYTHON names an interpreter, that one is used as it is and nothing is instal
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -24,6 +25,10 @@ CURRENT = ["3.13", "3.12", "3.11"]
 OLD = ["3.10"]
 # Set for the process that `enter` starts, so that it does not start itself again.
 INSIDE = "FER_KERAS_INSIDE"
+# Set by a program that reports a script's error itself.
+ERROR = "FER_KERAS_ERROR"
+# The packages of modules that have another name.
+PACKAGES = {"PIL": "pillow", "tf_keras": "tf-keras"}
 
 
 def enter():
@@ -108,7 +113,9 @@ def build(folder, program):
             # `--clear` removes what an interrupted build left.
             step("cannot make the environment", program, "-m", "venv", "--clear", folder)
             pip = (interpreter(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-            step("pip failed", *pip, "--requirement", REQUIREMENTS)
+            # The file lists transitive packages too. tf-keras depends on tensorflow by that name, and would bring it beside
+            # tensorflow-cpu.
+            step("pip failed", *pip, "--no-deps", "--requirement", REQUIREMENTS)
             (folder / ".complete").write_text(requirements_digest(), encoding="ascii")
     except OSError as error:
         fail(f"cannot make the environment: {error}")
@@ -161,12 +168,31 @@ def run_with(path):
         fail(f"cannot run {path}: {error}")
 
 
+def require(*modules):
+    """Ends the script if the interpreter lacks one of these modules; names all that it lacks."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        s = "s" if len(missing) > 1 else ""
+        fail(f"{sys.executable} lacks the module{s} {', '.join(missing)}; {pip(missing)}")
+
+
+def pip(modules):
+    """The command that installs modules, in words."""
+    packages = " ".join(PACKAGES.get(name, name) for name in modules)
+    return f"install with `{sys.executable} -m pip install {packages}`, or unset FER_PYTHON to get an environment with all of it"
+
+
 def say(message):
     print(message, file=sys.stderr, flush=True)
 
 
 def fail(message):
-    say(f"error: {message}")
+    """Ends the script. The message goes to the file that FER_KERAS_ERROR names, else to stderr."""
+    path = os.environ.get(ERROR)
+    if path:
+        Path(path).write_text(message, encoding="utf-8")
+    else:
+        say(f"error: {message}")
     sys.exit(2)
 
 

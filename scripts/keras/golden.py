@@ -35,7 +35,7 @@ def main():
     options = arguments()
     classifier = Classifier(options.model)
     batch = images(classifier)
-    probabilities = classifier.probabilities(batch)
+    probabilities = classifier.outputs(batch)
     made_by = f"scripts/keras/golden.py with Keras {keras.__version__}, TensorFlow {tf.__version__}, NumPy {np.__version__}"
     tensors = {"input": batch, "probabilities": probabilities}
     metadata = {"made_by": f"{made_by}; model weights sha256 {classifier.digest()}"}

@@ -108,7 +108,7 @@ def compare(classifier, arrays, source):
         if found.tobytes() != array.tobytes():
             raise UserError(f"{source.path}: Keras saved other values of {name}: nothing kept")
     batch = images()
-    apart = np.abs(classifier.probabilities(batch) - source.probabilities(batch))
+    apart = np.abs(classifier.outputs(batch) - source.probabilities(batch))
     difference = float(apart.max())
     if not difference <= TOLERANCE:
         problem = f"Keras differs from ONNX Runtime by {difference:.1e}: nothing kept"

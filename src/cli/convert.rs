@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use fer::classifier::Note;
 use fer::convert::{self, Checked};
 use fer::host::Host;
-use fer::spec::{Layout, Resize};
+use fer::spec::{
+    ChannelOrder, KerasMode, Layout, ModelSpec, OutputKind, Resize, parse_factor, parse_numbers,
+};
 
 use super::{Status, advice};
 
@@ -25,15 +28,38 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Class names in the order of the outputs
-    /// [default for seven: angry,disgust,fear,happy,neutral,sad,surprise].
+    /// Class names in the order of the outputs [default: those in class_indices.json or config.json
+    /// beside MODEL; else, as a guess, angry,disgust,fear,happy,neutral,sad,surprise for seven].
     #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
     labels: Option<Vec<String>>,
 
-    /// The factor that pixels of 0..255 were multiplied by in training [default: 1/255, or 1 if the
-    /// model rescales its input].
-    #[arg(long, value_name = "X", value_parser = parse_scale)]
-    scale: Option<f64>,
+    /// The factor that pixels of 0..255 were multiplied by in training [default: 1 if the model
+    /// rescales its input; else, as a guess, 1/255].
+    #[arg(long, value_name = "X", value_parser = checked(parse_factor))]
+    scale: Option<String>,
+
+    /// What was then subtracted, one number or one per channel in the model's order [default: 0].
+    #[arg(long, value_name = "M[,M,M]", allow_hyphen_values = true, value_parser = checked(parse_numbers))]
+    mean: Option<String>,
+
+    /// What the rest was divided by, one number or one per channel in the model's order
+    /// [default: 1].
+    #[arg(long, value_name = "S[,S,S]", value_parser = checked(parse_numbers))]
+    std: Option<String>,
+
+    /// The order of colors in training: rgb, or bgr as OpenCV reads images [default: rgb].
+    #[arg(long, value_name = "rgb|bgr", value_parser = checked(str::parse::<ChannelOrder>))]
+    channel_order: Option<String>,
+
+    /// All four at once, as preprocess_input of keras.applications does it: tf is x/127.5 − 1, caffe
+    /// BGR minus ImageNet's mean, torch x/255 by ImageNet's mean and std.
+    #[arg(
+        long,
+        value_name = "tf|caffe|torch",
+        value_parser = checked(str::parse::<KerasMode>),
+        conflicts_with_all = ["scale", "mean", "std", "channel_order"]
+    )]
+    preprocess: Option<String>,
 
     /// How images of other sizes were resized in training [default: nearest, as in Keras].
     #[arg(long, value_name = "nearest|antialias", value_parser = parse_resize)]
@@ -43,21 +69,33 @@ pub struct Args {
     #[arg(long, value_name = "nchw|nhwc", value_parser = parse_layout)]
     layout: Option<Layout>,
 
+    /// The output to convert, by its name in Keras, if the model has several.
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
+
+    /// The size of images, if the model takes any size: 48x48, or 48 for both.
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = parse_size)]
+    size: Option<[usize; 2]>,
+
     /// Print only errors on stderr.
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// A number, or a fraction such as 1/255.
-fn parse_scale(text: &str) -> Result<f64, String> {
-    let number = |text: &str| text.trim().parse::<f64>().ok();
-    let value = match text.split_once('/') {
-        Some((a, b)) => number(a).zip(number(b)).map(|(a, b)| a / b),
-        None => number(text),
-    };
-    value
-        .filter(|v| (*v as f32).is_finite() && *v as f32 != 0.0)
-        .ok_or_else(|| format!("'{text}' is not a number other than 0"))
+fn parse_size(text: &str) -> Result<[usize; 2], String> {
+    let number = |text: &str| text.trim().parse().ok().filter(|n| *n > 0);
+    let (width, height) = text.split_once(['x', 'X']).unwrap_or((text, text));
+    number(width)
+        .zip(number(height))
+        .map(|(width, height)| [width, height])
+        .ok_or_else(|| format!("'{text}' is not a size such as 48x48"))
+}
+
+/// Checks an argument and keeps its text, which goes into the metadata.
+fn checked<T>(
+    parse: impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static,
+) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static {
+    move |text| parse(text).map(|_| text.to_string())
 }
 
 fn parse_resize(text: &str) -> Result<Resize, String> {
@@ -73,9 +111,21 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         labels: args
             .labels
             .map(|labels| labels.iter().map(|l| l.trim().to_string()).collect()),
-        scale: args.scale,
+        pixels: [
+            ("scale", args.scale),
+            ("mean", args.mean),
+            ("std", args.std),
+            ("channel_order", args.channel_order),
+            ("preprocess", args.preprocess),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_string(), value?)))
+        .collect(),
         resize: args.resize,
         layout: args.layout,
+        size: args.size,
+        output: args.output_name,
+        ..convert::ConvertOptions::default()
     };
     let target = args.output.map_or_else(|| beside(&args.model), Ok)?;
     if target.is_dir() {
@@ -104,9 +154,11 @@ fn beside(model: &Path) -> Result<PathBuf> {
 }
 
 fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: &Checked) {
-    for note in &converted.notes {
-        super::say(advice::conversion_note(note));
-    }
+    converted
+        .notes
+        .iter()
+        .map(advice::conversion_note)
+        .for_each(super::say);
     if converted.flushed > 0 {
         let tiny = fer::onnx::flush::TINY;
         super::say(format_args!(
@@ -121,22 +173,38 @@ fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: 
         .collect();
     let spec = &converted.spec;
     super::say(format_args!(
-        "{} (Keras {}): {}x{}x{} {}, scale {}, classes {}",
+        "{} (Keras {}): {}x{}x{} {}, {} classes: {}",
         model.display(),
         converted.keras,
         spec.input.width,
         spec.input.height,
         spec.input.channels,
         spec.input.layout,
-        spec.input.scale,
+        spec.labels.len(),
         spec.labels.join(", ")
     ));
+    super::say(format_args!(
+        "`fer infer` makes images {} and {}x{} ({}), takes {}, and reports {}",
+        if spec.input.channels == 1 {
+            "gray"
+        } else {
+            "RGB"
+        },
+        spec.input.width,
+        spec.input.height,
+        spec.input.resize,
+        spec.input.values_in_words(),
+        reported(spec)
+    ));
+    for note in Note::about(spec) {
+        super::say(advice::spec_note(&note));
+    }
     match checked {
         Checked::NotRun(reason) => super::say(format_args!(
             "the file was not run, only read back: {}",
             advice::with(reason)
         )),
-        Checked::Run { images, by } => {
+        Checked::Run { images, by, .. } => {
             super::say(format_args!("ran on {images} images of noise ({by})"));
         }
     }
@@ -147,4 +215,20 @@ fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: 
         converted.operators.iter().map(|(_, n)| n).sum::<usize>(),
         operators.join(", ")
     ));
+}
+
+/// What `fer infer` makes of a model's outputs.
+fn reported(spec: &ModelSpec) -> String {
+    let [first, .., second] = &spec.labels[..] else {
+        return "the outputs".into();
+    };
+    match spec.output {
+        OutputKind::Probabilities => "the outputs, which are probabilities".into(),
+        OutputKind::Logits => "a softmax of the outputs".into(),
+        OutputKind::Scores => "the outputs as they are".into(),
+        OutputKind::Probability => format!("the output p for {second} and 1 − p for {first}"),
+        OutputKind::Logit => {
+            format!("a sigmoid p of the output for {second} and 1 − p for {first}")
+        }
+    }
 }

@@ -40,6 +40,9 @@ pub struct CheckArgs {
     #[arg(value_name = "PATH")]
     data: PathBuf,
 
+    #[command(flatten)]
+    classes: ClassArgs,
+
     /// table or json.
     #[arg(long, default_value = "table", value_name = "FORMAT", value_parser = ["table", "json"])]
     format: String,
@@ -84,6 +87,9 @@ pub struct PreviewArgs {
     /// Folder or fer2013.csv.
     #[arg(value_name = "PATH")]
     data: PathBuf,
+
+    #[command(flatten)]
+    classes: ClassArgs,
 
     /// The PNG to write.
     #[arg(short, long, value_name = "FILE")]
@@ -144,7 +150,12 @@ pub fn run(command: Command) -> Result<Status> {
 }
 
 fn run_check(args: &CheckArgs) -> Result<Status> {
-    let catalog = Catalog::open(&args.data)?;
+    let catalog = opened(
+        &args.data,
+        args.classes.names().as_deref(),
+        None,
+        args.quiet,
+    )?;
     let report = with_progress(catalog.items.len(), "looking", args.quiet, |step| {
         check(&catalog, step)
     });
@@ -190,7 +201,7 @@ fn preview(args: &PreviewArgs) -> Result<Status> {
         bail!("this recipe does not vary its images: there is nothing to show");
     }
     fits_a_sheet(args.count, 1 + VARIANTS as usize)?;
-    let catalog = Catalog::open(&args.data)?;
+    let catalog = opened(&args.data, args.classes.names().as_deref(), None, false)?;
     // The training images, whose place among themselves is what the recipe's random numbers depend
     // on.
     let parts = config.data.split.divide(&catalog, args.seed);
@@ -202,6 +213,7 @@ fn preview(args: &PreviewArgs) -> Result<Status> {
     let items: Vec<usize> = chosen.iter().map(|place| training[*place]).collect();
     let form = pixel_form(&config.input, &catalog, &training);
     let dataset = decoded(&catalog, &items, form, true)?;
+    super::say_guessed(&dataset.guessed);
     let (width, height) = (dataset.width, dataset.height);
     let mut cells = Vec::new();
     for (row, place) in chosen.iter().enumerate() {
@@ -251,7 +263,7 @@ fn preview(args: &PreviewArgs) -> Result<Status> {
 
 fn preview_corruptions(args: &PreviewArgs, corruptions: &[Corruption]) -> Result<Status> {
     fits_a_sheet(args.count, corruptions.len() * (1 + Severity::ALL.len()))?;
-    let catalog = Catalog::open(&args.data)?;
+    let catalog = opened(&args.data, args.classes.names().as_deref(), None, false)?;
     let all: Vec<usize> = (0..catalog.items.len()).collect();
     let chosen = by_turns(&catalog, &all, args.count);
     let images = chosen.iter().map(|i| {
@@ -322,9 +334,39 @@ fn by_turns(catalog: &Catalog, indices: &[usize], count: u16) -> Vec<usize> {
         .collect()
 }
 
+/// The classes as a data set takes them: what the user names, in the order of the labels.
+#[derive(clap::Args)]
+pub struct ClassArgs {
+    /// The classes: of folders or labels that are plain numbers, in the order of the numbers; else
+    /// those that the folders or labels name, in the order that they shall have.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    classes: Vec<String>,
+}
+
+impl ClassArgs {
+    /// The names, if there are any.
+    pub fn names(&self) -> Option<Vec<String>> {
+        named(&self.classes)
+    }
+}
+
+/// The names that --classes gives, if it gives some.
+pub fn named(classes: &[String]) -> Option<Vec<String>> {
+    let names = classes.iter().map(|name| name.trim().to_string());
+    (!classes.is_empty()).then(|| names.collect())
+}
+
 /// A data set without the images that a list names.
-pub fn opened(path: &Path, exclude: Option<&Path>, quiet: bool) -> Result<Catalog> {
-    let mut catalog = Catalog::open(path)?;
+pub fn opened(
+    path: &Path,
+    classes: Option<&[String]>,
+    exclude: Option<&Path>,
+    quiet: bool,
+) -> Result<Catalog> {
+    let mut catalog = Catalog::open_as(path, classes)?;
+    if !quiet {
+        say_opened(&catalog);
+    }
     if let Some(list) = exclude {
         let count = catalog.exclude(list)?;
         if !quiet {
@@ -375,6 +417,12 @@ pub fn say_votes(file: &Path, found: usize, images: usize, ambiguous: usize) {
         "{}: votes for {found} of {images} images{ambiguous}",
         file.display()
     ));
+}
+
+/// Says what a data set was taken for, and what was passed over.
+pub fn say_opened(catalog: &Catalog) {
+    catalog.notes.iter().for_each(super::say);
+    super::say_passed_over(&catalog.passed_over);
 }
 
 /// Says how many images are left out.

@@ -17,7 +17,7 @@ use fer::train::run::{chosen, read_config, split};
 use fer::trained::is_trained;
 
 use super::Status;
-use super::data::{opened, voted};
+use super::data::{ClassArgs, opened, voted};
 use super::model_args::{ModelArgs, announce};
 use super::progress::Progress;
 
@@ -27,6 +27,9 @@ pub struct Args {
     /// [default: a run's own data].
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+
+    #[command(flatten)]
+    classes: ClassArgs,
 
     #[command(flatten)]
     model: ModelArgs,
@@ -149,7 +152,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         robustness,
         unreadable,
         uncorrupted,
+        guessed,
     } = evaluated?;
+    if !args.quiet {
+        super::say_guessed(&guessed);
+    }
     say_unreadable(&unreadable, &uncorrupted);
     let whole = unreadable.is_empty() && uncorrupted.is_empty();
     print(
@@ -254,7 +261,12 @@ fn images(args: &Args, run: Option<&(Config, State)>) -> Result<(Catalog, Vec<us
         .exclude
         .as_ref()
         .or(own.and_then(|(config, _)| config.data.exclude.as_ref()));
-    let catalog = opened(path, exclude.map(PathBuf::as_path), args.quiet)?;
+    let classes = args.classes.names().or_else(|| {
+        let (config, _) = run.filter(|_| args.data.is_none())?;
+        config.data.named_classes().map(<[String]>::to_vec)
+    });
+    let exclude = exclude.map(PathBuf::as_path);
+    let catalog = opened(path, classes.as_deref(), exclude, args.quiet)?;
     let split = args
         .split
         .clone()
@@ -348,9 +360,9 @@ fn pictures(args: &Args, catalog: &Catalog, evaluation: &Evaluation, title: &str
             };
             let caption = format!(
                 "{} {:.0} %\nis {}",
-                catalog.classes[mistake.predicted],
+                evaluation.classes[mistake.predicted].label,
                 mistake.confidence * 100.0,
-                catalog.classes[mistake.label]
+                evaluation.classes[mistake.label].label
             );
             cells.push(Cell {
                 pixels,

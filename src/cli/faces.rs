@@ -153,13 +153,13 @@ pub fn content(seen: Seen<Place>) -> Content {
 
 /// What was found in a run.
 #[derive(Default)]
-pub struct Tally {
+pub struct Found {
     pictures: usize,
     faces: usize,
     empty: usize,
 }
 
-impl Tally {
+impl Found {
     /// Counts a picture that was read.
     pub fn count(&mut self, content: &Content) {
         if let Content::Faces(picture) = content {

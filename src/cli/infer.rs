@@ -4,19 +4,23 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+use fer::files::{self, Temporary};
+use fer::host::Host;
+use fer::images::sources::{self, Source, Sources};
+use fer::images::{Decoded, Pixels};
+use fer::names::Tally;
+use fer::report::{Content, Format, Record, Shape};
+use fer::stream::{BatchSize, Item, ItemError, Reduce, Stream, StreamError, StreamOptions};
 
 use super::Status;
-use super::faces::{FaceArgs, Tally};
+use super::faces::{FaceArgs, Found};
 use super::model_args::{ModelArgs, announce};
 #[cfg(feature = "train")]
 use super::pictures::PictureArgs;
 use super::progress::Progress;
-use anyhow::{Context, Result, bail};
-use fer::files::{self, Temporary};
-use fer::host::Host;
-use fer::images::sources::{self, Source};
-use fer::report::{Content, Format, Record, Shape};
-use fer::stream::{BatchSize, ItemError, Reduce, Stream, StreamError, StreamOptions};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -59,7 +63,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if args.paths.iter().filter(|p| *p == "-").count() > 1 {
         bail!("standard input is one image: use - only once");
     }
-    let sources = list(&args.paths)?;
+    let sources = list(&args.paths, args.quiet)?;
     let path = args
         .output
         .as_deref()
@@ -92,7 +96,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let mut progress =
         (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
     let mut failed = 0usize;
-    let mut tally = Tally::default();
+    let mut found = Found::default();
+    let mut guessed = Tally::default();
     let options = StreamOptions {
         batch_size: args
             .batch_size
@@ -100,27 +105,29 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         workers: args.model.on.threads.map_or_else(fer::cores, usize::from),
         max_wait: None,
     };
-    let mut write = |source: &Source, outcome: Result<Content, ItemError>| {
-        let record = Record {
-            path: source.name(),
-            outcome: outcome.map_err(|e| e.to_string()),
-        };
-        match &record.outcome {
-            Ok(content) => tally.count(content),
+    let mut write = |item: &Watched<'_>, outcome: Result<Content, ItemError>| {
+        let path = item.source.name();
+        if let Some(bits) = item.guessed_bits.get() {
+            guessed.add(|| format!("{path} ({bits} bits)"));
+        }
+        let outcome = outcome.map_err(|e| e.to_string());
+        match &outcome {
+            Ok(content) => found.count(content),
             Err(_) => failed += 1,
         }
         #[cfg(feature = "train")]
-        if let (Ok(content), Some(pictures)) = (&record.outcome, &mut pictures) {
-            pictures.add(source, content)?;
+        if let (Ok(content), Some(pictures)) = (&outcome, &mut pictures) {
+            pictures.add(item.source, content)?;
         }
-        report.record(&record)?;
+        report.record(&Record { path, outcome })?;
         progress.iter_mut().for_each(Progress::step);
         Ok(())
     };
+    let items = sources.iter().map(Watched::new);
     let result = match &faces {
-        None => Stream::whole(&session, options).run(&sources, &mut |seen| {
-            let (source, prediction) = seen.into_parts();
-            write(source, prediction.map(Content::Whole))
+        None => Stream::whole(&session, options).run(items, &mut |seen| {
+            let (item, prediction) = seen.into_parts();
+            write(&item, prediction.map(Content::Whole))
         }),
         Some(faces) => {
             let stream = Stream {
@@ -129,8 +136,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
                 reduce: Reduce::Each,
                 options,
             };
-            stream.run(&sources, &mut |seen| {
-                write(seen.item, seen.outcome.map(super::faces::content))
+            stream.run(items, &mut |seen| {
+                write(&seen.item, seen.outcome.map(super::faces::content))
             })
         }
     };
@@ -150,12 +157,15 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         pictures.finish().context("can't write the contact sheet")?;
     }
     if let (Some(faces), false) = (&faces, args.quiet) {
-        tally.say(faces, failed);
+        found.say(faces, failed);
     }
     // The process ends soon: freeing a session allocation by allocation would waste time.
     std::mem::forget(session);
     if let Some(output) = output {
         output.keep()?;
+    }
+    if !args.quiet {
+        super::say_guessed(&guessed);
     }
     if failed == 0 {
         return Ok(Status::Done);
@@ -169,18 +179,49 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     Ok(Status::Failed)
 }
 
-/// The images that the arguments name; an error if they name none.
-pub fn list(paths: &[OsString]) -> Result<Vec<Source>> {
-    let sources = sources::list(paths);
-    let first = sources.iter().find_map(|s| match s {
+/// An image that is classified, and what was guessed as it was read.
+struct Watched<'a> {
+    source: &'a Source,
+    /// How many bits it seems to have.
+    guessed_bits: OnceLock<u8>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(source: &'a Source) -> Self {
+        Self {
+            source,
+            guessed_bits: OnceLock::new(),
+        }
+    }
+}
+
+impl Item for Watched<'_> {
+    fn load(&self) -> Result<Pixels, ItemError> {
+        let Decoded {
+            pixels,
+            guessed_bits,
+        } = self.source.decoded()?;
+        guessed_bits.map(|bits| self.guessed_bits.set(bits));
+        Ok(pixels)
+    }
+}
+
+/// The images that the arguments name; an error if they name none. Says which files of folders are
+/// passed over.
+pub fn list(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
+    let Sources { list, passed_over } = sources::list(paths);
+    let first = list.iter().find_map(|s| match s {
         Source::Unusable { path, reason } => Some(format!("{path}: {reason}")),
         _ => None,
     });
-    let readable = sources
-        .iter()
-        .any(|s| !matches!(s, Source::Unusable { .. }));
+    let readable = list.iter().any(|s| !matches!(s, Source::Unusable { .. }));
     match (readable, first) {
-        (true, _) => Ok(sources),
+        (true, _) => {
+            if !quiet {
+                super::say_passed_over(&passed_over);
+            }
+            Ok(list)
+        }
         (false, Some(reason)) => bail!("no image to read: {reason}"),
         (false, None) => bail!("no image to read"),
     }

@@ -27,7 +27,7 @@ pub fn images(
     candidate: &[Output],
     found: &Comparison,
 ) -> Vec<PathBuf> {
-    let read = |a: &Output| a.probabilities.is_some();
+    let read = |a: &Output| a.values.is_some();
     let sides = keras
         .iter()
         .zip(candidate)

@@ -37,6 +37,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use fer::host::Host;
+use fer::names::Tally;
 use fer::report::printable;
 
 /// Train, export and run facial-emotion classifiers, and check that their predictions equal
@@ -189,4 +190,32 @@ fn one_line(error: &anyhow::Error) -> String {
 fn say(text: impl Display) {
     let text = text.to_string();
     let _ = writeln!(std::io::stderr(), "fer: {}", printable(&text));
+}
+
+/// Says which files of folders were not read, if there are any.
+fn say_passed_over(files: &Tally) {
+    match files.count {
+        0 => {}
+        1 => say(format_args!(
+            "1 file was not read, as its name does not end like an image's: {files}"
+        )),
+        n => say(format_args!(
+            "{n} files were not read, as their names do not end like an image's: {files}"
+        )),
+    }
+}
+
+/// Says which 16-bit images are read as having fewer bits, if there are any.
+fn say_guessed(images: &Tally) {
+    match images.count {
+        0 => {}
+        1 => say(format_args!(
+            "a 16-bit image has only values of fewer bits and is read as such, which is a guess: \
+             {images}"
+        )),
+        n => say(format_args!(
+            "{n} 16-bit images have only values of fewer bits and are read as such, which is a \
+             guess: {images}"
+        )),
+    }
 }

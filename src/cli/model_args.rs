@@ -139,8 +139,9 @@ pub struct ModelArgs {
     #[command(flatten)]
     pub on: EngineArgs,
 
-    /// Metadata that the model's file lacks or has wrong: labels, layout, size, channels, scale,
-    /// mean, std, resize, output, temperature, exponent (repeatable).
+    /// Metadata that the model's file lacks or has wrong: labels, layout, size, channels,
+    /// channel_order, scale, mean, std, preprocess, resize, output, output_name, temperature,
+    /// exponent, in the spellings of `fer convert` (repeatable).
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     pub meta: Vec<(String, String)>,
 }

@@ -1,22 +1,26 @@
 //! `fer parity`: compares engines with Keras's recorded predictions, two targets with each other,
 //! or a target with Keras.
 
+mod target;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use fer::files::Temporary;
+use fer::ModelRef;
+use fer::files::TemporaryFolder;
 use fer::host::Host;
-use fer::ort::{Provider, UnknownProvider};
+use fer::ort::Provider;
+use fer::parity::keras::KerasModel;
 use fer::parity::layers::LayerDifference;
-use fer::parity::{self, Comparison, Tolerance, golden, keras};
+use fer::parity::{self, Comparison, ROUNDING, Tolerance, golden};
 use fer::runtime::NotFound;
 use fer::session::Session;
-use fer::{Backend, LoadOptions, ModelRef};
 use serde_json::json;
 
-use super::model_args::{self, Device, EngineArgs, EngineChoice, OrtArgs, announce};
+use self::target::Target;
+use super::model_args::{EngineChoice, announce};
 use super::progress::Progress;
 use super::{Status, advice};
 
@@ -92,6 +96,23 @@ struct Check {
     comparison: Comparison,
     /// With --layers: the difference of each layer, in the order of computation.
     layers: Option<Vec<LayerDifference>>,
+    /// With --keras.
+    keras: Option<OfKeras>,
+}
+
+/// What there is to say about a comparison with Keras itself.
+struct OfKeras {
+    logits: bool,
+    conflict: Option<&'static str>,
+    float32_error: Option<Result<f64, String>>,
+    /// How both sides turned pixels into values.
+    input: String,
+}
+
+impl Check {
+    fn holds(&self) -> bool {
+        self.comparison.holds() && self.keras.as_ref().is_none_or(|k| k.conflict.is_none())
+    }
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Status> {
@@ -117,9 +138,14 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
             json!({
                 "reference": c.reference,
                 "candidate": c.candidate,
-                "holds": c.comparison.holds(),
+                "holds": c.holds(),
                 "result": c.comparison,
                 "layers": c.layers,
+                "keras": c.keras.as_ref().map(|k| json!({
+                    "compared": if k.logits { "logits" } else { "outputs" },
+                    "conflict": k.conflict,
+                    "float32_error": k.float32_error.as_ref().and_then(|e| e.as_ref().ok()),
+                })),
             })
         };
         writeln!(
@@ -130,7 +156,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     } else {
         checks.iter().try_for_each(|check| print(check, &mut out))?;
     }
-    Ok(if checks.iter().all(|c| c.comparison.holds()) {
+    Ok(if checks.iter().all(Check::holds) {
         Status::Done
     } else {
         Status::Failed
@@ -169,6 +195,7 @@ fn against_golden(args: &Args, tolerance: Tolerance, host: &Host) -> Result<Vec<
             candidate: target.name,
             comparison,
             layers: None,
+            keras: None,
         });
     }
     Ok(checks)
@@ -211,7 +238,7 @@ fn pair(
         super::say("no images given: comparing on 64 generated images");
         Vec::new()
     } else {
-        super::infer::list(inputs)?
+        super::infer::list(inputs, false)?
     };
     let mut progress = Progress::new(2 * sources.len(), "comparing");
     let done = &mut || progress.step();
@@ -224,6 +251,7 @@ fn pair(
         candidate: candidate.name,
         comparison,
         layers: None,
+        keras: None,
     })
 }
 
@@ -243,31 +271,40 @@ fn against_keras(
     if !model.is_file() {
         bail!("the Keras model {} does not exist", model.display());
     }
-    let sources = super::infer::list(inputs)?;
-    // The file of a conversion is deleted at the end.
-    let (candidate, _file) = match &args.candidate {
+    let sources = super::infer::list(inputs, false)?;
+    // The folder of a conversion is deleted at the end.
+    let (candidate, _folder) = match &args.candidate {
         Some(target) => (Target::parse(target, args)?, None),
         None => {
-            let file = converted(model)?;
+            let folder = TemporaryFolder::new(&std::env::temp_dir(), "fer-")
+                .context("can't make a temporary folder")?;
+            let file = folder.path().join("converted.onnx");
+            converted(model, &file, host)?;
             let options = Target::options(EngineChoice::Ort, Provider::Cpu, None, args)?;
             (
                 Target {
                     name: format!("{} as `fer convert` converts it", model.display()),
-                    model: file.path().display().to_string(),
+                    model: file.display().to_string(),
                     options,
                 },
-                Some(file),
+                Some(folder),
             )
         }
     };
-    let session = load(&candidate, host)?;
-    let python = python(host)?;
+    let classifier = candidate.load(host)?;
+    let spec = classifier.spec().clone();
+    let keras = KerasModel {
+        path: std::path::absolute(model)?,
+        python: python(host)?,
+        input: spec.input.clone(),
+        values: spec.output.values(spec.labels.len()),
+    };
     let mut progress = Progress::new(sources.len(), "comparing");
     let done = &mut || {
         progress.step();
     };
     super::say(format_args!("running Keras on {} images", sources.len()));
-    let found = parity::with_keras(&session, model, &sources, &python, tolerance, done);
+    let found = parity::with_keras(classifier, &keras, &sources, tolerance, done);
     progress.finish();
     let found = found.with_context(|| candidate.name.clone())?;
     let layers = match args.layers {
@@ -278,47 +315,46 @@ fn against_keras(
                 &found.candidate,
                 &found.comparison,
             );
-            let absolute = std::path::absolute(model)?;
-            let keras = keras::layers(&absolute, &chosen, found.preprocessing, &python)?;
+            let of_keras = keras.layers(&chosen)?;
             Some(super::layers::compare(
                 &ModelRef::find(&candidate.model)?,
                 args.ort_lib.as_deref(),
-                session.spec(),
+                &spec,
                 &chosen,
-                &keras,
+                &of_keras,
                 host,
             )?)
         }
         false => None,
     };
-    let reference = format!("Keras on {}", model.display());
     Ok(Check {
-        reference,
+        reference: format!("Keras on {}", model.display()),
         candidate: candidate.name,
         comparison: found.comparison,
         layers,
+        keras: Some(OfKeras {
+            logits: found.logits,
+            conflict: found.conflict,
+            float32_error: found.float32_error,
+            input: format!(
+                "{}, resize {}",
+                spec.input.values_in_words(),
+                spec.input.resize
+            ),
+        }),
     })
 }
 
-/// The conversion of a Keras model by `fer convert`, in a file that is deleted when the result is
-/// dropped.
-fn converted(model: &Path) -> Result<Temporary> {
-    let converted = fer::convert::convert(model, None, &Default::default()).context(
+/// Converts a Keras model into `file` as `fer convert` does.
+fn converted(model: &Path, file: &Path, host: &Host) -> Result<()> {
+    let options = fer::convert::ConvertOptions::default();
+    let (converted, _) = fer::convert::convert_file(model, None, &options, file, host).context(
         "it can't be converted without options; use `fer convert`, and name its file with \
             --candidate",
     )?;
     let notes = converted.notes.iter().map(advice::conversion_note);
     notes.for_each(super::say);
-    let wrong = || {
-        format!(
-            "can't write the converted model into {}",
-            std::env::temp_dir().display()
-        )
-    };
-    let file = Temporary::in_system_folder(".onnx").with_context(wrong)?;
-    let written = file.as_file().write_all(&converted.onnx);
-    written.with_context(wrong)?;
-    Ok(file)
+    Ok(())
 }
 
 /// The Python that runs Keras: FER_PYTHON, else the machine's.
@@ -327,107 +363,6 @@ fn python(host: &Host) -> Result<PathBuf> {
     first
         .map_err(|e| anyhow!("Keras needs Python, and {e}"))?
         .context("Keras needs Python, which was not found")
-}
-
-/// A model, an engine and a provider.
-struct Target {
-    name: String,
-    model: String,
-    options: LoadOptions,
-}
-
-impl Target {
-    fn new(model: &str, engine: EngineChoice, provider: Provider, args: &Args) -> Result<Self> {
-        let name = match engine {
-            EngineChoice::Ort => format!("{model}@ort:{provider}"),
-            _ => format!("{model}@{engine}"),
-        };
-        Ok(Self {
-            name,
-            model: model.into(),
-            options: Self::options(engine, provider, None, args)?,
-        })
-    }
-
-    /// Loads the model.
-    fn open(&self, host: &Host) -> Result<Session> {
-        model_args::open(Some(&self.model), &self.options, host)
-    }
-
-    /// Whether it does not name one of ONNX Runtime's providers for other hardware.
-    fn on_cpu(&self) -> bool {
-        !matches!(self.options.backend, Backend::Ort { provider, .. } if provider != Provider::Cpu)
-    }
-
-    /// Parses `MODEL[@ENGINE[:PROVIDER[:DEVICE]]]`; for the engine burn it is `MODEL@burn:DEVICE`.
-    fn parse(text: &str, args: &Args) -> Result<Self> {
-        let wrong = |e: String| anyhow!("target '{text}': {e}");
-        let (model, on) = match text.rsplit_once('@') {
-            // A path may contain an @ too.
-            Some((model, on)) if !Path::new(text).exists() => (model, on),
-            _ => (text, "auto"),
-        };
-        let (engine, rest) = on
-            .split_once(':')
-            .map_or((on, None), |(engine, rest)| (engine, Some(rest)));
-        let engine = engine.parse().map_err(wrong)?;
-        let (provider, device) = match (engine, rest) {
-            (_, None) => (Provider::Cpu, None),
-            (EngineChoice::Burn, Some(device)) => (
-                Provider::Cpu,
-                Some(Device::Named(
-                    model_args::parse_device(device).map_err(wrong)?,
-                )),
-            ),
-            (_, Some(rest)) => {
-                let (provider, number) = rest
-                    .split_once(':')
-                    .map_or((rest, None), |(p, number)| (p, Some(number)));
-                let number = number
-                    .map(|n| {
-                        n.parse()
-                            .map_err(|_| wrong(format!("'{n}' is not a device index")))
-                    })
-                    .transpose()?;
-                (
-                    provider
-                        .parse()
-                        .map_err(|e: UnknownProvider| wrong(e.to_string()))?,
-                    number.map(Device::Number),
-                )
-            }
-        };
-        Ok(Self {
-            name: text.into(),
-            model: model.into(),
-            options: Self::options(engine, provider, device, args)?,
-        })
-    }
-
-    fn options(
-        engine: EngineChoice,
-        provider: Provider,
-        device: Option<Device>,
-        args: &Args,
-    ) -> Result<LoadOptions> {
-        let on = EngineArgs {
-            ort: OrtArgs {
-                provider,
-                memory_limit: None,
-                // TF32 keeps 10 bits of a float32's 23: no parity to within 1e-5 with it.
-                tf32: (provider == Provider::Cuda).then_some(false),
-                provider_option: Vec::new(),
-                ort_lib: args.ort_lib.clone(),
-            },
-            device,
-            threads: args.threads,
-        };
-        // A calibration does not depend on the engine: it is applied to any engine's outputs.
-        Ok(LoadOptions {
-            uncalibrated: true,
-            ..on.options(engine)?
-        })
-    }
 }
 
 fn load(target: &Target, host: &Host) -> Result<Session> {
@@ -479,18 +414,46 @@ fn print(check: &Check, out: &mut dyn Write) -> std::io::Result<()> {
     if let Some(layers) = &check.layers {
         super::layers::print(layers, out)?;
     }
+    if let Some(keras) = &check.keras {
+        print_keras(keras, out)?;
+    }
     let (a, r) = (c.tolerance.absolute, c.tolerance.relative);
-    if c.holds() {
+    if check.holds() {
         writeln!(
             out,
-            "  HOLDS         every value within {a:.0e} + {r:.0e} × reference, every label equal"
+            "  HOLDS         every value within {a:.1e} + {r:.0e} × reference, every label equal"
         )?;
     } else {
         writeln!(
             out,
-            "  DOES NOT HOLD {} values off by more than {a:.0e} + {r:.0e} × reference",
+            "  DOES NOT HOLD {} values off by more than {a:.1e} + {r:.0e} × reference",
             c.outside_tolerance
         )?;
     }
     Ok(())
+}
+
+/// What a comparison with Keras rests on, and what it does not show.
+fn print_keras(keras: &OfKeras, out: &mut dyn Write) -> std::io::Result<()> {
+    if keras.logits {
+        writeln!(out, "  compared      logits, which Keras's model returns")?;
+    }
+    match &keras.float32_error {
+        Some(Ok(error)) => writeln!(
+            out,
+            "  rounding      Keras's float32 is off by {error:.1e} from its float64; {ROUNDING} times \
+             that is allowed"
+        )?,
+        Some(Err(reason)) => writeln!(out, "  rounding      not measured: {reason}")?,
+        None => {}
+    }
+    if let Some(conflict) = keras.conflict {
+        writeln!(out, "  conflict      {conflict}")?;
+    }
+    writeln!(
+        out,
+        "  not shown     that the training had this input ({}) and these class names: Keras got \
+         the same input",
+        keras.input
+    )
 }

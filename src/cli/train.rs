@@ -12,7 +12,7 @@ use fer::train::config::Size;
 use fer::train::{Compute, Config, Precision, RunFolder, StopReason, TrainingData, trainer};
 use fer::training::{self, Images, Notice, Prepared, Setting};
 
-use super::data::{decoded, say_left_out, say_votes};
+use super::data::{decoded, named, say_left_out, say_opened, say_votes};
 use super::epochs::Epochs;
 use super::model_args::parse_devices;
 use super::{Status, advice, signals};
@@ -22,6 +22,16 @@ pub struct Args {
     /// Folder with train/<class>/ and test/<class>/, folder with <class>/, or fer2013.csv.
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+
+    /// The classes: of folders or labels that are plain numbers, in the order of the numbers; else
+    /// those that the folders or labels name, in the order that they shall have.
+    #[arg(
+        long,
+        value_name = "A,B,…",
+        value_delimiter = ',',
+        conflicts_with = "resume"
+    )]
+    classes: Vec<String>,
 
     /// A recipe: vgg (1.9 M parameters, 80 epochs, hours on a CPU), notebook (Keras's, 100 epochs)
     /// or tiny (a minute, for drawn faces) [default: vgg].
@@ -272,6 +282,7 @@ fn configuration(args: &Args) -> Result<Config> {
         );
     }
     config.data.path = data(args).or(config.data.path);
+    config.data.classes = named(&args.classes).unwrap_or(config.data.classes);
     // A run may be resumed from another folder than this.
     let paths = [
         &mut config.data.path,
@@ -337,6 +348,8 @@ fn say_notice(notice: &Notice<'_>, quiet: bool) {
             advice::with(*reason)
         )),
         _ if quiet => {}
+        Notice::Opened(catalog) => say_opened(catalog),
+        Notice::Guessed(images) => super::say_guessed(images),
         Notice::LeftOut { images, list } => say_left_out(*images, list),
         Notice::Votes {
             file,

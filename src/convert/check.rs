@@ -5,7 +5,7 @@ use std::path::Path;
 use fer_core::host::Host;
 use fer_core::images::Pixels;
 use fer_core::random::{Purpose, Random};
-use fer_core::spec::ModelSpec;
+use fer_core::spec::{ModelSpec, OutputKind};
 use fer_core::stream::{ItemError, Stream, StreamError, StreamOptions};
 
 use crate::{LoadError, NoOnnxRuntime, open_to_check};
@@ -25,6 +25,8 @@ pub enum Checked {
         images: usize,
         /// The engine: ONNX Runtime's version and path.
         by: String,
+        /// What it expects and returns, with what its outputs showed.
+        spec: Box<ModelSpec>,
     },
     /// No engine could run the file.
     NotRun(NoOnnxRuntime),
@@ -52,10 +54,11 @@ pub enum CheckError {
     },
 }
 
-/// Runs an ONNX file on noise.
+/// Runs an ONNX file on noise. If the file does not say for sure what its outputs are, they show
+/// it.
 ///
 /// # Errors
-/// ONNX Runtime rejects the file, or its outputs are not probabilities.
+/// ONNX Runtime rejects the file, or its outputs are not what they should be.
 pub fn check(file: &Path, host: &Host) -> Result<Checked, CheckError> {
     let session = match open_to_check(file, false, host)? {
         Ok(session) => session,
@@ -66,6 +69,9 @@ pub fn check(file: &Path, host: &Host) -> Result<Checked, CheckError> {
     let stream = Stream::whole(&session, StreamOptions::default());
     stream.run(noise, &mut |seen| {
         problem = problem.take().or(match seen.prediction() {
+            Ok(prediction) if session.spec().output == OutputKind::Scores => {
+                not_scores(prediction.probabilities)
+            }
             Ok(prediction) => not_probabilities(prediction.probabilities),
             Err(e) => Some(CheckError::Prediction(e)),
         });
@@ -76,6 +82,7 @@ pub fn check(file: &Path, host: &Host) -> Result<Checked, CheckError> {
         None => Ok(Checked::Run {
             images: IMAGES,
             by: session.description().library.clone(),
+            spec: Box::new(session.spec().clone()),
         }),
     }
 }
@@ -90,6 +97,14 @@ fn noise(spec: &ModelSpec, i: usize) -> Pixels {
         channels: spec.input.channels,
         data,
     }
+}
+
+/// What is wrong with a row that is not a row of scores.
+fn not_scores(row: Vec<f32>) -> Option<CheckError> {
+    let within = row
+        .iter()
+        .all(|v| (-TOLERANCE..=1.0 + TOLERANCE).contains(v));
+    (!within).then_some(CheckError::NotProbabilities { row })
 }
 
 /// What is wrong with a row that is not a row of probabilities.

@@ -1,17 +1,16 @@
-//! Runs models on the same images and compares their outputs: two sessions with each other, one
-//! with Keras's recorded outputs, or one with Keras itself.
+//! Runs models on the same images and compares their outputs: two sessions with each other, or one
+//! with Keras's recorded outputs.
 
 use std::io;
-use std::path::{Path, PathBuf};
 
 use fer_core::images::Pixels;
 use fer_core::images::sources::Source;
 use fer_core::session::{Session, SessionError};
-use fer_core::spec::{Mismatch, Resize};
+use fer_core::spec::Mismatch;
 use fer_core::stream::{Item, Stream, StreamError, StreamOptions};
 
 use super::golden::{self, Damaged, Golden};
-use super::keras::{self, KerasError, Preprocessing};
+use super::keras::KerasError;
 use super::{CompareError, Comparison, Output, Tolerance};
 
 /// Models that can't be compared.
@@ -32,12 +31,6 @@ pub enum ParityError {
     /// The models have other classes.
     #[error("they have different classes or orders of classes")]
     Classes,
-    /// The model's input needs what Keras's side can't do.
-    #[error(
-        "it needs mean and std applied to its input, which the comparison with Keras does not \
-         support"
-    )]
-    MeanStd,
     /// Keras can't read an image.
     #[error("{image}: {reason}")]
     Image {
@@ -49,6 +42,9 @@ pub enum ParityError {
     /// The current folder can't be read.
     #[error("can't find the current folder: {0}")]
     Folder(#[from] io::Error),
+    /// The system can't start a thread for the model.
+    #[error("can't start a thread for the model: {0}")]
+    Thread(io::Error),
     /// An engine failed.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -77,7 +73,7 @@ pub fn outputs<I: Item + Sync>(
     Stream::whole(session, StreamOptions::default()).run(items, &mut |seen| {
         outputs.push(Output {
             path: name(seen.item),
-            probabilities: seen.prediction().ok().map(|p| p.probabilities),
+            values: seen.prediction().ok().map(|p| p.probabilities),
         });
         done();
         Ok(())
@@ -99,7 +95,7 @@ pub fn with_recorded(session: &Session, tolerance: Tolerance) -> Result<Comparis
         let rows = values.chunks_exact(spec.labels.len()).enumerate();
         rows.map(|(i, p)| Output {
             path: format!("recorded input {i}"),
-            probabilities: Some(p.to_vec()),
+            values: Some(p.to_vec()),
         })
         .collect()
     };
@@ -142,74 +138,13 @@ pub fn between(
             output.path = format!("generated image {i}");
             // Only the model can be the reason that there is none.
             output
-                .probabilities
+                .values
                 .get_or_insert_with(|| vec![f32::NAN; labels.len()]);
         }
         Ok(found)
     };
     let (reference, candidate) = (outputs_of(reference)?, outputs_of(candidate)?);
     Ok(Comparison::of(&reference, &candidate, labels, tolerance)?)
-}
-
-/// A model and Keras, compared, with what it takes to compare their layers.
-#[derive(Debug)]
-pub struct WithKeras {
-    /// The result.
-    pub comparison: Comparison,
-    /// The images, by absolute paths.
-    pub images: Vec<PathBuf>,
-    /// Keras's outputs.
-    pub reference: Vec<Output>,
-    /// The model's outputs.
-    pub candidate: Vec<Output>,
-    /// How Keras's input was made.
-    pub preprocessing: Preprocessing,
-}
-
-/// Compares a session with the Keras model in a file, which `python` runs; `done` is called after
-/// each picture that the session has seen.
-///
-/// # Errors
-/// Keras can't be run, can't read an image, or an engine failed.
-pub fn with_keras(
-    session: &Session,
-    model: &Path,
-    pictures: &[Source],
-    python: &Path,
-    tolerance: Tolerance,
-    done: &mut dyn FnMut(),
-) -> Result<WithKeras, ParityError> {
-    let absolute = |source: &Source| match source {
-        Source::File(path) => Ok(std::path::absolute(path)?),
-        Source::Unusable { path, reason } => Err(ParityError::Image {
-            image: path.clone(),
-            reason: reason.clone(),
-        }),
-        Source::Stdin => Err(ParityError::Image {
-            image: "standard input".into(),
-            reason: "Keras reads files".into(),
-        }),
-    };
-    let images: Vec<PathBuf> = pictures.iter().map(absolute).collect::<Result<_, _>>()?;
-    let input = &session.spec().input;
-    if !input.mean.is_empty() || !input.std.is_empty() {
-        return Err(ParityError::MeanStd);
-    }
-    let preprocessing = Preprocessing {
-        scale: input.scale,
-        antialias: input.resize == Resize::Antialias,
-    };
-    let candidate = outputs(session, pictures, Source::name, done)?;
-    let reference = keras::predict(&std::path::absolute(model)?, &images, preprocessing, python)?;
-    let labels = &session.spec().labels;
-    let comparison = Comparison::of(&reference, &candidate, labels, tolerance)?;
-    Ok(WithKeras {
-        comparison,
-        images,
-        reference,
-        candidate,
-        preprocessing,
-    })
 }
 
 /// 64 RGB images of noise over slopes, always the same.

@@ -5,11 +5,12 @@
 //! be checked too. The script runs with `FER_PYTHON` if that is set, else with `python3`. It then
 //! creates an environment with pinned packages.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::{fs, io};
 
 use fer_core::files::TemporaryFolder;
+use fer_core::spec::{ChannelOrder, InputSpec};
 use serde::Deserialize;
 
 use super::Output;
@@ -27,13 +28,20 @@ const FILES: [(&str, &str); 6] = [
     ),
 ];
 
-/// How the Keras script turns pixels into its input: as the candidate does.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Preprocessing {
-    /// The factor for pixels of 0..255.
-    pub scale: f32,
-    /// PIL's reducing bilinear resizing instead of the nearest pixel.
-    pub antialias: bool,
+/// The variable that names a file for the script's error.
+const ERROR: &str = "FER_KERAS_ERROR";
+
+/// A Keras model, and how it is run.
+#[derive(Debug, Clone)]
+pub struct KerasModel {
+    /// The file.
+    pub path: PathBuf,
+    /// The interpreter.
+    pub python: PathBuf,
+    /// How pixels become its input: as the candidate's.
+    pub input: InputSpec,
+    /// The number of values of its output for an image.
+    pub values: usize,
 }
 
 /// Keras can't be run, or can't compute the outputs.
@@ -55,7 +63,13 @@ pub enum KerasError {
         /// The system's error.
         source: io::Error,
     },
-    /// The script failed; Keras's own message went to stderr.
+    /// The script failed and said why.
+    #[error("Keras could not compute its outputs: {reason}")]
+    Refused {
+        /// The script's message.
+        reason: String,
+    },
+    /// The script failed otherwise; Python's own message went to stderr.
     #[error("Keras could not compute its outputs ({status}); see its own message above")]
     Failed {
         /// How the script ended.
@@ -74,111 +88,159 @@ pub enum KerasError {
     Line(#[from] serde_json::Error),
 }
 
-/// Runs a Keras model on image files and returns its probabilities. `python` is the interpreter.
-/// Keras's own messages go to stderr.
-///
-/// # Errors
-/// Python or Keras can't be started, or the script failed.
-pub fn predict(
-    model: &Path,
-    images: &[PathBuf],
-    preprocessing: Preprocessing,
-    python: &Path,
-) -> Result<Vec<Output>, KerasError> {
-    Ok(run(model, images, preprocessing, python, false)?.0)
-}
+impl KerasModel {
+    /// Runs the model on image files and returns its own outputs, those of Keras's `predict`.
+    /// Keras's messages go to stderr.
+    ///
+    /// # Errors
+    /// Python or Keras can't be started, or the script failed.
+    pub fn predict(&self, images: &[PathBuf]) -> Result<Vec<Output>, KerasError> {
+        let (rows, _) = self.run(images, What::Outputs)?;
+        let output = |row: Row| Output {
+            path: row.path,
+            values: row
+                .outputs
+                .map(|row| row.iter().map(|v| *v as f32).collect()),
+        };
+        Ok(rows.into_iter().map(output).collect())
+    }
 
-/// Runs a Keras model on at most 64 image files and returns the output of each layer: a safetensors
-/// file with float32 `[n, …]` for the `n` images that could be read, named after the layers and the
-/// models that contain them.
-///
-/// # Errors
-/// As [`predict`].
-pub fn layers(
-    model: &Path,
-    images: &[PathBuf],
-    preprocessing: Preprocessing,
-    python: &Path,
-) -> Result<Vec<u8>, KerasError> {
-    Ok(run(model, images, preprocessing, python, true)?.1)
-}
-
-fn run(
-    model: &Path,
-    images: &[PathBuf],
-    preprocessing: Preprocessing,
-    python: &Path,
-    with_layers: bool,
-) -> Result<(Vec<Output>, Vec<u8>), KerasError> {
-    let failed = |action| move |source| KerasError::Io { action, source };
-    let folder = TemporaryFolder::new(&std::env::temp_dir(), "fer-")
-        .map_err(failed("make a temporary folder"))?;
-    for (name, text) in FILES {
-        let written = fs::write(folder.path().join(name), text);
-        written.map_err(failed("write the Keras script"))?;
-    }
-    let (list, output) = (
-        folder.path().join("images.json"),
-        folder.path().join("predictions.jsonl"),
-    );
-    let json = serde_json::to_string(images).map_err(io::Error::other);
-    json.and_then(|json| fs::write(&list, json))
-        .map_err(failed("list the images"))?;
-    let layers = folder.path().join("layers.safetensors");
-    let mut command = Command::new(python);
-    command.arg(folder.path().join("predict.py"));
-    if with_layers {
-        command.arg("--layers").arg(&layers);
-    }
-    let status = command
-        .arg(model)
-        .arg("--list")
-        .arg(&list)
-        .arg("--output")
-        .arg(&output)
-        .arg("--scale")
-        .arg(preprocessing.scale.to_string())
-        .arg("--resize")
-        .arg(if preprocessing.antialias {
-            "antialias"
-        } else {
-            "nearest"
-        })
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|source| KerasError::Python {
-            python: python.into(),
-            source,
-        })?;
-    if !status.success() {
-        return Err(KerasError::Failed { status });
-    }
-    let text = fs::read_to_string(&output).map_err(failed("read Keras's outputs"))?;
-    let outputs: Vec<Output> = text.lines().map(parse).collect::<Result<_, _>>()?;
-    if outputs.len() != images.len() {
-        return Err(KerasError::Count {
-            outputs: outputs.len(),
-            images: images.len(),
+    /// The largest difference between outputs of [`predict`](Self::predict) and the same outputs
+    /// computed in float64: the error of Keras's own float32 arithmetic on these images.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict), or Keras can't compute the model in float64.
+    pub fn float32_error(
+        &self,
+        images: &[PathBuf],
+        outputs: &[&Output],
+    ) -> Result<f64, KerasError> {
+        let (rows, _) = self.run(images, What::Float64)?;
+        let pairs = rows.iter().zip(outputs).filter_map(|(row, output)| {
+            Some(row.outputs.as_ref()?.iter().zip(output.values.as_ref()?))
         });
+        let differences = pairs
+            .flatten()
+            .map(|(exact, v)| (exact - f64::from(*v)).abs());
+        Ok(differences.fold(0.0, f64::max))
     }
-    let layers = if with_layers {
-        fs::read(&layers).map_err(failed("read Keras's layers"))?
-    } else {
-        Vec::new()
-    };
-    Ok((outputs, layers))
+
+    /// Runs the model on at most 64 image files and returns the output of each layer: a safetensors
+    /// file with float32 `[n, …]` for the `n` images that could be read, named after the layers and
+    /// the models that contain them.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn layers(&self, images: &[PathBuf]) -> Result<Vec<u8>, KerasError> {
+        Ok(self.run(images, What::Layers)?.1)
+    }
+
+    /// The script's options that state the input.
+    fn input_options(&self, command: &mut Command) {
+        let InputSpec {
+            width,
+            height,
+            scale,
+            ..
+        } = self.input;
+        command.arg("--scale").arg(scale.to_string());
+        for (option, values) in [("--mean", &self.input.mean), ("--std", &self.input.std)] {
+            if !values.is_empty() {
+                let values: Vec<String> = values.iter().map(f32::to_string).collect();
+                command.arg(format!("{option}={}", values.join(",")));
+            }
+        }
+        if self.input.order == ChannelOrder::Bgr {
+            command.arg("--bgr");
+        }
+        command.arg("--resize").arg(self.input.resize.to_string());
+        command.arg("--size").arg(format!("{width}x{height}"));
+        command.arg("--values").arg(self.values.to_string());
+    }
+
+    fn run(&self, images: &[PathBuf], what: What) -> Result<(Vec<Row>, Vec<u8>), KerasError> {
+        let failed = |action| move |source| KerasError::Io { action, source };
+        let folder = TemporaryFolder::new(&std::env::temp_dir(), "fer-")
+            .map_err(failed("make a temporary folder"))?;
+        for (name, text) in FILES {
+            let written = fs::write(folder.path().join(name), text);
+            written.map_err(failed("write the Keras script"))?;
+        }
+        let [list, output, layers, error] = [
+            "images.json",
+            "outputs.jsonl",
+            "layers.safetensors",
+            "error.txt",
+        ]
+        .map(|name| folder.path().join(name));
+        let json = serde_json::to_string(images).map_err(io::Error::other);
+        json.and_then(|json| fs::write(&list, json))
+            .map_err(failed("list the images"))?;
+        let mut command = Command::new(&self.python);
+        command.arg(folder.path().join("predict.py"));
+        match what {
+            What::Outputs => {}
+            What::Float64 => {
+                command.arg("--float64");
+            }
+            What::Layers => {
+                command.arg("--layers").arg(&layers);
+            }
+        }
+        self.input_options(&mut command);
+        let status = command
+            .arg(&self.path)
+            .arg("--list")
+            .arg(&list)
+            .arg("--output")
+            .arg(&output)
+            .env(ERROR, &error)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .map_err(|source| KerasError::Python {
+                python: self.python.clone(),
+                source,
+            })?;
+        if !status.success() {
+            return Err(match fs::read_to_string(&error) {
+                Ok(reason) => KerasError::Refused { reason },
+                Err(_) => KerasError::Failed { status },
+            });
+        }
+        let text = fs::read_to_string(&output).map_err(failed("read Keras's outputs"))?;
+        let rows: Vec<Row> = text
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?;
+        if rows.len() != images.len() {
+            return Err(KerasError::Count {
+                outputs: rows.len(),
+                images: images.len(),
+            });
+        }
+        let layers = match what {
+            What::Layers => fs::read(&layers).map_err(failed("read Keras's layers"))?,
+            _ => Vec::new(),
+        };
+        Ok((rows, layers))
+    }
 }
 
-fn parse(line: &str) -> Result<Output, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Line {
-        path: String,
-        probabilities: Option<Vec<f32>>,
-    }
-    let line: Line = serde_json::from_str(line)?;
-    Ok(Output {
-        path: line.path,
-        probabilities: line.probabilities,
-    })
+/// What the script is to compute.
+#[derive(Clone, Copy)]
+enum What {
+    /// The outputs.
+    Outputs,
+    /// The outputs, in float64.
+    Float64,
+    /// The outputs, and those of each layer.
+    Layers,
+}
+
+/// A line of the script.
+#[derive(Deserialize)]
+struct Row {
+    path: String,
+    outputs: Option<Vec<f64>>,
 }

@@ -7,8 +7,10 @@ pub mod golden;
 pub mod keras;
 #[cfg(feature = "ort")]
 pub mod layers;
+mod with_keras;
 
-pub use compare::{ParityError, WithKeras, between, outputs, with_keras, with_recorded};
+pub use compare::{ParityError, between, outputs, with_recorded};
+pub use with_keras::{ROUNDING, WithKeras, with_keras};
 
 use serde::Serialize;
 
@@ -74,8 +76,8 @@ pub struct Worst {
 pub struct Output {
     /// The image.
     pub path: String,
-    /// One probability per class.
-    pub probabilities: Option<Vec<f32>>,
+    /// One value per class: a probability, a score or a logit.
+    pub values: Option<Vec<f32>>,
 }
 
 /// Outputs can't be compared.
@@ -137,7 +139,7 @@ impl Comparison {
             tolerance,
         };
         for (r, c) in reference.iter().zip(candidate) {
-            match (&r.probabilities, &c.probabilities) {
+            match (&r.values, &c.values) {
                 (Some(p), Some(q)) if p.len() != q.len() || p.len() != labels.len() => {
                     return Err(CompareError::Classes {
                         reference: p.len(),
@@ -212,7 +214,7 @@ mod tests {
     fn rows_of(rows: &[&[f32]]) -> Vec<Output> {
         let row = |(i, p): (usize, &&[f32])| Output {
             path: format!("{i}.png"),
-            probabilities: Some(p.to_vec()),
+            values: Some(p.to_vec()),
         };
         rows.iter().enumerate().map(row).collect()
     }
@@ -234,7 +236,7 @@ mod tests {
         let reference = rows_of(&[&[0.4, 0.6]]);
         let unread = vec![Output {
             path: "0.png".into(),
-            probabilities: None,
+            values: None,
         }];
         let rows = [
             ("within", rows_of(&[&[0.400_01, 0.599_99]]), true),

@@ -32,7 +32,7 @@ pub(super) fn load(
     setting: &mut Setting<'_>,
 ) -> Result<Images, TrainingError> {
     let path = config.data.path.as_deref().ok_or(TrainingError::NoData)?;
-    let catalog = opened(path, config.data.exclude.as_deref(), setting)?;
+    let catalog = opened(path, config, setting)?;
     let parts = split.divide(&catalog, config.seed)?;
     let file = config.loss.votes.as_deref().map(Votes::read).transpose()?;
     let counts = match &file {
@@ -45,6 +45,11 @@ pub(super) fn load(
     let form = pixel_form(&config.input, &catalog, &parts.training);
     let training = (setting.decode)(&catalog, &parts.training, form)?;
     let validation = (setting.decode)(&catalog, &parts.validation, form)?;
+    for images in [&training, &validation] {
+        if images.guessed.count > 0 {
+            (setting.notice)(Notice::Guessed(&images.guessed));
+        }
+    }
     let task = Task::of(&catalog, &training, form).map_err(TrainingError::Task)?;
     if training.image_shape() != validation.image_shape() {
         let described = |images: &Dataset| {
@@ -82,11 +87,12 @@ pub(super) fn load(
 /// A data set without the images that a list names.
 fn opened(
     path: &Path,
-    exclude: Option<&Path>,
+    config: &Config,
     setting: &mut Setting<'_>,
 ) -> Result<Catalog, TrainingError> {
-    let mut catalog = Catalog::open(path)?;
-    if let Some(list) = exclude {
+    let mut catalog = Catalog::open_as(path, config.data.named_classes())?;
+    (setting.notice)(Notice::Opened(&catalog));
+    if let Some(list) = &config.data.exclude {
         let images = catalog.exclude(list)?;
         (setting.notice)(Notice::LeftOut { images, list });
     }

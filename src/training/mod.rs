@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use fer_core::host::Host;
+use fer_core::names::Tally;
 use fer_train::data::{Catalog, DataError, Dataset, PixelForm};
 use fer_train::train::checkpoint::{Checkpoint, CheckpointError};
 use fer_train::train::distill::Teachers;
@@ -23,6 +24,10 @@ use crate::{LoadError, LoadOptions, ModelRef};
 /// What happened on the way, for whoever watches.
 #[derive(Debug)]
 pub enum Notice<'a> {
+    /// The data set was opened; it says what was taken for what, and what was passed over.
+    Opened(&'a Catalog),
+    /// 16-bit images are read as having fewer bits.
+    Guessed(&'a Tally),
     /// Images are left out, as a list says.
     LeftOut {
         /// How many.

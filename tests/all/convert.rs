@@ -143,7 +143,7 @@ impl Golden {
     }
 }
 
-fn on_ort(file: &Path) -> Result<Box<dyn Classifier>, String> {
+pub fn on_ort(file: &Path) -> Result<Box<dyn Classifier>, String> {
     let options = LoadOptions {
         backend: Backend::Ort {
             provider: Provider::Cpu,
@@ -445,7 +445,7 @@ fn unknown_layers(folder: &Path) -> String {
         layer(
             "UpSampling2D",
             "up",
-            serde_json::json!({"interpolation": "bicubic"}),
+            serde_json::json!({"interpolation": "cubist"}),
         ),
         layer("LSTM", "memory", serde_json::json!({"units": 4})),
     ];
@@ -476,12 +476,13 @@ fn what_can_not_be_converted_is_exit_code_2_with_the_reason() {
             vec![&unknown],
             vec![
                 "3 of its layers",
-                "squash (Lambda: ",
-                "function=\"f\"",
-                "up (UpSampling2D: ",
-                "bicubic",
-                "memory (LSTM: ",
-                "units=4",
+                "Lambda (",
+                "): squash; ",
+                "UpSampling2D (",
+                "cubist",
+                "): up; ",
+                "LSTM (",
+                "units=4): memory",
             ],
         ),
         (vec!["nowhere.h5"], vec!["can't read nowhere.h5"]),
@@ -490,7 +491,6 @@ fn what_can_not_be_converted_is_exit_code_2_with_the_reason() {
             vec!["examples"],
             vec!["can't read examples/model.weights.h5"],
         ),
-        (vec![&grouped], vec!["3 classes", "--labels"]),
         (
             vec![&grouped, "--labels", "a,b"],
             vec!["3 classes", "names 2"],
@@ -502,6 +502,29 @@ fn what_can_not_be_converted_is_exit_code_2_with_the_reason() {
             vec![&plain, "--scale", "0"],
             vec!["not a number other than 0"],
         ),
+        (
+            vec![&plain, "--std", "0"],
+            vec!["'std' is '0'", "none of them 0"],
+        ),
+        (vec![&plain, "--mean", "1,2"], vec!["'mean' is '1,2'"]),
+        (vec![&plain, "--mean", "a"], vec!["'a' is not a number"]),
+        (
+            vec![&plain, "--mean", "127.5"],
+            vec!["no scale is stated", "--scale"],
+        ),
+        (
+            vec![&plain, "--preprocess", "tf", "--scale", "1"],
+            vec!["cannot be used with"],
+        ),
+        (
+            vec![&plain, "--preprocess", "tf", "--mean", "1"],
+            vec!["cannot be used with"],
+        ),
+        (
+            vec![&plain, "--preprocess", "vgg"],
+            vec!["tf, caffe or torch"],
+        ),
+        (vec![&plain, "--channel-order", "grb"], vec!["rgb or bgr"]),
         (vec![&plain, "--layout", "chwn"], vec!["NHWC or NCHW"]),
         (vec![&plain, "-o", "tests"], vec!["is a folder"]),
         (
@@ -615,12 +638,10 @@ fn sequential(input: &[usize], layers: &[(&str, serde_json::Value)]) -> Vec<u8> 
 
 #[test]
 fn what_a_model_answers_and_what_goes_in_is_read_from_its_layers() {
-    let options = ConvertOptions {
-        labels: Some(["a", "b", "c", "d"].map(String::from).to_vec()),
-        ..ConvertOptions::default()
-    };
+    let options = ConvertOptions::default();
     let flatten = ("Flatten", serde_json::json!({}));
     let softmax = ("Activation", serde_json::json!({"activation": "softmax"}));
+    let sigmoid = ("Activation", serde_json::json!({"activation": "sigmoid"}));
     let reshape = ("Reshape", serde_json::json!({"target_shape": [4]}));
     let pad = (
         "ZeroPadding2D",
@@ -644,20 +665,48 @@ fn what_a_model_answers_and_what_goes_in_is_read_from_its_layers() {
             1.0 / 255.0,
             0,
         ),
-        (vec![1, 4, 1], vec![&flatten, &relu], logits, 1.0 / 255.0, 1),
+        (vec![1, 4, 1], vec![&flatten, &relu], logits, 1.0 / 255.0, 0),
+        (
+            vec![1, 4, 1],
+            vec![&flatten, &sigmoid],
+            OutputKind::Scores,
+            1.0 / 255.0,
+            0,
+        ),
+        (
+            vec![1, 1, 1],
+            vec![&flatten, &sigmoid],
+            OutputKind::Probability,
+            1.0 / 255.0,
+            0,
+        ),
+        (
+            vec![1, 1, 1],
+            vec![&flatten, &relu],
+            OutputKind::Logit,
+            1.0 / 255.0,
+            0,
+        ),
+        (
+            vec![1, 1, 1],
+            vec![&flatten, &softmax],
+            OutputKind::Probability,
+            1.0 / 255.0,
+            1,
+        ),
         (
             vec![1, 4, 1],
             vec![&rescale, &flatten, &softmax],
             probabilities,
             1.0,
-            1,
+            0,
         ),
         (
             vec![1, 3, 1],
             vec![&pad, &rescale, &flatten, &softmax],
             probabilities,
             1.0,
-            1,
+            0,
         ),
         (
             vec![1, 4, 1],

@@ -1,10 +1,11 @@
 //! Engines turn a batch of tensors into probabilities, behind one trait ([`Classifier`]): ONNX
 //! Runtime, compiled-in code, a trained network, or a fake for tests.
 
-use std::fmt;
+mod note;
+
+pub use note::Note;
 
 use crate::calibration::Calibration;
-use crate::onnx::flush::TINY;
 use crate::spec::{ModelSpec, OutputKind};
 
 /// A loaded model failed while running. Errors of loading are in the engine's crate.
@@ -20,10 +21,10 @@ pub enum EngineError {
         /// The engine's message.
         reason: String,
     },
-    /// The model returned a wrong number of values: not one per class and image.
+    /// The model returned a wrong number of values.
     #[error(
-        "{model} returned {values} values for {images} images; {classes} classes make {}",
-        images.saturating_mul(*classes)
+        "{model} returned {values} values for {images} images; {wanted} for each make {}",
+        images.saturating_mul(*wanted)
     )]
     WrongOutput {
         /// The model: a built-in one's name or a path.
@@ -32,8 +33,8 @@ pub enum EngineError {
         values: usize,
         /// How many images it was given.
         images: usize,
-        /// How many classes it has.
-        classes: usize,
+        /// How many values its output has for an image.
+        wanted: usize,
     },
 }
 
@@ -52,96 +53,6 @@ pub struct Description {
     pub notes: Vec<Note>,
 }
 
-/// Something to know about a loaded model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// The model's file does not state everything about its input and output.
-    Assumed(Vec<String>),
-    /// Tiny weights were set to zero for speed (see [`crate::onnx::flush`]).
-    Flushed {
-        /// How many.
-        weights: usize,
-    },
-    /// The weights are in other files, so tiny ones were not set to zero.
-    ExternalWeights,
-    /// Some operators run on other providers than the requested one.
-    Elsewhere {
-        /// The requested provider.
-        provider: String,
-        /// How many operators the model has.
-        total: usize,
-        /// (operator, provider that runs it, how many of them).
-        operators: Vec<(String, String, usize)>,
-    },
-    /// Burn runs the model, because ONNX Runtime can't.
-    NoOnnxRuntime {
-        /// Why the library can't be used; `None` if none was found.
-        unusable: Option<String>,
-    },
-    /// Layers of a compiled-in model that take time and that the kernels don't support. Burn
-    /// computes them.
-    Generic(&'static [&'static str]),
-    /// Burn may multiply float32 as TF32 on this device.
-    Tf32,
-    /// The model is an unfinished training run.
-    Unfinished {
-        /// The epoch of its weights, in words.
-        progress: String,
-        /// The number of epochs that the run is configured for.
-        epochs: u32,
-    },
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Assumed(what) => {
-                write!(
-                    f,
-                    "assumed, because the file does not state it: {}",
-                    what.join("; ")
-                )
-            }
-            Self::Flushed { weights } => {
-                write!(f, "{weights} weights below {TINY:e} set to zero, for speed")
-            }
-            Self::Generic(layers) => {
-                let layers = layers.join(", ");
-                write!(
-                    f,
-                    "computed by Burn, because the kernels do not support it: {layers}"
-                )
-            }
-            Self::ExternalWeights => f.write_str(
-                "tiny weights are not set to zero, because the weights are in other files",
-            ),
-            Self::Elsewhere {
-                provider,
-                total,
-                operators,
-            } => {
-                let count: usize = operators.iter().map(|(.., n)| n).sum();
-                write!(f, "{count} of {total} operators are not on {provider}: ")?;
-                for (i, (operator, on, n)) in operators.iter().enumerate() {
-                    let comma = if i == 0 { "" } else { ", " };
-                    write!(f, "{comma}{operator} ×{n} on {on}")?;
-                }
-                Ok(())
-            }
-            Self::NoOnnxRuntime { unusable: None } => {
-                f.write_str("ONNX Runtime is not installed: running on burn")
-            }
-            Self::NoOnnxRuntime {
-                unusable: Some(reason),
-            } => write!(f, "{reason}: running on burn"),
-            Self::Tf32 => f.write_str("Burn may multiply float32 as TF32 on this device"),
-            Self::Unfinished { progress, epochs } => {
-                write!(f, "its weights are those of {progress} of {epochs}")
-            }
-        }
-    }
-}
-
 /// A loaded model that classifies batches of preprocessed images.
 pub trait Classifier: Send {
     /// What the model expects and returns.
@@ -151,68 +62,159 @@ pub trait Classifier: Send {
     fn description(&self) -> &Description;
 
     /// Runs the model on `n` images. `input` holds `n × image_len` values in the model's layout.
-    /// The result is `n × classes` raw outputs. If the model fixes its batch size, `n` is that
-    /// size.
+    /// The result is the raw outputs: for each image one value per class, or the only one
+    /// ([`OutputKind::values`]). If the model fixes its batch size, `n` is that size.
     ///
     /// # Errors
     /// The engine failed.
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError>;
 
-    /// Returns the probabilities for a batch of any size. `input` holds `n × image_len` values. The
-    /// result is `[n, classes]`, calibrated as the model's spec says; each row sums to 1.
+    /// Returns the model's own outputs for a batch of any size, as [`forward`](Self::forward).
     ///
     /// # Errors
     /// The engine failed or returned a wrong number of values.
-    fn classify(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
-        let (image_len, classes) = (self.spec().image_len(), self.spec().labels.len());
+    fn outputs(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
+        let spec = self.spec();
+        let (image_len, wanted) = (spec.image_len(), spec.output.values(spec.labels.len()));
         let n = input.len() / image_len;
-        let mut output = match self.spec().fixed_batch {
+        let output = match spec.fixed_batch {
             None => self.forward(input, n)?,
             Some(size) => {
-                let mut output = Vec::with_capacity(n * classes);
+                let mut output = Vec::with_capacity(n * wanted);
                 for chunk in input.chunks(size * image_len) {
                     let used = chunk.len() / image_len;
                     let mut chunk = chunk.to_vec();
                     chunk.resize(size * image_len, 0.0);
                     let mut rows = self.forward(&chunk, size)?;
-                    rows.truncate(used * classes);
+                    rows.truncate(used * wanted);
                     output.append(&mut rows);
                 }
                 output
             }
         };
-        if output.len() != n * classes {
+        if output.len() != n * wanted {
             return Err(EngineError::WrongOutput {
                 model: self.description().model.clone(),
                 values: output.len(),
                 images: n,
-                classes,
+                wanted,
             });
         }
+        Ok(output)
+    }
+
+    /// Returns the probabilities for a batch of any size. `input` holds `n × image_len` values. The
+    /// result is `[n, classes]`, calibrated as the model's spec says. Each row sums to 1, except
+    /// for [`OutputKind::Scores`].
+    ///
+    /// # Errors
+    /// The engine failed or returned a wrong number of values.
+    fn classify(&mut self, input: &[f32]) -> Result<Vec<f32>, EngineError> {
+        let output = self.outputs(input)?;
         let ModelSpec {
             output: kind,
             calibration,
             ..
         } = *self.spec();
-        output
-            .chunks_exact_mut(classes)
-            .for_each(|row| probabilities(row, kind, calibration));
-        Ok(output)
+        Ok(probabilities(
+            output,
+            self.spec().labels.len(),
+            kind,
+            calibration,
+        ))
     }
 }
 
-/// Turns a model's raw output into calibrated probabilities, in place.
-fn probabilities(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
+/// Turns a model's raw outputs, `[n, values]`, into calibrated probabilities, `[n, classes]`.
+pub fn probabilities(
+    output: Vec<f32>,
+    classes: usize,
+    kind: OutputKind,
+    calibration: Calibration,
+) -> Vec<f32> {
+    let (mut rows, kind) = match kind {
+        OutputKind::Probability => {
+            let row = |p: &f32| [1.0 - p, *p];
+            (
+                output.iter().flat_map(row).collect(),
+                OutputKind::Probabilities,
+            )
+        }
+        OutputKind::Logit => {
+            let row = |z: &f32| [0.0, *z];
+            (output.iter().flat_map(row).collect(), OutputKind::Logits)
+        }
+        _ => (output, kind),
+    };
+    rows.chunks_exact_mut(classes)
+        .for_each(|row| calibrate(row, kind, calibration));
+    rows
+}
+
+/// Turns one value per class into calibrated probabilities, in place.
+fn calibrate(row: &mut [f32], kind: OutputKind, calibration: Calibration) {
     match kind {
+        OutputKind::Scores => return,
         OutputKind::Probabilities if calibration == Calibration::NONE => return,
         // Logits up to a constant, which the calibration removes.
         OutputKind::Probabilities => row
             .iter_mut()
             .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }.ln()),
-        OutputKind::Logits => {}
+        _ => {}
     }
     calibration.apply(row);
     softmax(row);
+}
+
+/// A classifier whose outputs are read by another spec than the one that it was loaded with.
+pub struct Respecified {
+    inner: Box<dyn Classifier>,
+    spec: ModelSpec,
+    description: Description,
+}
+
+impl Respecified {
+    /// Reads the outputs by `spec`, which has the classifier's input and number of output values.
+    /// The description gets the notes about that spec, before its own.
+    pub fn new(inner: Box<dyn Classifier>, spec: ModelSpec) -> Self {
+        let mut description = inner.description().clone();
+        description.notes.splice(..0, Note::about(&spec));
+        Self {
+            inner,
+            spec,
+            description,
+        }
+    }
+
+    /// Returns the model's own outputs instead of probabilities. A model with a single output value
+    /// then has the second of its two classes alone.
+    pub fn raw(inner: Box<dyn Classifier>) -> Self {
+        let mut spec = inner.spec().clone();
+        if spec.output.values(spec.labels.len()) == 1 {
+            spec.labels = spec.labels.split_off(1);
+        }
+        (spec.output, spec.calibration) = (OutputKind::Scores, Calibration::NONE);
+        let description = inner.description().clone();
+        Self {
+            inner,
+            spec,
+            description,
+        }
+    }
+}
+
+impl Classifier for Respecified {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+        self.inner.forward(input, n)
+    }
 }
 
 /// Turns logits into probabilities, in place.
@@ -231,7 +233,7 @@ mod tests {
     fn a_calibration_means_the_same_for_logits_and_probabilities() {
         let logits = [2.0f32, -1.0, 0.5, -30.0];
         let at = |kind, mut row: [f32; 4], temperature, exponent| {
-            probabilities(
+            calibrate(
                 &mut row,
                 kind,
                 Calibration {
@@ -278,5 +280,27 @@ mod tests {
             at(kind, [f32::NAN, 0.5, 0.5, 0.0], 2.0, 1.5)[0].is_nan(),
             "NaN stays NaN"
         );
+    }
+
+    #[test]
+    fn one_value_is_of_the_second_class_and_scores_stay_as_they_are() {
+        let rows = |kind, output: &[f32], classes, temperature| {
+            let exponent = 1.0;
+            let calibration = Calibration {
+                temperature,
+                exponent,
+            };
+            probabilities(output.to_vec(), classes, kind, calibration)
+        };
+        let kind = OutputKind::Probability;
+        assert_eq!(rows(kind, &[0.25, 1.0], 2, 1.0), [0.75, 0.25, 0.0, 1.0]);
+        let sigmoid = |z: f32| 1.0 / (1.0 + (-z).exp());
+        let found = rows(OutputKind::Logit, &[3.0, -2.0], 2, 2.0);
+        for (found, z) in found.chunks(2).zip([1.5, -1.0]) {
+            assert!((found[1] - sigmoid(z)).abs() < 1e-6, "{found:?}");
+            assert!((found[0] + found[1] - 1.0).abs() < 1e-6, "{found:?}");
+        }
+        let scores = [0.9, 0.8, 0.1];
+        assert_eq!(rows(OutputKind::Scores, &scores, 3, 1.0), scores);
     }
 }

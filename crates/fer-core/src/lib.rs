@@ -6,6 +6,7 @@
 //! | pixels → tensor | [`preprocess`], by the model's [`spec`] |
 //! | the ONNX file | [`onnx`] |
 //! | tensor → probabilities | [`classifier`], a trait |
+//! | what an unknown model's outputs are | [`probe`] |
 //! | logits → calibrated confidences | [`calibration`] |
 //! | a model that many threads can use | [`session`] |
 //! | many images, in order, in bounded memory | [`stream`] |
@@ -32,10 +33,13 @@ pub mod classifier;
 pub mod files;
 pub mod host;
 pub mod images;
+pub mod model_file;
+pub mod names;
 pub mod onnx;
 pub mod panics;
 pub mod prediction;
 pub mod preprocess;
+pub mod probe;
 pub mod random;
 pub mod report;
 pub mod session;

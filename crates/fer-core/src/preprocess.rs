@@ -1,14 +1,14 @@
 //! Pixels → tensor. Everything that feeds a model uses [`Preprocessor`].
 //!
 //! First gray or RGB, as the model needs. Then the model's size. Then `float32(pixel) × scale`, and
-//! `(x − mean) / std` if the model has them, in the model's layout. The order (color first, size
-//! second) is that of Keras's `load_img`.
+//! `(x − mean) / std` if the model has them, in the model's layout and order of colors. Color first,
+//! size second: that is the order of Keras's `load_img`.
 
 use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
 
 use crate::images::Pixels;
-use crate::spec::{InputSpec, Layout, Resize};
+use crate::spec::{ChannelOrder, InputSpec, Layout, Resize};
 
 /// Turns pixels into one model's input values.
 #[derive(Debug, Clone)]
@@ -18,7 +18,9 @@ pub struct Preprocessor {
     channels: usize,
     layout: Layout,
     resize: Resize,
-    /// The value of each of the 256 pixel levels, for each channel.
+    /// For each of the model's channels, the image's channel.
+    sources: Vec<usize>,
+    /// The value of each of the 256 pixel levels, for each of the model's channels.
     levels: Vec<[f32; 256]>,
 }
 
@@ -31,6 +33,10 @@ impl Preprocessor {
             channels: spec.channels,
             layout: spec.layout,
             resize: spec.resize,
+            sources: match spec.order {
+                ChannelOrder::Rgb => (0..spec.channels).collect(),
+                ChannelOrder::Bgr => (0..spec.channels).rev().collect(),
+            },
             levels: (0..spec.channels)
                 .map(|c| std::array::from_fn(|p| spec.value(c, p as u8)))
                 .collect(),
@@ -41,21 +47,25 @@ impl Preprocessor {
     /// batch dimension).
     pub fn tensor(&self, pixels: Pixels) -> Vec<f32> {
         let pixels = self.pixels(pixels);
+        let channels = || self.levels.iter().zip(&self.sources);
         match self.layout {
-            Layout::Nhwc => {
-                let level = |(i, v): (usize, &u8)| self.levels[i % self.channels][usize::from(*v)];
-                pixels.data.iter().enumerate().map(level).collect()
-            }
-            Layout::Nchw => (0..self.channels)
-                .flat_map(|c| {
-                    let plane = pixels.data.iter().skip(c).step_by(self.channels);
-                    plane.map(move |v| self.levels[c][usize::from(*v)])
+            Layout::Nhwc => pixels
+                .data
+                .chunks_exact(self.channels)
+                .flat_map(|pixel| {
+                    channels().map(|(levels, from)| levels[usize::from(pixel[*from])])
+                })
+                .collect(),
+            Layout::Nchw => channels()
+                .flat_map(|(levels, from)| {
+                    let plane = pixels.data.iter().skip(*from).step_by(self.channels);
+                    plane.map(|v| levels[usize::from(*v)])
                 })
                 .collect(),
         }
     }
 
-    /// The image in the model's channels and size, before scaling.
+    /// The image in gray or RGB, as the model needs, and in its size, before scaling.
     pub fn pixels(&self, pixels: Pixels) -> Pixels {
         let pixels = if self.channels == 1 {
             pixels.into_gray()

@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value};
 
-/// Keys that do not affect the outputs of a trained layer.
-const SILENT: [&str; 8] = [
+/// Keys that do not affect the outputs of a trained layer, and a function, which may be bytecode.
+const SILENT: [&str; 9] = [
+    "function",
     "name",
     "trainable",
     "dtype",
@@ -17,6 +18,9 @@ const SILENT: [&str; 8] = [
 
 /// The most characters of a configuration that an error shows.
 const SHOWN: usize = 300;
+
+/// The most characters of a text that is not code.
+const LONGEST_TEXT: usize = 80;
 
 /// The `config` of a layer.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +169,18 @@ impl<'a> Fields<'a> {
         ))
     }
 
+    /// The mode in which the layer's weights are quantized, such as `int8`.
+    pub(crate) fn quantization(&self) -> Option<&'a str> {
+        let mode = match self.get("dtype")? {
+            Value::String(name) => name.split_once("_from_")?.0,
+            policy => {
+                policy["config"].get("source_name")?;
+                policy["config"]["mode"].as_str()?
+            }
+        };
+        mode.split('/').next()
+    }
+
     /// The configuration in one line, truncated if long, without what does not affect the outputs.
     pub(crate) fn shown(&self) -> String {
         let told = |key: &&String| {
@@ -176,13 +192,26 @@ impl<'a> Fields<'a> {
             .map
             .keys()
             .filter(told)
-            .map(|key| format!("{key}={}", self.map[key]));
+            .map(|key| match &self.map[key] {
+                value if holds_code(value) => format!("{key}=(a Python function)"),
+                value => format!("{key}={value}"),
+            });
         let line = rows.collect::<Vec<_>>().join(", ");
         let line: String = line.split_whitespace().collect::<Vec<_>>().join(" ");
         match line.char_indices().nth(SHOWN) {
             Some((end, _)) => format!("{}…", &line[..end]),
             None => line,
         }
+    }
+}
+
+/// Whether a value holds the compiled code of a Python function.
+fn holds_code(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() > LONGEST_TEXT,
+        Value::Array(list) => list.iter().any(holds_code),
+        Value::Object(map) => map.values().any(holds_code),
+        _ => false,
     }
 }
 

@@ -2,36 +2,46 @@
 
 use std::fmt;
 
-/// A layer that can't be converted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use fer_core::model_file::FileKind;
+use fer_core::spec::SpecError;
+
+/// Layers of one class that can't be converted, for one reason.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Unsupported {
-    /// Its name.
-    pub name: String,
-    /// Its class.
+    /// Their class.
     pub class: String,
     /// Why.
     pub reason: String,
-    /// Its configuration in one line.
+    /// The configuration of the first in one line.
     pub config: String,
+    /// Their names, with those of the models that contain them, each once.
+    pub layers: Vec<String>,
+    /// The factor of a function that seems only to multiply its input.
+    pub scale: Option<f64>,
 }
+
+/// The most layers of one class that an error names.
+const NAMED: usize = 4;
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            name,
             class,
             reason,
             config,
+            layers,
+            scale: _,
         } = self;
-        write!(
-            f,
-            "{name} ({class}: {reason}; {})",
-            if config.is_empty() {
-                "no options"
-            } else {
-                config
-            }
-        )
+        write!(f, "{class} ({reason}")?;
+        if !config.is_empty() {
+            write!(f, "; {config}")?;
+        }
+        let (named, others) = layers.split_at(layers.len().min(NAMED));
+        write!(f, "): {}", named.join(", "))?;
+        match others.len() {
+            0 => Ok(()),
+            n => write!(f, " and {n} more"),
+        }
     }
 }
 
@@ -45,6 +55,14 @@ pub enum ConvertError {
         path: String,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// A file or folder is something else.
+    #[error("{path} is {kind}")]
+    OtherKind {
+        /// The file.
+        path: String,
+        /// What it is.
+        kind: FileKind,
     },
     /// A file is not a complete Keras file.
     #[error("{path}: {reason}")]
@@ -62,10 +80,10 @@ pub enum ConvertError {
         /// Where the configuration was expected.
         config: String,
     },
-    /// The model has layers that can't be converted; all are listed.
+    /// The model has layers that can't be converted, by class and reason.
     #[error(
         "{path}: {} of its layers can't be converted: {}",
-        layers.len(),
+        layers.iter().map(|l| l.layers.len()).sum::<usize>(),
         layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     Unsupported {
@@ -84,17 +102,40 @@ pub enum ConvertError {
         /// What is wrong.
         problem: String,
     },
-    /// The number of class names is not the model's number of classes, or no names were given and
-    /// they can't be assumed.
-    #[error("{path}: it has {classes} classes{}", named(.names))]
+    /// The number of class names is not the model's number of classes.
+    #[error("{path}: it has {classes} classes, and the given list names {names}")]
     Labels {
         /// The file.
         path: String,
         /// How many classes it has.
         classes: usize,
-        /// How many names were given, if any.
-        names: Option<usize>,
+        /// How many names were given.
+        names: usize,
     },
+    /// The model has several outputs, and none of them or an unknown one was chosen.
+    #[error("{path}: {}", several(.outputs, .chosen))]
+    Outputs {
+        /// The file.
+        path: String,
+        /// The names of its outputs.
+        outputs: Vec<String>,
+        /// The name that was given, if any.
+        chosen: Option<String>,
+    },
+    /// The model takes images of any size, and none was chosen; or it takes others than the chosen
+    /// size.
+    #[error("{path}: its input is {shape}{}", sized(.chosen))]
+    Size {
+        /// The file.
+        path: String,
+        /// The input's shape, with `?` for what is open.
+        shape: String,
+        /// The width and height that were given, if any.
+        chosen: Option<[usize; 2]>,
+    },
+    /// The options contradict the model.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The model is not an image classifier.
     #[error("{path}: {problem}")]
     Classifier {
@@ -105,40 +146,49 @@ pub enum ConvertError {
     },
 }
 
-fn named(names: &Option<usize>) -> String {
-    names.map_or(" without names".into(), |n| {
-        format!(", and the given list names {n}")
-    })
+fn several(outputs: &[String], chosen: &Option<String>) -> String {
+    let names = outputs.join(", ");
+    match chosen {
+        Some(chosen) => format!("it has no output '{chosen}', but {names}"),
+        None => format!("it has {} outputs: {names}", outputs.len()),
+    }
 }
 
-/// Something to know about a converted model: what was assumed.
+fn sized(chosen: &Option<[usize; 2]>) -> String {
+    match chosen {
+        Some([width, height]) => format!(", not {width}x{height}"),
+        None => ", so it takes images of any size".into(),
+    }
+}
+
+/// Something to know about a converted model, besides its spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The model does not end in softmax, so its output counts as logits.
-    NoSoftmax {
-        /// Its last operator.
-        operator: String,
+    /// A function that only scales the pixels is left out, because the given scale is its own.
+    ScaledByFunction {
+        /// Its layer.
+        layer: String,
     },
-    /// The model scales pixels of 0..255 itself.
-    ScalesItself,
-    /// The model rescales values, but not first. Its pixels are assumed to be multiplied by 1/255.
+    /// The model rescales values, but not first. Its pixels are multiplied by 1/255.
     RescalesLater,
+    /// The model ends in a softmax over a single value.
+    SoftmaxOfOne,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSoftmax { operator } => write!(
+            Self::ScaledByFunction { layer } => write!(
                 f,
-                "it does not end in softmax but in {operator}: its output counts as logits, which \
-                 go through a softmax"
+                "its layer {layer}, a Python function, seems to do the scaling and is left out"
             ),
-            Self::ScalesItself => {
-                f.write_str("pixels stay 0..255, because the model scales them itself")
-            }
             Self::RescalesLater => f.write_str(
-                "the model rescales values, but not in its first layer: pixels are \
-                    multiplied by 1/255",
+                "the model rescales values, but not in its first layer: pixels are multiplied by \
+                 1/255",
+            ),
+            Self::SoftmaxOfOne => f.write_str(
+                "the model ends in a softmax over a single value, which is always 1: it predicts \
+                 the second class for every image",
             ),
         }
     }

@@ -14,8 +14,9 @@ use serde_json::Value;
 use zip::ZipArchive;
 
 use super::ConvertError;
-use super::hdf5::{self, Hdf5};
+use super::hdf5::Hdf5;
 use super::weights::Weights;
+use fer_core::model_file::FileKind;
 use fer_core::onnx::MAX_FILE_BYTES;
 
 /// The largest configuration that fer reads.
@@ -43,6 +44,10 @@ impl KerasFile {
     /// A file can't be read, is not in a form of Keras, or lacks a part.
     pub(crate) fn read(path: &Path, config: Option<&Path>) -> Result<Self, ConvertError> {
         if path.is_dir() {
+            let kind = FileKind::read(path).unwrap_or(FileKind::Unknown);
+            if kind != FileKind::Unknown {
+                return Err(other(path, kind));
+            }
             let config = config.map_or_else(|| path.join("config.json"), Path::to_path_buf);
             return Self::apart(&path.join("model.weights.h5"), &config);
         }
@@ -59,14 +64,20 @@ impl KerasFile {
         bytes: Vec<u8>,
         config: Option<&Path>,
     ) -> Result<Self, ConvertError> {
-        if bytes.starts_with(b"PK") {
-            return Self::archive(path, bytes);
-        }
-        if !bytes.starts_with(hdf5::MAGIC) {
-            return Err(malformed(
-                path,
-                "it is neither HDF5 nor a zip of Keras: not a .keras or .h5 file",
-            ));
+        match FileKind::of(&bytes) {
+            FileKind::Hdf5 => {}
+            FileKind::KerasArchive => return Self::archive(path, bytes),
+            FileKind::Unknown => {
+                return Err(malformed(
+                    path,
+                    "it is neither HDF5 nor a zip of Keras: not a .keras or .h5 file",
+                ));
+            }
+            // The folder around the file tells more.
+            kind @ FileKind::SavedModel { .. } => {
+                return Err(other(path, FileKind::read(path).unwrap_or(kind)));
+            }
+            kind => return Err(other(path, kind)),
         }
         let file = Hdf5::open(bytes)
             .map_err(|e| malformed(path, &format!("it is not a whole HDF5 file: {e}")))?;
@@ -230,6 +241,13 @@ fn entry<R: Read + Seek>(
 fn json(path: &Path, bytes: &[u8]) -> Result<Value, ConvertError> {
     serde_json::from_slice(bytes)
         .map_err(|e| malformed(path, &format!("its configuration is not JSON: {e}")))
+}
+
+fn other(path: &Path, kind: FileKind) -> ConvertError {
+    ConvertError::OtherKind {
+        path: path.display().to_string(),
+        kind,
+    }
 }
 
 fn malformed(path: &Path, reason: &str) -> ConvertError {

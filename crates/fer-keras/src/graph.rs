@@ -420,11 +420,11 @@ pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
 }
 
 /// A string attribute.
-pub(crate) fn text(name: &str, value: &'static str) -> AttributeProto {
+pub(crate) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         type_: AttributeType::STRING.into(),
-        s: value.as_bytes().into(),
+        s: value.as_bytes().to_vec().into(),
         ..Default::default()
     }
 }

@@ -12,9 +12,6 @@ use hdf5_reader::{Attribute, Dataset, Datatype, Hdf5File, OpenOptions};
 
 use super::tensor::{Tensor, product};
 
-/// The signature of an HDF5 file.
-pub(crate) const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
-
 /// How many times its own size a file may unpack to, for all its datasets together, beyond
 /// [`ALLOWANCE`].
 const EXPANSION: usize = 16;
@@ -84,6 +81,30 @@ impl Hdf5 {
     /// There is no such dataset, its values are not floats, or the file unpacks to far more than
     /// its size.
     pub(crate) fn tensor(&self, path: &str) -> Result<Tensor, String> {
+        self.read(path, float_width, "floats").map_err(|problem| {
+            let stored = self.file.dataset(path);
+            if stored.is_ok_and(|d| matches!(d.dtype(), Datatype::FixedPoint { .. })) {
+                format!("{problem}: the model is quantized; save it before model.quantize()")
+            } else {
+                problem
+            }
+        })
+    }
+
+    /// A dataset of 8-bit integers, as float32.
+    ///
+    /// # Errors
+    /// As [`Hdf5::tensor`].
+    pub(crate) fn tensor_of_int8(&self, path: &str) -> Result<Tensor, String> {
+        self.read(path, int8_width, "8-bit integers")
+    }
+
+    fn read(
+        &self,
+        path: &str,
+        width: fn(&Dataset) -> Option<usize>,
+        kind: &str,
+    ) -> Result<Tensor, String> {
         let dataset = self
             .file
             .dataset(path)
@@ -93,8 +114,8 @@ impl Hdf5 {
             .iter()
             .map(|d| usize::try_from(*d).ok())
             .collect();
-        let width = float_width(&dataset)
-            .ok_or_else(|| format!("the values of its dataset {path} are not floats"))?;
+        let width = width(&dataset)
+            .ok_or_else(|| format!("the values of its dataset {path} are not {kind}"))?;
         let dims = dims.unwrap_or_else(|| vec![usize::MAX]);
         let bytes = product(&dims).and_then(|n| n.checked_mul(width));
         let (bytes, left) = bytes
@@ -113,6 +134,7 @@ impl Hdf5 {
             ));
         }
         let values = raw.chunks_exact(width).map(|b| match *b {
+            [a] => f32::from(i8::from_ne_bytes([a])),
             [a, b] => half(u16::from_ne_bytes([a, b])),
             [a, b, c, d] => f32::from_ne_bytes([a, b, c, d]),
             [a, b, c, d, e, f, g, h] => f64::from_ne_bytes([a, b, c, d, e, f, g, h]) as f32,
@@ -151,6 +173,17 @@ fn float_width(dataset: &Dataset) -> Option<usize> {
             size: size @ (2 | 4 | 8),
             ..
         } => Some(usize::from(*size)),
+        _ => None,
+    }
+}
+
+fn int8_width(dataset: &Dataset) -> Option<usize> {
+    match dataset.dtype() {
+        Datatype::FixedPoint {
+            size: 1,
+            signed: true,
+            ..
+        } => Some(1),
         _ => None,
     }
 }

@@ -4,11 +4,13 @@
 //! | step | file |
 //! |---|---|
 //! | which files, and what is in them | `file`, over `hdf5` |
-//! | configuration → layers and their calls | `network`, with `config` and, for the oldest files, `legacy_names` |
+//! | configuration → layers and their calls | `network`, with `config`, `call` and, for the oldest files, `legacy_names` |
+//! | the image that goes in | `image` |
 //! | a layer's weights | `weights` |
-//! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, into a `graph` |
+//! | layers → nodes | `lower`, one Keras layer at a time in `layers/`, one operation at a time in `ops/`, into a `graph` |
 //! | fewer nodes with the same outputs | `optimize` |
-//! | bytes and metadata | `write` |
+//! | what it expects and returns, as metadata | `describe` |
+//! | bytes | `write` |
 //!
 //! ```no_run
 //! use fer_keras::{ConvertOptions, convert};
@@ -22,15 +24,19 @@
 //! The files are untrusted. Any content gives a model or an error, in memory bounded by the files'
 //! size.
 
+mod call;
 mod config;
+mod describe;
 mod error;
 mod file;
 mod graph;
 mod hdf5;
+mod image;
 mod layers;
 mod legacy_names;
 mod lower;
 mod network;
+mod ops;
 mod optimize;
 mod tensor;
 mod weights;
@@ -42,32 +48,51 @@ pub use write::LAYERS;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use self::call::Argument;
 use self::file::KerasFile;
-use self::graph::{Graph, Order, Value};
+use self::graph::Graph;
+use self::image::Image;
 use self::lower::Lowering;
 use self::network::{KerasNetwork, LayerEntry};
-use self::tensor::product;
 use self::weights::Place;
-use fer_core::calibration::Calibration;
 use fer_core::onnx::OnnxModel;
-use fer_core::spec::{EMOTIONS, InputSpec, Layout, ModelSpec, OutputKind, Resize};
+use fer_core::spec::{Hints, Layout, ModelSpec, OutputKind, Resize, parse_number};
 
-/// The names of the file's input and outputs.
+/// The name of the file's input.
 const INPUT: &str = "input";
-const OUTPUTS: [&str; 2] = ["probabilities", "logits"];
+
+/// The names that no tensor inside the graph may have: the input's, and those of outputs, each of
+/// which is called by what it is.
+const RESERVED: [&str; 6] = [
+    INPUT,
+    "probabilities",
+    "logits",
+    "scores",
+    "probability",
+    "logit",
+];
 
 /// How a model is converted.
 #[derive(Debug, Clone, Default)]
 pub struct ConvertOptions {
-    /// The classes in output order; `None` for the seven emotions where there are seven.
+    /// The classes in output order; `None` for those of the hints, else a guess.
     pub labels: Option<Vec<String>>,
-    /// The factor for pixels of 0..255; `None` for 1/255, or for 1 if the model scales its input
-    /// itself.
-    pub scale: Option<f64>,
+    /// How pixels become values: `scale`, `mean`, `std` and `channel_order`, or `preprocess`, as
+    /// the overrides of [`ModelSpec::resolve`] have them. Without a scale it is 1/255, which is a
+    /// guess, or 1 if the model scales its input itself.
+    pub pixels: BTreeMap<String, String>,
     /// How images of another size were resized in training; `None` for `nearest`, as in Keras.
     pub resize: Option<Resize>,
     /// The order of the input's dimensions; `None` for the Keras model's.
     pub layout: Option<Layout>,
+    /// The width and height of the input, for a model that takes images of any size.
+    pub size: Option<[usize; 2]>,
+    /// The output to convert, for a model that has several.
+    pub output: Option<String>,
+    /// What the output values are, if that was found out; `None` for what the graph shows.
+    pub kind: Option<OutputKind>,
+    /// What other files say about the model.
+    pub hints: Hints,
 }
 
 /// A converted model.
@@ -75,7 +100,7 @@ pub struct ConvertOptions {
 pub struct Converted {
     /// The ONNX file.
     pub onnx: Vec<u8>,
-    /// What it expects and returns.
+    /// What it expects and returns. The file states it all, and which of it is a guess.
     pub spec: ModelSpec,
     /// The number of nodes of each operator, in the order of their first use.
     pub operators: Vec<(String, usize)>,
@@ -108,8 +133,9 @@ impl Problem {
 ///
 /// The ONNX model has opset 18, and the channels first inside. Its input is `input`, float32 `[N,
 /// H, W, C]`, or `[N, C, H, W]` if the Keras model or [`ConvertOptions::layout`] says so. Its
-/// output is `probabilities`, or `logits` if the model does not end in a softmax, float32 `[N,
-/// classes]`. The same model gives the same bytes.
+/// output is float32 `[N, values]`, called by its [`OutputKind`]: `probabilities` if the model ends
+/// in a softmax, `scores` or `probability` if it ends in sigmoids, else `logits` or `logit`, which
+/// counts as a guess unless [`ConvertOptions::kind`] says it. The same model gives the same bytes.
 ///
 /// # Errors
 /// The files can't be read, are damaged, hold layers that can't be converted, or are not an image
@@ -146,7 +172,15 @@ fn converted(
         path: name.clone(),
         problem,
     };
-    let network = KerasNetwork::parse(&file.model, keras).map_err(wrong)?;
+    let mut network = KerasNetwork::parse(&file.model, keras).map_err(wrong)?;
+    let index = chosen_output(&network, options.output.as_deref(), &name)?;
+    network.keep_output(index);
+    let mut notes = Vec::new();
+    let scale = options.pixels.get("scale").map(|text| parse_number(text));
+    let left_out = scale
+        .and_then(Result::ok)
+        .and_then(|scale| network.leave_out_scaling(scale));
+    notes.extend(left_out.map(|layer| Note::ScaledByFunction { layer }));
     let layers = lower::unsupported(&network, keras);
     if !layers.is_empty() {
         return Err(ConvertError::Unsupported { path: name, layers });
@@ -168,23 +202,24 @@ fn converted(
         file.version, loaded.digest
     );
 
-    let image = Image::of(&network, options.layout).map_err(wrong)?;
+    let image = Image::of(&network, options, &name)?;
     let mut graph = Graph::new(loaded.values());
-    [INPUT, OUTPUTS[0], OUTPUTS[1]]
-        .iter()
-        .for_each(|name| graph.reserve(name));
+    RESERVED.iter().for_each(|name| graph.reserve(name));
     let input = image.value(&mut graph);
     let mut lowering = Lowering::new(graph, &loaded, keras);
-    let result = lowering
+    let results = lowering
         .network(&network, &Place::default(), &[input])
         .map_err(in_layer)?;
+    let [Argument::Tensor(result)] = &results[..] else {
+        return Err(wrong("its output is not a tensor".into()));
+    };
     let Lowering {
         mut graph,
         mut outputs,
         ..
     } = lowering;
-    let result = graph.keras_order(&result);
-    let [classes] = result.shape[..] else {
+    let result = graph.keras_order(result);
+    let [values] = result.shape[..] else {
         return Err(wrong(format!(
             "it returns {:?} for an image; a classifier returns one value per class",
             result.shape
@@ -193,76 +228,37 @@ fn converted(
     let Some(last) = graph.maker(&result.name) else {
         return Err(wrong("it has no layer that computes anything".into()));
     };
-    let softmax = sums_to_one(&graph, &result.name);
-    let output = if softmax { OUTPUTS[0] } else { OUTPUTS[1] };
-    let mut notes = Vec::new();
-    if !softmax {
-        notes.push(Note::NoSoftmax {
-            operator: last.op_type.clone(),
-        });
+    let kind = options
+        .kind
+        .or_else(|| describe::output_kind(&graph, &result.name, values));
+    if values == 1 && last.op_type == "Softmax" {
+        notes.push(Note::SoftmaxOfOne);
     }
-    graph.rename(0, &result.name, output);
+    let output = kind.unwrap_or(OutputKind::Logits).to_string();
+    graph.rename(0, &result.name, &output);
     outputs
         .iter_mut()
         .filter(|a| a.tensor == result.name)
-        .for_each(|a| a.tensor = output.into());
-    optimize::optimize(&mut graph, output);
+        .for_each(|a| a.tensor.clone_from(&output));
+    optimize::optimize(&mut graph, &output);
     outputs.retain(|a| graph.nodes.iter().any(|n| n.output.contains(&a.tensor)));
-
-    let labels = labels(options, classes).map_err(|names| ConvertError::Labels {
-        path: name.clone(),
-        classes,
-        names,
-    })?;
-    let scale = options.scale.unwrap_or_else(|| {
-        let scales = scales_itself(&network);
-        match scales {
-            Some(true) => notes.push(Note::ScalesItself),
-            Some(false) => {}
-            None => notes.push(Note::RescalesLater),
-        }
-        if scales == Some(true) {
-            1.0
-        } else {
-            1.0 / 255.0
-        }
-    });
-    let stated = ModelSpec {
-        labels,
-        input: InputSpec {
-            scale: scale as f32,
-            resize: options.resize.unwrap_or(Resize::Nearest),
-            ..InputSpec::new(image.layout, image.width, image.height, image.channels)
-        },
-        output: if softmax {
-            OutputKind::Probabilities
-        } else {
-            OutputKind::Logits
-        },
-        calibration: Calibration::NONE,
-        fixed_batch: None,
-        assumed: Vec::new(),
-    };
-    let mut metadata = stated.to_metadata();
-    // With the digits of the given float64; a spec has a float32.
-    for (_, value) in metadata.iter_mut().filter(|(key, _)| key == "fer.scale") {
-        *value = scale.to_string();
+    let operators = counted(&graph);
+    let input = (INPUT, &image.dims()[..]);
+    let mut model = write::model(graph, &network.name, input, (&output, &[values]));
+    if let Some(labels) = options.labels.as_ref().filter(|l| l.len() != values.max(2)) {
+        return Err(ConvertError::Labels {
+            path: name,
+            classes: values.max(2),
+            names: labels.len(),
+        });
     }
+    let spec = describe::spec(&model, &network, &image, kind, options, &mut notes, &name)?;
+    let mut metadata = spec.to_metadata();
     metadata.push(("fer.architecture".into(), network.name.clone()));
     metadata.push(("fer.source".into(), source));
     metadata.push((write::LAYERS.into(), write::layers(&outputs)));
-    let operators = counted(&graph);
-    let (onnx, flushed) = write::write(
-        graph,
-        &network.name,
-        (INPUT, &image.dims()),
-        (output, &[classes]),
-        metadata,
-    )
-    .map_err(wrong)?;
-    let model = OnnxModel::parse(onnx.clone().into(), &name).map_err(|e| wrong(e.to_string()))?;
-    let spec = ModelSpec::resolve(&model.header, &BTreeMap::new(), &name)
-        .map_err(|e| wrong(e.to_string()))?;
+    let (onnx, flushed) = write::bytes(&mut model, metadata).map_err(wrong)?;
+    OnnxModel::parse(onnx.clone().into(), &name).map_err(|e| wrong(e.to_string()))?;
     Ok(Converted {
         onnx,
         spec,
@@ -273,157 +269,22 @@ fn converted(
     })
 }
 
-/// The input of a model.
-struct Image {
-    /// The order of the ONNX file's input.
-    layout: Layout,
-    /// Whether Keras itself has the channels first.
-    keras_channels_first: bool,
-    width: usize,
-    height: usize,
-    channels: usize,
-}
-
-impl Image {
-    fn of(network: &KerasNetwork, layout: Option<Layout>) -> Result<Self, String> {
-        let shape = network
-            .input_shape()
-            .ok_or("its configuration does not state the shape of its input")?;
-        let [Some(a @ 1..), Some(b @ 1..), Some(c @ 1..)] = shape[..] else {
-            return Err(format!(
-                "its input is {}; build it with an input of fixed height, width and channels",
-                shape
-                    .iter()
-                    .map(|d| d.map_or("?".into(), |d| d.to_string()))
-                    .collect::<Vec<String>>()
-                    .join("x")
-            ));
-        };
-        if product(&[a, b, c]).is_none_or(|n| n > graph::MAX_VALUES) {
-            return Err(format!(
-                "its input of {a}x{b}x{c} is too large for an image classifier"
-            ));
-        }
-        let mut keras_channels_first = false;
-        network.each_layer(&mut |layer| {
-            keras_channels_first |= layer
-                .config
-                .get("data_format")
-                .is_some_and(|f| f == "channels_first");
-        });
-        let (channels, height, width) = if keras_channels_first {
-            (a, b, c)
-        } else {
-            (c, a, b)
-        };
-        let own = if keras_channels_first {
-            Layout::Nchw
-        } else {
-            Layout::Nhwc
-        };
-        Ok(Self {
-            layout: layout.unwrap_or(own),
-            keras_channels_first,
-            width,
-            height,
-            channels,
-        })
-    }
-
-    /// The dimensions of the ONNX file's input.
-    fn dims(&self) -> [usize; 3] {
-        match self.layout {
-            Layout::Nhwc => [self.height, self.width, self.channels],
-            Layout::Nchw => [self.channels, self.height, self.width],
-        }
-    }
-
-    /// The Keras model's input, computed from the ONNX file's.
-    fn value(&self, graph: &mut Graph) -> Value {
-        let (c, h, w) = (self.channels, self.height, self.width);
-        match (self.keras_channels_first, self.layout) {
-            (true, Layout::Nchw) => Value::new(INPUT.into(), vec![c, h, w], Order::Keras),
-            (true, Layout::Nhwc) => {
-                let image = Value::new(INPUT.into(), vec![h, w, c], Order::Keras);
-                Value::new(
-                    graph.channels_first(&image).name,
-                    vec![c, h, w],
-                    Order::Keras,
-                )
-            }
-            (false, Layout::Nchw) => Value::new(INPUT.into(), vec![h, w, c], Order::ChannelsFirst),
-            (false, Layout::Nhwc) => Value::new(INPUT.into(), vec![h, w, c], Order::Keras),
-        }
-    }
-}
-
-/// The names of the classes in the order of the outputs. An error is the number of names given.
-fn labels(options: &ConvertOptions, classes: usize) -> Result<Vec<String>, Option<usize>> {
-    match &options.labels {
-        None if classes == EMOTIONS.len() => Ok(EMOTIONS.map(String::from).to_vec()),
-        None => Err(None),
-        Some(labels) if labels.len() == classes => Ok(labels.clone()),
-        Some(labels) => Err(Some(labels.len())),
-    }
-}
-
-/// Whether a tensor holds probabilities: it is a softmax, a mean of softmaxes, or one of them in
-/// another shape.
-fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
-    let Some(node) = graph.maker(tensor) else {
-        return false;
+/// The index of the output with a name, which only a model of one output needs not.
+fn chosen_output(
+    network: &KerasNetwork,
+    chosen: Option<&str>,
+    path: &str,
+) -> Result<usize, ConvertError> {
+    let mut outputs = network.outputs.iter();
+    let found = match chosen {
+        Some(chosen) => outputs.position(|(name, _)| name == chosen),
+        None => (network.outputs.len() == 1).then_some(0),
     };
-    let input = |i: usize| node.input.get(i).map_or("", String::as_str);
-    match node.op_type.as_str() {
-        "Softmax" => true,
-        "Reshape" | "Flatten" | "Identity" => sums_to_one(graph, input(0)),
-        "Mul" => match summands(graph, input(0)) {
-            Some(number) => graph
-                .scalar(input(1))
-                .is_some_and(|share| (share * number as f32 - 1.0).abs() < 1e-6),
-            None => false,
-        },
-        _ => false,
-    }
-}
-
-/// The number of tensors of probabilities that a tensor is the sum of, if it is such a sum.
-fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
-    match graph.maker(tensor) {
-        Some(node) if node.op_type == "Add" => {
-            let [first, second] = &node.input[..] else {
-                return None;
-            };
-            summands(graph, first)?
-                .checked_add(usize::from(sums_to_one(graph, second)))
-                .filter(|_| sums_to_one(graph, second))
-        }
-        _ => sums_to_one(graph, tensor).then_some(1),
-    }
-}
-
-/// Whether the first layer that changes values rescales or normalizes the pixels; `None` if a later
-/// layer does.
-fn scales_itself(network: &KerasNetwork) -> Option<bool> {
-    let scales = |class: &str| matches!(class, "Rescaling" | "Normalization");
-    let mut classes = Vec::new();
-    network.each_layer(&mut |layer| {
-        if !layer.is_input() && !layers::passes_on(&layer.class) && !layers::moves(&layer.class) {
-            classes.push(layer.class.as_str());
-        }
-    });
-    match classes.split_first() {
-        Some((first, others)) => {
-            if scales(first) {
-                Some(true)
-            } else if others.iter().any(|class| scales(class)) {
-                None
-            } else {
-                Some(false)
-            }
-        }
-        None => Some(false),
-    }
+    found.ok_or_else(|| ConvertError::Outputs {
+        path: path.into(),
+        outputs: network.outputs.iter().map(|(n, _)| n.clone()).collect(),
+        chosen: chosen.map(String::from),
+    })
 }
 
 fn counted(graph: &Graph) -> Vec<(String, usize)> {

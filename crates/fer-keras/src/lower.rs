@@ -6,10 +6,12 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+use super::call::{Argument, Call};
 use super::config::Fields;
 use super::graph::{Graph, Order, Value};
 use super::layers;
 use super::network::{KerasNetwork, LayerEntry, Reference};
+use super::ops;
 use super::tensor::Tensor;
 use super::weights::{Place, Weights};
 use super::{Problem, Unsupported};
@@ -32,24 +34,37 @@ pub(crate) struct LayerOutput {
     pub(crate) order: Order,
 }
 
-/// The layers of a network, including nested models, that can't be converted, with the reason.
+/// What a call returns: mostly one tensor.
+type Outputs = Vec<Argument<Value>>;
+
+/// The layers of a network, including nested models, that can't be converted, by class and reason.
 pub(crate) fn unsupported(network: &KerasNetwork, keras: u32) -> Vec<Unsupported> {
-    let mut found = Vec::new();
-    network.each_layer(&mut |layer| {
+    let mut found: Vec<Unsupported> = Vec::new();
+    network.each_layer(&mut |layer, models| {
         let fields = Fields::new(&layer.config, keras);
-        let reason = match layer.operation {
-            true => Some("it is an operation, not a layer".to_string()),
-            false if layer.is_input() => None,
-            false => layers::parse(&layer.class, &fields).err(),
+        let parsed = if layer.operation {
+            ops::parse(layer).map(drop)
+        } else {
+            layers::parse(&layer.class, &fields).map(drop)
         };
-        if let Some(reason) = reason {
-            let (name, class) = (layer.name.clone(), layer.class.clone());
-            found.push(Unsupported {
-                name,
-                class,
+        let Err(reason) = parsed else { return };
+        let path = [models, &[&layer.name]].concat().join("/");
+        let class = &layer.class;
+        match found
+            .iter_mut()
+            .find(|known| known.class == *class && known.reason == reason)
+        {
+            Some(known) if known.layers.contains(&path) => {}
+            Some(known) => known.layers.push(path),
+            None => found.push(Unsupported {
+                class: class.clone(),
                 reason,
                 config: fields.shown(),
-            });
+                layers: vec![path],
+                scale: layers::lambda::affine(&fields)
+                    .filter(|function| class == "Lambda" && function.offset == 0.0)
+                    .map(|function| function.scale),
+            }),
         }
     });
     found
@@ -86,13 +101,13 @@ fn load_into(
     tensors: &mut HashMap<String, Rc<[Tensor]>>,
     sha: &mut Sha256,
 ) -> Result<(), Problem> {
-    for layer in &network.layers {
+    for layer in network.layers.iter().filter(|l| !l.calls.is_empty()) {
         let at = place.within(&layer.group, &layer.name);
         if let Some(network) = &layer.network {
             load_into(network, &at, weights, keras, tensors, sha)?;
             continue;
         }
-        if layer.is_input() {
+        if layer.operation {
             continue;
         }
         let in_layer = |problem: String| Problem::of(layer, problem);
@@ -143,7 +158,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Adds the nodes of a network and returns its output.
+    /// Adds the nodes of a network and returns its outputs.
     ///
     /// # Errors
     /// A layer can't be converted, or the layers depend on each other in a cycle.
@@ -152,7 +167,7 @@ impl<'a> Lowering<'a> {
         network: &KerasNetwork,
         place: &Place,
         inputs: &[Value],
-    ) -> Result<Value, Problem> {
+    ) -> Result<Outputs, Problem> {
         let wrong = |text: String| Problem {
             layer: place.names.join("/"),
             text,
@@ -164,43 +179,34 @@ impl<'a> Lowering<'a> {
                 inputs.len()
             )));
         }
-        let [output] = network.outputs[..] else {
-            return Err(wrong(format!(
-                "it has {} outputs; a classifier has one",
-                network.outputs.len()
-            )));
-        };
-        let mut done: Vec<Vec<Option<Value>>> = network
+        let mut done: Vec<Vec<Option<Outputs>>> = network
             .layers
             .iter()
             .map(|l| vec![None; l.calls.len().max(1)])
             .collect();
         for (layer, input) in network.inputs.iter().zip(inputs) {
-            done[*layer][0] = Some(input.clone());
+            done[*layer][0] = Some(vec![Argument::Tensor(input.clone())]);
         }
         loop {
             let mut progress = false;
             for (index, layer) in network.layers.iter().enumerate() {
-                for (call, references) in layer.calls.iter().enumerate() {
-                    if done[index][call].is_some() {
+                for (number, call) in layer.calls.iter().enumerate() {
+                    if done[index][number].is_some() {
                         continue;
                     }
-                    let get = |r: &Reference| done.get(r.layer)?.get(r.call)?.clone();
-                    let taken: Option<Vec<Value>> = match references.is_empty() {
-                        true => Some(inputs.to_vec()),
-                        false => references.iter().map(get).collect(),
-                    };
-                    if let Some(taken) = taken {
-                        done[index][call] = Some(self.call(layer, place, &taken)?);
+                    if let Ok(call) = call.map(|r| output(&done, r)) {
+                        done[index][number] = Some(self.call(layer, place, &call, inputs)?);
                         progress = true;
                     }
                 }
             }
-            if let Some(Some(value)) = done
-                .get(output.layer)
-                .and_then(|calls| calls.get(output.call))
-            {
-                return Ok(value.clone());
+            let outputs: Result<Outputs, ()> = network
+                .outputs
+                .iter()
+                .map(|(_, r)| output(&done, r))
+                .collect();
+            if let Ok(outputs) = outputs {
+                return Ok(outputs);
             }
             if !progress {
                 return Err(wrong(
@@ -212,25 +218,53 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Adds the nodes of one call. A call without arguments, of the first layer of a sequential
+    /// model, gets the model's inputs.
     fn call(
         &mut self,
         layer: &LayerEntry,
         place: &Place,
+        call: &Call<Value>,
         inputs: &[Value],
-    ) -> Result<Value, Problem> {
+    ) -> Result<Outputs, Problem> {
         let at = place.within(&layer.group, &layer.name);
-        if let Some(network) = &layer.network {
-            return self.network(network, &at, inputs);
-        }
-        let in_layer = |problem: String| Problem::of(layer, problem);
         let path = at.names.join("/");
-        let parsed = layers::parse(&layer.class, &Fields::new(&layer.config, self.keras))
-            .map_err(in_layer)?;
+        let in_layer = |problem: String| Problem::of(layer, problem);
+        if layer.operation {
+            let operation = ops::parse(layer).map_err(in_layer)?;
+            let start = self.graph.begin(&path).map_err(in_layer)?;
+            let outputs = operation.lower(&mut self.graph, call).map_err(in_layer)?;
+            let end = |output| match output {
+                Argument::Tensor(value) => self.graph.end(start, value).map(Argument::Tensor),
+                constant => Ok(constant),
+            };
+            return outputs
+                .into_iter()
+                .map(end)
+                .collect::<Result<_, _>>()
+                .map_err(in_layer);
+        }
+        let parsed = match &layer.network {
+            Some(_) => None,
+            None => Some(
+                layers::parse(&layer.class, &Fields::new(&layer.config, self.keras))
+                    .map_err(in_layer)?,
+            ),
+        };
+        let arguments = parsed.as_ref().map_or(&[][..], |layer| layer.arguments());
+        let mut taken = inputs_of_layer(call, arguments, self.keras).map_err(in_layer)?;
+        if taken.is_empty() {
+            taken = inputs.to_vec();
+        }
+        let Some(parsed) = parsed else {
+            let network = layer.network.as_ref();
+            return network.map_or(Ok(Vec::new()), |n| self.network(n, &at, &taken));
+        };
         let none: Rc<[Tensor]> = Rc::new([]);
         let weights = self.loaded.tensors.get(&at.group).unwrap_or(&none);
         let start = self.graph.begin(&path).map_err(in_layer)?;
         let lowered = parsed
-            .lower(&mut self.graph, inputs, weights)
+            .lower(&mut self.graph, &taken, weights)
             .map_err(in_layer)?;
         let value = self.graph.end(start, lowered).map_err(in_layer)?;
         if self.graph.nodes[start..]
@@ -243,6 +277,61 @@ impl<'a> Lowering<'a> {
                 order: value.order,
             });
         }
-        Ok(value)
+        Ok(vec![Argument::Tensor(value)])
     }
+}
+
+/// An output of a call, if the call is done.
+fn output(done: &[Vec<Option<Outputs>>], r: &Reference) -> Result<Argument<Value>, ()> {
+    let outputs = done
+        .get(r.layer)
+        .and_then(|calls| calls.get(r.call)?.as_ref());
+    outputs.and_then(|o| o.get(r.output)).cloned().ok_or(())
+}
+
+/// The tensors that a layer is called with: those by position, then those by the names `arguments`.
+///
+/// # Errors
+/// It is called with something else that may matter.
+fn inputs_of_layer(
+    call: &Call<Value>,
+    arguments: &[&str],
+    keras: u32,
+) -> Result<Vec<Value>, String> {
+    let mut taken = Vec::new();
+    let mut open: Vec<&Argument<Value>> = call.args.iter().rev().collect();
+    while let Some(argument) = open.pop() {
+        match argument {
+            Argument::Tensor(value) => taken.push(value.clone()),
+            Argument::List(list) => open.extend(list.iter().rev()),
+            Argument::Null | Argument::Flag(_) => {}
+            _ => return Err("it is called with a constant, which can't be converted".into()),
+        }
+    }
+    for name in arguments.iter().skip(taken.len()) {
+        if let Some(Argument::Tensor(value)) = call.named.get(*name) {
+            taken.push(value.clone());
+        }
+    }
+    for (name, argument) in &call.named {
+        match argument {
+            Argument::Null | Argument::Flag(false) => {}
+            // Keras 3 forgets it in inference; some of its layers have it without being told.
+            Argument::Flag(true) if name == "training" && keras >= 3 => {}
+            Argument::Flag(true) if name == "training" => {
+                return Err(
+                    "it is called with training=True, so its outputs depend on chance or on the \
+                     batch, in inference too; call it without"
+                        .into(),
+                );
+            }
+            Argument::Tensor(_) if arguments.contains(&name.as_str()) => {}
+            _ => {
+                return Err(format!(
+                    "it is called with the argument {name}, which can't be converted"
+                ));
+            }
+        }
+    }
+    Ok(taken)
 }

@@ -6,7 +6,11 @@
 
 use serde_json::{Map, Value};
 
+use super::call::{Argument, Call, Raw};
+use super::config::Fields;
+use super::layers::lambda::affine;
 use super::legacy_names;
+use super::ops;
 
 /// The most layers of one model.
 const MAX_LAYERS: usize = 10_000;
@@ -20,8 +24,8 @@ pub(crate) struct KerasNetwork {
     pub(crate) layers: Vec<LayerEntry>,
     /// Indices of the input layers in order; none if a sequential model has no input layer.
     pub(crate) inputs: Vec<usize>,
-    /// Its output.
-    pub(crate) outputs: Vec<Reference>,
+    /// Its outputs, with their names in Keras.
+    pub(crate) outputs: Vec<(String, Reference)>,
 }
 
 /// A layer in a model.
@@ -29,28 +33,34 @@ pub(crate) struct KerasNetwork {
 pub(crate) struct LayerEntry {
     pub(crate) name: String,
     pub(crate) class: String,
-    /// True for an operation (`keras.ops`) that is not a layer and has no weights.
+    /// True for an operation (`keras.ops`, `TFOpLambda`) that is not a layer and has no weights.
     pub(crate) operation: bool,
     pub(crate) config: Map<String, Value>,
     /// The group of its weights in a Keras 3 file: its class and a counter, `conv2d_1`.
     pub(crate) group: String,
-    /// The input tensors of each call.
-    pub(crate) calls: Vec<Vec<Reference>>,
+    /// The arguments of each call. A layer that the outputs do not need has none.
+    pub(crate) calls: Vec<Call<Reference>>,
     /// The model, if it is one.
     pub(crate) network: Option<KerasNetwork>,
 }
 
-/// The output of a call of a layer.
+/// An output of a call of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) layer: usize,
     pub(crate) call: usize,
+    pub(crate) output: usize,
 }
 
-/// A reference as in the configuration.
-struct Raw {
-    name: String,
-    call: usize,
+impl Reference {
+    /// The first output of a layer's first call.
+    fn first(layer: usize) -> Self {
+        Self {
+            layer,
+            call: 0,
+            output: 0,
+        }
+    }
 }
 
 impl KerasNetwork {
@@ -89,22 +99,14 @@ impl KerasNetwork {
             .enumerate()
             .skip(usize::from(first_is_input))
         {
-            layer.calls = vec![match index.checked_sub(1) {
-                Some(before) => vec![Reference {
-                    layer: before,
-                    call: 0,
-                }],
-                None => Vec::new(),
-            }];
+            let before = index.checked_sub(1).map(Reference::first);
+            layer.calls = vec![Call::of(before.into_iter().collect())];
         }
         let last = layers.len().checked_sub(1).ok_or("it has no layers")?;
         Ok(Self {
             name: config["name"].as_str().unwrap_or("sequential").to_string(),
             inputs: if first_is_input { vec![0] } else { Vec::new() },
-            outputs: vec![Reference {
-                layer: last,
-                call: 0,
-            }],
+            outputs: vec![(layers[last].name.clone(), Reference::first(last))],
             layers,
         })
     }
@@ -114,15 +116,13 @@ impl KerasNetwork {
             .as_array()
             .ok_or("its configuration lists no layers")?;
         let mut layers = entries(list, keras)?;
-        let mut calls: Vec<Vec<Vec<Raw>>> = Vec::with_capacity(list.len());
-        for (json, layer) in list.iter().zip(&layers) {
-            let nodes = json["inbound_nodes"]
-                .as_array()
-                .map_or(&[][..], Vec::as_slice);
-            let read =
-                |node| node_inputs(node).map_err(|e| format!("its layer {}: {e}", layer.name));
-            calls.push(nodes.iter().map(read).collect::<Result<_, _>>()?);
-        }
+        let calls: Vec<Vec<Call<Raw>>> = list
+            .iter()
+            .map(|json| {
+                let nodes = json["inbound_nodes"].as_array();
+                nodes.into_iter().flatten().map(Call::parse).collect()
+            })
+            .collect();
         let index: std::collections::HashMap<&str, usize> = list
             .iter()
             .enumerate()
@@ -135,7 +135,11 @@ impl KerasNetwork {
         };
         // The number of each layer's first call, as the calls of other layers refer to it.
         let mut first = vec![usize::MAX; layers.len()];
-        for raw in calls.iter().flatten().flatten() {
+        let mut raws = Vec::new();
+        for call in calls.iter().flatten() {
+            call.each_tensor(&mut |raw| raws.push(raw));
+        }
+        for raw in raws {
             let layer = find(&raw.name)?;
             first[layer] = first[layer].min(raw.call);
         }
@@ -154,20 +158,25 @@ impl KerasNetwork {
                     raw.name
                 )
             })?;
-            Ok(Reference { layer, call })
+            Ok(Reference {
+                layer,
+                call,
+                output: raw.output,
+            })
         };
         let mut resolved = Vec::with_capacity(calls.len());
         for layer in &calls {
-            let call = |call: &Vec<Raw>| call.iter().map(&resolve).collect::<Result<Vec<_>, _>>();
+            let call = |call: &Call<Raw>| call.map(|raw| resolve(raw).map(Argument::Tensor));
             resolved.push(layer.iter().map(call).collect::<Result<Vec<_>, _>>()?);
         }
-        let ends = |key: &str| -> Result<Vec<Reference>, String> {
-            let mut raw = Vec::new();
-            coordinates(&config[key], &mut raw);
-            if raw.is_empty() {
+        let ends = |key: &str| -> Result<Vec<(String, Reference)>, String> {
+            let ends = named_ends(&config[key]);
+            if ends.is_empty() {
                 return Err(format!("its configuration has no {key}"));
             }
-            raw.iter().map(&resolve).collect()
+            ends.into_iter()
+                .map(|(name, raw)| Ok((name, resolve(&raw)?)))
+                .collect()
         };
         let (inputs, outputs) = (ends("input_layers")?, ends("output_layers")?);
         for (layer, calls) in layers.iter_mut().zip(resolved) {
@@ -177,9 +186,27 @@ impl KerasNetwork {
         Ok(Self {
             name,
             layers,
-            inputs: inputs.iter().map(|r| r.layer).collect(),
+            inputs: inputs.iter().map(|(_, r)| r.layer).collect(),
             outputs,
         })
+    }
+
+    /// Keeps one output, and drops the calls of layers that only other outputs need.
+    pub(crate) fn keep_output(&mut self, index: usize) {
+        self.outputs = vec![self.outputs.swap_remove(index)];
+        let mut needed = vec![false; self.layers.len()];
+        let mut open: Vec<usize> = self.outputs.iter().map(|(_, r)| r.layer).collect();
+        while let Some(layer) = open.pop() {
+            if !std::mem::replace(&mut needed[layer], true) {
+                let calls = self.layers[layer].calls.iter();
+                calls.for_each(|call| call.each_tensor(&mut |r| open.push(r.layer)));
+            }
+        }
+        for (layer, needed) in self.layers.iter_mut().zip(needed) {
+            if !needed {
+                layer.calls.clear();
+            }
+        }
     }
 
     /// The call that a number in the configuration refers to, for a layer with `count` calls.
@@ -221,13 +248,50 @@ impl KerasNetwork {
         }
     }
 
-    /// Calls `visit` in order with every layer that is not a model, including those of nested
-    /// models.
-    pub(crate) fn each_layer<'a>(&'a self, visit: &mut dyn FnMut(&'a LayerEntry)) {
-        for layer in &self.layers {
+    /// Leaves out the function that first takes the model's input, if it only multiplies by `scale`.
+    /// Returns its name.
+    pub(crate) fn leave_out_scaling(&mut self, scale: f64) -> Option<String> {
+        let input = self.inputs.first().copied();
+        let takes_input = |layer: &&mut LayerEntry| {
+            let mut takes = false;
+            for call in &layer.calls {
+                call.each_tensor(&mut |r: &Reference| takes |= Some(r.layer) == input);
+                takes |= input.is_none() && call.args.is_empty();
+            }
+            takes
+        };
+        let mut first = self.layers.iter_mut().filter(takes_input);
+        let (Some(layer), None) = (first.next(), first.next()) else {
+            return None;
+        };
+        let function =
+            affine(&Fields::new(&layer.config, 3)).filter(|_| layer.class == "Lambda")?;
+        let same = (function.scale / scale - 1.0).abs() < 1e-6 && function.offset == 0.0;
+        same.then(|| {
+            layer.class = "Identity".into();
+            layer.name.clone()
+        })
+    }
+
+    /// Calls `visit` in order with every layer that is called and is not a model, including those
+    /// of nested models, and the names of the models that contain it.
+    pub(crate) fn each_layer<'a>(&'a self, visit: &mut dyn FnMut(&'a LayerEntry, &[&'a str])) {
+        self.each_layer_in(&mut Vec::new(), visit);
+    }
+
+    fn each_layer_in<'a>(
+        &'a self,
+        models: &mut Vec<&'a str>,
+        visit: &mut dyn FnMut(&'a LayerEntry, &[&'a str]),
+    ) {
+        for layer in self.layers.iter().filter(|l| !l.calls.is_empty()) {
             match &layer.network {
-                Some(network) => network.each_layer(visit),
-                None => visit(layer),
+                Some(network) => {
+                    models.push(&layer.name);
+                    network.each_layer_in(models, visit);
+                    models.pop();
+                }
+                None => visit(layer, models),
             }
         }
     }
@@ -260,9 +324,9 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
         let class = json["class_name"]
             .as_str()
             .ok_or("one of its layers names no class")?;
-        let operation = json["module"]
-            .as_str()
-            .is_some_and(|m| m.starts_with("keras.src.ops") || m.starts_with("keras.ops"));
+        let module = json["module"].as_str().unwrap_or("");
+        let operation =
+            ops::MODULES.iter().any(|m| module.starts_with(m)) || ops::CLASSES.contains(&class);
         let network = match class {
             "Sequential" | "Functional" | "Model" => Some(KerasNetwork::parse(json, keras)?),
             _ => None,
@@ -302,57 +366,27 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
     Ok(layers)
 }
 
-/// The tensors of a call: `[["conv2d", 0, 0, {}], …]` in Keras 2, tensors in `args` in Keras 3.
-fn node_inputs(node: &Value) -> Result<Vec<Raw>, String> {
-    let mut inputs = Vec::new();
-    match node {
-        Value::Object(call) => {
-            tensors(call.get("args").unwrap_or(&Value::Null), &mut inputs);
-            let before = inputs.len();
-            tensors(call.get("kwargs").unwrap_or(&Value::Null), &mut inputs);
-            if inputs.len() != before {
-                return Err(
-                    "it is called with tensors as keyword arguments, which can't be converted"
-                        .into(),
-                );
-            }
+/// The tensors that a model begins or ends with, and their names: the keys of a dictionary, or the
+/// names of the layers.
+fn named_ends(json: &Value) -> Vec<(String, Raw)> {
+    let named = |key: Option<&String>, json: &Value| -> Vec<(String, Raw)> {
+        let tensors = Argument::parse(json);
+        let named = |raw: &&Raw| (key.unwrap_or(&raw.name).clone(), (*raw).clone());
+        tensors.tensors().iter().map(named).collect()
+    };
+    let mut found = match json.as_object() {
+        Some(map) => map.iter().flat_map(|(k, v)| named(Some(k), v)).collect(),
+        None => named(None, json),
+    };
+    let mut taken = std::collections::HashMap::<String, usize>::new();
+    for (name, _) in &mut found {
+        let count = taken.entry(name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            *name = format!("{name}_{}", *count - 1);
         }
-        _ => coordinates(node, &mut inputs),
     }
-    Ok(inputs)
-}
-
-fn tensors(value: &Value, found: &mut Vec<Raw>) {
-    match value {
-        Value::Object(map)
-            if map
-                .get("class_name")
-                .is_some_and(|c| c == "__keras_tensor__") =>
-        {
-            coordinates(&value["config"]["keras_history"], found);
-        }
-        Value::Object(map) => map.values().for_each(|v| tensors(v, found)),
-        Value::Array(list) => list.iter().for_each(|v| tensors(v, found)),
-        _ => {}
-    }
-}
-
-/// Finds `[name, call, tensor, …]` at any depth of lists.
-fn coordinates(value: &Value, found: &mut Vec<Raw>) {
-    let Some(list) = value.as_array() else { return };
-    match list.as_slice() {
-        [Value::String(name), Value::Number(call), ..] => {
-            let call = call
-                .as_u64()
-                .and_then(|c| usize::try_from(c).ok())
-                .unwrap_or(usize::MAX);
-            found.push(Raw {
-                name: name.clone(),
-                call,
-            });
-        }
-        _ => list.iter().for_each(|v| coordinates(v, found)),
-    }
+    found
 }
 
 /// A class's name in Keras 3's group names: `BatchNormalization` → `batch_normalization`, `PReLU` →

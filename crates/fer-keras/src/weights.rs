@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 
 use super::hdf5::Hdf5;
+use super::layers::INT8_KERNEL;
 use super::tensor::Tensor;
 
 /// A layer's position in its model.
@@ -66,6 +67,37 @@ impl Weights {
         matches!(self.layout, Layout::Legacy { theano: true, .. })
     }
 
+    fn read(&self, name: &str, path: &str) -> Result<Tensor, String> {
+        if name == INT8_KERNEL {
+            self.file.tensor_of_int8(path)
+        } else {
+            self.file.tensor(path)
+        }
+    }
+
+    /// The path of weight number `i` in a Keras 3 file.
+    fn path(&self, place: &Place, names: &[&str], i: usize) -> String {
+        let group = &place.group;
+        let (Some(part), _) = split(names[i]) else {
+            return format!("{group}/vars/{i}");
+        };
+        let number = names[..i]
+            .iter()
+            .filter(|n| split(n).0 == Some(part))
+            .count();
+        // By the attribute of the layer, which Keras 2.13 and later write with an underscore.
+        let attribute = match part {
+            "attention_output" => "output_dense".to_string(),
+            part => format!("{part}_dense"),
+        };
+        let hidden = format!("{group}/_{attribute}");
+        let folder = match self.file.has_group(&hidden) {
+            true => hidden,
+            false => format!("{group}/{attribute}"),
+        };
+        format!("{folder}/vars/{number}")
+    }
+
     /// The weights of the layer at `place`, as many as `names`, in Keras's order.
     ///
     /// # Errors
@@ -76,7 +108,7 @@ impl Weights {
         }
         match self.layout {
             Layout::Keras3 => (0..names.len())
-                .map(|i| self.file.tensor(&format!("{}/vars/{i}", place.group)))
+                .map(|i| self.read(names[i], &self.path(place, names, i)))
                 .collect(),
             Layout::Legacy { root, .. } => {
                 let outermost = place.names.first().map_or("", String::as_str);
@@ -86,23 +118,40 @@ impl Weights {
                 })?;
                 // The number of batches that a Normalization has seen is not a weight.
                 let stored: Vec<String> = stored.into_iter().filter(|s| !is_counter(s)).collect();
-                let chosen = if place.names.len() == 1 {
+                // Keras has the weights of quantized layers in another order here.
+                let ordered = !names.contains(&INT8_KERNEL);
+                let chosen = if place.names.len() == 1 && ordered {
                     in_order(&stored, names)
                 } else {
                     by_name(&stored, place, names)
                 };
                 chosen?
                     .into_iter()
-                    .map(|name| self.file.tensor(&format!("{group}/{name}")))
+                    .zip(names)
+                    .map(|(stored, name)| self.read(name, &format!("{group}/{stored}")))
                     .collect()
             }
         }
     }
 }
 
+/// The layer in a layer that has a weight, and the weight's own name.
+fn split(weight: &str) -> (Option<&str>, &str) {
+    match weight.split_once('/') {
+        Some((part, name)) => (Some(part), name),
+        None => (None, weight),
+    }
+}
+
 fn is_counter(stored: &str) -> bool {
     let stem = stored.rsplit_once(':').map_or(stored, |(stem, _)| stem);
     stem == "count" || stem.ends_with("/count")
+}
+
+fn is_unnamed(last: &str) -> bool {
+    let number = last.to_ascii_lowercase();
+    let number = number.strip_prefix("variable");
+    number.is_some_and(|n| n.is_empty() || n.starts_with('_'))
 }
 
 /// All weights of a group, which belong to one layer.
@@ -131,9 +180,15 @@ fn by_name<'a>(
         let stem = stored.rsplit_once(':').map_or(stored, |(stem, _)| stem);
         // Some layers of Keras 2 leave their own name out of their weights' names.
         let (layers, last) = stem.rsplit_once('/').unwrap_or(("", stem));
+        let (part, weight) = split(weight);
         let own = place.names.last()?;
-        // The depthwise convolution's kernel has another name in Keras 2.
-        let same = last == weight || (weight == "kernel" && last == "depthwise_kernel");
+        let own = &part.map_or_else(|| own.clone(), |part| format!("{own}/{part}"));
+        // The depthwise convolution's kernel has another name in Keras 2. A layer's only weight may
+        // have none: `variable`, `variable_1` and so on.
+        let same = last == weight
+            || (weight == "kernel" && last == "depthwise_kernel")
+            || (weight == INT8_KERNEL && last == "kernel")
+            || (weight == "gamma" && names.len() == 1 && is_unnamed(last));
         if !same || !(layers.is_empty() || layers == own || layers.ends_with(&format!("/{own}"))) {
             return None;
         }
@@ -182,6 +237,7 @@ mod tests {
             "e/depthwise_kernel",
             "g/f/kernel",
             "h/f/kernel",
+            "i/variable_2",
         ]
         .map(String::from);
         let place = |names: &[&str]| Place {
@@ -196,6 +252,8 @@ mod tests {
             (place(&["a", "b", "c"]), "bias", Some("a/b/c/bias")),
             (place(&["a", "d"]), "kernel", Some("d/kernel")),
             (place(&["a", "d"]), "bias", None),
+            (place(&["a", "i"]), "gamma", Some("i/variable_2")),
+            (place(&["a", "i"]), "beta", None),
         ];
         for (place, weight, expected) in rows {
             assert_eq!(

@@ -1,7 +1,7 @@
 //! A finished graph → an ONNX file's bytes: input and output, operator set, metadata, and tiny
 //! weights set to zero.
 
-use fer_core::onnx::proto::{Message, ModelProto, ValueInfoProto};
+use fer_core::onnx::proto::{Message, ModelProto, StringStringEntryProto, ValueInfoProto};
 use serde_json::json;
 
 use super::graph::{Graph, Order};
@@ -17,18 +17,13 @@ const IR_VERSION: i64 = 8;
 /// The metadata key for the layers' outputs.
 pub const LAYERS: &str = "fer.layers";
 
-/// Writes a model with one input and one output, each with a name and dimensions without the batch.
-/// Returns the bytes and the number of tiny weights that were set to zero.
-///
-/// # Errors
-/// The file would be over protobuf's 2 GiB.
-pub(crate) fn write(
+/// A model with one input and one output, each with a name and dimensions without the batch.
+pub(crate) fn model(
     graph: Graph,
     name: &str,
     input: (&str, &[usize]),
     output: (&str, &[usize]),
-    metadata: Vec<(String, String)>,
-) -> Result<(Vec<u8>, usize), String> {
+) -> ModelProto {
     let mut model = ModelProto {
         ir_version: IR_VERSION,
         producer_name: "fer".into(),
@@ -44,13 +39,25 @@ pub(crate) fn write(
     proto.input.push(port(input));
     proto.output.push(port(output));
     (proto.node, proto.initializer) = (graph.nodes, graph.weights);
+    model
+}
+
+/// A model's bytes, with this metadata, and the number of tiny weights that were set to zero.
+///
+/// # Errors
+/// The file would be over protobuf's 2 GiB.
+pub(crate) fn bytes(
+    model: &mut ModelProto,
+    metadata: Vec<(String, String)>,
+) -> Result<(Vec<u8>, usize), String> {
     for (key, value) in metadata {
-        model.metadata_props.push(Default::default());
-        if let Some(entry) = model.metadata_props.last_mut() {
-            (entry.key, entry.value) = (key, value);
-        }
+        model.metadata_props.push(StringStringEntryProto {
+            key,
+            value,
+            ..Default::default()
+        });
     }
-    let flushed = flush::flush_tiny_weights(&mut model);
+    let flushed = flush::flush_tiny_weights(model);
     let bytes = model
         .write_to_bytes()
         .map_err(|e| format!("the ONNX file can't be written: {e}"))?;

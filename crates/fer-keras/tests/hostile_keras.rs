@@ -106,6 +106,13 @@ fn plain() -> Value {
     serde_json::from_slice(&golden("plain.k3.json")).unwrap()
 }
 
+/// The configuration of a model of operations.
+fn operations(name: &str) -> Value {
+    let file = common::root().join("tests/golden/operations").join(name);
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(file).unwrap()).unwrap();
+    serde_json::from_reader(archive.by_name("config.json").unwrap()).unwrap()
+}
+
 /// Puts `new` in the place of the value at a random path.
 fn replace(value: &mut Value, steps: &[prop::sample::Index], new: Value) {
     let next = match (steps.split_first(), &mut *value) {
@@ -198,6 +205,20 @@ proptest! {
     }
 
     #[test]
+    fn odd_operations_never_panic(
+        name in prop::sample::select(vec![
+            "binary.k3.keras", "index.k3.keras", "matrix.k3.keras", "reduce.k3.keras", "shapes.k3.keras", "shapes.k2.keras",
+        ]),
+        changes in prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 3..10), odd_value()), 1..4),
+    ) {
+        let mut config = operations(name);
+        for (steps, value) in changes {
+            replace(&mut config, &steps, value);
+        }
+        let _ = convert(archive(&config));
+    }
+
+    #[test]
     fn anything_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..512), hdf5: bool) {
         let start: &[u8] = if hdf5 { b"\x89HDF\r\n\x1a\n" } else { b"PK\x03\x04" };
         let _ = convert([start, &bytes].concat());
@@ -278,8 +299,48 @@ fn hostile_models_are_refused_with_a_word() {
         ),
         (
             archive(&huge("UpSampling2D", json!({"size": 100_000}))),
-            "values for an image",
+            "too large for an image classifier",
         ),
+        (
+            archive(&huge("Resizing", json!({"height": 1u64 << 60, "width": 2}))),
+            "too large for an image classifier",
+        ),
+        (
+            archive(&huge(
+                "CenterCrop",
+                json!({"height": 9, "width": 1u64 << 62}),
+            )),
+            "too large for an image classifier",
+        ),
+        (
+            archive(&huge(
+                "Conv2DTranspose",
+                json!({"filters": 1u64 << 40, "kernel_size": 1u64 << 40, "strides": 1u64 << 40}),
+            )),
+            "no dataset",
+        ),
+        (
+            archive(&huge(
+                "Conv2DTranspose",
+                json!({"filters": 4, "kernel_size": 3, "strides": 2, "output_padding": 2}),
+            )),
+            "not smaller than its strides",
+        ),
+        (
+            archive(&huge(
+                "GroupNormalization",
+                json!({"groups": 2, "scale": false, "center": false}),
+            )),
+            "do not divide",
+        ),
+        (
+            archive(&huge(
+                "MultiHeadAttention",
+                json!({"num_heads": 1u64 << 40, "key_dim": 1u64 << 40}),
+            )),
+            "no dataset",
+        ),
+        (archive(&huge("Dot", json!({"axes": -1}))), "takes two"),
         (
             archive(&huge("MaxPooling2D", json!({"pool_size": 9}))),
             "smaller than its kernel",
@@ -326,9 +387,9 @@ fn hostile_models_are_refused_with_a_word() {
             zipped(&[("config.json", b"{}".as_slice())]),
             "no Keras metadata.json",
         ),
-        (b"\x89HDF\r\n\x1a\n".to_vec(), "HDF5"),
-        (golden("plain.k3.json"), "neither HDF5 nor a zip"),
-        (Vec::new(), "neither HDF5 nor a zip"),
+        (b"\x89HDF\r\n\x1a\n".to_vec(), "cut off"),
+        (golden("plain.k3.json"), "without weights"),
+        (Vec::new(), "is empty"),
     ];
     let wrong = rows
         .into_iter()

@@ -1,6 +1,7 @@
 //! Advice about errors for users of the command line, as one clause after the error. The libraries
 //! say what is wrong. Flags and commands are named here.
 
+mod files;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(feature = "train")]
@@ -11,9 +12,10 @@ use std::error::Error;
 use fer::classifier::Note;
 use fer::convert::{self, ConvertError, ConvertFileError};
 use fer::device::{Backend, DeviceError, ParseDeviceError};
+use fer::onnx::OnnxError;
 use fer::parity::ParityError;
 use fer::parity::keras::KerasError;
-use fer::spec::{Field, SpecError};
+use fer::spec::{Assumed, Field, SpecError};
 #[cfg(feature = "train")]
 use fer::trained::TrainedError;
 use fer::{LoadError, NoOnnxRuntime};
@@ -35,6 +37,7 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         error.downcast_ref().and_then(advice)
     }
     let found = typed(error, load)
+        .or_else(|| typed(error, onnx))
         .or_else(|| typed(error, spec))
         .or_else(|| typed(error, no_onnx_runtime))
         .or_else(|| typed(error, device))
@@ -92,20 +95,52 @@ fn load(error: &LoadError) -> Option<String> {
         LoadError::Thread(_)
         | LoadError::Unknown { .. }
         | LoadError::Folder { .. }
-        | LoadError::Onnx(_) => None,
+        | LoadError::ExternalWeights { .. } => None,
+        LoadError::Onnx(error) => onnx(error),
         LoadError::Spec(error) => spec(error),
     }
 }
 
+fn onnx(error: &OnnxError) -> Option<String> {
+    match error {
+        OnnxError::OtherKind { path, kind } => files::other_kind(path, *kind),
+        OnnxError::Read { .. } | OnnxError::TooLarge { .. } | OnnxError::Malformed { .. } => None,
+    }
+}
+
 fn spec(error: &SpecError) -> Option<String> {
-    let option = match error.missing? {
+    let option = setting(error.missing?);
+    Some(format!("say it with --meta, as in --meta {option}"))
+}
+
+/// The metadata that sets a part of a spec, with an example of a value.
+fn setting(field: Field) -> &'static str {
+    match field {
         Field::Layout => "layout=NHWC",
         Field::Size => "size=48x48",
         Field::Channels => "channels=1",
+        Field::ChannelOrder => "channel_order=bgr",
         Field::Labels => "labels=a,b,c",
         Field::Values => "scale=1/255",
+        Field::Resize => "resize=antialias",
+        Field::Output => "output=logits",
+        Field::OutputName => "output_name=NAME",
+    }
+}
+
+/// The ways to set what was guessed of a converted model.
+fn conversion_settings(guessed: &[Assumed]) -> String {
+    let option = |a: &Assumed| match a.field {
+        Field::Labels => Some("--labels"),
+        Field::Values => Some("--scale, --mean, --std, --channel-order or --preprocess"),
+        Field::Resize => Some("--resize"),
+        _ => None,
     };
-    Some(format!("say it with --meta, as in --meta {option}"))
+    guessed
+        .iter()
+        .filter_map(option)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn no_onnx_runtime(reason: &NoOnnxRuntime) -> Option<String> {
@@ -166,15 +201,43 @@ fn conversion(error: &ConvertError) -> Option<String> {
         ConvertError::Labels { .. } => {
             Some("name them in the order of its outputs with --labels a,b,…".into())
         }
+        ConvertError::OtherKind { path, kind } => files::other_kind(path, *kind),
+        ConvertError::Unsupported { layers, .. } if layers.iter().all(|l| l.scale.is_some()) => {
+            let scale = layers.first()?.scale?;
+            Some(format!(
+                "or leave it out: give {} if its input is pixels of 0..255",
+                scale_option(scale)
+            ))
+        }
         ConvertError::Unsupported { .. } => Some(
             "leave them out of the model that you save, or convert it with \
              scripts/keras/convert.py"
                 .into(),
         ),
-        ConvertError::Read { .. }
+        ConvertError::Outputs { .. } => {
+            Some("choose one with fer convert --output-name NAME".into())
+        }
+        ConvertError::Size { chosen: None, .. } => {
+            Some("state the size with fer convert --size WIDTHxHEIGHT".into())
+        }
+        ConvertError::Spec(error) => {
+            (error.missing? == Field::Values).then(|| "say it with --scale".into())
+        }
+        ConvertError::Size { .. }
+        | ConvertError::Read { .. }
         | ConvertError::Malformed { .. }
         | ConvertError::Layer { .. }
         | ConvertError::Classifier { .. } => None,
+    }
+}
+
+/// The option for a factor, as a fraction if it is one.
+fn scale_option(scale: f64) -> String {
+    let divisor = 1.0 / scale;
+    if (divisor * 2.0 - (divisor * 2.0).round()).abs() < 1e-9 && divisor.abs() > 1.0 {
+        format!("--scale 1/{}", (divisor * 2.0).round() / 2.0)
+    } else {
+        format!("--scale {scale}")
     }
 }
 
@@ -189,6 +252,7 @@ fn keras(error: &KerasError) -> Option<String> {
     match error {
         KerasError::Python { .. } => Some("name a Python with FER_PYTHON".into()),
         KerasError::Io { .. }
+        | KerasError::Refused { .. }
         | KerasError::Failed { .. }
         | KerasError::Count { .. }
         | KerasError::Line(_) => None,
@@ -203,6 +267,10 @@ pub fn note(note: &Note) -> String {
         }
         #[cfg(feature = "ort")]
         Note::NoOnnxRuntime { unusable: Some(_) } => format!("{note}; {ANOTHER_LIBRARY}"),
+        Note::Guessed(what) => {
+            let ways: Vec<&str> = what.iter().map(|a| setting(a.field)).collect();
+            format!("{note} — to set it: --meta {}", ways.join(" --meta "))
+        }
         _ => note.to_string(),
     }
 }
@@ -210,11 +278,18 @@ pub fn note(note: &Note) -> String {
 /// A note about a converted model, with what to do about it.
 pub fn conversion_note(note: &convert::Note) -> String {
     match note {
-        convert::Note::NoSoftmax { .. } => note.to_string(),
-        convert::Note::ScalesItself => format!("{note} (--scale changes this)"),
+        convert::Note::ScaledByFunction { .. } | convert::Note::SoftmaxOfOne => note.to_string(),
         convert::Note::RescalesLater => {
             format!("{note}; if they should stay 0..255, use --scale 1")
         }
+    }
+}
+
+/// A note about a converted model's spec, with what to do about it.
+pub fn spec_note(note: &Note) -> String {
+    match note {
+        Note::Guessed(what) => format!("{note} — to set it: {}", conversion_settings(what)),
+        _ => note.to_string(),
     }
 }
 

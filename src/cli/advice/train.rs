@@ -53,6 +53,22 @@ pub(super) fn checkpoint(error: &CheckpointError) -> Option<String> {
 pub(super) fn data(error: &DataError) -> Option<String> {
     match error {
         DataError::Image { .. } => Some(LEAVE_OUT.into()),
+        DataError::Numbers { numbers, .. } => {
+            let example = match (numbers.len(), numbers.first().map(String::as_str)) {
+                (7, Some("0")) => {
+                    ", as in --classes angry,disgust,fear,happy,sad,surprise,neutral if it is \
+                     fer2013.csv's"
+                }
+                (7, Some("1")) => {
+                    ", as in --classes surprise,fear,disgust,happy,sad,angry,neutral if it is \
+                     RAF-DB's"
+                }
+                _ => " A,B,…",
+            };
+            Some(format!(
+                "name the classes in the order of the numbers with --classes{example}"
+            ))
+        }
         DataError::OddSize {
             like,
             usual: [width, height],
@@ -122,6 +138,7 @@ pub(super) fn evaluation(error: &EvaluateError) -> Option<String> {
              labels='[\"…\"]'"
                 .into(),
         ),
+        EvaluateError::Votes { .. } => Some("leave --votes out".into()),
         EvaluateError::Stream(_) | EvaluateError::Eval(_) => None,
     }
 }

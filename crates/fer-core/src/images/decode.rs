@@ -4,13 +4,15 @@
 //!
 //! - **EXIF orientation** is applied. (Keras ignores it; a face on its side can't be classified.)
 //! - **Alpha** is dropped, without blending, as PIL's `convert("L")` does.
-//! - **16 bits** per channel are cut to the high 8.
+//! - **16 bits** per channel are cut to the high 8. Where the values seem to have fewer bits, the
+//!   high 8 of those ([`Decoded::guessed_bits`]).
 //! - **CMYK** is converted to RGB by PIL's formula, inverted as Adobe's files need it.
 //! - For **animations** and multi-page files, the first picture is used.
 //!
 //! Files are untrusted. Sizes are checked before anything is allocated ([`MAX_FILE_BYTES`],
 //! [`MAX_PIXELS`]).
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -18,7 +20,8 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::jpeg;
+use super::foreign::Foreign;
+use super::{depth, jpeg};
 use crate::panics;
 
 /// The largest image file that fer reads: 256 MiB.
@@ -27,6 +30,9 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// The largest image that fer decodes: 100 megapixels. A small file can unpack to far more
 /// ("decompression bomb").
 pub const MAX_PIXELS: u64 = 100_000_000;
+
+/// The beginning of a file that is too large, which says what it is: 64 KiB.
+const HEAD_BYTES: u64 = 64 << 10;
 
 /// The most memory that a decoder may use for one image: 100 megapixels of 8-bit RGBA, or 50 of 16
 /// bits.
@@ -53,9 +59,18 @@ pub enum DecodeError {
         /// Height in pixels.
         height: u64,
     },
+    /// The file is something else than an image that fer reads.
+    #[error("{0}")]
+    Foreign(Foreign),
     /// The bytes are not in a supported format.
     #[error("not an image; the supported formats are JPEG, PNG, GIF, WebP, BMP, TIFF, PNM and TGA")]
     UnknownFormat,
+    /// The file ends before its image does.
+    #[error("{format}: the file is cut off; get it again")]
+    CutOff {
+        /// The format's name.
+        format: String,
+    },
     /// The bytes are damaged, or of an unsupported variant of the format.
     #[error("{format}: {reason}")]
     Damaged {
@@ -109,47 +124,88 @@ impl Pixels {
     }
 }
 
-/// Reads and decodes an image file.
+/// A decoded image, and what was guessed about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// The image.
+    pub pixels: Pixels,
+    /// How many bits the values seem to have, 8, 10, 12 or 14, if the file stores 16 and none of
+    /// its values needs more. The pixels are the high 8 of these. It is a guess: an image of 16
+    /// bits may be that dark.
+    pub guessed_bits: Option<u8>,
+}
+
+impl Decoded {
+    /// Reads and decodes an image file.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub fn read(path: &Path) -> Result<Self, DecodeError> {
+        let mut file = File::open(path)?;
+        let mut bytes = Vec::new();
+        if file.metadata()?.len() > MAX_FILE_BYTES {
+            // What is that large is a video rather than an image.
+            file.by_ref().take(HEAD_BYTES).read_to_end(&mut bytes)?;
+            let foreign = Foreign::of(&bytes).map(DecodeError::Foreign);
+            return Err(foreign.unwrap_or(DecodeError::FileTooLarge));
+        }
+        // A pipe or a device has no length, and is read up to the limit.
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        Self::of(&bytes)
+    }
+
+    /// Decodes an image file's bytes. The format is detected from the bytes, never from a name. TGA
+    /// has no signature, so it is tried last.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub fn of(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(DecodeError::FileTooLarge);
+        }
+        let format = image::guess_format(bytes).ok();
+        let format = format.filter(|f| *f == ImageFormat::Jpeg || f.reading_enabled());
+        let known = format.is_some_and(|format| format != ImageFormat::Tiff);
+        if let Some(foreign) = Foreign::of(bytes).filter(|_| !known) {
+            return Err(DecodeError::Foreign(foreign));
+        }
+        // The decoders are third-party code on untrusted bytes: a bug there must cost this image,
+        // not the run.
+        let decoded = panics::caught(|| match format {
+            Some(ImageFormat::Jpeg) => jpeg::decode(bytes).map(|pixels| Self {
+                pixels,
+                guessed_bits: None,
+            }),
+            Some(format) => decode_with_image(bytes, format),
+            None if looks_like_tga(bytes) => decode_with_image(bytes, ImageFormat::Tga),
+            None => Err(DecodeError::UnknownFormat),
+        });
+        decoded.unwrap_or_else(|_| {
+            Err(DecodeError::Damaged {
+                format: "image".into(),
+                reason: "its decoder panicked".into(),
+            })
+        })
+    }
+}
+
+/// Reads and decodes an image file: [`Decoded::read`] without what was guessed.
 ///
 /// # Errors
 /// See [`DecodeError`].
 pub fn read(path: &Path) -> Result<Pixels, DecodeError> {
-    let file = File::open(path)?;
-    if file.metadata()?.len() > MAX_FILE_BYTES {
-        return Err(DecodeError::FileTooLarge);
-    }
-    // A pipe or a device has no length, and is read up to the limit.
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    decode(&bytes)
+    Decoded::read(path).map(|decoded| decoded.pixels)
 }
 
-/// Decodes an image file's bytes. The format is detected from the bytes, never from a name. TGA has
-/// no signature, so it is tried last.
+/// Decodes an image file's bytes: [`Decoded::of`] without what was guessed.
 ///
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(DecodeError::FileTooLarge);
-    }
-    // The decoders are third-party code on untrusted bytes: a bug there must cost this image, not
-    // the run.
-    let decoded = panics::caught(|| match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => jpeg::decode(bytes),
-        Ok(format) => decode_with_image(bytes, format),
-        Err(_) if looks_like_tga(bytes) => decode_with_image(bytes, ImageFormat::Tga),
-        Err(_) => Err(DecodeError::UnknownFormat),
-    });
-    decoded.unwrap_or_else(|_| {
-        Err(DecodeError::Damaged {
-            format: "image".into(),
-            reason: "its decoder panicked".into(),
-        })
-    })
+    Decoded::of(bytes).map(|decoded| decoded.pixels)
 }
 
 /// Fails if an image of this size is over [`MAX_PIXELS`] or has no pixels.
@@ -160,9 +216,12 @@ pub(super) fn check_size(width: u64, height: u64) -> Result<(), DecodeError> {
     }
 }
 
-fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Pixels, DecodeError> {
+fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Decoded, DecodeError> {
     let damaged = |e: image::ImageError| match e {
         image::ImageError::Unsupported(_) => DecodeError::UnknownFormat,
+        e if wanted_more(&e) || is_short(bytes, format) => DecodeError::CutOff {
+            format: format!("{format:?}"),
+        },
         e => DecodeError::Damaged {
             format: format!("{format:?}"),
             reason: e.to_string(),
@@ -183,33 +242,62 @@ fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Pixels, Decode
     Ok(to_8_bit(image))
 }
 
-/// Drops alpha and low bytes. Gray stays gray.
-fn to_8_bit(image: DynamicImage) -> Pixels {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    /// Keeps the first `keep` of every `of` values, as 8 bits.
-    fn strip<T: Copy>(data: &[T], keep: usize, of: usize, to_8: fn(T) -> u8) -> Vec<u8> {
-        data.chunks_exact(of)
-            .flat_map(|p| p[..keep].iter().map(|v| to_8(*v)))
-            .collect()
+/// Whether a decoder wanted more bytes than the file has.
+fn wanted_more(error: &image::ImageError) -> bool {
+    let is_end = |io: &std::io::Error| io.kind() == std::io::ErrorKind::UnexpectedEof;
+    if let image::ImageError::IoError(io) = error {
+        return is_end(io);
     }
-    let same: fn(u8) -> u8 = |v| v;
-    let high: fn(u16) -> u8 = |v| (v >> 8) as u8;
-    let (channels, data) = match image {
-        DynamicImage::ImageLuma8(i) => (1, i.into_raw()),
-        DynamicImage::ImageLumaA8(i) => (1, strip(&i, 1, 2, same)),
-        DynamicImage::ImageLuma16(i) => (1, strip(&i, 1, 1, high)),
-        DynamicImage::ImageLumaA16(i) => (1, strip(&i, 1, 2, high)),
-        DynamicImage::ImageRgb8(i) => (3, i.into_raw()),
-        DynamicImage::ImageRgba8(i) => (3, strip(&i, 3, 4, same)),
-        DynamicImage::ImageRgb16(i) => (3, strip(&i, 3, 3, high)),
-        DynamicImage::ImageRgba16(i) => (3, strip(&i, 3, 4, high)),
-        other => (3, other.into_rgb8().into_raw()),
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .any(|cause| cause.downcast_ref().is_some_and(is_end))
+}
+
+/// Whether a file is shorter than it says, in formats whose decoders do not tell.
+fn is_short(bytes: &[u8], format: ImageFormat) -> bool {
+    match format {
+        ImageFormat::Gif => bytes.last() != Some(&b';'),
+        ImageFormat::WebP => {
+            let size = bytes.get(4..).and_then(|rest| rest.first_chunk().copied());
+            size.is_none_or(|size| bytes.len() < 8 + u32::from_le_bytes(size) as usize)
+        }
+        _ => false,
+    }
+}
+
+/// Drops alpha and low bytes. Gray stays gray.
+fn to_8_bit(image: DynamicImage) -> Decoded {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    /// Keeps the first `keep` of every `of` values.
+    fn strip(data: &[u8], keep: usize, of: usize) -> Vec<u8> {
+        let kept = data.chunks_exact(of).flat_map(|p| &p[..keep]);
+        kept.copied().collect()
+    }
+    /// The same, and the high 8 bits of those that they seem to have.
+    fn high(data: &[u16], keep: usize, of: usize) -> (Vec<u8>, Option<u8>) {
+        let kept = || data.chunks_exact(of).flat_map(|p| &p[..keep]).copied();
+        let bits = depth::guess(kept());
+        let shift = bits.unwrap_or(16) - 8;
+        (kept().map(|v| (v >> shift) as u8).collect(), bits)
+    }
+    let (channels, (data, guessed_bits)) = match image {
+        DynamicImage::ImageLuma8(i) => (1, (i.into_raw(), None)),
+        DynamicImage::ImageLumaA8(i) => (1, (strip(&i, 1, 2), None)),
+        DynamicImage::ImageLuma16(i) => (1, high(&i, 1, 1)),
+        DynamicImage::ImageLumaA16(i) => (1, high(&i, 1, 2)),
+        DynamicImage::ImageRgb8(i) => (3, (i.into_raw(), None)),
+        DynamicImage::ImageRgba8(i) => (3, (strip(&i, 3, 4), None)),
+        DynamicImage::ImageRgb16(i) => (3, high(&i, 3, 3)),
+        DynamicImage::ImageRgba16(i) => (3, high(&i, 3, 4)),
+        other => (3, (other.into_rgb8().into_raw(), None)),
     };
-    Pixels {
-        width,
-        height,
-        channels,
-        data,
+    Decoded {
+        pixels: Pixels {
+            width,
+            height,
+            channels,
+            data,
+        },
+        guessed_bits,
     }
 }
 

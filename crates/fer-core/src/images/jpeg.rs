@@ -93,8 +93,58 @@ fn explain(bytes: &[u8], error: JpegError) -> DecodeError {
     {
         return too_large;
     }
+    if is_cut_off(bytes) {
+        return DecodeError::CutOff {
+            format: "JPEG".into(),
+        };
+    }
     DecodeError::Damaged {
         format: "JPEG".into(),
         reason: error.to_string(),
+    }
+}
+
+/// Whether a JPEG file ends within its header, or without the marker that ends an image. A preview
+/// in its header has one of its own, which does not count.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        let marker = match bytes.get(at..) {
+            Some([0xff, marker, ..]) => *marker,
+            Some([0xff] | []) | None => return true,
+            Some(_) => return false,
+        };
+        at += match (marker, bytes.get(at + 2..)) {
+            // A fill byte, or a marker without a segment.
+            (0xff, _) => 1,
+            (0x01 | 0xd0..=0xd8, _) => 2,
+            // The scans follow.
+            (0xda, Some(scans)) => return !scans.windows(2).any(|two| two == [0xff, 0xd9]),
+            (0xd9, _) => return false,
+            (_, Some([high, low, ..])) => 2 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return true,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_off_file_is_told_from_a_damaged_one() {
+        let preview = b"\xff\xe1\0\x08\xff\xd8\xff\xd9..";
+        let whole = [
+            b"\xff\xd8".as_slice(),
+            preview,
+            b"\xff\xff\xdb\0\x03.\xff\xda\0\x02scan\xff\0scan\xff\xd9",
+        ]
+        .concat();
+        assert!(!is_cut_off(&whole));
+        for end in 0..whole.len() {
+            assert!(is_cut_off(&whole[..end]), "{end}");
+        }
+        assert!(!is_cut_off(b"\xff\xd8garbage"));
+        assert!(!is_cut_off(b"\xff\xd8\xff\xd9"));
     }
 }

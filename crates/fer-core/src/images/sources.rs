@@ -1,14 +1,17 @@
 //! The images that a command's arguments name: files, folders, glob patterns, `@list.txt` and `-`.
 //!
 //! This module only lists paths, in the given order (a folder's in sorted order). It opens no file
-//! but lists.
+//! but lists. Files of a folder that are not images by their names are counted, not listed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
+
+use super::elsewhere;
+use crate::names::{self, Tally};
 
 /// Extensions of the files in a folder that count as images.
 pub const EXTENSIONS: [&str; 14] = [
@@ -36,166 +39,209 @@ pub enum Source {
 }
 
 impl Source {
-    /// The source's name in reports: the path as given, or `-` for standard input.
+    /// The source's name in reports: the path as given (see [`names::of`]), or `-` for standard
+    /// input.
     pub fn name(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) => names::of(path),
             Self::Stdin => "-".into(),
             Self::Unusable { path, .. } => path.clone(),
         }
     }
 }
 
-/// Lists the images that the arguments name, in their order.
-pub fn list(arguments: &[OsString]) -> Vec<Source> {
-    let mut sources = Vec::new();
+/// The images that arguments name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The images, in the order of the arguments.
+    pub list: Vec<Source>,
+    /// The files of folders that are passed over, because their names are not those of images.
+    /// Hidden ones do not count.
+    pub passed_over: Tally,
+}
+
+/// Lists the images that the arguments name.
+pub fn list(arguments: &[OsString]) -> Sources {
+    let mut sources = Sources::default();
     for argument in arguments {
-        let list = argument.to_str().and_then(|a| a.strip_prefix('@'));
-        match list {
-            _ if argument == "-" => sources.push(Source::Stdin),
-            Some(list) if !Path::new(argument).exists() => from_list(Path::new(list), &mut sources),
-            _ => from_path(Path::new(argument), &mut sources),
+        let path = Path::new(argument);
+        let list = argument.as_encoded_bytes().strip_prefix(b"@");
+        match list.and_then(path_of) {
+            _ if argument == "-" => sources.list.push(Source::Stdin),
+            Some(list) if !path.exists() => sources.add_list(&list),
+            _ => sources.add(path),
         }
     }
     sources
 }
 
-/// A list file: one path, folder or pattern per line; empty lines are ignored.
-fn from_list(list: &Path, sources: &mut Vec<Source>) {
-    let argument = format!("@{}", list.display());
-    match read_list(list) {
-        Ok(text) => {
-            let before = sources.len();
-            let lines = text.trim_start_matches('\u{feff}').lines();
-            lines
-                .filter(|l| !l.trim().is_empty())
-                .for_each(|line| from_path(Path::new(line), sources));
-            if sources.len() == before {
-                unusable(
-                    argument,
-                    "the list is empty; it takes one path per line".into(),
-                    sources,
-                );
-            }
-        }
-        Err(reason) => unusable(argument, format!("can't read the list: {reason}"), sources),
+/// A path of a list or of an argument; `None` for bytes that the system has no path for, which only
+/// Windows has.
+fn path_of(bytes: &[u8]) -> Option<PathBuf> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        Some(std::ffi::OsStr::from_bytes(bytes).into())
+    }
+    #[cfg(not(unix))]
+    {
+        std::str::from_utf8(bytes).ok().map(PathBuf::from)
     }
 }
 
-fn read_list(list: &Path) -> Result<String, String> {
+fn read_list(list: &Path) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(list).map_err(|e| e.to_string())?;
     if let Some(reason) = not_readable(list, &metadata) {
-        return Err(reason.into());
+        return Err(reason);
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = fs::File::open(list).map_err(|e| e.to_string())?;
     file.take(MAX_LIST_BYTES + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(|e| e.to_string())?;
-    if text.len() as u64 > MAX_LIST_BYTES {
-        Err("it is over 256 MiB".into())
-    } else {
-        Ok(text)
+    if bytes.len() as u64 > MAX_LIST_BYTES {
+        return Err("it is over 256 MiB".into());
     }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err("it is in UTF-16; save it in UTF-8".into());
+    }
+    Ok(bytes)
 }
 
 /// Why a path must not be opened: reading a pipe could wait forever, reading a device never ends.
 /// The exception is the shell's `<(…)`.
-fn not_readable(path: &Path, metadata: &fs::Metadata) -> Option<&'static str> {
+fn not_readable(path: &Path, metadata: &fs::Metadata) -> Option<String> {
     let is_from_shell = ["/dev/fd", "/dev/stdin", "/proc/self/fd"]
         .iter()
         .any(|p| path.starts_with(p));
     let readable = metadata.is_file() || is_from_shell;
-    (!readable).then_some("is a pipe or a device, not a regular file; pipe an image into - instead")
-}
-
-fn from_path(path: &Path, sources: &mut Vec<Source>) {
-    let pattern = path.to_str().filter(|p| p.contains(['*', '?', '[']));
-    match (fs::metadata(path), pattern) {
-        (Ok(m), _) if m.is_dir() => from_folder(path, sources),
-        (Ok(m), _) => match not_readable(path, &m) {
-            None => sources.push(Source::File(path.to_path_buf())),
-            Some(reason) => unusable(path.display().to_string(), reason.into(), sources),
-        },
-        (Err(_), Some(pattern)) => from_pattern(pattern, sources),
-        (Err(e), None) => unusable(
-            path.display().to_string(),
-            format!("can't be read: {e}"),
-            sources,
-        ),
-    }
-}
-
-fn from_folder(folder: &Path, sources: &mut Vec<Source>) {
-    let before = sources.len();
-    let visible =
-        |e: &walkdir::DirEntry| e.depth() == 0 || !e.file_name().to_string_lossy().starts_with('.');
-    for entry in walkdir::WalkDir::new(folder)
-        .follow_links(true)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(visible)
-    {
-        match entry {
-            Ok(entry) if entry.file_type().is_file() && has_image_name(entry.path()) => {
-                sources.push(Source::File(entry.into_path()));
-            }
-            Ok(_) => {}
-            // A link back to a folder that is being walked: its images are already listed.
-            Err(e) if e.loop_ancestor().is_some() => {}
-            Err(e) => {
-                let path = e.path().unwrap_or(folder).display().to_string();
-                unusable(path, format!("can't be listed: {e}"), sources);
-            }
+    let reason = || match elsewhere::camera(path) {
+        Some(camera) => camera,
+        None => {
+            "is a pipe or a device, not a regular file; pipe an image into - instead".to_string()
         }
-    }
-    if sources.len() == before {
-        let reason = format!(
-            "the folder holds no images (looked for .{})",
-            EXTENSIONS.join(" .")
-        );
-        unusable(folder.display().to_string(), reason, sources);
-    }
+    };
+    (!readable).then(reason)
 }
 
-fn from_pattern(pattern: &str, sources: &mut Vec<Source>) {
-    // As in the shell and in folders, a name that starts with a dot is hidden.
-    let options = MatchOptions {
-        require_literal_leading_dot: true,
-        ..MatchOptions::new()
-    };
-    match glob::glob_with(pattern, options) {
-        Err(e) => unusable(
-            pattern.into(),
-            format!("is neither a file nor a valid pattern: {e}"),
-            sources,
-        ),
-        Ok(paths) => {
-            let before = sources.len();
-            for path in paths {
-                match path {
-                    Ok(path) if path.is_dir() => from_folder(&path, sources),
-                    Ok(path) => sources.push(Source::File(path)),
-                    Err(e) => unusable(
-                        e.path().display().to_string(),
-                        format!("can't be listed: {e}"),
-                        sources,
-                    ),
+impl Sources {
+    /// Adds what a list file names: one path, folder or pattern per line, in bytes; empty lines are
+    /// ignored.
+    fn add_list(&mut self, list: &Path) {
+        let argument = format!("@{}", names::of(list));
+        let bytes = match read_list(list) {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                return self.unusable(argument, format!("can't read the list: {reason}"));
+            }
+        };
+        let before = self.list.len();
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf".as_slice());
+        for (line, number) in text.unwrap_or(&bytes).split(|b| *b == b'\n').zip(1..) {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            match path_of(line) {
+                _ if line.trim_ascii().is_empty() => {}
+                Some(path) => self.add(&path),
+                None => {
+                    let reason = format!("line {number} is not UTF-8; save the list in UTF-8");
+                    self.unusable(argument.clone(), reason);
                 }
             }
-            if sources.len() == before {
-                unusable(
-                    pattern.into(),
-                    "the pattern matches no file".into(),
-                    sources,
-                );
+        }
+        if self.list.len() == before {
+            let reason = "the list is empty; it takes one path per line";
+            self.unusable(argument, reason.into());
+        }
+    }
+
+    fn add(&mut self, path: &Path) {
+        let pattern = path.to_str().filter(|p| p.contains(['*', '?', '[']));
+        match (fs::metadata(path), pattern) {
+            (Ok(m), _) if m.is_dir() => self.add_folder(path),
+            (Ok(m), _) => match not_readable(path, &m) {
+                None => self.list.push(Source::File(path.to_path_buf())),
+                Some(reason) => self.unusable(names::of(path), reason),
+            },
+            (Err(e), _) => match (elsewhere::named(path), pattern) {
+                (Some(reason), _) => self.unusable(names::of(path), reason),
+                (None, Some(pattern)) => self.add_pattern(pattern),
+                (None, None) => self.unusable(names::of(path), format!("can't be read: {e}")),
+            },
+        }
+    }
+
+    fn add_folder(&mut self, folder: &Path) {
+        let before = self.list.len();
+        let mut passed_over = Tally::default();
+        for entry in walkdir::WalkDir::new(folder)
+            .follow_links(true)
+            .sort_by_file_name()
+            .into_iter()
+            .filter_entry(|e| e.depth() == 0 || !is_hidden(e.file_name()))
+        {
+            match entry {
+                Ok(entry) if !entry.file_type().is_file() => {}
+                Ok(entry) if has_image_name(entry.path()) => {
+                    self.list.push(Source::File(entry.into_path()));
+                }
+                Ok(entry) => passed_over.add(|| names::of(entry.path())),
+                // A link back to a folder that is being walked: its images are already listed.
+                Err(e) if e.loop_ancestor().is_some() => {}
+                Err(e) => {
+                    let path = names::of(e.path().unwrap_or(folder));
+                    self.unusable(path, format!("can't be listed: {e}"));
+                }
             }
         }
+        if self.list.len() == before {
+            let others = match passed_over.count {
+                0 => String::new(),
+                _ => format!("; not read: {passed_over}"),
+            };
+            let reason = format!(
+                "the folder holds no images (looked for .{}){others}",
+                EXTENSIONS.join(" .")
+            );
+            return self.unusable(names::of(folder), reason);
+        }
+        self.passed_over.merge(passed_over);
+    }
+
+    fn add_pattern(&mut self, pattern: &str) {
+        // As in the shell and in folders, a name that starts with a dot is hidden.
+        let options = MatchOptions {
+            require_literal_leading_dot: true,
+            ..MatchOptions::new()
+        };
+        let paths = match glob::glob_with(pattern, options) {
+            Ok(paths) => paths,
+            Err(e) => {
+                let reason = format!("is neither a file nor a valid pattern: {e}");
+                return self.unusable(pattern.into(), reason);
+            }
+        };
+        let before = self.list.len();
+        for path in paths {
+            match path {
+                Ok(path) if path.is_dir() => self.add_folder(&path),
+                Ok(path) => self.list.push(Source::File(path)),
+                Err(e) => self.unusable(names::of(e.path()), format!("can't be listed: {e}")),
+            }
+        }
+        if self.list.len() == before {
+            self.unusable(pattern.into(), "the pattern matches no file".into());
+        }
+    }
+
+    fn unusable(&mut self, path: String, reason: String) {
+        self.list.push(Source::Unusable { path, reason });
     }
 }
 
-fn unusable(path: String, reason: String, sources: &mut Vec<Source>) {
-    sources.push(Source::Unusable { path, reason });
+/// Whether a file or folder is left out where a folder is listed: its name begins with a dot, or it
+/// is the `__MACOSX` that a Mac's archives hold, with things of the system's.
+pub fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
 }
 
 /// Whether the file name has an image's extension (`.png`, `.jpg`, …).

@@ -1,12 +1,52 @@
-//! The header of an ONNX file: inputs, outputs, metadata, and the operator that computes the
-//! output.
+//! The header of an ONNX file: inputs, outputs, metadata, and the operators that compute the
+//! outputs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::onnx::proto::{ModelProto, NodeProto, ValueInfoProto};
 
-/// `TensorProto.DataType.FLOAT`, the only input type that fer supports.
+/// `TensorProto.DataType.FLOAT`: float32, the type of the tensors that engines take and return.
 pub const ELEM_FLOAT: i32 = 1;
+
+/// `TensorProto.DataType`'s names, by number.
+const ELEM_NAMES: [&str; 17] = [
+    "no tensor",
+    "float32",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "int32",
+    "int64",
+    "strings",
+    "bool",
+    "float16",
+    "float64",
+    "uint32",
+    "uint64",
+    "complex64",
+    "complex128",
+    "bfloat16",
+];
+
+/// The name of an element type.
+pub fn elem_type_name(elem_type: i32) -> &'static str {
+    let index = usize::try_from(elem_type).unwrap_or(usize::MAX);
+    ELEM_NAMES
+        .get(index)
+        .copied()
+        .unwrap_or("of an unknown type")
+}
+
+/// Whether an element type is of floating-point numbers: float32, float16, float64 or bfloat16.
+pub fn is_float(elem_type: i32) -> bool {
+    matches!(elem_type, ELEM_FLOAT | 10 | 11 | 16)
+}
+
+/// Whether an element type holds the whole numbers 0..=255: an integer's, but not int8.
+pub fn is_whole(elem_type: i32) -> bool {
+    matches!(elem_type, 2 | 4..=7 | 12 | 13)
+}
 
 /// An input or output of a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +57,8 @@ pub struct Port {
     pub elem_type: i32,
     /// The dimensions; `None` for an open one. `None` as a whole if the file states no shape.
     pub dims: Option<Vec<Option<usize>>>,
+    /// Of an output, the operator that computes it. Operators that only pass values on are skipped.
+    pub operator: Option<String>,
 }
 
 /// The part of an ONNX model that is not weights.
@@ -28,8 +70,6 @@ pub struct Header {
     pub outputs: Vec<Port>,
     /// The file's `metadata_props`.
     pub metadata: BTreeMap<String, String>,
-    /// The operator that computes the first output. Operators that only pass values on are skipped.
-    pub final_operator: Option<String>,
     /// The version of the default operator set; 0 if the file states none.
     pub opset: i64,
 }
@@ -39,7 +79,15 @@ impl Header {
     pub fn of(model: &ModelProto) -> Self {
         let graph = &model.graph;
         let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
-        let outputs: Vec<Port> = graph.output.iter().map(port).collect();
+        let nodes = &graph.node;
+        let makers: HashMap<&str, &NodeProto> = nodes
+            .iter()
+            .flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n)))
+            .collect();
+        let output = |info: &ValueInfoProto| Port {
+            operator: operator(&makers, &info.name),
+            ..port(info)
+        };
         Self {
             inputs: graph
                 .input
@@ -47,8 +95,7 @@ impl Header {
                 .filter(|v| !weights.contains(v.name.as_str()))
                 .map(port)
                 .collect(),
-            final_operator: outputs.first().and_then(|o| final_operator(model, &o.name)),
-            outputs,
+            outputs: graph.output.iter().map(output).collect(),
             metadata: model
                 .metadata_props
                 .iter()
@@ -81,27 +128,25 @@ fn port(info: &ValueInfoProto) -> Port {
         name: info.name.clone(),
         elem_type,
         dims,
+        operator: None,
     }
 }
 
-/// Follows `output` back through operators that keep the values.
-fn final_operator(model: &ModelProto, output: &str) -> Option<String> {
-    const PASS_ON: [&str; 6] = [
+/// The operator that computes a tensor, behind operators that keep the values.
+fn operator(makers: &HashMap<&str, &NodeProto>, tensor: &str) -> Option<String> {
+    const PASS_ON: [&str; 8] = [
         "Identity",
         "Cast",
         "Reshape",
         "Flatten",
         "Squeeze",
         "Unsqueeze",
+        "QuantizeLinear",
+        "DequantizeLinear",
     ];
-    let nodes = &model.graph.node;
-    let makers: HashMap<&str, &NodeProto> = nodes
-        .iter()
-        .flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n)))
-        .collect();
-    let mut name = output;
+    let mut name = tensor;
     // A hostile graph may contain a cycle: no chain is longer than the graph.
-    for _ in 0..=nodes.len() {
+    for _ in 0..=makers.len() {
         let node = makers.get(name)?;
         if !PASS_ON.contains(&node.op_type.as_str()) {
             return Some(node.op_type.clone());

@@ -1,17 +1,21 @@
-//! ONNX files as bytes: the header ([`Header`]), and the removal of subnormal weights ([`flush`]).
+//! ONNX files as bytes: the header ([`Header`]), the removal of subnormal weights ([`flush`]), and
+//! casts to float32 ([`adapt()`]).
 //!
 //! Engines run the file. [`crate::spec`] interprets the header for images.
 
+mod adapt;
 pub mod flush;
 mod header;
 pub mod proto;
 mod tiny;
 
-pub use header::{ELEM_FLOAT, Header, Port};
+pub use adapt::adapt;
+pub use header::{ELEM_FLOAT, Header, Port, elem_type_name, is_float, is_whole};
 pub use tiny::tiny_classifier;
 
 use std::path::Path;
 
+use crate::model_file::FileKind;
 use crate::onnx::proto::{Message, ModelProto};
 use bytes::Bytes;
 
@@ -36,6 +40,14 @@ pub enum OnnxError {
         path: String,
         /// Its size.
         bytes: u64,
+    },
+    /// The file is something else.
+    #[error("{path} is {kind}, not an ONNX file")]
+    OtherKind {
+        /// The file.
+        path: String,
+        /// What it is.
+        kind: FileKind,
     },
     /// The bytes are not an ONNX model.
     #[error("{path} is not a whole ONNX file ({reason}); export or copy it again")]
@@ -89,7 +101,13 @@ impl OnnxModel {
     /// # Errors
     /// The bytes are not an ONNX model.
     pub fn parse(bytes: Bytes, name: &str) -> Result<Self, OnnxError> {
-        let mut proto = parse_proto(&bytes, name)?;
+        let mut proto = parse_proto(&bytes, name).map_err(|error| match FileKind::of(&bytes) {
+            FileKind::Onnx | FileKind::Unknown => error,
+            kind => OnnxError::OtherKind {
+                path: name.into(),
+                kind,
+            },
+        })?;
         let header = Header::of(&proto);
         let external_data = proto
             .graph

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Layout, Resize};
+use super::{ChannelOrder, Layout, Resize};
 
 /// A model's input: the size and channels of an image, and how pixels become values.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,13 +14,15 @@ pub struct InputSpec {
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
-    /// 1 for gray, 3 for RGB.
+    /// 1 for gray, 3 for color.
     pub channels: usize,
+    /// The order of three channels.
+    pub order: ChannelOrder,
     /// The factor for pixels of 0..255.
     pub scale: f32,
-    /// Subtracted from a scaled pixel, one value per channel; empty for zeros.
+    /// Subtracted from a scaled pixel, one value per channel in the model's order; empty for zeros.
     pub mean: Vec<f32>,
-    /// Divides a scaled pixel, one value per channel; empty for ones.
+    /// Divides the rest, one value per channel in the model's order; empty for ones.
     pub std: Vec<f32>,
     /// How images of other sizes are resized.
     pub resize: Resize,
@@ -32,13 +34,14 @@ impl InputSpec {
     /// that shows in a prediction is not.
     pub const TOLERANCE: f32 = 1e-6;
 
-    /// The usual input: pixels become 0..=1, and images of other sizes are resized as in Keras.
+    /// The usual input: pixels become 0..=1, colors are RGB, and images of other sizes are resized as in Keras.
     pub fn new(layout: Layout, width: usize, height: usize, channels: usize) -> Self {
         Self {
             layout,
             width,
             height,
             channels,
+            order: ChannelOrder::Rgb,
             scale: 1.0 / 255.0,
             mean: Vec::new(),
             std: Vec::new(),
@@ -59,7 +62,7 @@ impl InputSpec {
         }
     }
 
-    /// The value of a pixel of 0..=255 in a channel: `(pixel × scale − mean) / std`.
+    /// The value of a pixel of 0..=255 in one of the model's channels: `(pixel × scale − mean) / std`.
     pub fn value(&self, channel: usize, pixel: u8) -> f32 {
         let x = f32::from(pixel) * self.scale;
         let x = self.mean.get(channel).map_or(x, |mean| x - mean);
@@ -67,7 +70,7 @@ impl InputSpec {
     }
 
     /// Checks that tensors prepared for `other` mean the same to this input: the same size,
-    /// channels and order of values (with one channel, the order does not matter), and the same
+    /// channels and order of values (with one channel, orders do not matter), and the same
     /// pixel values to within [`TOLERANCE`](Self::TOLERANCE). The resize method is not compared.
     ///
     /// # Errors
@@ -92,6 +95,12 @@ impl InputSpec {
             || other.layout.to_string(),
             || self.layout.to_string(),
         )?;
+        Mismatch::check(
+            Field::ChannelOrder,
+            self.channels == 1 || self.order == other.order,
+            || other.order.to_string(),
+            || self.order.to_string(),
+        )?;
         for channel in 0..self.channels {
             let ends = |input: &Self| [0, 255].map(|pixel| input.value(channel, pixel));
             let (own, others) = (ends(self), ends(other));
@@ -107,7 +116,7 @@ impl InputSpec {
     }
 }
 
-/// What two models differ in.
+/// A part of a spec: what two models differ in, or what is not known of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// Width and height.
@@ -116,10 +125,18 @@ pub enum Field {
     Channels,
     /// The order of the dimensions.
     Layout,
+    /// The order of the colors.
+    ChannelOrder,
     /// The values of the pixels 0..=255.
     Values,
+    /// How images of other sizes are resized.
+    Resize,
     /// The classes or their order.
     Labels,
+    /// What the output values are.
+    Output,
+    /// Which of several outputs is the classifier's.
+    OutputName,
 }
 
 impl fmt::Display for Field {
@@ -128,8 +145,12 @@ impl fmt::Display for Field {
             Self::Size => "image size",
             Self::Channels => "number of channels",
             Self::Layout => "layout",
+            Self::ChannelOrder => "order of colors",
             Self::Values => "range of pixel values",
+            Self::Resize => "way of resizing",
             Self::Labels => "list of classes",
+            Self::Output => "kind of output",
+            Self::OutputName => "output",
         })
     }
 }
@@ -200,6 +221,11 @@ mod tests {
                 Some(Field::Layout),
             ),
             (gray(Layout::Nhwc), gray(Layout::Nchw), None),
+            (
+                changed(|i| i.order = ChannelOrder::Bgr),
+                base.clone(),
+                Some(Field::ChannelOrder),
+            ),
             (changed(|i| i.scale = 0.003_921_569), base.clone(), None),
             (
                 changed(|i| i.scale = 0.003_921_5),

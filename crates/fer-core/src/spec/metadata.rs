@@ -3,22 +3,33 @@
 
 use serde_json::json;
 
-use super::ModelSpec;
+use super::{ChannelOrder, Field, ModelSpec};
 use crate::calibration::Calibration;
 
-/// The keys, without `fer.`.
-const KEYS: [&str; 11] = [
+/// The keys that a user may set, without `fer.`.
+const KEYS: [&str; 14] = [
     "labels",
     "layout",
     "size",
     "channels",
+    "channel_order",
     "scale",
     "mean",
     "std",
+    "preprocess",
     "resize",
     "output",
+    "output_name",
     "temperature",
     "exponent",
+];
+
+/// The keys of a field that a file may have guessed.
+pub(super) const GUESSABLE: [(Field, &str); 4] = [
+    (Field::Labels, "labels"),
+    (Field::Values, "scale"),
+    (Field::Resize, "resize"),
+    (Field::Output, "output"),
 ];
 
 /// Parses one `KEY=VALUE` of the user.
@@ -29,9 +40,9 @@ pub fn parse_override(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
         .ok_or_else(|| format!("'{text}' is not KEY=VALUE"))?;
-    let key = key.trim().trim_start_matches("fer.");
-    if KEYS.contains(&key) {
-        Ok((key.to_string(), value.trim().to_string()))
+    let key = key.trim().trim_start_matches("fer.").replace('-', "_");
+    if KEYS.contains(&key.as_str()) {
+        Ok((key, value.trim().to_string()))
     } else {
         Err(format!(
             "'{key}' is not a metadata key; the keys are {}",
@@ -41,9 +52,10 @@ pub fn parse_override(text: &str) -> Result<(String, String), String> {
 }
 
 impl ModelSpec {
-    /// The metadata from which [`resolve`](ModelSpec::resolve) reads this spec without assuming
-    /// anything: keys with their `fer.`, and values, in the order of the table above. A `mean` of
-    /// zeros, a `std` of ones and a calibration without effect are left out.
+    /// The metadata from which [`resolve`](ModelSpec::resolve) reads this spec: keys with their
+    /// `fer.`, and values, in the order of the table above. RGB, a `mean` of zeros, a `std` of ones
+    /// and a calibration without effect are left out. What is a guess in this spec is one in the
+    /// spec that is read.
     pub fn to_metadata(&self) -> Vec<(String, String)> {
         let input = &self.input;
         let mut rows = vec![
@@ -51,8 +63,11 @@ impl ModelSpec {
             ("layout", input.layout.to_string()),
             ("size", format!("{}x{}", input.width, input.height)),
             ("channels", input.channels.to_string()),
-            ("scale", input.scale.to_string()),
         ];
+        if input.order == ChannelOrder::Bgr {
+            rows.push(("channel_order", input.order.to_string()));
+        }
+        rows.push(("scale", input.scale.to_string()));
         for (key, values) in [("mean", &input.mean), ("std", &input.std)] {
             if !values.is_empty() {
                 let values: Vec<String> = values.iter().map(f32::to_string).collect();
@@ -65,32 +80,25 @@ impl ModelSpec {
             rows.push(("temperature", self.calibration.temperature.to_string()));
             rows.push(("exponent", self.calibration.exponent.to_string()));
         }
+        let guessed = |field| {
+            self.assumed
+                .iter()
+                .any(|a| a.field == field && a.is_guess())
+        };
+        let guesses = GUESSABLE.iter().filter(|(field, _)| guessed(*field));
+        let guesses: Vec<&str> = guesses.map(|(_, key)| *key).collect();
+        if !guesses.is_empty() {
+            rows.push(("guessed", guesses.join(",")));
+        }
         rows.into_iter()
             .map(|(key, value)| (format!("fer.{key}"), value))
             .collect()
     }
 }
 
-/// Parses class names: a JSON array, or a list separated by commas.
-pub(super) fn parse_labels(text: &str) -> Result<Vec<String>, String> {
-    let labels: Vec<String> = if text.trim_start().starts_with('[') {
-        serde_json::from_str(text)
-            .map_err(|e| format!("its metadata 'labels' is not a JSON array of names: {e}"))?
-    } else {
-        text.split(',').map(|l| l.trim().to_string()).collect()
-    };
-    let distinct: std::collections::HashSet<&String> = labels.iter().collect();
-    if labels.len() < 2 || distinct.len() != labels.len() || labels.iter().any(String::is_empty) {
-        return Err(format!(
-            "its class names '{text}' are not two or more different names"
-        ));
-    }
-    Ok(labels)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{InputSpec, Layout, OutputKind, Resize};
+    use super::super::{Assumed, Basis, ChannelOrder, InputSpec, Layout, OutputKind, Resize};
     use super::*;
     use crate::onnx::{self, Header, Port};
 
@@ -107,6 +115,7 @@ mod tests {
         let full = ModelSpec {
             input: InputSpec {
                 layout: Layout::Nhwc,
+                order: ChannelOrder::Bgr,
                 scale: 0.1,
                 mean: vec![0.485, 0.456, 0.406],
                 std: vec![0.229, 0.224, 0.225],
@@ -120,21 +129,40 @@ mod tests {
             },
             ..plain.clone()
         };
-        for spec in [plain, full] {
+        let guess = |field| Assumed {
+            field,
+            value: String::new(),
+            basis: Basis::Guess,
+        };
+        let guessed = ModelSpec {
+            assumed: [Field::Labels, Field::Values, Field::Resize, Field::Output]
+                .map(guess)
+                .to_vec(),
+            ..full.clone()
+        };
+        for spec in [plain, full, guessed] {
             let port = |name: &str, dims: Vec<Option<usize>>| Port {
                 name: name.into(),
                 elem_type: onnx::ELEM_FLOAT,
                 dims: Some(dims),
+                operator: None,
             };
             let header = Header {
                 inputs: vec![port("in", vec![None; 4])],
                 outputs: vec![port("out", vec![None, Some(3)])],
                 metadata: spec.to_metadata().into_iter().collect(),
-                final_operator: None,
                 opset: 18,
             };
-            let read = ModelSpec::resolve(&header, &Default::default(), "m");
-            assert_eq!(read, Ok(spec));
+            let mut read = ModelSpec::resolve(&header, &Default::default(), "m").unwrap();
+            assert!(
+                read.assumed
+                    .iter()
+                    .all(|a| a.is_guess() && !a.value.is_empty())
+            );
+            read.assumed
+                .sort_by_key(|a| spec.assumed.iter().position(|b| a.field == b.field));
+            read.assumed.iter_mut().for_each(|a| a.value.clear());
+            assert_eq!(read, spec);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a model expects as input ([`InputSpec`]) and what its outputs mean ([`ModelSpec`]). The
-//! spec is read from an ONNX file's metadata, else from its shapes. What neither of them states is
-//! assumed and reported.
+//! spec is read from an ONNX file's metadata, else from its shapes, else from what other tools
+//! write ([`Hints`]). What none of them states is guessed and reported.
 //!
 //! # Metadata
 //! `fer` writes and reads these `metadata_props`. The prefix `fer.` may be left out in the
@@ -12,14 +12,29 @@
 //! | `fer.layout` | `NHWC` or `NCHW` | from the shape |
 //! | `fer.size` | `WIDTHxHEIGHT` in pixels | from the shape |
 //! | `fer.channels` | `1` (gray) or `3` (RGB) | from the shape |
-//! | `fer.scale` | the factor for pixels of 0..255 | 1/255 |
-//! | `fer.mean`, `fer.std` | JSON array, one number per channel: `(scaled − mean) / std` | 0 and 1 |
+//! | `fer.channel_order` | `rgb` or `bgr` | `rgb` |
+//! | `fer.scale` | the factor for pixels of 0..255, e.g. `0.5` or `1/255` | 1/255; 1 for an input of integers |
+//! | `fer.mean`, `fer.std` | JSON array, one number for all channels or one per channel in the model's order: `(scaled − mean) / std` | 0 and 1 |
 //! | `fer.resize` | `nearest` or `antialias` | `nearest`, as Keras |
-//! | `fer.output` | `probabilities` or `logits` | from the last operator |
+//! | `fer.output` | an [`OutputKind`] | from the last operator |
+//! | `fer.output_name` | which of several outputs | the only one that can be a classifier's |
 //! | `fer.temperature`, `fer.exponent` | the calibration of the confidences, see [`Calibration`] | 1 each; overriding one overrides both |
+//! | `fer.guessed` | which of the keys above hold a guess of the tool that wrote them, separated by commas | none |
+//!
+//! An override may also be `preprocess`, a [`KerasMode`]: it stands for scale, mean, std and
+//! channel order.
 
+mod assumed;
+mod emotion;
+mod hints;
 mod input;
+mod keras_mode;
+mod labels;
 mod metadata;
+mod numbers;
+mod pixels;
+mod ports;
+mod python;
 mod resolve;
 
 use std::collections::BTreeMap;
@@ -28,8 +43,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use assumed::{Assumed, Basis};
+pub use emotion::{CONTEMPT, emotion};
+pub use hints::{Hint, Hints};
 pub use input::{Field, InputSpec, Mismatch};
+pub use keras_mode::KerasMode;
 pub use metadata::parse_override;
+pub use numbers::{parse_factor, parse_number, parse_numbers};
 
 use crate::calibration::Calibration;
 use crate::onnx::Header;
@@ -38,6 +58,11 @@ use resolve::Resolver;
 /// The seven classes of FER-2013 in the order of the notebook (sorted folder names).
 pub const EMOTIONS: [&str; 7] = [
     "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
+];
+
+/// The same classes in the order of the numbers in `fer2013.csv`.
+pub const CSV_EMOTIONS: [&str; 7] = [
+    "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral",
 ];
 
 /// A model that `fer` can't use, and why.
@@ -71,13 +96,46 @@ pub enum Resize {
     Antialias,
 }
 
+/// The order of a color image's channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red, as OpenCV reads images.
+    Bgr,
+}
+
 /// What the model's output values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputKind {
-    /// They sum to 1.
+    /// One per class; they sum to 1.
     Probabilities,
-    /// A softmax turns them into probabilities.
+    /// One per class; a softmax turns them into probabilities.
     Logits,
+    /// One per class, each in 0..=1 by itself, as sigmoids give them: they do not sum to 1.
+    Scores,
+    /// One for two classes: p of the second class; the first has 1 − p.
+    Probability,
+    /// One for two classes: a sigmoid turns it into the probability of the second class.
+    Logit,
+}
+
+impl OutputKind {
+    /// The number of output values for an image.
+    pub fn values(self, classes: usize) -> usize {
+        match self {
+            Self::Probability | Self::Logit => 1,
+            Self::Probabilities | Self::Logits | Self::Scores => classes,
+        }
+    }
+}
+
+/// `a, b or c`.
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 macro_rules! named {
@@ -86,7 +144,7 @@ macro_rules! named {
             type Err = String;
             fn from_str(s: &str) -> Result<Self, String> {
                 $(if s.eq_ignore_ascii_case($name) { return Ok($variant); })+
-                Err(format!("is '{s}'; it can be {}", [$($name),+].join(" or ")))
+                Err(format!("is '{s}'; it can be {}", one_of(&[$($name),+])))
             }
         }
         impl fmt::Display for $type {
@@ -98,7 +156,14 @@ macro_rules! named {
 }
 named!(Layout, Layout::Nhwc => "NHWC", Layout::Nchw => "NCHW");
 named!(Resize, Resize::Nearest => "nearest", Resize::Antialias => "antialias");
-named!(OutputKind, OutputKind::Probabilities => "probabilities", OutputKind::Logits => "logits");
+named!(ChannelOrder, ChannelOrder::Rgb => "rgb", ChannelOrder::Bgr => "bgr");
+named!(KerasMode, KerasMode::Tf => "tf", KerasMode::Caffe => "caffe", KerasMode::Torch => "torch");
+named!(OutputKind,
+    OutputKind::Probabilities => "probabilities",
+    OutputKind::Logits => "logits",
+    OutputKind::Scores => "scores",
+    OutputKind::Probability => "probability",
+    OutputKind::Logit => "logit");
 
 /// What a model expects as input and what its outputs mean.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,9 +178,22 @@ pub struct ModelSpec {
     pub calibration: Calibration,
     /// The batch size, if the file fixes it.
     pub fixed_batch: Option<usize>,
-    /// What was taken from the file's shapes or by default, because its metadata does not state it;
-    /// each a phrase for the user.
-    pub assumed: Vec<String>,
+    /// What the file's own metadata does not state, with the reason for its value.
+    pub assumed: Vec<Assumed>,
+}
+
+/// A spec, and what has to be done to a file for an engine that takes and returns float32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The spec.
+    pub spec: ModelSpec,
+    /// The name of the classifier's output.
+    pub output: String,
+    /// Whether the input is of whole numbers, so that it can't take other values than pixels.
+    pub whole: bool,
+    /// Whether the file has outputs besides that one, or takes or returns another type than
+    /// float32: [`crate::onnx::adapt`] changes that.
+    pub adapt: bool,
 }
 
 impl ModelSpec {
@@ -123,19 +201,39 @@ impl ModelSpec {
     /// metadata, which overrides the file's.
     ///
     /// # Errors
-    /// The model is not an image classifier with one float32 input of rank 4 and one output, or its
-    /// metadata contradicts its shapes or can't be understood.
+    /// The model is not an image classifier with one input of rank 4 and a recognizable output, or
+    /// its metadata contradicts its shapes or can't be understood.
     pub fn resolve(
         header: &Header,
         overrides: &BTreeMap<String, String>,
         model: &str,
     ) -> Result<Self, SpecError> {
-        let mut resolver = Resolver::new(header, overrides);
+        Self::resolve_with(header, overrides, &Hints::default(), model).map(|r| r.spec)
+    }
+
+    /// As [`resolve`](Self::resolve), with hints for what neither metadata nor shapes state.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_with(
+        header: &Header,
+        overrides: &BTreeMap<String, String>,
+        hints: &Hints,
+        model: &str,
+    ) -> Result<Resolved, SpecError> {
+        let mut resolver = Resolver::new(header, overrides, hints);
         resolver.resolve().map_err(|problem| SpecError {
             model: model.to_string(),
             problem,
             missing: resolver.missing,
         })
+    }
+
+    /// What is known of the output only by its last operator or not at all, so that running the
+    /// model may show something else.
+    pub fn output_is_uncertain(&self) -> bool {
+        let mut assumed = self.assumed.iter();
+        assumed.any(|a| a.field == Field::Output && a.is_guess())
     }
 
     /// Checks that tensors prepared for `other` mean the same to this model

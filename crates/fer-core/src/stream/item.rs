@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::images::sources::Source;
-use crate::images::{self, DecodeError, Pixels};
+use crate::images::{self, DecodeError, Decoded, Pixels};
 use crate::prediction::NotFinite;
 
 /// Why an item, or a view of it, has no prediction. The error becomes the item's observation, and
@@ -76,13 +76,23 @@ impl Item for Pixels {
 
 impl Item for Source {
     fn load(&self) -> Result<Pixels, ItemError> {
+        self.decoded().map(|decoded| decoded.pixels)
+    }
+}
+
+impl Source {
+    /// Reads and decodes the image.
+    ///
+    /// # Errors
+    /// It can't be read or decoded, or the argument names no image.
+    pub fn decoded(&self) -> Result<Decoded, ItemError> {
         match self {
-            Self::File(path) => Ok(images::read(path)?),
+            Self::File(path) => Ok(Decoded::read(path)?),
             Self::Stdin => {
                 let mut bytes = Vec::new();
                 let mut stdin = std::io::stdin().lock().take(images::MAX_FILE_BYTES + 1);
                 stdin.read_to_end(&mut bytes).map_err(ItemError::Stdin)?;
-                Ok(images::decode(&bytes)?)
+                Ok(Decoded::of(&bytes)?)
             }
             Self::Unusable { reason, .. } => Err(ItemError::Source {
                 reason: reason.clone(),

@@ -2,7 +2,7 @@
 //! and wrote what PIL made of them to `tests/golden/preprocess.safetensors`.
 
 use crate::common::{self, all_right};
-use fer_core::images::{Pixels, decode, read};
+use fer_core::images::{DecodeError, Pixels, decode, read};
 use fer_core::preprocess::Preprocessor;
 use fer_core::spec::{InputSpec, Layout, ModelSpec, OutputKind, Resize};
 use safetensors::SafeTensors;
@@ -30,14 +30,8 @@ fn spec(resize: Resize, channels: usize) -> ModelSpec {
     ModelSpec {
         labels: vec!["a".into(), "b".into()],
         input: InputSpec {
-            layout: Layout::Nhwc,
-            width: 48,
-            height: 48,
-            channels,
-            scale: 1.0 / 255.0,
-            mean: Vec::new(),
-            std: Vec::new(),
             resize,
+            ..InputSpec::new(Layout::Nhwc, 48, 48, channels)
         },
         output: OutputKind::Probabilities,
         calibration: Default::default(),
@@ -155,4 +149,21 @@ fn large_images_are_refused_before_they_are_decoded() {
         other => Some(format!("{name}: {other:?}")),
     });
     all_right(wrong.collect());
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_said_to_be() {
+    let mut wrong = Vec::new();
+    for name in fixtures() {
+        let bytes =
+            std::fs::read(common::root().join("tests/fixtures/images").join(&name)).unwrap();
+        for end in [bytes.len() / 2, bytes.len() * 3 / 4] {
+            if let Err(e) = decode(&bytes[..end])
+                && !matches!(e, DecodeError::CutOff { .. })
+            {
+                wrong.push(format!("{name} at {end} of {}: {e}", bytes.len()));
+            }
+        }
+    }
+    all_right(wrong);
 }

@@ -70,7 +70,11 @@ impl Activation {
         }
     }
 
-    fn named(name: &str, keras: u32) -> Result<Self, String> {
+    /// The activation of a name, in a major version of Keras.
+    ///
+    /// # Errors
+    /// It is not supported.
+    pub(crate) fn named(name: &str, keras: u32) -> Result<Self, String> {
         Ok(match name {
             "linear" => Self::Linear,
             "relu" => RELU,

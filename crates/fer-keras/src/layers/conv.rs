@@ -30,14 +30,14 @@ pub(crate) struct Separable {
 }
 
 /// What follows the convolution: bias and activation.
-struct Ending {
-    bias: bool,
-    activation: Activation,
-    channels_first: bool,
+pub(super) struct Ending {
+    pub(super) bias: bool,
+    pub(super) activation: Activation,
+    pub(super) channels_first: bool,
 }
 
 impl Ending {
-    fn parse(fields: &Fields<'_>) -> Result<Self, String> {
+    pub(super) fn parse(fields: &Fields<'_>) -> Result<Self, String> {
         Ok(Self {
             bias: fields.flag("use_bias", true)?,
             activation: Activation::option(fields)?,
@@ -110,14 +110,14 @@ impl Separable {
 }
 
 /// The kernel's size as one option, or as rows and columns in Keras 1.
-fn kernel_size(fields: &Fields<'_>) -> Result<[usize; 2], String> {
+pub(super) fn kernel_size(fields: &Fields<'_>) -> Result<[usize; 2], String> {
     fields
         .get("kernel_size")
         .ok_or("its configuration lacks kernel_size")?;
     fields.pair("kernel_size", [1, 1])
 }
 
-fn with_bias(mut names: Vec<&'static str>, bias: bool) -> Vec<&'static str> {
+pub(super) fn with_bias(mut names: Vec<&'static str>, bias: bool) -> Vec<&'static str> {
     names.extend(bias.then_some("bias"));
     names
 }

@@ -53,7 +53,7 @@ impl Layer for Merge {
 }
 
 /// The values with the same rank and order.
-fn aligned(graph: &mut Graph, inputs: &[Value]) -> Vec<Value> {
+pub(crate) fn aligned(graph: &mut Graph, inputs: &[Value]) -> Vec<Value> {
     let rank = inputs.iter().map(|v| v.shape.len()).max().unwrap_or(0);
     let mut values: Vec<Value> = inputs.iter().map(|v| expanded(graph, v, rank)).collect();
     if values.iter().any(|v| v.order != values[0].order) {
@@ -81,7 +81,8 @@ fn expanded(graph: &mut Graph, value: &Value, rank: usize) -> Value {
     Value::new(graph.reshape(&value.name, &shape), shape, Order::Keras)
 }
 
-fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+/// The shape of two tensors of one rank together, where 1 stretches.
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
     let dim = |(a, b): (&usize, &usize)| match (*a, *b) {
         (1, n) | (n, 1) => Some(n),
         (a, b) => (a == b).then_some(a),
@@ -91,7 +92,7 @@ fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 
 /// `Concatenate`.
 pub(crate) struct Concatenate {
-    axis: i64,
+    pub(crate) axis: i64,
 }
 
 impl Concatenate {

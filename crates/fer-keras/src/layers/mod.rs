@@ -3,24 +3,42 @@
 //! The configurations of all layers of a model are parsed first ([`parse`]), so one error can list
 //! everything that is unsupported. Nodes are made after that.
 
-mod activation;
+pub(crate) mod activation;
+mod attention;
 mod conv;
+mod conv_transpose;
 mod dense;
-mod merge;
+mod dot;
+mod group_norm;
+mod int8;
+pub(crate) mod lambda;
+pub(crate) mod merge;
 mod norm;
 mod pool;
+mod resample;
+mod resize;
+mod scale;
 mod shape;
 mod window;
 
+pub(crate) use self::int8::INT8_KERNEL;
+use self::shape::{crop, pad};
 use super::config::Fields;
 use super::graph::{Graph, Value};
 use super::tensor::Tensor;
 
 /// A layer with its parsed configuration.
 pub(crate) trait Layer {
-    /// The names of its weights, in the order in which Keras stores them.
+    /// The names of its weights, in the order in which Keras stores them; `query/kernel` for the
+    /// weight of a layer in it.
     fn weights(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// The names of the tensors that `lower` takes, in its order; none if Keras calls the layer with
+    /// tensors by position alone.
+    fn arguments(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Adds its nodes to the graph, for one call.
@@ -36,20 +54,43 @@ pub(crate) trait Layer {
 }
 
 /// Layers that only act in training and pass their input through in inference.
-const TRAINING_ONLY: [&str; 13] = [
+const TRAINING_ONLY: [&str; 36] = [
+    "ActivityRegularization",
+    "AlphaDropout",
+    "AugMix",
+    "CutMix",
     "Dropout",
-    "SpatialDropout2D",
     "GaussianDropout",
     "GaussianNoise",
-    "AlphaDropout",
-    "ActivityRegularization",
     "Identity",
-    "RandomFlip",
-    "RandomRotation",
-    "RandomZoom",
-    "RandomTranslation",
-    "RandomContrast",
+    "MaxNumBoundingBoxes",
+    "MixUp",
+    "RandAugment",
     "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHeight",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomWidth",
+    "RandomZoom",
+    "Solarization",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
 ];
 
 /// Whether layers of a class pass their input through in inference.
@@ -57,14 +98,18 @@ pub(crate) fn passes_on(class: &str) -> bool {
     TRAINING_ONLY.contains(&class)
 }
 
-/// Whether layers of a class only move values and pad with zeros.
+/// Whether layers of a class only move values, resample them and pad with zeros.
 pub(crate) fn moves(class: &str) -> bool {
     [
-        "ZeroPadding2D",
+        "CenterCrop",
         "Cropping2D",
-        "Reshape",
-        "Permute",
         "Flatten",
+        "Permute",
+        "RandomCrop",
+        "Reshape",
+        "Resizing",
+        "UpSampling2D",
+        "ZeroPadding2D",
     ]
     .contains(&class)
 }
@@ -77,15 +122,26 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
     if passes_on(class) {
         return Ok(Box::new(PassOn));
     }
+    if let Some(mode) = fields.quantization().filter(|_| class != "Dense") {
+        return Err(int8::quantized(mode));
+    }
     Ok(match class {
         "Conv2D" | "Convolution2D" => Box::new(conv::Conv::parse(fields)?),
+        "Conv2DTranspose" | "Convolution2DTranspose" | "Deconvolution2D" => {
+            Box::new(conv_transpose::ConvTranspose::parse(fields)?)
+        }
         "DepthwiseConv2D" => Box::new(conv::Depthwise::parse(fields)?),
         "SeparableConv2D" | "SeparableConvolution2D" => Box::new(conv::Separable::parse(fields)?),
         "Dense" => Box::new(dense::Dense::parse(fields)?),
         "BatchNormalization" => Box::new(norm::BatchNorm::parse(fields)?),
         "LayerNormalization" => Box::new(norm::LayerNorm::parse(fields)?),
+        "GroupNormalization" => Box::new(group_norm::GroupNorm::parse(fields)?),
         "Normalization" => Box::new(norm::Normalization::parse(fields)?),
-        "Rescaling" => Box::new(norm::Rescaling::parse(fields)?),
+        "Rescaling" => Box::new(scale::Rescaling::parse(fields)?),
+        "LayerScale" => Box::new(scale::LayerScale::parse(fields)?),
+        "CustomScaleLayer" | "Custom>CustomScaleLayer" => {
+            Box::new(scale::ScaledResidual::parse(fields)?)
+        }
         "MaxPooling2D" | "MaxPool2D" => Box::new(pool::Pool::parse(fields, pool::Kind::Max)?),
         "AveragePooling2D" | "AvgPool2D" => {
             Box::new(pool::Pool::parse(fields, pool::Kind::Average)?)
@@ -98,7 +154,17 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
         }
         "ZeroPadding2D" => Box::new(shape::ZeroPadding::parse(fields)?),
         "Cropping2D" => Box::new(shape::Cropping::parse(fields)?),
-        "UpSampling2D" => Box::new(shape::UpSampling::parse(fields)?),
+        "UpSampling2D" => Box::new(resize::UpSampling::parse(fields)?),
+        "Resizing" => Box::new(resize::Resizing::parse(fields)?),
+        "CenterCrop" => Box::new(resize::CenterCrop::parse(fields)?),
+        "RandomCrop" if fields.keras < 3 => Box::new(resize::CenterCrop::random(fields)?),
+        "RandomCrop" => {
+            return Err(
+                "what it does in inference depends on Keras's version; CenterCrop in its place \
+                 converts"
+                    .into(),
+            );
+        }
         "Flatten" => Box::new(shape::Flatten::parse(fields)?),
         "Reshape" => Box::new(shape::Reshape::parse(fields)?),
         "Permute" => Box::new(shape::Permute::parse(fields)?),
@@ -106,6 +172,10 @@ pub(crate) fn parse(class: &str, fields: &Fields<'_>) -> Result<Box<dyn Layer>, 
             Box::new(merge::Merge::parse(class)?)
         }
         "Concatenate" => Box::new(merge::Concatenate::parse(fields)?),
+        "Dot" => Box::new(dot::Dot::parse(fields)?),
+        "MultiHeadAttention" => Box::new(attention::MultiHead::parse(fields)?),
+        "Attention" => Box::new(attention::DotAttention::parse(fields)?),
+        "Lambda" => return Err(lambda::reason(fields)),
         "PReLU" => Box::new(activation::PRelu::parse(fields)?),
         _ => match activation::layer(class, fields)? {
             Some(activation) => Box::new(activation),

@@ -1,5 +1,4 @@
-//! Normalization layers: of batches (by their running statistics), of layers, of inputs, and
-//! rescaling.
+//! Normalization layers: of batches (by their running statistics), of layers, and of inputs.
 
 use super::{Layer, only};
 use crate::config::Fields;
@@ -96,7 +95,7 @@ impl Layer for BatchNorm {
 }
 
 /// Takes the next weight only if the layer has it.
-trait NextIfPresent<'a> {
+pub(super) trait NextIfPresent<'a> {
     fn next_if_present(&mut self, present: bool) -> Option<&'a Tensor>;
 }
 
@@ -307,48 +306,5 @@ impl Layer for Normalization {
         Ok(steps.iter().fold(value, |value, (operator, weight)| {
             graph.map(operator, &value, &[weight], Vec::new())
         }))
-    }
-}
-
-/// `Rescaling`: input × scale + offset.
-pub(crate) struct Rescaling {
-    scale: Vec<f32>,
-    offset: Vec<f32>,
-}
-
-impl Rescaling {
-    pub(crate) fn parse(fields: &Fields<'_>) -> Result<Self, String> {
-        Ok(Self {
-            scale: fields
-                .numbers("scale")?
-                .ok_or("its configuration lacks scale")?,
-            offset: fields.numbers("offset")?.unwrap_or_else(|| vec![0.0]),
-        })
-    }
-}
-
-impl Layer for Rescaling {
-    fn lower(&self, graph: &mut Graph, inputs: &[Value], _: &[Tensor]) -> Result<Value, String> {
-        let mut value = graph.keras_order(only(inputs)?);
-        let width = value.shape.last().copied().unwrap_or(1);
-        for (name, operator, numbers, nothing) in [
-            ("scale", "Mul", &self.scale, 1.0),
-            ("offset", "Add", &self.offset, 0.0),
-        ] {
-            let tensor = match numbers[..] {
-                [one] if one == nothing => continue,
-                [one] => Tensor::scalar(one),
-                _ if numbers.len() == width => Tensor::vector(numbers.clone()),
-                _ => {
-                    return Err(format!(
-                        "its {name} has {} numbers for {width} channels",
-                        numbers.len()
-                    ));
-                }
-            };
-            let weight = graph.weight(name, &tensor);
-            value = graph.map(operator, &value, &[&weight], Vec::new());
-        }
-        Ok(value)
     }
 }

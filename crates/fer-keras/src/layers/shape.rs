@@ -1,9 +1,8 @@
-//! Layers that move values or repeat them: padding, cropping, upsampling, flattening, reshaping,
-//! permuting.
+//! Layers that move values: padding, cropping, flattening, reshaping, permuting.
 
 use super::{Layer, only};
 use crate::config::Fields;
-use crate::graph::{Graph, Order, Planes, Value, int, ints, text};
+use crate::graph::{Graph, Order, Planes, Value, int, ints};
 use crate::tensor::{Tensor, product};
 
 /// `ZeroPadding2D`.
@@ -24,24 +23,62 @@ impl ZeroPadding {
 impl Layer for ZeroPadding {
     fn lower(&self, graph: &mut Graph, inputs: &[Value], _: &[Tensor]) -> Result<Value, String> {
         let input = graph.planes(only(inputs)?, self.channels_first)?;
-        let [[top, bottom], [left, right]] = self.sides;
-        let grown =
-            |n: usize, sides: [usize; 2]| sides.iter().try_fold(n, |n, s| n.checked_add(*s));
-        let (height, width) = grown(input.height, self.sides[0])
-            .zip(grown(input.width, self.sides[1]))
-            .ok_or("its padding is too large")?;
-        let pads = graph.integers(
-            "pads",
-            &[0, 0, top, left, 0, 0, bottom, right].map(|p| p as i64),
-        );
-        let name = graph.node("Pad", &[&input.name, &pads], Vec::new());
-        Ok(Planes {
-            name,
-            height,
-            width,
-            ..input
-        }
-        .value(self.channels_first))
+        Ok(pad(graph, input, self.sides, 0.0)?.value(self.channels_first))
+    }
+}
+
+/// The image with pixels of the value `fill` before and after its rows and its columns.
+///
+/// # Errors
+/// The sizes overflow.
+pub(super) fn pad(
+    graph: &mut Graph,
+    image: Planes,
+    sides: [[usize; 2]; 2],
+    fill: f32,
+) -> Result<Planes, String> {
+    if sides == [[0; 2]; 2] {
+        return Ok(image);
+    }
+    let [[top, bottom], [left, right]] = sides;
+    let grown = |n: usize, sides: [usize; 2]| sides.iter().try_fold(n, |n, s| n.checked_add(*s));
+    let (height, width) = grown(image.height, sides[0])
+        .zip(grown(image.width, sides[1]))
+        .ok_or("its padding is too large")?;
+    let pads = [0, 0, top, left, 0, 0, bottom, right].map(|p| p as i64);
+    let pads = graph.integers("pads", &pads);
+    let mut inputs = vec![image.name.clone(), pads];
+    if fill != 0.0 {
+        inputs.push(graph.weight("fill_value", &Tensor::scalar(fill)));
+    }
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    Ok(Planes {
+        name: graph.node("Pad", &inputs, Vec::new()),
+        height,
+        width,
+        ..image
+    })
+}
+
+/// The part of the image with this top left corner, height and width.
+pub(super) fn crop(
+    graph: &mut Graph,
+    image: Planes,
+    [top, left]: [usize; 2],
+    [height, width]: [usize; 2],
+) -> Planes {
+    if [image.height, image.width] == [height, width] {
+        return image;
+    }
+    let starts = graph.integers("starts", &[top, left].map(|p| p as i64));
+    let ends = graph.integers("ends", &[top + height, left + width].map(|p| p as i64));
+    let axes = graph.integers("axes", &[2, 3]);
+    let name = graph.node("Slice", &[&image.name, &starts, &ends, &axes], Vec::new());
+    Planes {
+        name,
+        height,
+        width,
+        ..image
     }
 }
 
@@ -69,72 +106,8 @@ impl Layer for Cropping {
         let (height, width) = left(input.height, self.sides[0])
             .zip(left(input.width, self.sides[1]))
             .ok_or("its cropping leaves nothing")?;
-        let [[top, _], [leftmost, _]] = self.sides;
-        let starts = graph.integers("starts", &[top, leftmost].map(|p| p as i64));
-        let ends = graph.integers("ends", &[top + height, leftmost + width].map(|p| p as i64));
-        let axes = graph.integers("axes", &[2, 3]);
-        let name = graph.node("Slice", &[&input.name, &starts, &ends, &axes], Vec::new());
-        Ok(Planes {
-            name,
-            height,
-            width,
-            ..input
-        }
-        .value(self.channels_first))
-    }
-}
-
-/// `UpSampling2D`.
-pub(crate) struct UpSampling {
-    size: [usize; 2],
-    bilinear: bool,
-    channels_first: bool,
-}
-
-impl UpSampling {
-    pub(crate) fn parse(fields: &Fields<'_>) -> Result<Self, String> {
-        Ok(Self {
-            size: fields.pair("size", [2, 2])?,
-            bilinear: fields.choice("interpolation", "nearest", &["nearest", "bilinear"])?
-                == "bilinear",
-            channels_first: fields.channels_first()?,
-        })
-    }
-}
-
-impl Layer for UpSampling {
-    fn lower(&self, graph: &mut Graph, inputs: &[Value], _: &[Tensor]) -> Result<Value, String> {
-        let input = graph.planes(only(inputs)?, self.channels_first)?;
-        let [h, w] = self.size;
-        let (height, width) = input
-            .height
-            .checked_mul(h)
-            .zip(input.width.checked_mul(w))
-            .ok_or("its size is too large")?;
-        let scales = graph.weight(
-            "scales",
-            &Tensor::vector(vec![1.0, 1.0, h as f32, w as f32]),
-        );
-        let attributes = if self.bilinear {
-            vec![
-                text("mode", "linear"),
-                text("coordinate_transformation_mode", "half_pixel"),
-            ]
-        } else {
-            vec![
-                text("mode", "nearest"),
-                text("coordinate_transformation_mode", "asymmetric"),
-                text("nearest_mode", "floor"),
-            ]
-        };
-        let name = graph.node("Resize", &[&input.name, "", &scales], attributes);
-        Ok(Planes {
-            name,
-            height,
-            width,
-            ..input
-        }
-        .value(self.channels_first))
+        let corner = self.sides.map(|[before, _]| before);
+        Ok(crop(graph, input, corner, [height, width]).value(self.channels_first))
     }
 }
 

@@ -22,6 +22,17 @@ pub(crate) struct Placed {
     pub(crate) pads: [usize; 4],
 }
 
+/// The output of a transposed convolution.
+#[derive(Default)]
+pub(crate) struct Transposed {
+    /// Its height and width.
+    pub(crate) out: [usize; 2],
+    /// Pixels removed: top, left, bottom, right.
+    pub(crate) pads: [usize; 4],
+    /// Pixels added: bottom, right.
+    pub(crate) more: [usize; 2],
+}
+
 impl Window {
     pub(crate) fn new(
         size: [usize; 2],
@@ -57,10 +68,7 @@ impl Window {
         };
         for axis in 0..2 {
             let (n, stride) = (image[axis], self.strides[axis]);
-            let span = (self.size[axis] - 1)
-                .checked_mul(self.dilation[axis])
-                .and_then(|s| s.checked_add(1));
-            let span = span.ok_or("its kernel is too large")?;
+            let span = self.span(axis).ok_or("its kernel is too large")?;
             if self.same {
                 placed.out[axis] = n.div_ceil(stride);
                 let covered = (placed.out[axis] - 1)
@@ -80,6 +88,50 @@ impl Window {
             }
         }
         Ok(placed)
+    }
+
+    /// Places the window of a transposed convolution on an image. `more` are the pixels of output
+    /// beyond the smallest, of each axis; `None` for as many as strides.
+    ///
+    /// # Errors
+    /// The output is too large.
+    pub(crate) fn place_transposed(
+        &self,
+        image: [usize; 2],
+        more: Option<[usize; 2]>,
+    ) -> Result<Transposed, String> {
+        let mut placed = Transposed::default();
+        for axis in 0..2 {
+            let (n, stride) = (image[axis], self.strides[axis]);
+            let span = self.span(axis).ok_or("its kernel is too large")?;
+            let more = more.map(|more| more[axis]);
+            let strides = (n - 1).checked_mul(stride);
+            let least = if self.same { span % 2 } else { span };
+            let more = more.unwrap_or_else(|| match self.same {
+                true => stride - least,
+                false => stride.saturating_sub(span),
+            });
+            let sizes = strides.and_then(|n| {
+                Some((
+                    n.checked_add(span)?,
+                    n.checked_add(least)?.checked_add(more)?,
+                ))
+            });
+            let (whole, out) = sizes.ok_or("its output is too large")?;
+            let pad = whole.saturating_sub(out);
+            placed.out[axis] = out;
+            placed.pads[axis] = pad / 2;
+            placed.pads[axis + 2] = pad - pad / 2;
+            placed.more[axis] = out.saturating_sub(whole);
+        }
+        Ok(placed)
+    }
+
+    /// The pixels that the window reaches over.
+    fn span(&self, axis: usize) -> Option<usize> {
+        (self.size[axis] - 1)
+            .checked_mul(self.dilation[axis])?
+            .checked_add(1)
     }
 
     /// Its ONNX attributes, without ONNX's defaults.

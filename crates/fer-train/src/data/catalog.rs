@@ -12,9 +12,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{DataError, fer2013_csv, folders};
-use fer_core::images::{self, DecodeError, Pixels};
-use fer_core::spec::EMOTIONS;
+use super::layout::{self, Found};
+use super::{DataError, Note, fer2013_csv, folders};
+use fer_core::images::{self, DecodeError, Decoded, Foreign, Pixels};
+use fer_core::names::Tally;
 
 /// What FER-2013's authors meant an image for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -105,13 +106,24 @@ impl Item {
     /// # Errors
     /// The file can't be read or is not an image that can be decoded; the text does not name it.
     pub fn pixels(&self) -> Result<Pixels, DecodeError> {
+        self.decoded().map(|decoded| decoded.pixels)
+    }
+
+    /// The same, with what was guessed about the image.
+    ///
+    /// # Errors
+    /// As [`pixels`](Self::pixels).
+    pub fn decoded(&self) -> Result<Decoded, DecodeError> {
         match &self.origin {
-            Origin::File(path) => images::read(path),
-            Origin::Memory { side, pixels, .. } => Ok(Pixels {
-                width: *side,
-                height: *side,
-                channels: 1,
-                data: pixels.to_vec(),
+            Origin::File(path) => Decoded::read(path),
+            Origin::Memory { side, pixels, .. } => Ok(Decoded {
+                pixels: Pixels {
+                    width: *side,
+                    height: *side,
+                    channels: 1,
+                    data: pixels.to_vec(),
+                },
+                guessed_bits: None,
             }),
         }
     }
@@ -156,39 +168,45 @@ impl Item {
 pub struct Catalog {
     /// The images, by part (training, validation, test), class and file name, or by line.
     pub items: Vec<Item>,
-    /// The names of the classes: the seven [`EMOTIONS`], or those of the folders, sorted.
+    /// The names of the classes, in the order of their labels.
     pub classes: Vec<String>,
-    /// The folder or CSV file.
+    /// The folder or CSV file: what the user named, or the one in it that is the data set.
     pub source: PathBuf,
     /// How it lies on disk.
     pub form: Form,
-    /// Files and links in the folders that are not images by their name, or hidden; they are left
-    /// aside.
-    pub ignored: usize,
+    /// Files and links in the folders that are passed over, because their names are not those of
+    /// images, or they lie beside the class folders. Hidden ones do not count.
+    pub passed_over: Tally,
+    /// What was taken for what.
+    pub notes: Vec<Note>,
     /// The relative names of images that were taken out ([`exclude`](Self::exclude)).
     pub(super) excluded: HashSet<String>,
 }
 
 impl Catalog {
-    /// Lists a data set: a folder, or a file that ends in `.csv`. No image is opened.
+    /// Lists a data set: a folder, or a file that ends in `.csv` or `.tsv`. No image is opened.
     ///
     /// # Folders
-    /// Either `DIR/<class>/*`, or `DIR/train/<class>/*` and `DIR/test/<class>/*`, where `training`
-    /// is `train`, and `validation`, `valid` or `val` may stand for `test` or beside it. The
-    /// classes are the names of the class folders, [`CLASSES`](super::CLASSES) of them, sorted by
-    /// code point; no two may differ in case alone. Each part has to have every class, with an
-    /// image in it, and no other folder but hidden ones (`.name`).
+    /// Either `DIR/<class>/*`, or parts: `DIR/train/<class>/*` and `DIR/test/<class>/*`, where
+    /// `training` is `train`, `testing` is `test`, and `validation`, `valid`, `val`, `PublicTest`
+    /// and `PrivateTest` are parts too, each maybe with `set` or `_set` behind it. Each part has to
+    /// have every class, with an image in it. Hidden folders (`.name`, `__MACOSX`) and those
+    /// without images do not count. Where the folder is not of this form and only one folder in it
+    /// can be meant, that one is opened ([`Note::Inside`]), and so is a `fer2013.csv`, an
+    /// `icml_face_data.csv` or the only CSV file of images in it.
     ///
-    /// Where five or more of the folders are named as the [`EMOTIONS`], or `anger`, `disgusted`,
-    /// `fearful`, `happiness`, `neutrality`, `sadness`, `surprised`, letters in either case, the
-    /// classes are these seven, and all of them have to be there and no other: a misspelt folder
-    /// would be a class in silence. A file `classes.txt` beside the folders with a class a line,
-    /// which are the folders' names, says otherwise, and in which order the classes are.
+    /// The classes are the names of the class folders, [`CLASSES`](super::CLASSES) of them, sorted
+    /// by code point; no two may differ in case alone. Where five or more emotions are among them,
+    /// in any word for them ([`emotion`](fer_core::spec::emotion)), the classes are the emotions
+    /// that are there, by their usual names, and a folder that is none is an error: a misspelt
+    /// folder would be a class in silence. A file `classes.txt` beside the folders with a class a
+    /// line says otherwise, and in which order the classes are. Folders that are plain numbers are
+    /// an error without it ([`DataError::Numbers`]), except in a folder named RAF-DB.
     ///
     /// What is in `train/` is [`Usage::Training`]. Elsewhere the file name's prefix tells
     /// (`PublicTest_…`, `PrivateTest_…`); without one, an image is `PublicTest`, or `PrivateTest`
-    /// if it is in a `test/` that has a `validation/` beside it. Class folders alone say nothing of
-    /// usage.
+    /// if it is in a `test/` that has a `validation/` beside it, or in a `PrivateTest/`. Class
+    /// folders alone say nothing of usage.
     ///
     /// A class folder is searched as Keras's `flow_from_directory` does: folders in it too, but not
     /// through links, in the order of the folders' paths and then of the file names, by code point.
@@ -198,35 +216,55 @@ impl Catalog {
     /// # CSV
     /// The competition's file: a header with `emotion`, `pixels` and maybe `Usage` in any order,
     /// then one image a line: a label of 0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6
-    /// neutral (not the order of [`EMOTIONS`], to which they are brought), and a square image's
-    /// pixels of 0 to 255 with blanks between; 48×48 or another size, the same in all lines.
+    /// neutral (not the order of [`EMOTIONS`](fer_core::spec::EMOTIONS), to which they are
+    /// brought), or the name of a class, and a square image's pixels of 0 to 255 with blanks
+    /// between; 48×48 or another size, the same in all lines. Commas, semicolons or tabs divide the
+    /// columns. Numbers may end in `.0`. Lines at the end that hold no image are passed over
+    /// ([`Note::Junk`]).
     ///
     /// # Errors
     /// The path can't be read or is not of these forms; a class has no images; a folder is no
     /// class; a line is wrong.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let metadata = fs::metadata(path).map_err(|e| DataError::read(path, e))?;
-        let is_csv = path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
-        if metadata.is_dir() {
-            folders::open(path)
-        } else if metadata.is_file() && is_csv {
-            let items = fer2013_csv::open(path)?;
-            Ok(Self {
-                items,
-                classes: EMOTIONS.map(String::from).to_vec(),
-                source: path.to_path_buf(),
-                form: Form::Csv,
-                ignored: 0,
-                excluded: HashSet::new(),
-            })
-        } else {
-            Err(DataError::folders(
-                path,
-                "is neither a folder nor a .csv file; name the data set's folder or fer2013.csv",
-            ))
+        Self::open_as(path, None)
+    }
+
+    /// [`open`](Self::open) with the names of the classes, in the order of their labels, as a
+    /// `classes.txt` gives them: of folders or labels that are plain numbers, in the order of the
+    /// numbers; else the names of the folders or labels, or other words for them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or the classes do not fit the folders or labels.
+    pub fn open_as(path: &Path, classes: Option<&[String]>) -> Result<Self, DataError> {
+        if let Some(classes) = classes {
+            super::check_classes(classes).map_err(|problem| DataError::folders(path, problem))?;
         }
+        let mut catalog = Self {
+            items: Vec::new(),
+            classes: Vec::new(),
+            source: path.to_path_buf(),
+            form: Form::Classes,
+            passed_over: Tally::default(),
+            notes: Vec::new(),
+            excluded: HashSet::new(),
+        };
+        let metadata = fs::metadata(path).map_err(|e| DataError::read(path, e))?;
+        let found = match metadata.is_dir() {
+            true => layout::find(path, &mut catalog.notes)?,
+            false if metadata.is_file() && fer2013_csv::has_its_name(path) => {
+                Found::Csv(path.to_path_buf())
+            }
+            false => return Err(no_data_set(path, metadata.is_file())),
+        };
+        catalog.source = found.path().to_path_buf();
+        match found {
+            Found::Csv(file) => fer2013_csv::open(&mut catalog, &file, classes)?,
+            Found::Classes(listing) => folders::of_classes(&mut catalog, listing, classes)?,
+            Found::Parts(listing, parts) => {
+                folders::of_parts(&mut catalog, &listing, parts, classes)?;
+            }
+        }
+        Ok(catalog)
     }
 
     /// The SHA-256, in lower-case hex, of these items: for each, in the order given, its relative
@@ -251,6 +289,23 @@ impl Catalog {
         }
         Ok(hex(&hasher.finalize()))
     }
+}
+
+/// A path that is no data set.
+fn no_data_set(path: &Path, is_file: bool) -> DataError {
+    let mut head = Vec::new();
+    let read = |file: File| file.take(4096).read_to_end(&mut head);
+    let found = match is_file && File::open(path).and_then(read).is_ok() {
+        true => Foreign::of(&head).filter(|found| *found != Foreign::TEXT),
+        false => None,
+    };
+    let problem = match found {
+        Some(found) => found.to_string(),
+        None => {
+            "is neither a folder nor a .csv file; name the data set's folder or fer2013.csv".into()
+        }
+    };
+    DataError::folders(path, problem)
 }
 
 /// Bytes in lower-case hex.

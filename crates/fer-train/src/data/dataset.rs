@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::{Catalog, DataError, Item, MAX_PIXEL_BYTES};
-use fer_core::images::Pixels;
+use fer_core::images::{Decoded, Pixels};
+use fer_core::names::Tally;
 use fer_core::preprocess::Preprocessor;
 use fer_core::spec::{InputSpec, Layout, Resize};
 
@@ -48,11 +49,14 @@ pub struct Dataset {
     pub labels: Vec<u16>,
     /// The images' names for messages, [`Item::name`].
     pub names: Vec<String>,
+    /// 16-bit images that are read as having fewer bits, with how many.
+    pub guessed: Tally,
 }
 
-/// What became of an image: its pixels if it is of the wanted size, else its size.
-enum Decoded {
-    Fits(Vec<u8>),
+/// What became of an image: its pixels, and how many bits they were guessed to have, if it is of
+/// the wanted size, else its size.
+enum Outcome {
+    Fits(Vec<u8>, Option<u8>),
     Other((usize, usize)),
     Unreadable(String),
 }
@@ -108,6 +112,7 @@ impl Dataset {
 
         let mut sizes: HashMap<(usize, usize), (usize, usize)> = HashMap::new();
         let mut unreadable = Vec::new();
+        let mut guessed = Tally::default();
         for (chunk, offset) in items.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
             let decoded: Vec<_> = chunk
                 .par_iter()
@@ -115,12 +120,15 @@ impl Dataset {
                 .collect();
             for (i, decoded) in (offset..).zip(decoded) {
                 let size = match decoded {
-                    Decoded::Fits(data) => {
+                    Outcome::Fits(data, guessed_bits) => {
                         pixels.extend_from_slice(&data);
+                        if let Some(bits) = guessed_bits {
+                            guessed.add(|| format!("{} ({bits} bits)", items[i].name));
+                        }
                         (width, height)
                     }
-                    Decoded::Other(size) => size,
-                    Decoded::Unreadable(reason) => {
+                    Outcome::Other(size) => size,
+                    Outcome::Unreadable(reason) => {
                         unreadable.push((i, reason));
                         continue;
                     }
@@ -188,6 +196,7 @@ impl Dataset {
             pixels,
             labels,
             names,
+            guessed,
         })
     }
 
@@ -260,21 +269,24 @@ impl Decoder {
         item: &Item,
         wanted: Option<(usize, usize)>,
         progress: &(dyn Fn() + Sync),
-    ) -> Decoded {
-        let decoded = match item.pixels() {
-            Err(reason) => Decoded::Unreadable(reason.to_string()),
-            Ok(pixels) => {
+    ) -> Outcome {
+        let outcome = match item.decoded() {
+            Err(reason) => Outcome::Unreadable(reason.to_string()),
+            Ok(Decoded {
+                pixels,
+                guessed_bits,
+            }) => {
                 let size = (pixels.width, pixels.height);
                 match wanted {
                     Some(wanted) if self.resizes || size == wanted => {
-                        Decoded::Fits(planes(self.preprocessor.pixels(pixels)))
+                        Outcome::Fits(planes(self.preprocessor.pixels(pixels)), guessed_bits)
                     }
-                    _ => Decoded::Other(size),
+                    _ => Outcome::Other(size),
                 }
             }
         };
         progress();
-        decoded
+        outcome
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use fer_core::names;
+
 /// A data set that can't be used, and why; the text is for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -21,6 +23,17 @@ pub enum DataError {
         path: String,
         /// What is wrong and what to do.
         problem: String,
+    },
+    /// The classes are plain numbers, whose meaning nothing says.
+    #[error(
+        "{path}: the classes are plain numbers ({}), and nothing says what they mean",
+        super::shortened(numbers)
+    )]
+    Numbers {
+        /// The folder or CSV file.
+        path: String,
+        /// The numbers, as they are written.
+        numbers: Vec<String>,
     },
     /// A line of the CSV file is wrong.
     #[error("{path}:{line}: {problem}")]
@@ -100,14 +113,14 @@ pub enum DataError {
 impl DataError {
     pub(super) fn read(path: &Path, source: io::Error) -> Self {
         Self::Read {
-            path: path.display().to_string(),
+            path: names::of(path),
             source,
         }
     }
 
     pub(super) fn folders(path: &Path, problem: impl Into<String>) -> Self {
         Self::Folders {
-            path: path.display().to_string(),
+            path: names::of(path),
             problem: problem.into(),
         }
     }

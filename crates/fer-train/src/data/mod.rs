@@ -3,23 +3,29 @@
 //! wrong with them ([`check`]).
 //!
 //! Two forms are read: folders of images by class, and the original competition's `fer2013.csv`;
-//! see [`Catalog::open`].
+//! see [`Catalog::open`]. What was taken for what, where names leave it open, is a [`Note`].
 
 mod catalog;
 pub mod check;
+mod classes;
 pub mod dataset;
 mod error;
 mod fer2013_csv;
+mod fields;
 mod folders;
+mod layout;
 mod list;
+mod note;
 pub mod split;
 pub mod synth;
 pub mod votes;
 
 pub use catalog::{Catalog, Form, Item, Usage};
+pub use classes::check as check_classes;
 pub use dataset::{Dataset, PixelForm};
 pub use error::DataError;
 pub use folders::shortened;
+pub use note::Note;
 pub use split::{Part, Parts, Split};
 pub use votes::Votes;
 

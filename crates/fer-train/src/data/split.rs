@@ -377,7 +377,8 @@ mod tests {
             classes: EMOTIONS.map(String::from).to_vec(),
             source: PathBuf::from("data"),
             form,
-            ignored: 0,
+            passed_over: Default::default(),
+            notes: Vec::new(),
             excluded: HashSet::new(),
         }
     }

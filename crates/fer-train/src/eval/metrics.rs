@@ -83,6 +83,21 @@ pub struct Evaluation {
     /// Wrong predictions, the most confident first, at most [`WORST`]; equal ones in the order of
     /// the predictions.
     pub worst: Vec<Mistake>,
+    /// What the figures leave out, where model and data share some of their classes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<Unshared>,
+}
+
+/// Classes that either the model or the data has, and that figures leave out: their images are not
+/// counted, and the probabilities of the other classes are scaled to a sum of 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unshared {
+    /// The number of images of the data's classes that the model lacks.
+    pub images: u64,
+    /// These classes.
+    pub data_classes: Vec<String>,
+    /// The model's classes that the data lacks.
+    pub model_classes: Vec<String>,
 }
 
 /// The figures of one class.
@@ -229,6 +244,7 @@ impl Evaluation {
             confusion,
             calibration: bins.iter().enumerate().map(|(i, b)| b.figures(i)).collect(),
             worst,
+            left_out: None,
         })
     }
 }

@@ -8,11 +8,14 @@ pub mod metrics;
 pub mod report;
 pub mod robustness;
 mod run;
+mod shared;
 pub mod views;
 pub mod votes;
 
 pub use corruptions::{Condition, Corruption, Severity};
-pub use metrics::{CalibrationBin, ClassScores, EvalError, Evaluation, Mistake, Predicted};
+pub use metrics::{
+    CalibrationBin, ClassScores, EvalError, Evaluation, Mistake, Predicted, Unshared,
+};
 pub use robustness::Robustness;
 pub use run::{EvaluateError, Evaluated, Predictions, Request};
 pub use views::Tta;

@@ -2,13 +2,17 @@
 //! conditions, and in each of them by several views, then the figures of the predictions.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
-use fer_core::images::Pixels;
+use fer_core::images::{Decoded, Pixels};
+use fer_core::names::Tally;
 use fer_core::session::Session;
+use fer_core::spec::OutputKind;
 use fer_core::stream::{
     BatchSize, Item, ItemError, Locate, Reduce, Stream, StreamError, StreamOptions,
 };
 
+use super::shared::Shared;
 use super::{Agreement, Condition, Corruption, EvalError, Evaluation, Predicted, Robustness, Tta};
 use crate::data::votes::Counts;
 use crate::data::{self, Catalog, shortened};
@@ -22,15 +26,8 @@ pub struct Predictions {
     pub items: Vec<usize>,
     /// Name and reason of those that could not.
     pub unreadable: Vec<(String, String)>,
-}
-
-/// Where each class of the data stands in a model's output; `None` if the model's classes are others.
-fn class_order(classes: &[String], labels: &[String]) -> Option<Vec<usize>> {
-    let order: Option<Vec<usize>> = classes
-        .iter()
-        .map(|class| labels.iter().position(|l| l == class))
-        .collect();
-    order.filter(|order| order.len() == labels.len())
+    /// 16-bit images that are read as having fewer bits, with how many.
+    pub guessed: Tally,
 }
 
 /// Which images a model is evaluated on, and how.
@@ -63,14 +60,16 @@ pub struct Evaluated {
     pub unreadable: Vec<(String, String)>,
     /// Name and reason of the images that could not be corrupted.
     pub uncorrupted: Vec<(String, String)>,
+    /// 16-bit images that are read as having fewer bits, with how many.
+    pub guessed: Tally,
 }
 
 /// A model that can't be evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    /// The model's classes are not the data's.
+    /// Model and data share less than two classes.
     #[error(
-        "the model's classes are {}, the data's {}",
+        "the model's classes are {}, the data's {}: they share less than two",
         shortened(model),
         shortened(data)
     )]
@@ -79,6 +78,15 @@ pub enum EvaluateError {
         model: Vec<String>,
         /// The data's.
         data: Vec<String>,
+    },
+    /// There are votes for all seven emotions, and the model lacks some.
+    #[error(
+        "votes are for the seven emotions, and the model has only {}",
+        shortened(shared)
+    )]
+    Votes {
+        /// The emotions that it has.
+        shared: Vec<String>,
     },
     /// The engine failed.
     #[error(transparent)]
@@ -94,10 +102,12 @@ impl Request<'_> {
         self.indices.len() * Condition::all(self.corruptions).len()
     }
 
-    /// Evaluates a model; `done` is called [`Request::passes`] times.
+    /// Evaluates a model on the classes that it shares with the data; `done` is called
+    /// [`Request::passes`] times.
     ///
     /// # Errors
-    /// The model has other classes than the data, the engine failed, or a prediction is none.
+    /// The model shares less than two classes with the data, the engine failed, or a prediction is
+    /// none.
     pub fn evaluate(
         &self,
         session: &Session,
@@ -105,14 +115,24 @@ impl Request<'_> {
     ) -> Result<Evaluated, EvaluateError> {
         let classes = &self.catalog.classes;
         let labels = &session.spec().labels;
-        let order = class_order(classes, labels).ok_or_else(|| EvaluateError::Classes {
-            model: labels.clone(),
-            data: classes.clone(),
-        })?;
-        let mut all = self.predictions(session, &order, done)?;
+        let shared = Shared::of(classes, labels);
+        let names = shared.names(classes);
+        if shared.count() < 2 {
+            return Err(EvaluateError::Classes {
+                model: labels.clone(),
+                data: classes.clone(),
+            });
+        }
+        if self.votes.is_some() && !shared.has_all_data() {
+            return Err(EvaluateError::Votes { shared: names });
+        }
+        let mut all = self.predictions(session, &shared, done)?;
         let corrupted = all.split_off(1);
         let clean = all.pop().unwrap_or_default();
-        let evaluation = Evaluation::new(classes, &clean.answers)?;
+        let mut evaluation = Evaluation::new(&names, &clean.answers)?;
+        let seen = clean.answers.len() + clean.unreadable.len();
+        let images = (self.indices.len() - seen) as u64;
+        evaluation.left_out = shared.unshared(classes, labels, images);
         let agreement = self.votes.map(|votes| {
             let own = clean.items.iter().map(|item| votes.get(item).copied());
             Agreement::new(&clean.answers, &own.collect::<Vec<_>>())
@@ -120,7 +140,7 @@ impl Request<'_> {
         let robustness = (!self.corruptions.is_empty())
             .then(|| {
                 let (clean, corruptions) = (evaluation.accuracy, self.corruptions);
-                Robustness::new(classes, clean, corruptions, &corrupted)
+                Robustness::new(&names, clean, corruptions, &corrupted)
             })
             .transpose()?;
         let read = |(name, _): &(String, String)| !clean.unreadable.iter().any(|(n, _)| n == name);
@@ -131,17 +151,19 @@ impl Request<'_> {
             robustness,
             uncorrupted: uncorrupted.filter(read).collect(),
             unreadable: clean.unreadable,
+            guessed: clean.guessed,
         })
     }
 
-    /// Classifies every image in every condition; returns what came of each condition. `order` says
-    /// where each class stands in the model's output.
+    /// Classifies every image of the shared classes in every condition; returns what came of each
+    /// condition.
     fn predictions(
         &self,
         session: &Session,
-        order: &[usize],
+        shared: &Shared,
         done: &mut dyn FnMut(),
     ) -> Result<Vec<Predictions>, StreamError> {
+        let scores = session.spec().output == OutputKind::Scores;
         let all_conditions = Condition::all(self.corruptions);
         let stream = Stream {
             session,
@@ -152,13 +174,22 @@ impl Request<'_> {
                 ..StreamOptions::default()
             },
         };
-        let items = self.indices.iter().flat_map(|index| {
+        let label = |index: &usize| {
+            let label = shared.place(self.catalog.items[*index].label.into());
+            label.map(|label| (*index, label))
+        };
+        let chosen: Vec<(usize, usize)> = self.indices.iter().filter_map(label).collect();
+        let left_out = self.indices.len() - chosen.len();
+        (0..left_out * all_conditions.len()).for_each(|_| done());
+        let items = chosen.iter().flat_map(|(index, label)| {
             let conditions = all_conditions.iter().enumerate();
             conditions.map(|(place, condition)| Shown {
                 index: *index,
                 item: &self.catalog.items[*index],
+                label: *label,
                 place,
                 condition: *condition,
+                guessed_bits: OnceLock::new(),
             })
         });
         let mut all = Vec::new();
@@ -166,23 +197,33 @@ impl Request<'_> {
         stream.run(items, &mut |seen| {
             let (shown, prediction) = seen.into_parts();
             let Shown {
-                index, item, place, ..
+                index,
+                item,
+                label,
+                place,
+                guessed_bits,
+                ..
             } = shown;
             let predictions = &mut all[place];
+            if let Some(bits) = guessed_bits.get() {
+                predictions
+                    .guessed
+                    .add(|| format!("{} ({bits} bits)", item.name));
+            }
             let probabilities = match prediction {
                 Ok(found) => {
-                    let of = |class: &usize| found.probabilities[*class];
-                    Ok(order.iter().map(of).collect())
+                    let row = shared.probabilities(&found.probabilities);
+                    Ok(distribution(row, scores))
                 }
                 // Not a matter of the image: the evaluation refuses it.
-                Err(ItemError::NotFinite(_)) => Ok(vec![f32::NAN; order.len()]),
+                Err(ItemError::NotFinite(_)) => Ok(vec![f32::NAN; shared.count()]),
                 Err(e) => Err(e.to_string()),
             };
             match probabilities {
                 Ok(probabilities) => {
                     predictions.answers.push(Predicted {
                         name: item.name.clone(),
-                        label: usize::from(item.label),
+                        label,
                         probabilities,
                     });
                     predictions.items.push(index);
@@ -196,19 +237,37 @@ impl Request<'_> {
     }
 }
 
+/// The probabilities that the figures are computed from: independent scores are divided by their
+/// sum.
+fn distribution(mut row: Vec<f32>, scores: bool) -> Vec<f32> {
+    let sum: f32 = row.iter().sum();
+    if scores && sum > 0.0 {
+        row.iter_mut().for_each(|p| *p /= sum);
+    }
+    row
+}
+
 /// A labelled image in one of the conditions.
 struct Shown<'a> {
     /// Its place in the catalog.
     index: usize,
     item: &'a data::Item,
+    /// Its class, one of the shared ones.
+    label: usize,
     /// The condition's number.
     place: usize,
     condition: Condition,
+    /// How many bits it seems to have, if that is a guess.
+    guessed_bits: OnceLock<u8>,
 }
 
 impl Item for Shown<'_> {
     fn load(&self) -> Result<Pixels, ItemError> {
-        let pixels = self.item.pixels()?;
+        let Decoded {
+            pixels,
+            guessed_bits,
+        } = self.item.decoded()?;
+        guessed_bits.map(|bits| self.guessed_bits.set(bits));
         let shown = self.condition.apply(&pixels, &self.item.relative);
         Ok(shown
             .map_err(|reason| ItemError::View { reason })?
@@ -232,41 +291,5 @@ impl Locate<Shown<'_>> for Views {
             view((), Ok(pixels));
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fer_core::spec::EMOTIONS;
-
-    #[test]
-    fn classes_are_found_in_any_order() {
-        let order = |labels: &[&str]| {
-            let labels: Vec<String> = labels.iter().map(|l| l.to_string()).collect();
-            class_order(&EMOTIONS.map(String::from), &labels)
-        };
-        assert_eq!(order(&EMOTIONS), Some(vec![0, 1, 2, 3, 4, 5, 6]));
-        let competition = [
-            "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral",
-        ];
-        assert_eq!(order(&competition), Some(vec![0, 1, 2, 3, 6, 4, 5]));
-        let others: [&[&str]; 4] = [
-            &["angry", "disgust", "fear", "happy", "sad", "surprise"],
-            &[
-                "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt",
-            ],
-            &[
-                "angry", "disgust", "fear", "happy", "sad", "surprise", "surprise",
-            ],
-            &[
-                "anger", "disgust", "fear", "happy", "sad", "surprise", "neutral",
-            ],
-        ];
-        let taken: Vec<_> = others
-            .iter()
-            .filter(|labels| order(labels).is_some())
-            .collect();
-        assert!(taken.is_empty(), "{taken:?}");
     }
 }

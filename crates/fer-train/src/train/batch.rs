@@ -314,6 +314,7 @@ mod tests {
             pixels: (0..n * 4).map(|p| p as u8).collect(),
             labels: (0..n).map(|i| (i % CLASSES) as u16).collect(),
             names: (0..n).map(|i| i.to_string()).collect(),
+            ..Dataset::default()
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::schedule::Schedule;
 use super::task::SIDES;
 use crate::augment::Augmentation;
-use crate::data::Split;
+use crate::data::{Split, check_classes};
 use crate::model::Architecture;
 use fer_core::spec::{EMOTIONS, Resize};
 
@@ -84,11 +84,22 @@ pub struct Data {
     /// The folder or CSV file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// The names of the classes, in the order of their labels
+    /// ([`Catalog::open_as`](crate::data::Catalog::open_as)); none where the data says them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// How it is divided: `keras`, `official`, `fold:K/N` or `list:FILE`.
     pub split: Split,
     /// A list of images to leave out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PathBuf>,
+}
+
+impl Data {
+    /// The classes as [`Catalog::open_as`](crate::data::Catalog::open_as) takes them.
+    pub fn named_classes(&self) -> Option<&[String]> {
+        Some(self.classes.as_slice()).filter(|classes| !classes.is_empty())
+    }
 }
 
 /// What the network takes; what is left open follows from the data
@@ -372,7 +383,14 @@ impl Config {
             ClassWeights::Listed(factors) => factors.as_slice(),
             _ => &[1.0; EMOTIONS.len()],
         };
-        let rows: [(&str, bool, &str); 20] = [
+        let rows: [(&str, bool, &str); 21] = [
+            (
+                "data.classes",
+                self.data
+                    .named_classes()
+                    .is_none_or(|classes| check_classes(classes).is_ok()),
+                "2 to 1000 names, all different",
+            ),
             (
                 "epochs",
                 (1..=100_000).contains(&self.epochs),

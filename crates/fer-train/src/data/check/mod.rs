@@ -17,7 +17,7 @@ pub use duplicates::{Duplicates, Group, Member, Relation};
 pub use quarantine::Keep;
 
 use super::{Catalog, Form, Item, Usage};
-use fer_core::images::Pixels;
+use fer_core::images::Decoded;
 use fingerprint::Fingerprint;
 
 /// An image whose gray values have a standard deviation below this (of 0..255) is blank: one tone,
@@ -34,8 +34,12 @@ pub struct CheckReport {
     pub form: Form,
     /// The number of images.
     pub images: usize,
-    /// Files that are left aside, [`Catalog::ignored`].
+    /// How many files are passed over, see [`Catalog::passed_over`].
     pub ignored: usize,
+    /// The first of these.
+    pub ignored_files: Vec<String>,
+    /// What was taken for what, in words.
+    pub notes: Vec<String>,
     /// The size that most images have; none if no image can be read.
     pub size: Option<Size>,
     /// The images of each class, in the order of [`Catalog::classes`].
@@ -46,6 +50,8 @@ pub struct CheckReport {
     pub unreadable: Vec<Unreadable>,
     /// Images that are not of the size that most have.
     pub odd_sized: Vec<OddSized>,
+    /// 16-bit images that are read as having fewer bits, which is a guess and no fault.
+    pub guessed: Vec<Guessed>,
     /// Images that show nothing, see [`BLANK_DEVIATION`].
     pub blank: Vec<Blank>,
     /// Copies among the other images.
@@ -61,6 +67,15 @@ impl CheckReport {
             + self.duplicates.groups.len();
         faults == 0
     }
+}
+
+/// A 16-bit image whose values seem to have fewer bits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Guessed {
+    /// The image.
+    pub name: String,
+    /// How many bits it is read as having: 8, 10, 12 or 14.
+    pub bits: u8,
 }
 
 /// A size in pixels.
@@ -129,6 +144,7 @@ pub struct Blank {
 
 /// What is kept of a decoded image: little, so that a data set of any size can be checked.
 struct Facts {
+    guessed_bits: Option<u8>,
     size: Size,
     deviation: f64,
     /// SHA-256 of the gray values.
@@ -137,9 +153,10 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(pixels: Pixels) -> Self {
-        let gray = pixels.into_gray();
+    fn of(decoded: Decoded) -> Self {
+        let gray = decoded.pixels.into_gray();
         Self {
+            guessed_bits: decoded.guessed_bits,
             size: Size {
                 width: gray.width,
                 height: gray.height,
@@ -161,7 +178,7 @@ pub fn check(catalog: &Catalog, progress: &(dyn Fn() + Sync)) -> CheckReport {
         .items
         .par_iter()
         .map(|item| {
-            let facts = item.pixels().map(Facts::of).map_err(|e| e.to_string());
+            let facts = item.decoded().map(Facts::of).map_err(|e| e.to_string());
             progress();
             facts
         })
@@ -169,8 +186,19 @@ pub fn check(catalog: &Catalog, progress: &(dyn Fn() + Sync)) -> CheckReport {
     let size = common_size(&facts);
     let (mut unreadable, mut odd_sized, mut blank) = (Vec::new(), Vec::new(), Vec::new());
     let mut usable: Vec<(&Item, &Facts)> = Vec::new();
+    let mut guessed = Vec::new();
     for (item, facts) in catalog.items.iter().zip(&facts) {
         let name = item.relative.clone();
+        if let Ok(Facts {
+            guessed_bits: Some(bits),
+            ..
+        }) = facts
+        {
+            guessed.push(Guessed {
+                name: name.clone(),
+                bits: *bits,
+            });
+        }
         match facts {
             Err(reason) => unreadable.push(Unreadable {
                 name,
@@ -195,12 +223,15 @@ pub fn check(catalog: &Catalog, progress: &(dyn Fn() + Sync)) -> CheckReport {
         source: catalog.source.display().to_string(),
         form: catalog.form,
         images: catalog.items.len(),
-        ignored: catalog.ignored,
+        ignored: catalog.passed_over.count,
+        ignored_files: catalog.passed_over.first.clone(),
+        notes: catalog.notes.iter().map(ToString::to_string).collect(),
         size,
         balance: balance(&classes),
         classes,
         unreadable,
         odd_sized,
+        guessed,
         blank,
         duplicates: duplicates::find(&usable),
     }

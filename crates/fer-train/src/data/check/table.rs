@@ -14,7 +14,7 @@ impl fmt::Display for CheckReport {
             write!(f, ", {}x{} pixels", size.width, size.height)?;
         }
         if self.ignored > 0 {
-            write!(f, ", {} other files left aside", self.ignored)?;
+            write!(f, ", {} other files not read", self.ignored)?;
         }
         writeln!(f, "\n")?;
         self.counts(f)?;
@@ -33,6 +33,15 @@ impl fmt::Display for CheckReport {
             .map(|i| format!("{} is {}x{}", i.name, i.size.width, i.size.height))
             .collect();
         finding(f, "of another size", self.odd_sized.len(), "", odd)?;
+        if !self.guessed.is_empty() {
+            let guessed = self
+                .guessed
+                .iter()
+                .map(|i| format!("{} is read as {} bits", i.name, i.bits))
+                .collect();
+            let note = "16-bit images with values of fewer bits, a guess";
+            finding(f, "of fewer bits", self.guessed.len(), note, guessed)?;
+        }
         finding(
             f,
             "blank",

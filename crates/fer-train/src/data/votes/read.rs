@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Counts, MAX_BYTES, Row, Table};
 use crate::data::DataError;
-use crate::data::fer2013_csv::{fields, number, shorten};
+use crate::data::fields::{fields, number, shorten};
 
 /// The longest line that is read: 64 KiB.
 const MAX_LINE_BYTES: usize = 64 << 10;
@@ -73,7 +73,7 @@ pub(super) fn table(path: &Path, bytes: &[u8]) -> Result<Table, DataError> {
 /// The fields of a line.
 fn split(line: &[u8]) -> Result<Vec<&[u8]>, String> {
     match line.len() {
-        0..=MAX_LINE_BYTES => Ok(fields(line)),
+        0..=MAX_LINE_BYTES => Ok(fields(line, b',')),
         _ => Err(
             "the line is over 64 KiB; use FER+'s fer2013new.csv, or a file with its columns".into(),
         ),

@@ -12,6 +12,7 @@ use self::table::{GAP, NAME_WIDTH, clean, cut_end, cut_start, width};
 use super::Agreement;
 use super::metrics::{ClassScores, Evaluation};
 use super::robustness::Robustness;
+use crate::data::shortened;
 
 /// The widest line of the text report, in columns.
 pub const WIDTH: usize = 100;
@@ -35,6 +36,9 @@ const MATRIX_NAME_WIDTH: usize = 12;
 /// is over [`WIDTH`] columns.
 pub fn text(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
     let mut out = format!("{}\n{}\n", headline(evaluation), second_line(evaluation));
+    unshared(evaluation)
+        .iter()
+        .for_each(|line| out += &format!("{}\n", cut_end(&clean(line), WIDTH)));
     votes
         .into_iter()
         .flat_map(agreement)
@@ -71,6 +75,9 @@ pub fn markdown(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
         headline(evaluation),
         second_line(evaluation)
     );
+    unshared(evaluation)
+        .iter()
+        .for_each(|line| out += &format!("{}\n\n", clean(line)));
     votes
         .into_iter()
         .flat_map(agreement)
@@ -145,6 +152,28 @@ fn second_line(e: &Evaluation) -> String {
         "{} right · top-2 accuracy {top2} · mean confidence {confidence}",
         e.correct
     )
+}
+
+/// What is to be said of classes that are left out, line by line.
+fn unshared(e: &Evaluation) -> Vec<String> {
+    let Some(left_out) = &e.left_out else {
+        return Vec::new();
+    };
+    let mut lines = vec![format!(
+        "figures of the {} classes that model and data share, as if there were no others",
+        e.classes.len()
+    )];
+    if !left_out.data_classes.is_empty() {
+        let (images, classes) = (left_out.images, shortened(&left_out.data_classes));
+        lines.push(format!(
+            "left out of the data: {images} images of {classes}"
+        ));
+    }
+    if !left_out.model_classes.is_empty() {
+        let classes = shortened(&left_out.model_classes);
+        lines.push(format!("left out of the model: {classes}"));
+    }
+    lines
 }
 
 /// What is to be said of votes, line by line.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::eval::Predicted;
 use crate::eval::votes::LeftOut;
+use crate::eval::{Predicted, Unshared};
 
 /// Six images of three classes with binary fractions; `happy` is never predicted.
 fn small() -> Evaluation {
@@ -160,6 +160,36 @@ fn votes_come_below_the_headline_in_every_format() {
 }
 
 #[test]
+fn what_is_left_out_comes_below_the_headline_in_every_format() {
+    let mut e = small();
+    let plain = [text(&e, None), markdown(&e, None)];
+    let names = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+    e.left_out = Some(Unshared {
+        images: 54,
+        data_classes: names(&["contempt"]),
+        model_classes: names(&["neutral", "sad"]),
+    });
+    let lines = [
+        "figures of the 3 classes that model and data share, as if there were no others",
+        "left out of the data: 54 images of contempt",
+        "left out of the model: neutral, sad",
+    ];
+    let (head, rest) = plain[0].split_once("\n\n").unwrap();
+    assert_eq!(
+        text(&e, None),
+        format!("{head}\n{}\n\n{rest}", lines.join("\n"))
+    );
+    let (head, rest) = plain[1].split_once("| class").unwrap();
+    assert_eq!(
+        markdown(&e, None),
+        format!("{head}{}\n\n| class{rest}", lines.join("\n\n"))
+    );
+    let json: serde_json::Value = serde_json::from_str(&json(&e, None, None).unwrap()).unwrap();
+    assert_eq!(json["left_out"]["images"], 54);
+    assert_eq!(json["left_out"]["model_classes"][1], "sad");
+}
+
+#[test]
 fn no_line_is_too_wide() {
     let n = 35_887;
     let left_out = LeftOut {
@@ -189,7 +219,12 @@ fn no_line_is_too_wide() {
                 probabilities,
             }
         };
-        let e = Evaluation::new(&labels, &(0..500).map(answer).collect::<Vec<_>>()).unwrap();
+        let mut e = Evaluation::new(&labels, &(0..500).map(answer).collect::<Vec<_>>()).unwrap();
+        e.left_out = Some(Unshared {
+            images: n,
+            data_classes: labels.clone(),
+            model_classes: labels.clone(),
+        });
         let report = text(&e, Some(&many));
         let wide: Vec<_> = report.lines().filter(|l| width(l) > WIDTH).collect();
         assert!(wide.is_empty(), "{classes} classes: {wide:#?}");

@@ -1,0 +1,121 @@
+//! What a converted model expects and returns: a spec, from the graph, the user's options and hints,
+//! and the metadata that states it.
+
+use fer_core::onnx::Header;
+use fer_core::onnx::proto::ModelProto;
+use fer_core::spec::{Hint, Hints, ModelSpec, OutputKind, SpecError};
+use serde_json::json;
+
+use super::graph::Graph;
+use super::image::{Image, scales_itself};
+use super::network::KerasNetwork;
+use super::{ConvertOptions, Note};
+
+/// What an output of `values` values for an image is, as far as the graph shows it: a softmax, a
+/// mean of softmaxes, sigmoids, or one of them in another shape.
+pub(crate) fn output_kind(graph: &Graph, output: &str, values: usize) -> Option<OutputKind> {
+    let sigmoid = || {
+        matches!(
+            last_operator(graph, output),
+            Some("Sigmoid" | "HardSigmoid")
+        )
+    };
+    match (sums_to_one(graph, output), values) {
+        (true, 1) => Some(OutputKind::Probability),
+        (true, _) => Some(OutputKind::Probabilities),
+        (false, 1) if sigmoid() => Some(OutputKind::Probability),
+        (false, _) if sigmoid() => Some(OutputKind::Scores),
+        (false, _) => None,
+    }
+}
+
+/// The operator that computes a tensor's values, whatever their shape.
+fn last_operator<'a>(graph: &'a Graph, tensor: &str) -> Option<&'a str> {
+    let node = graph.maker(tensor)?;
+    match (node.op_type.as_str(), node.input.first()) {
+        ("Reshape" | "Flatten" | "Identity" | "Transpose", Some(input)) => {
+            last_operator(graph, input)
+        }
+        (operator, _) => Some(operator),
+    }
+}
+
+/// The spec of a converted model, which is called `name`.
+///
+/// # Errors
+/// The user's options contradict the model.
+pub(crate) fn spec(
+    model: &ModelProto,
+    network: &KerasNetwork,
+    image: &Image,
+    kind: Option<OutputKind>,
+    options: &ConvertOptions,
+    notes: &mut Vec<Note>,
+    name: &str,
+) -> Result<ModelSpec, SpecError> {
+    let mut overrides = options.pixels.clone();
+    let mut set = |key: &str, value: Option<String>| {
+        overrides.extend(value.map(|value| (key.to_string(), value)));
+    };
+    set(
+        "labels",
+        options
+            .labels
+            .as_ref()
+            .map(|labels| json!(labels).to_string()),
+    );
+    set("layout", Some(image.layout.to_string()));
+    set("size", Some(format!("{}x{}", image.width, image.height)));
+    set("channels", Some(image.channels.to_string()));
+    set("resize", options.resize.map(|resize| resize.to_string()));
+    set("output", kind.map(|kind| kind.to_string()));
+    let mut hints = Hints::default();
+    match scales_itself(network) {
+        Some(true) => hints.0.push(Hint {
+            key: "scale",
+            value: "1".into(),
+            source: "the model's first layer, which scales them itself".into(),
+        }),
+        Some(false) => {}
+        None if options.pixels.is_empty() => notes.push(Note::RescalesLater),
+        None => {}
+    }
+    hints.0.extend(options.hints.0.iter().cloned());
+    let header = Header::of(model);
+    ModelSpec::resolve_with(&header, &overrides, &hints, name).map(|found| found.spec)
+}
+
+/// Whether a tensor holds probabilities: it is a softmax, a mean of softmaxes, or one of them in
+/// another shape.
+fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
+    let Some(node) = graph.maker(tensor) else {
+        return false;
+    };
+    let input = |i: usize| node.input.get(i).map_or("", String::as_str);
+    match node.op_type.as_str() {
+        "Softmax" => true,
+        "Reshape" | "Flatten" | "Identity" => sums_to_one(graph, input(0)),
+        "Mul" => match summands(graph, input(0)) {
+            Some(number) => graph
+                .scalar(input(1))
+                .is_some_and(|share| (share * number as f32 - 1.0).abs() < 1e-6),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+/// The number of tensors of probabilities that a tensor is the sum of, if it is such a sum.
+fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
+    match graph.maker(tensor) {
+        Some(node) if node.op_type == "Add" => {
+            let [first, second] = &node.input[..] else {
+                return None;
+            };
+            summands(graph, first)?
+                .checked_add(usize::from(sums_to_one(graph, second)))
+                .filter(|_| sums_to_one(graph, second))
+        }
+        _ => sums_to_one(graph, tensor).then_some(1),
+    }
+}
