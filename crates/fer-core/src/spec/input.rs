@@ -34,7 +34,8 @@ impl InputSpec {
     /// that shows in a prediction is not.
     pub const TOLERANCE: f32 = 1e-6;
 
-    /// The usual input: pixels become 0..=1, colors are RGB, and images of other sizes are resized as in Keras.
+    /// The usual input: pixels become 0..=1, colors are RGB, and images of other sizes are resized
+    /// as in Keras.
     pub fn new(layout: Layout, width: usize, height: usize, channels: usize) -> Self {
         Self {
             layout,
@@ -62,7 +63,8 @@ impl InputSpec {
         }
     }
 
-    /// The value of a pixel of 0..=255 in one of the model's channels: `(pixel × scale − mean) / std`.
+    /// The value of a pixel of 0..=255 in one of the model's channels: `(pixel × scale − mean) /
+    /// std`.
     pub fn value(&self, channel: usize, pixel: u8) -> f32 {
         let x = f32::from(pixel) * self.scale;
         let x = self.mean.get(channel).map_or(x, |mean| x - mean);

@@ -257,9 +257,10 @@ impl Kernel {
         let last = row.len() as f32 - 1.0;
         let first = (center - reach - 0.5).ceil().clamp(0.0, last);
         let end = (center + reach - 0.5).floor().clamp(0.0, last);
-        for pixel in first as usize..=end as usize {
+        let (first, end) = (first as usize, end as usize);
+        for (pixel, weight) in row.iter_mut().enumerate().take(end + 1).skip(first) {
             let distance = (pixel as f32 + 0.5 - center).abs() / stretch;
-            row[pixel] = self.at(distance);
+            *weight = self.at(distance);
         }
         normalize(row);
     }
