@@ -165,8 +165,8 @@ impl Row<'_> {
                     for (i, sums) in sums.iter_mut().enumerate() {
                         let x = (column + i) * stride + k - left;
                         let values = vectors(source, x * channels + channel);
-                        for v in 0..V {
-                            sums[v] = simd.mul_add_f32s(values[v], weights[v], sums[v]);
+                        for ((sum, value), weight) in sums.iter_mut().zip(values).zip(weights) {
+                            *sum = simd.mul_add_f32s(value, weight, *sum);
                         }
                     }
                 }

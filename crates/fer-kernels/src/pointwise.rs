@@ -120,11 +120,11 @@ impl Block<'_> {
         let input = &self.input[pixel * inputs..(pixel + P) * inputs];
         for (i, row) in self.kernel.chunks_exact(padded).enumerate() {
             let weights = vectors(row);
-            for p in 0..P {
+            for (p, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the kernels have `inputs` rows, so that `i` is below `inputs`.
                 let value = simd.splat_f32s(unsafe { *input.get_unchecked(p * inputs + i) });
-                for v in 0..V {
-                    sums[p][v] = simd.mul_add_f32s(value, weights[v], sums[p][v]);
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum = simd.mul_add_f32s(value, weight, *sum);
                 }
             }
         }
