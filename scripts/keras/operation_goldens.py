@@ -252,6 +252,8 @@ def main():
     tensors = {}
     for build in KERAS_3:
         add(tensors, Build(keras), build, options.output / f"{build.__name__}.k3.keras")
+    # Keras writes such files and can't read them.
+    add(tensors, Build(keras), cbam, options.output / "cbam.k3.h5")
     for build, form in KERAS_2:
         add(tensors, Build(tf_keras), build, options.output / f"{build.__name__.removesuffix('_2')}.k2.{form}")
     made_by = f"scripts/keras/operation_goldens.py with Keras {keras.__version__}, tf-keras {importlib.metadata.version('tf-keras')}"

@@ -304,6 +304,18 @@ impl LayerEntry {
     }
 }
 
+/// Whether an entry is an operation, which may have the class of a layer. In `.h5` files, Keras 3
+/// does not state modules; there only layers have the option `trainable`.
+fn is_operation(json: &Value, class: &str) -> bool {
+    match json["module"].as_str() {
+        Some(module) if ops::MODULES.iter().any(|m| module.starts_with(m)) => true,
+        None if json["inbound_nodes"][0].is_object() => {
+            json["config"]["trainable"].is_null() && ops::is_known(class)
+        }
+        _ => ops::CLASSES.contains(&class),
+    }
+}
+
 fn entry_name(json: &Value) -> &str {
     json["name"]
         .as_str()
@@ -324,9 +336,7 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
         let class = json["class_name"]
             .as_str()
             .ok_or("one of its layers names no class")?;
-        let module = json["module"].as_str().unwrap_or("");
-        let operation =
-            ops::MODULES.iter().any(|m| module.starts_with(m)) || ops::CLASSES.contains(&class);
+        let operation = is_operation(json, class);
         let network = match class {
             "Sequential" | "Functional" | "Model" => Some(KerasNetwork::parse(json, keras)?),
             _ => None,

@@ -61,10 +61,7 @@ pub(crate) fn parse(layer: &LayerEntry) -> Result<Operation<'_>, String> {
         }
         _ => (layer.class.as_str(), &[][..]),
     };
-    let (class, lower, detail) = TABLE
-        .iter()
-        .find(|(known, ..)| *known == class)
-        .ok_or("this operation is not supported")?;
+    let (class, lower, detail) = row(class).ok_or("this operation is not supported")?;
     Ok(Operation {
         class,
         lower: *lower,
@@ -72,6 +69,15 @@ pub(crate) fn parse(layer: &LayerEntry) -> Result<Operation<'_>, String> {
         names,
         layer,
     })
+}
+
+/// Whether a class of Keras 3 is a supported operation.
+pub(crate) fn is_known(class: &str) -> bool {
+    row(class).is_some()
+}
+
+fn row(class: &str) -> Option<&'static (&'static str, Lower, &'static str)> {
+    TABLE.iter().find(|(known, ..)| *known == class)
 }
 
 impl Operation<'_> {
