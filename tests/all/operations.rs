@@ -269,7 +269,7 @@ fn what_is_refused_or_must_be_chosen_is_said_in_one_line() {
     for (args, words, others) in rows {
         let run = run(&[&["convert"], &args[..], &["-o", &output]].concat());
         let has = |word: &&str| run.stderr.contains(*word);
-        if run.code != 2 || !words.iter().all(|w| has(w)) || others.iter().any(|w| has(w)) {
+        if run.code != 2 || !words.iter().all(has) || others.iter().any(has) {
             wrong.push(format!("{args:?} should say {words:?}: {run:?}"));
         }
     }

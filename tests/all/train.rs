@@ -1053,7 +1053,8 @@ fn a_run_goes_on_from_its_best_checkpoint_where_the_last_is_damaged() {
     child.wait().unwrap();
 
     let cut = |last: &Path| fs::write(last, &fs::read(last).unwrap()[..1000]).unwrap();
-    let damages: [(&str, &dyn Fn(&Path), &str); 3] = [
+    type Damage<'a> = &'a dyn Fn(&Path);
+    let damages: [(&str, Damage, &str); 3] = [
         ("cut off", &cut, "not a whole checkpoint"),
         (
             "empty",

@@ -242,8 +242,8 @@ mod tests {
         let mut output = Vec::new();
         for n in 0..shape.batch {
             for (row, column) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
-                for channel in 0..c {
-                    let mut sum = f64::from(bias[channel]);
+                for (channel, bias) in bias.iter().enumerate() {
+                    let mut sum = f64::from(*bias);
                     for (i, j) in
                         (0..shape.kernel[0]).flat_map(|i| (0..shape.kernel[1]).map(move |j| (i, j)))
                     {
