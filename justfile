@@ -8,9 +8,9 @@ default:
 build:
     cargo build --release --locked
 
-# Classify the example faces.
+# Classify the faces of the example photographs.
 demo:
-    cargo run --release --locked -- infer examples/faces
+    cargo run --release --locked -- infer examples/photos
 
 # Run everything that continuous integration runs. Names of tests run those alone.
 test *NAMES:

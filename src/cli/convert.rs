@@ -132,9 +132,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         bail!("-o {} is a folder; name a file", target.display());
     }
     // A link stays a link: its target is written.
-    let target = target.canonicalize().unwrap_or(target);
+    let file = target.canonicalize().unwrap_or_else(|_| target.clone());
     let config = args.config.as_deref();
-    let (converted, checked) = convert::convert_file(&args.model, config, &options, &target, host)?;
+    let (converted, checked) = convert::convert_file(&args.model, config, &options, &file, host)?;
     if !args.quiet {
         report(&args.model, &target, &converted, &checked);
     }

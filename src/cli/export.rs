@@ -46,11 +46,11 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         (None, Source::Checkpoint(_)) => bail!("name the file to write: --onnx FILE"),
     };
     // A link stays a link: the file that it leads to is written.
-    let target = target.canonicalize().unwrap_or(target);
+    let file = target.canonicalize().unwrap_or_else(|_| target.clone());
     if target.is_dir() {
         bail!("--onnx {} is a folder; name a file", target.display());
     }
-    let exported = export::export_file(&source, &target, host)?;
+    let exported = export::export_file(&source, &file, host)?;
     if !args.quiet {
         report(&exported, &target);
     }

@@ -169,8 +169,8 @@ impl Found {
         }
     }
 
-    /// Prints the numbers, with those of the pictures that failed, and which detector ran.
-    pub fn say(&self, stage: &Faces<'_>, failed: usize) {
+    /// Prints the numbers, of `sources` files in all, and which detector ran.
+    pub fn say(&self, stage: &Faces<'_>, sources: usize) {
         let number = |n: usize, one: &str| match n {
             1 => format!("1 {one}"),
             n => format!("{n} {one}s"),
@@ -184,10 +184,11 @@ impl Found {
             None => String::new(),
         };
         super::say(format_args!(
-            "{} in {}{detector}; {} without a face, {failed} not read",
+            "{} in {}{detector}; {} without a face, {} not read",
             number(self.faces, "face"),
             number(self.pictures, "picture"),
             number(self.empty, "picture"),
+            sources.saturating_sub(self.pictures),
         ));
     }
 }

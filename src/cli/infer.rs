@@ -111,9 +111,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
             guessed.add(|| format!("{path} ({bits} bits)"));
         }
         let outcome = outcome.map_err(|e| e.to_string());
-        match &outcome {
-            Ok(content) => found.count(content),
-            Err(_) => failed += 1,
+        failed += usize::from(!outcome.as_ref().is_ok_and(Content::is_whole));
+        if let Ok(content) = &outcome {
+            found.count(content);
         }
         #[cfg(feature = "train")]
         if let (Ok(content), Some(pictures)) = (&outcome, &mut pictures) {
@@ -157,7 +157,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         pictures.finish().context("can't write the contact sheet")?;
     }
     if let (Some(faces), false) = (&faces, args.quiet) {
-        found.say(faces, failed);
+        found.say(faces, sources.len());
     }
     // The process ends soon: freeing a session allocation by allocation would waste time.
     std::mem::forget(session);

@@ -357,3 +357,14 @@ fn pictures_for_people() {
         never.error()
     );
 }
+
+#[test]
+fn the_detectors_card_names_its_file() {
+    use sha2::{Digest, Sha256};
+    let card = fs::read_to_string(root().join("models/yunet.md")).unwrap();
+    let file = fs::read(root().join("models/yunet.onnx")).unwrap();
+    let hash = Sha256::digest(&file);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(card.contains(&hash), "{hash}");
+    assert!(root().join("models/yunet.LICENSE").is_file());
+}

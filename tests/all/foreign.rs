@@ -38,6 +38,8 @@ impl Read {
 fn records(model: &str, more: &[&str]) -> (Vec<Vec<f64>>, String) {
     let args = [
         "infer",
+        "--faces",
+        "never",
         "--format",
         "json",
         "--model",

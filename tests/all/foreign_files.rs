@@ -9,7 +9,7 @@ use crate::common::{self, Run, all_right, run};
 use serde_json::Value;
 
 fn infer(args: &[&str]) -> Run {
-    run(&[&["infer", "--engine", "burn"], args].concat())
+    run(&[&["infer", "--engine", "burn", "--faces", "never"], args].concat())
 }
 
 fn put(folder: &Path, name: &str, bytes: &[u8]) -> String {

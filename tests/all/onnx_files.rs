@@ -22,7 +22,7 @@ fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
             put("truncated.onnx", &good[..good.len() / 2]),
             "not a whole ONNX file",
         ),
-        (put("empty.onnx", b""), "not a whole ONNX file"),
+        (put("empty.onnx", b""), "is empty, not an ONNX file"),
         (
             put("text.onnx", b"this is not a model, it is a line of text\n"),
             "not a whole ONNX file",

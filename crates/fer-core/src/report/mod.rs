@@ -32,6 +32,16 @@ pub enum Content {
     Faces(Picture),
 }
 
+impl Content {
+    /// Whether no face's prediction failed.
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::Whole(_) => true,
+            Self::Faces(picture) => picture.faces.iter().all(|face| face.outcome.is_ok()),
+        }
+    }
+}
+
 /// The faces of a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
