@@ -14,6 +14,8 @@
 
 mod detector;
 mod locate;
+#[cfg(feature = "ort")]
+mod onnx_file;
 
 pub use detector::{Detector, DetectorRef};
 pub use fer_faces::{Crop, FRAME, Face, Network, NetworkError, SearchError, SearchOptions, find};
