@@ -233,7 +233,7 @@ pub fn depthwise(
     Tensor::from_primitive::<Flex>(image([batch, height, width, channels], output))
 }
 
-/// Convolution with kernels of one pixel that [`pointwise::prepare`](super::pointwise::prepare)
+/// Convolution with kernels of one pixel that [`pointwise::prepare`]
 /// made; not on an autodiff device.
 pub fn pointwise(
     x: Tensor<4>,

@@ -1,4 +1,4 @@
-//! The training loop: epochs of steps ([`Learner`]), validation, checkpoints, and when to end.
+//! The training loop: epochs of steps (`learner`), validation, checkpoints, and when to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ pub struct TrainingData<'a> {
 pub struct Compute {
     /// Where the weights are; without autodiff.
     pub device: Device,
-    /// Devices that take a part of each batch beside it ([`Team`]); none, mostly.
+    /// Devices that take a part of each batch beside it ([`parallel`](super::parallel)); none, mostly.
     pub others: Vec<Device>,
     /// What a step computes in.
     pub precision: Precision,
