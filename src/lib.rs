@@ -11,6 +11,7 @@
 //! | `fer-burn` | Burn's devices, and classifiers that Burn runs |
 //! | `fer-ort` | ONNX Runtime: its library, sessions, providers (feature `ort`) |
 //! | `fer-keras` | Keras models → ONNX files |
+//! | `fer-faces` | faces in pictures: a detector's outputs, passes, crops |
 //! | `fer-train` | data, augmentation, networks, training, evaluation, export (feature `train`) |
 //!
 //! Their modules are re-exported here. The library prints nothing, never exits, and reads the
