@@ -94,7 +94,8 @@ mod {module} {{
     include!(concat!(env!("OUT_DIR"), "/generated/{module}.rs"));
 
     pub(super) fn load(device: &burn::tensor::Device) -> super::Forward {{
-        let (model, compiled) = (Model::from_embedded(device), {kernels}::compiled::Compiled::default());
+        let model = Model::from_embedded(device);
+        let compiled = {kernels}::compiled::Compiled::default();
         Box::new(move |input| {{
             let output = model.forward(&compiled, input);
             let n = output.dims()[0];

@@ -87,8 +87,16 @@ fn backward(bencher: Bencher, layer: usize) {
         .bench_local(|| black_box(conv.backward(&input, &kernel, &gradient, None, !first)));
 }
 
-#[divan::bench(args = [(48, 32, Epilogue::Relu), (24, 64, Epilogue::Relu), (12, 128, Epilogue::Nothing), (46, 64, Epilogue::MaxPool)],
-               sample_count = 20, sample_size = 1)]
+#[divan::bench(
+    args = [
+        (48, 32, Epilogue::Relu),
+        (24, 64, Epilogue::Relu),
+        (12, 128, Epilogue::Nothing),
+        (46, 64, Epilogue::MaxPool),
+    ],
+    sample_count = 20,
+    sample_size = 1
+)]
 fn normalization(bencher: Bencher, (side, channels, then): (usize, usize, Epilogue)) {
     let norm = Norm {
         batch: 64,

@@ -1,5 +1,6 @@
-//! Takes training steps of a network on batches from a file, as many as it is told, and says how
-//! long they took: fer's side of `scripts/bench/train_peers.py`, where the protocol is described.
+//! Takes training steps of a network on batches from a file, as many as the arguments say, and
+//! prints how long they took: fer's side of `scripts/bench/train_peers.py`, where the protocol is
+//! described.
 //!
 //! `cargo run --release --example training_steps -- notebook batches.bin 64 [bits=256] [device=cuda] [precision=bf16]`
 

@@ -147,7 +147,7 @@ def batches(size):
 
 
 class Contender:
-    """A process that takes training steps when it is told to."""
+    """A process that takes training steps on request."""
 
     def __init__(self, name, command, options):
         command = [str(word) for word in command]

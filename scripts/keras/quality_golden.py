@@ -8,7 +8,7 @@
     params    f32 [n, 3]       share of the sides to scale down to, sigma of the blur in pixels, quality of JPEG; 0: none
     expected  f32 [n, 48, 48]  in 0..255; whole levels where JPEG is the last step
 
-and one image whose sides are no multiples of 8, at one quality, `odd_quality`:
+and one image whose sides are not multiples of 8, at one quality, `odd_quality`:
 
     odd           u8  [43, 45]
     odd_quality   f32 [1]

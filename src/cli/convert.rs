@@ -39,7 +39,8 @@ pub struct Args {
     scale: Option<String>,
 
     /// What was then subtracted, one number or one per channel in the model's order [default: 0].
-    #[arg(long, value_name = "M[,M,M]", allow_hyphen_values = true, value_parser = checked(parse_numbers))]
+    #[arg(long, value_name = "M[,M,M]", allow_hyphen_values = true)]
+    #[arg(value_parser = checked(parse_numbers))]
     mean: Option<String>,
 
     /// What the rest was divided by, one number or one per channel in the model's order
@@ -51,8 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "rgb|bgr", value_parser = checked(str::parse::<ChannelOrder>))]
     channel_order: Option<String>,
 
-    /// All four at once, as preprocess_input of keras.applications does it: tf is x/127.5 − 1, caffe
-    /// BGR minus ImageNet's mean, torch x/255 by ImageNet's mean and std.
+    /// All four at once, as preprocess_input of keras.applications does it: tf is x/127.5 − 1,
+    /// caffe BGR minus ImageNet's mean, torch x/255 by ImageNet's mean and std.
     #[arg(
         long,
         value_name = "tf|caffe|torch",

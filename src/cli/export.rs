@@ -68,8 +68,8 @@ fn report(exported: &Exported, target: &Path) {
             "{found}, fitted on {images} validation images"
         )),
         (Ok(images), None) => super::say(format_args!(
-            "no calibration: it takes {MIN_IMAGES} validation images, some of them predicted wrong; \
-             there are {images}"
+            "no calibration: it takes {MIN_IMAGES} validation images, some of them predicted \
+             wrong; there are {images}"
         )),
     }
     if let Some(reason) = &exported.not_run {

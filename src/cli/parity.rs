@@ -441,8 +441,8 @@ fn print_keras(keras: &OfKeras, out: &mut dyn Write) -> std::io::Result<()> {
     match &keras.float32_error {
         Some(Ok(error)) => writeln!(
             out,
-            "  rounding      Keras's float32 is off by {error:.1e} from its float64; {ROUNDING} times \
-             that is allowed"
+            "  rounding      Keras's float32 is off by {error:.1e} from its float64; {ROUNDING} \
+             times that is allowed"
         )?,
         Some(Err(reason)) => writeln!(out, "  rounding      not measured: {reason}")?,
         None => {}

@@ -1,5 +1,5 @@
-//! Pictures for people, of what `fer infer` found: each picture with boxes and labels, the faces cut
-//! out, and a contact sheet of them.
+//! Pictures for people, of what `fer infer` found: each picture with boxes and labels, the faces
+//! cut out, and a contact sheet of them.
 
 use std::collections::HashSet;
 use std::io;

@@ -51,7 +51,7 @@ impl Detector {
     /// [`Backend::Auto`] takes ONNX Runtime if its library is found, else the compiled-in detector.
     ///
     /// # Errors
-    /// The file is no such detector, or the backend can't run it.
+    /// The file is not such a detector, or the backend can't run it.
     pub fn load(
         which: &DetectorRef,
         backend: &Backend,

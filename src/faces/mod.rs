@@ -5,7 +5,8 @@
 //! use fer::faces::{Detector, DetectorRef, SearchOptions, find};
 //! use fer::{Backend, host::Host, images};
 //!
-//! let detector = Detector::load(&DetectorRef::Builtin, &Backend::default(), None, &Host::from_env())?;
+//! let host = Host::from_env();
+//! let detector = Detector::load(&DetectorRef::Builtin, &Backend::default(), None, &host)?;
 //! let picture = images::read("examples/photos/astronaut.jpg".as_ref())?;
 //! let faces = find(&picture, &detector, &SearchOptions::default())?;
 //! assert_eq!(faces.len(), 1);

@@ -19,7 +19,7 @@ const TRIAL: usize = 64;
 /// Loads a detector, with its width and height if the file fixes them.
 ///
 /// # Errors
-/// The file is no detector, or the provider can't run it.
+/// The file is not a detector, or the provider can't run it.
 pub(super) fn load(
     which: &DetectorRef,
     library: &'static Library,

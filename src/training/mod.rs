@@ -177,7 +177,8 @@ pub fn resume(
     Ok((folder, config, prepared))
 }
 
-/// The last checkpoint of a run, or its best where that is lost or damaged; `None` before the first.
+/// The last checkpoint of a run, or its best where that is lost or damaged; `None` before the
+/// first.
 fn last_whole(
     folder: &RunFolder,
     setting: &mut Setting<'_>,

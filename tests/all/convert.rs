@@ -1,6 +1,6 @@
 //! Keras models converted to ONNX: small models of every layer and option, saved by real Keras of
 //! two lines, answer what Keras answered; the notebook model equals its conversion by tf2onnx; and
-//! what can't be converted is told.
+//! what can't be converted is named.
 //!
 //! `scripts/keras/convert_goldens.py` made `tests/golden/convert/`.
 

@@ -1,5 +1,5 @@
 //! What people give `fer infer` beside images that it reads: pictures in other formats, videos,
-//! what a download left, addresses, cameras; files that are passed over; names that are no text;
+//! what a download left, addresses, cameras; files that are passed over; names that are not UTF-8;
 //! 16 bits that are fewer.
 
 use std::fs;

@@ -3,10 +3,9 @@
 //!
 //! `scripts/keras/layer_goldens.py` made `tests/golden/layers/`.
 
-use std::io::Write;
 use std::path::Path;
 
-use crate::common::{all_right, ort, path, root, run};
+use crate::common::{all_right, keras_file_of, ort, root, run};
 use crate::operations::mismatches;
 use serde_json::{Value, json};
 
@@ -32,26 +31,7 @@ fn model(file: &Path, layers: &[(&str, Value)]) -> String {
     let pool = json!({"name": "pool"});
     all.push(json!({"class_name": "GlobalAveragePooling2D", "config": pool}));
     let config = json!({"class_name": "Sequential", "config": {"name": "s", "layers": all}});
-    let golden = std::fs::File::open(path("tests/golden/convert/plain.k3.keras")).unwrap();
-    let mut golden = zip::ZipArchive::new(golden).unwrap();
-    let mut weights = Vec::new();
-    std::io::copy(
-        &mut golden.by_name("model.weights.h5").unwrap(),
-        &mut weights,
-    )
-    .unwrap();
-    let mut archive = zip::ZipWriter::new(std::fs::File::create(file).unwrap());
-    for (name, bytes) in [
-        ("config.json", config.to_string().into_bytes()),
-        ("metadata.json", br#"{"keras_version": "3.15.1"}"#.to_vec()),
-        ("model.weights.h5", weights),
-    ] {
-        let options = zip::write::SimpleFileOptions::default();
-        archive.start_file(name, options).unwrap();
-        archive.write_all(&bytes).unwrap();
-    }
-    archive.finish().unwrap();
-    file.display().to_string()
+    keras_file_of(file, &config)
 }
 
 /// The code of `lambda x: x / 255.0`, compiled by Python 3.11.

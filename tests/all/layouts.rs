@@ -278,8 +278,8 @@ fn folders_are_what_their_users_mean() {
                 "train/sad/c.mp4",
             ],
             said: &[
-                "4 files were not read, as their names do not end like an image's: DATA/notes.txt, DATA/train/a.xyz, \
-                     DATA/train/happy/b.heic and 1 more",
+                "4 files were not read, as their names do not end like an image's: DATA/notes.txt, \
+                     DATA/train/a.xyz, DATA/train/happy/b.heic and 1 more",
             ],
             ..row()
         },
@@ -348,8 +348,8 @@ fn folders_that_can_be_meant_in_several_ways_are_refused() {
             &["train", "test"],
             &numbers,
             &[],
-            "the classes are plain numbers (0, 1, 2), and nothing says what they mean; name the classes \
-             in the order of the numbers with --classes A,B,…",
+            "the classes are plain numbers (0, 1, 2), and nothing says what they mean; name the \
+             classes in the order of the numbers with --classes A,B,…",
         ),
         (
             "seven numbers",
@@ -391,8 +391,8 @@ fn folders_that_can_be_meant_in_several_ways_are_refused() {
             &many,
             &["cat", "dog"],
             &[],
-            "(set000, set001, set002, set003, set004, set005, set006, set007, set008, set009 and 190 \
-             more)",
+            "(set000, set001, set002, set003, set004, set005, set006, set007, set008, set009 and \
+             190 more)",
         ),
         (
             "a class twice",

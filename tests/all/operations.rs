@@ -4,11 +4,10 @@
 //!
 //! `scripts/keras/operation_goldens.py` made `tests/golden/operations/`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{self, all_right, keras, ort, path, root, run};
+use crate::common::{self, all_right, keras, keras_file_of, ort, path, root, run};
 use crate::convert::on_ort;
 use fer::convert::{ConvertOptions, convert};
 use fer::spec::Layout;
@@ -162,27 +161,7 @@ fn chain(file: &Path, layers: &[(&str, &str, serde_json::Value)]) -> String {
     }
     let model = json!({"module": "keras", "class_name": "Functional", "config": {"name": "chain",
         "layers": all, "input_layers": ["in", 0, 0], "output_layers": [before, 0, 0]}});
-    let golden = std::fs::File::open(path("tests/golden/convert/plain.k3.keras")).unwrap();
-    let mut golden = zip::ZipArchive::new(golden).unwrap();
-    let mut weights = Vec::new();
-    std::io::copy(
-        &mut golden.by_name("model.weights.h5").unwrap(),
-        &mut weights,
-    )
-    .unwrap();
-    let mut archive = zip::ZipWriter::new(std::fs::File::create(file).unwrap());
-    for (name, bytes) in [
-        ("config.json", model.to_string().into_bytes()),
-        ("metadata.json", br#"{"keras_version": "3.15.1"}"#.to_vec()),
-        ("model.weights.h5", weights),
-    ] {
-        archive
-            .start_file(name, zip::write::SimpleFileOptions::default())
-            .unwrap();
-        archive.write_all(&bytes).unwrap();
-    }
-    archive.finish().unwrap();
-    file.display().to_string()
+    keras_file_of(file, &model)
 }
 
 #[test]

@@ -410,7 +410,7 @@ fn a_distance_for_the_gradients_is_a_setting_of_a_run() {
     );
     assert!(
         trained("sam", "sam = 0.05") != plain,
-        "a distance of 0.05 is no other training"
+        "a distance of 0.05 changes nothing"
     );
 }
 
@@ -870,7 +870,7 @@ fn a_list_divides_as_the_run_did_that_wrote_it() {
         history(&folder.path().join("again")),
         history(&folder.path().join("official"))
     );
-    // What is told to others of an exported model has no folder in it.
+    // An exported model's metadata names no folder.
     run(&["export", "--onnx", "--run", &path("list")]).expect(0);
     let header = fer::onnx::OnnxModel::read(&folder.path().join("list/model.onnx"))
         .unwrap()
@@ -1165,7 +1165,7 @@ fn an_evaluation_measures_draws_and_judges() {
         .expect(0)
         .stdout;
     assert_eq!(serde_json::from_str::<Value>(&whole).unwrap()["images"], 28);
-    // An image that can't be read is told and not counted.
+    // An image that can't be read is named, and not counted.
     let copy = folder.path().join("copy");
     run(&["data", "synth", text(&copy), "--count", "70"]).expect(0);
     fs::write(copy.join("test/sad/PublicTest_00001.png"), b"no image").unwrap();

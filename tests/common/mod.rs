@@ -3,7 +3,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -148,6 +150,28 @@ pub fn keras_file(name: &str) -> Option<PathBuf> {
         folder
     });
     Some(folder.join(name))
+}
+
+/// Writes a `.keras` file of Keras 3 with this configuration and the weights of a golden model, and
+/// returns its path.
+pub fn keras_file_of(file: &Path, config: &serde_json::Value) -> String {
+    let golden = File::open(path("tests/golden/convert/plain.k3.keras")).unwrap();
+    let mut golden = zip::ZipArchive::new(golden).unwrap();
+    let mut weights = Vec::new();
+    let mut member = golden.by_name("model.weights.h5").unwrap();
+    std::io::copy(&mut member, &mut weights).unwrap();
+    let mut archive = zip::ZipWriter::new(File::create(file).unwrap());
+    for (name, bytes) in [
+        ("config.json", config.to_string().into_bytes()),
+        ("metadata.json", br#"{"keras_version": "3.15.1"}"#.to_vec()),
+        ("model.weights.h5", weights),
+    ] {
+        let options = zip::write::SimpleFileOptions::default();
+        archive.start_file(name, options).unwrap();
+        archive.write_all(&bytes).unwrap();
+    }
+    archive.finish().unwrap();
+    file.display().to_string()
 }
 
 /// Runs one of scripts/keras/ on a model; `output` is its `-o`.

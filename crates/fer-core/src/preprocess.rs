@@ -1,8 +1,8 @@
 //! Pixels → tensor. Everything that feeds a model uses [`Preprocessor`].
 //!
 //! First gray or RGB, as the model needs. Then the model's size. Then `float32(pixel) × scale`, and
-//! `(x − mean) / std` if the model has them, in the model's layout and order of colors. Color first,
-//! size second: that is the order of Keras's `load_img`.
+//! `(x − mean) / std` if the model has them, in the model's layout and order of colors. Color
+//! first, size second: that is the order of Keras's `load_img`.
 
 use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};

@@ -2,8 +2,8 @@
 //!
 //! For the strides 8, 16 and 32, one after the other, each cell of the input's grid has an anchor,
 //! row by row: `cls`, `obj`, `b0…b3`, `k0…k9`. The score is `sqrt(clamp(cls) · clamp(obj))`. The
-//! box's center is `((column + b0) · s, (row + b1) · s)`, its size `(exp(b2) · s, exp(b3) · s)`; the
-//! landmark `i` is `((k2i + column) · s, (k2i+1 + row) · s)`. This is the decoding of OpenCV's
+//! box's center is `((column + b0) · s, (row + b1) · s)`, its size `(exp(b2) · s, exp(b3) · s)`;
+//! the landmark `i` is `((k2i + column) · s, (k2i+1 + row) · s)`. This is the decoding of OpenCV's
 //! `FaceDetectorYN` (`modules/objdetect/src/face_detect.cpp`).
 
 use crate::Face;

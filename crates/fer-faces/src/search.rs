@@ -371,7 +371,7 @@ mod tests {
         }
     }
 
-    /// Gives what it is told to.
+    /// Returns the values that it holds.
     struct Odd(Vec<f32>);
     impl Network for Odd {
         fn anchors(&self, _: Vec<f32>, _: [usize; 2]) -> Result<Vec<f32>, NetworkError> {

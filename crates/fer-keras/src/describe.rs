@@ -1,5 +1,5 @@
-//! What a converted model expects and returns: a spec, from the graph, the user's options and hints,
-//! and the metadata that states it.
+//! What a converted model expects and returns: a spec, from the graph, the user's options and
+//! hints, and the metadata that states it.
 
 use fer_core::onnx::Header;
 use fer_core::onnx::proto::ModelProto;

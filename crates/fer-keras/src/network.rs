@@ -248,8 +248,8 @@ impl KerasNetwork {
         }
     }
 
-    /// Leaves out the function that first takes the model's input, if it only multiplies by `scale`.
-    /// Returns its name.
+    /// Leaves out the function that first takes the model's input, if it only multiplies by
+    /// `scale`. Returns its name.
     pub(crate) fn leave_out_scaling(&mut self, scale: f64) -> Option<String> {
         let input = self.inputs.first().copied();
         let takes_input = |layer: &&mut LayerEntry| {

@@ -214,8 +214,8 @@ impl Row<'_> {
             values.iter_mut().for_each(|y| *y = above_zero(*y));
         }
         let output = self.output.at(column * self.shape.channels + channel);
-        // SAFETY: the output is within the row that this task alone writes, and whose old contents it
-        // does not read.
+        // SAFETY: the output is within the row that this task alone writes, and whose old contents
+        // it does not read.
         unsafe { output.copy_from_nonoverlapping(values.as_ptr(), L) };
     }
 }

@@ -50,8 +50,8 @@ pub(super) fn camera(path: &Path) -> Option<String> {
         format!("-f v4l2 -i /dev/video{number}")
     };
     Some(format!(
-        "is not a file; if it is a camera, write some of its frames with `ffmpeg {input} -frames:v 30 \
-         frame%02d.png` and use those"
+        "is not a file; if it is a camera, write some of its frames with `ffmpeg {input} \
+         -frames:v 30 frame%02d.png` and use those"
     ))
 }
 

@@ -1,6 +1,6 @@
-//! Comma-separated values: `path,label,confidence,<one column per class>,error`. For pictures there is
-//! a row a face: `path,face,x,y,w,h,score,label,confidence,<one column per class>,error`; a picture
-//! without a face has one row with empty columns.
+//! Comma-separated values: `path,label,confidence,<one column per class>,error`. For pictures there
+//! is a row a face: `path,face,x,y,w,h,score,label,confidence,<one column per class>,error`; a
+//! picture without a face has one row with empty columns.
 
 use std::io::{self, Write};
 

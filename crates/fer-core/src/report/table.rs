@@ -1,5 +1,5 @@
-//! Aligned columns for people: label, confidence, every class in percent, for pictures the face's box.
-//! The path is last, because it has no fixed width. Names are printed with escapes for control
+//! Aligned columns for people: label, confidence, every class in percent, for pictures the face's
+//! box. The path is last, because it has no fixed width. Names are printed with escapes for control
 //! characters.
 
 use std::borrow::Cow;

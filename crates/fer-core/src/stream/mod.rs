@@ -150,7 +150,7 @@ impl<'a> Stream<'a, Whole> {
 impl<L> Stream<'_, L> {
     /// Runs all items through the model and passes an observation of each to `sink`, in order. One
     /// thread at a time takes the next item, when there is room for it. A call of the iterator's
-    /// `next` is waited for, even after a failure, so a live source has to end when it is told to.
+    /// `next` is waited for, even after a failure, so a live source has to end on request.
     ///
     /// # Errors
     /// The engine failed, or `sink` did.

@@ -8,3 +8,4 @@ mod common;
 mod decode;
 mod onnx_files;
 mod properties;
+mod specs;

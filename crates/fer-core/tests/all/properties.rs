@@ -88,7 +88,8 @@ proptest! {
         let resize = if antialias { Resize::Antialias } else { Resize::Nearest };
         let layout = if nchw { Layout::Nchw } else { Layout::Nhwc };
         let spec = spec_for(to_w, to_h, to_c, layout, resize);
-        let tensor = Preprocessor::new(&spec.input).tensor(Pixels { width: w, height: h, channels: c, data });
+        let pixels = Pixels { width: w, height: h, channels: c, data };
+        let tensor = Preprocessor::new(&spec.input).tensor(pixels);
         prop_assert_eq!(tensor.len(), spec.image_len());
         prop_assert!(tensor.iter().all(|v| (0.0..=1.0).contains(v)));
     }

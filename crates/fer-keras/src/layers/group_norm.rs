@@ -1,7 +1,7 @@
 //! Group normalization.
 
 use super::dot::transpose;
-use super::norm::NextIfPresent;
+use super::norm::{NextIfPresent, gamma_and_beta};
 use super::{Layer, only};
 use crate::config::Fields;
 use crate::graph::{Graph, Order, Value, float};
@@ -53,10 +53,7 @@ fn axis_first(graph: &mut Graph, value: &Value, axis: usize) -> (String, Vec<usi
 
 impl Layer for GroupNorm {
     fn weights(&self) -> Vec<&'static str> {
-        let mut names = Vec::new();
-        names.extend(self.scale.then_some("gamma"));
-        names.extend(self.center.then_some("beta"));
-        names
+        gamma_and_beta(self.scale, self.center)
     }
 
     fn lower(

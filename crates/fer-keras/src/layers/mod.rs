@@ -35,8 +35,8 @@ pub(crate) trait Layer {
         Vec::new()
     }
 
-    /// The names of the tensors that `lower` takes, in its order; none if Keras calls the layer with
-    /// tensors by position alone.
+    /// The names of the tensors that `lower` takes, in its order; none if Keras calls the layer
+    /// with tensors by position alone.
     fn arguments(&self) -> &'static [&'static str] {
         &[]
     }

@@ -32,11 +32,17 @@ impl BatchNorm {
     }
 }
 
+/// The names of a normalization's factors and shifts, as far as it has them.
+pub(super) fn gamma_and_beta(scale: bool, center: bool) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    names.extend(scale.then_some("gamma"));
+    names.extend(center.then_some("beta"));
+    names
+}
+
 impl Layer for BatchNorm {
     fn weights(&self) -> Vec<&'static str> {
-        let mut names = Vec::new();
-        names.extend(self.scale.then_some("gamma"));
-        names.extend(self.center.then_some("beta"));
+        let mut names = gamma_and_beta(self.scale, self.center);
         names.extend(["moving_mean", "moving_variance"]);
         names
     }
@@ -143,10 +149,7 @@ impl LayerNorm {
 
 impl Layer for LayerNorm {
     fn weights(&self) -> Vec<&'static str> {
-        let mut names = Vec::new();
-        names.extend(self.scale.then_some("gamma"));
-        names.extend(self.center.then_some("beta"));
-        names
+        gamma_and_beta(self.scale, self.center)
     }
 
     fn lower(

@@ -28,7 +28,7 @@ pub(super) fn parts(graph: &mut Graph, value: &Value, parts: &[Part]) -> Value {
     if parts.is_empty() {
         return value.clone();
     }
-    // One element before the first is no index of ONNX's: −1 is the last element.
+    // ONNX has no index for one element before the first: −1 is the last element.
     let end = |p: &Part| match p.start as i64 + p.length as i64 * p.step {
         end if end < 0 => i64::MIN,
         end => end,

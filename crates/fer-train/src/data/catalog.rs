@@ -198,7 +198,7 @@ impl Catalog {
     /// The classes are the names of the class folders, [`CLASSES`](super::CLASSES) of them, sorted
     /// by code point; no two may differ in case alone. Where five or more emotions are among them,
     /// in any word for them ([`emotion`](fer_core::spec::emotion)), the classes are the emotions
-    /// that are there, by their usual names, and a folder that is none is an error: a misspelt
+    /// that are there, by their usual names, and any other folder is an error: a misspelt
     /// folder would be a class in silence. A file `classes.txt` beside the folders with a class a
     /// line says otherwise, and in which order the classes are. Folders that are plain numbers are
     /// an error without it ([`DataError::Numbers`]), except in a folder named RAF-DB.
@@ -210,8 +210,8 @@ impl Catalog {
     ///
     /// A class folder is searched as Keras's `flow_from_directory` does: folders in it too, but not
     /// through links, in the order of the folders' paths and then of the file names, by code point.
-    /// Images are told by [`EXTENSIONS`](fer_core::images::sources::EXTENSIONS); unlike in Keras,
-    /// hidden files are none.
+    /// Images are recognized by [`EXTENSIONS`](fer_core::images::sources::EXTENSIONS); unlike in
+    /// Keras, hidden files are none.
     ///
     /// # CSV
     /// The competition's file: a header with `emotion`, `pixels` and maybe `Usage` in any order,
@@ -291,7 +291,7 @@ impl Catalog {
     }
 }
 
-/// A path that is no data set.
+/// A path that does not hold a data set.
 fn no_data_set(path: &Path, is_file: bool) -> DataError {
     let mut head = Vec::new();
     let read = |file: File| file.take(4096).read_to_end(&mut head);

@@ -48,7 +48,7 @@ impl Classes {
     ///   numbers mean the given classes in their order.
     /// - **Plain numbers** say nothing, except RAF-DB's 1 to 7.
     /// - **Emotions**: where five or more emotions are among the names, in any word for them, the
-    ///   classes are the emotions that are there, sorted. A name that is none is no class.
+    ///   classes are the emotions that are there, sorted. Other names are not classes.
     /// - **Other** names are classes themselves, sorted by code point.
     ///
     /// # Errors

@@ -122,7 +122,7 @@ fn add_classes(catalog: &mut Catalog, group: &Group, classes: &Classes) -> Resul
     let missing = labels.filter(|(_, found)| found.is_none());
     let mut missing: Vec<&str> = missing.map(|(class, _)| class.as_str()).collect();
     if classes.are_emotions && !unknown.is_empty() {
-        // One of these may be meant by what is no class.
+        // The strange folder may be meant as one of these.
         let others = EMOTIONS.into_iter();
         missing.extend(others.filter(|emotion| !classes.names.iter().any(|name| name == emotion)));
     }
@@ -138,7 +138,8 @@ fn add_classes(catalog: &mut Catalog, group: &Group, classes: &Classes) -> Resul
             (true, _) => format!("the class {gone} is missing (there is {there}); add it{own}"),
             (false, true) => format!("the folder {strange} is not a class; rename or move it{own}"),
             (false, false) => format!(
-                "the folder {strange} is not a class, and the class {gone} is missing; rename it{own}"
+                "the folder {strange} is not a class, and the class {gone} is missing; rename \
+                 it{own}"
             ),
         };
         return Err(DataError::folders(&group.listing.path, problem));

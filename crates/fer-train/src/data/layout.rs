@@ -288,7 +288,7 @@ fn below(listing: &Listing) -> Result<Option<Listing>, DataError> {
     Ok(None)
 }
 
-/// A folder that is no data set.
+/// A folder that does not hold a data set.
 pub(super) fn no_classes(listing: &Listing) -> DataError {
     let there = match listing.folders.is_empty() {
         true => "nothing".into(),

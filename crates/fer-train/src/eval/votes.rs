@@ -119,7 +119,8 @@ mod tests {
             (first, counts([2, 6, 0, 0, 0, 0, 0], [0, 0, 0])), // wrong
             (first, counts([0, 0, 0, 8, 0, 0, 0], [0, 2, 0])), // wrong
             (first, counts([4, 4, 0, 0, 0, 0, 0], [1, 1, 0])), // a tie
-            (first, counts([0, 0, 0, 0, 0, 0, 1], [9, 0, 0])), // contempt; of classes, all votes for one that has 0
+            // Contempt; of classes, all votes for one that has 0.
+            (first, counts([0, 0, 0, 0, 0, 0, 1], [9, 0, 0])),
             (first, counts([0, 0, 0, 0, 0, 0, 0], [0, 9, 1])), // unknown, no class
             (first, counts([1, 0, 0, 0, 0, 0, 0], [0, 2, 7])), // no face
             (first, None),

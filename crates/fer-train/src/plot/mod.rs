@@ -1,6 +1,6 @@
 //! Pictures as PNG files: [`curves`] of a training run, a [`confusion`] matrix, a [`reliability`]
-//! diagram, accuracy under [`corruptions`], a contact [`sheet`] of images, and a photograph with its
-//! faces [`annotated`].
+//! diagram, accuracy under [`corruptions`], a contact [`sheet`] of images, and a photograph with
+//! its faces [`annotated`].
 //!
 //! Owned here: the canvas, its font (which is built in: none of the machine's is needed; it has
 //! Latin, Greek and Cyrillic letters, but no arrows), the colours (from M. Okabe and K. Ito's
@@ -281,8 +281,8 @@ fn text_width(text: &str, size: f64) -> f64 {
         .sum()
 }
 
-/// The parts of a text that are drawn one by one: the font moves a letter that follows `/` so far to
-/// the left that they overlap.
+/// The parts of a text that are drawn one by one: the font moves a letter that follows `/` so far
+/// to the left that they overlap.
 fn unkerned(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive('/')
 }

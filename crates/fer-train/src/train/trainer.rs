@@ -62,7 +62,7 @@ pub struct Progress {
     pub accuracy: f64,
 }
 
-/// Is told how a run goes.
+/// Hears how a run goes.
 pub trait Observer {
     /// Some steps are done: one, on a CPU.
     fn step(&mut self, progress: &Progress);
@@ -88,7 +88,8 @@ pub struct TrainingData<'a> {
 pub struct Compute {
     /// Where the weights are; without autodiff.
     pub device: Device,
-    /// Devices that take a part of each batch beside it ([`parallel`](super::parallel)); none, mostly.
+    /// Devices that take a part of each batch beside it ([`parallel`](super::parallel)); none,
+    /// mostly.
     pub others: Vec<Device>,
     /// What a step computes in.
     pub precision: Precision,

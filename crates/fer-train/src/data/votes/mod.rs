@@ -105,9 +105,9 @@ impl Votes {
     /// The votes for some items of a catalog, in the order of `indices`.
     ///
     /// # Errors
-    /// The data has other classes; the file knows images by row and the data is a folder, or by name and the data is
-    /// `fer2013.csv`; its rows are those of another `fer2013.csv`; it has votes for none of these
-    /// items.
+    /// The data has other classes; the file knows images by row and the data is a folder, or by
+    /// name and the data is `fer2013.csv`; its rows are those of another `fer2013.csv`; it has
+    /// votes for none of these items.
     pub fn of(&self, catalog: &Catalog, indices: &[usize]) -> Result<Matched, DataError> {
         if catalog.classes != EMOTIONS {
             let source = catalog.source.display();
