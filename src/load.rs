@@ -14,7 +14,7 @@ use fer_core::model_file::FileKind;
 use fer_core::onnx::{self, Header, OnnxError, OnnxModel};
 use fer_core::probe;
 use fer_core::session::{Session, SessionOptions as Joining};
-use fer_core::spec::{Basis, Field, Hints, ModelSpec};
+use fer_core::spec::{Basis, Field, Hints, ModelSpec, NOT_CALIBRATED, OutputKind, SpecError};
 #[cfg(feature = "ort")]
 use fer_ort::runtime::{NotFound, Origin};
 #[cfg(feature = "ort")]
@@ -179,12 +179,18 @@ pub fn load(
         }
         Backend::Auto { library } => load_auto(file, library.as_deref(), options, host)?,
     };
-    Ok(specified(classifier, whole))
+    specified(classifier, whole)
 }
 
 /// Finds out what the outputs are, if the model's file does not say it, and notes what is not
 /// stated. `whole` if the model takes whole numbers.
-fn specified(mut classifier: Box<dyn Classifier>, whole: bool) -> Box<dyn Classifier> {
+///
+/// # Errors
+/// The outputs are scores, and a calibration is stated.
+fn specified(
+    mut classifier: Box<dyn Classifier>,
+    whole: bool,
+) -> Result<Box<dyn Classifier>, LoadError> {
     let mut spec = classifier.spec().clone();
     if spec.output_is_uncertain() {
         // A model that fails on noise fails on images too, and says why there.
@@ -198,11 +204,18 @@ fn specified(mut classifier: Box<dyn Classifier>, whole: bool) -> Box<dyn Classi
             };
         }
     }
-    if Note::about(&spec).is_empty() {
+    if spec.output == OutputKind::Scores && spec.calibration != Calibration::NONE {
+        return Err(LoadError::Spec(SpecError {
+            model: classifier.description().model.clone(),
+            problem: NOT_CALIBRATED.into(),
+            missing: None,
+        }));
+    }
+    Ok(if Note::about(&spec).is_empty() {
         classifier
     } else {
         Box::new(Respecified::new(classifier, spec))
-    }
+    })
 }
 
 #[cfg(feature = "train")]
@@ -352,14 +365,15 @@ fn load_ort(
     Ok(Box::new(classifier))
 }
 
-/// ONNX Runtime on the CPU, or else the compiled-in model, with a note that says why.
+/// ONNX Runtime's library, or why it can't be used, if something else may take its place.
+///
+/// # Errors
+/// The user named a library that can't be used.
 #[cfg(feature = "ort")]
-fn load_auto(
-    mut file: File,
+pub(crate) fn automatic(
     library: Option<&Path>,
-    options: &LoadOptions,
     host: &Host,
-) -> Result<Box<dyn Classifier>, LoadError> {
+) -> Result<Result<&'static library::Library, NoOnnxRuntime>, LoadError> {
     let located = fer_ort::runtime::locate(library, host);
     // Nothing may replace a library that the user named.
     let named = match &located {
@@ -369,7 +383,21 @@ fn load_auto(
     let opened = located
         .map_err(NoOnnxRuntime::from)
         .and_then(|found| library::open(&found).map_err(NoOnnxRuntime::Library));
-    let unusable = match opened {
+    match opened {
+        Err(e) if named => Err(e.into()),
+        opened => Ok(opened),
+    }
+}
+
+/// ONNX Runtime on the CPU, or else the compiled-in model, with a note that says why.
+#[cfg(feature = "ort")]
+fn load_auto(
+    mut file: File,
+    library: Option<&Path>,
+    options: &LoadOptions,
+    host: &Host,
+) -> Result<Box<dyn Classifier>, LoadError> {
+    let unusable = match automatic(library, host)? {
         Ok(library) => {
             return load_ort(
                 file,
@@ -379,7 +407,6 @@ fn load_auto(
                 options,
             );
         }
-        Err(e) if named => return Err(e.into()),
         Err(reason) if file.compiled.is_none() => {
             return Err(LoadError::NeedsOnnxRuntime {
                 model: file.name,

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use fer::faces::{Crop, Detector, DetectorRef, FRAME, Faces, Place, SearchOptions, When};
 use fer::host::Host;
 use fer::report::{Content, FoundFace, Picture};
-use fer::spec::{EMOTIONS, ModelSpec};
+use fer::spec::{ModelSpec, emotion};
 use fer::stream::{ItemError, Seen};
 
 use super::advice;
@@ -70,7 +70,7 @@ impl FaceArgs {
         model: &'a ModelArgs,
         host: &'a Host,
     ) -> Result<Option<Faces<'a>>> {
-        let emotions = spec.labels.iter().all(|l| EMOTIONS.contains(&l.as_str()));
+        let emotions = spec.labels.iter().all(|label| emotion(label).is_some());
         let when = match self.faces {
             Choice::Always => When::Always,
             Choice::Auto if emotions => When::Auto,
@@ -112,7 +112,12 @@ impl FaceArgs {
         // Options that do not fit are an error before the first picture.
         let loading = model.on.options(model.engine)?;
         let load = move || Detector::load(&which, &loading.backend, loading.threads, host);
-        Ok(Some(Faces::new(when, options, crop, load)))
+        let faces = Faces::new(when, options, crop, load);
+        Ok(Some(match self.detector {
+            // A file that does not fit is an error before the first picture.
+            Some(_) => faces.loaded()?,
+            None => faces,
+        }))
     }
 
     /// The first option that needs a search.

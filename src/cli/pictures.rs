@@ -45,7 +45,7 @@ impl PictureArgs {
         let wanted = wanted
             .into_iter()
             .filter_map(|(name, dir)| Some((name, dir.as_ref()?)));
-        let mut any = false;
+        let mut folders = Vec::new();
         for (name, folder) in wanted {
             if !faces {
                 bail!(
@@ -53,14 +53,19 @@ impl PictureArgs {
                      with --faces always"
                 );
             }
-            if sources.iter().any(|source| matches!(source, Source::Stdin)) {
-                bail!("{name} reads each picture again, which standard input does not allow");
-            }
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("can't make the folder {} ({name})", folder.display()))?;
-            any = true;
+            let real = folder.canonicalize();
+            let real = real.with_context(|| format!("{} ({name})", folder.display()))?;
+            for source in sources {
+                check(source, &real, name)?;
+            }
+            if folders.contains(&real) {
+                bail!("--annotate and --crops name the same folder; name two");
+            }
+            folders.push(real);
         }
-        Ok(any.then(|| Pictures {
+        Ok((!folders.is_empty()).then(|| Pictures {
             annotate: self.annotate.clone(),
             crops: self.crops.clone(),
             labels: labels.to_vec(),
@@ -68,6 +73,29 @@ impl PictureArgs {
             cells: Vec::new(),
         }))
     }
+}
+
+/// Fails if a source can't be read twice, or lies in the folder that is written to, where it could be
+/// overwritten.
+fn check(source: &Source, folder: &Path, option: &str) -> Result<()> {
+    let path = match source {
+        Source::File(path) if path.is_file() => path,
+        Source::Unusable { .. } => return Ok(()),
+        Source::File(path) if !path.exists() => return Ok(()),
+        _ => bail!(
+            "{option} reads each picture again, which standard input and pipes do not allow; save \
+             them as files first"
+        ),
+    };
+    let own = path.canonicalize();
+    if own.is_ok_and(|own| own.parent() == Some(folder)) {
+        bail!(
+            "{option} {} holds {}, which is to be read; name another folder",
+            folder.display(),
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// The folders, and what was written into them.
@@ -87,7 +115,8 @@ impl Pictures {
         let Content::Faces(picture) = content else {
             return Ok(());
         };
-        let pixels = source.load().map_err(io::Error::other)?;
+        let again = |e| io::Error::other(format!("{} can't be read again: {e}", source.name()));
+        let pixels = source.load().map_err(again)?;
         let name = self.name(&source.name());
         if let Some(folder) = self.crops.clone() {
             for (index, face) in picture.faces.iter().enumerate() {

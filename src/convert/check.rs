@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use fer_core::host::Host;
-use fer_core::images::Pixels;
-use fer_core::random::{Purpose, Random};
+use fer_core::probe;
 use fer_core::spec::{ModelSpec, OutputKind};
 use fer_core::stream::{ItemError, Stream, StreamError, StreamOptions};
 
@@ -64,7 +63,7 @@ pub fn check(file: &Path, host: &Host) -> Result<Checked, CheckError> {
         Ok(session) => session,
         Err(reason) => return Ok(Checked::NotRun(reason)),
     };
-    let noise = (0..IMAGES).map(|i| noise(session.spec(), i));
+    let noise = (0..IMAGES).map(|i| probe::noise(&session.spec().input, i));
     let mut problem = None;
     let stream = Stream::whole(&session, StreamOptions::default());
     stream.run(noise, &mut |seen| {
@@ -84,18 +83,6 @@ pub fn check(file: &Path, host: &Host) -> Result<Checked, CheckError> {
             by: session.description().library.clone(),
             spec: Box::new(session.spec().clone()),
         }),
-    }
-}
-
-/// Image number `i` of noise, of the model's size.
-fn noise(spec: &ModelSpec, i: usize) -> Pixels {
-    let mut data = vec![0; spec.image_len()];
-    Random::new(0, Purpose::Noise, 0, i as u64).fill(&mut data);
-    Pixels {
-        width: spec.input.width,
-        height: spec.input.height,
-        channels: spec.input.channels,
-        data,
     }
 }
 

@@ -16,7 +16,7 @@ use fer_ort::{OrtNetwork, Provider, ProviderOptions, library};
 #[cfg(feature = "ort")]
 use super::onnx_file;
 use crate::compiled;
-use crate::load::Backend;
+use crate::load::{Backend, automatic};
 use crate::load_error::{LoadError, NoOnnxRuntime};
 
 /// The detector to load.
@@ -72,11 +72,7 @@ impl Detector {
             }
             #[cfg(feature = "ort")]
             Backend::Auto { library } => {
-                let found = fer_ort::runtime::locate(library.as_deref(), host);
-                let opened = found
-                    .map_err(NoOnnxRuntime::from)
-                    .and_then(|found| library::open(&found).map_err(NoOnnxRuntime::Library));
-                match (opened, which) {
+                match (automatic(library.as_deref(), host)?, which) {
                     (Ok(library), _) => {
                         let options = ProviderOptions::default();
                         Self::on_ort(which, library, Provider::Cpu, &options, threads)
@@ -105,9 +101,9 @@ impl Detector {
         threads: Option<usize>,
     ) -> Result<Self, LoadError> {
         if let DetectorRef::Onnx(path) = which {
-            return Err(LoadError::NeedsOnnxRuntime {
+            return Err(LoadError::Detector {
                 model: path.display().to_string(),
-                reason: NoOnnxRuntime::NotBuiltIn,
+                problem: "Burn runs only the built-in detector, ONNX Runtime others".into(),
             });
         }
         threads::start(threads);

@@ -65,6 +65,17 @@ impl<'a> Faces<'a> {
         }
     }
 
+    /// The stage with its detector loaded.
+    ///
+    /// # Errors
+    /// The detector can't be loaded.
+    pub fn loaded(self) -> Result<Self, LoadError> {
+        let detector = (self.load)()?;
+        // Nothing has loaded another one yet.
+        let _ = self.detector.set(Ok(detector));
+        Ok(self)
+    }
+
     /// The detector, or why it can't be loaded, once a picture has needed it.
     pub fn detector(&self) -> Option<Result<&Detector, &LoadError>> {
         self.detector.get().map(Result::as_ref)

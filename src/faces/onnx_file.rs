@@ -1,7 +1,7 @@
 //! A detector's ONNX file in ONNX Runtime: its size, and its outputs in one order.
 
 use bytes::Bytes;
-use fer_core::onnx;
+use fer_core::onnx::{self, Header};
 use fer_faces::{ANCHOR, STRIDES, anchor_count};
 use fer_ort::library::Library;
 use fer_ort::{ModelSource, OrtNetwork, Output, Provider, ProviderOptions, SessionOptions};
@@ -27,20 +27,24 @@ pub(super) fn load(
     provider_options: &ProviderOptions,
     threads: Option<usize>,
 ) -> Result<(OrtNetwork, Option<[usize; 2]>), LoadError> {
-    let (name, bytes) = match which {
+    let (name, source, header) = match which {
         DetectorRef::Builtin => {
             let model = compiled::detector();
-            (
-                format!("{} (built in)", model.name),
-                Bytes::from_static(model.onnx),
-            )
+            let bytes = Bytes::from_static(model.onnx);
+            let header = onnx::read_header(&bytes, model.name)?;
+            let name = format!("{} (built in)", model.name);
+            (name, ModelSource::Bytes(bytes), header)
         }
         DetectorRef::Onnx(path) => {
             let file = onnx::OnnxModel::read(path)?;
-            (path.display().to_string(), file.bytes)
+            let source = match file.external_data {
+                true => ModelSource::Path(path.clone()),
+                false => ModelSource::Bytes(file.bytes),
+            };
+            (path.display().to_string(), source, file.header)
         }
     };
-    let fixed = input_size(&bytes, &name)?;
+    let fixed = input_size(&header, &name)?;
     let [width, height] = fixed.unwrap_or([TRIAL; 2]);
     let options = SessionOptions {
         provider,
@@ -50,7 +54,6 @@ pub(super) fn load(
         images: None,
     };
     let shape = [1, 3, height, width];
-    let source = ModelSource::Bytes(bytes);
     let mut network = OrtNetwork::load(library, &source, &name, shape, &options, Vec::new())?;
     // The names and the number of the outputs are those of a detector, or it is none.
     let trial = network.run(&vec![0.0; 3 * width * height], shape);
@@ -64,8 +67,7 @@ pub(super) fn load(
 }
 
 /// Width and height, if the file fixes them.
-fn input_size(bytes: &Bytes, name: &str) -> Result<Option<[usize; 2]>, LoadError> {
-    let header = onnx::read_header(bytes, name)?;
+fn input_size(header: &Header, name: &str) -> Result<Option<[usize; 2]>, LoadError> {
     let wrong = |problem: &str| LoadError::Detector {
         model: name.to_owned(),
         problem: problem.to_owned(),

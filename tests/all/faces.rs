@@ -265,7 +265,11 @@ fn the_options_choose() {
 
 #[test]
 fn what_can_not_be_is_said() {
-    let rows: [(&[&str], &str); 5] = [
+    let rows: [(&[&str], &str); 6] = [
+        (
+            &["--detector", "models/yunet.onnx"],
+            "Burn runs only the built-in detector",
+        ),
         (
             &["--faces", "never", "--max-faces", "1"],
             "--max-faces is about faces",
@@ -291,7 +295,7 @@ fn what_can_not_be_is_said() {
             ASTRONAUT,
         ];
         let run = Run::of(fer().arg("infer").args(detector).output().unwrap());
-        if run.code != 1 || !run.stdout.contains("is not a detector") {
+        if run.code != 2 || !run.error().contains("is not a detector") {
             wrong.push(format!("{run:?}"));
         }
     }
@@ -350,6 +354,19 @@ fn pictures_for_people() {
     let whole = read(&folder.path().join("annotated/x.png")).unwrap();
     assert_eq!((whole.width, whole.height), (512, 512));
 
+    // What is read is never overwritten, nor one of the folders by the other.
+    let read = dir("a");
+    let rows = [
+        (vec!["--annotate", &*read], "which is to be read"),
+        (
+            vec!["--annotate", &*crops, "--crops", &*crops],
+            "the same folder",
+        ),
+    ];
+    for (options, expected) in rows {
+        let refused = infer(&[&options[..], &[&dir("a")]].concat()).expect(2);
+        assert!(refused.error().contains(expected), "{}", refused.error());
+    }
     let never = infer(&["--faces", "never", "--crops", &crops, ASTRONAUT]).expect(2);
     assert!(
         never.error().contains("--crops is about faces"),

@@ -105,13 +105,13 @@ fn names_flag_or_command(text: &str) -> bool {
     flag || text.contains("`fer ")
 }
 
-/// The Rust files below a folder.
+/// The Rust files below a folder, without those that hold nothing but tests (`tests.rs`).
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             sources(&path, found)?;
-        } else if path.extension().is_some_and(|e| e == "rs") {
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
             found.push(path);
         }
     }

@@ -64,15 +64,6 @@ impl Temporary {
         Self { file, _entry }
     }
 
-    /// A file in the system's folder for temporary files, whose name ends in `suffix`.
-    ///
-    /// # Errors
-    /// The file can't be made.
-    pub fn in_system_folder(suffix: &str) -> io::Result<Self> {
-        let file = Builder::new().prefix("fer-").suffix(suffix).tempfile();
-        file.map(Self::new).map_err(plain)
-    }
-
     /// The open file.
     pub fn as_file(&self) -> &File {
         self.file.as_file()

@@ -14,6 +14,18 @@ pub struct Prediction {
 #[error("the model's output is not finite; check its weights and its scale")]
 pub struct NotFinite;
 
+/// Scales values of at least 0 to a sum of 1; all alike, if all are 0.
+pub fn normalize(values: &mut [f32]) {
+    let sum: f64 = values.iter().map(|v| f64::from(*v)).sum();
+    let alike = 1.0 / values.len() as f32;
+    for value in values {
+        *value = match sum == 0.0 {
+            true => alike,
+            false => (f64::from(*value) / sum) as f32,
+        };
+    }
+}
+
 impl Prediction {
     /// Makes a prediction from one row of probabilities.
     ///

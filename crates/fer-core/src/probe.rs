@@ -59,22 +59,28 @@ pub fn output_kind(
     let images: Vec<Vec<f32>> = (0..PROBED)
         .map(|i| preprocessor.tensor(noise(&spec.input, i)))
         .collect();
+    let image_len = spec.image_len();
+    let mut run = |input: &[f32]| {
+        classifier.outputs(input).or_else(|_| {
+            // Some files with an open batch size run on one image at a time only.
+            let one_by_one = input.chunks(image_len);
+            let rows = one_by_one.map(|image| classifier.outputs(image));
+            rows.collect::<Result<Vec<_>, _>>()
+                .map(|rows| rows.concat())
+        })
+    };
+    // Two images are enough to show logits, which most files return that do not say it.
+    let first = judge(&run(&images[..2].concat())?, &[], values);
+    if first.is_some_and(|kind| matches!(kind, OutputKind::Logit | OutputKind::Logits)) {
+        return Ok(first);
+    }
     let mut input = images.concat();
     if !whole {
         for (factor, image) in BEYOND.iter().zip(&images) {
             input.extend(image.iter().map(|v| v * factor));
         }
     }
-    let image_len = spec.image_len();
-    let output = classifier.outputs(&input).or_else(|_| {
-        // Some files with an open batch size run on one image at a time only.
-        let one_by_one = input
-            .chunks(image_len)
-            .map(|image| classifier.outputs(image));
-        one_by_one
-            .collect::<Result<Vec<_>, _>>()
-            .map(|rows| rows.concat())
-    })?;
+    let output = run(&input)?;
     let (images, beyond) = output.split_at(PROBED * values);
     Ok(judge(images, beyond, values))
 }
@@ -127,7 +133,7 @@ fn judge(images: &[f32], beyond: &[f32], values: usize) -> Option<OutputKind> {
 }
 
 /// Image number `i` of noise, of the model's size.
-fn noise(input: &InputSpec, i: usize) -> Pixels {
+pub fn noise(input: &InputSpec, i: usize) -> Pixels {
     let (mean, range, blocks) = IMAGES[i % PROBED];
     let mut random = Random::new(0, Purpose::Noise, 1, i as u64);
     let (width, height, channels) = (input.width, input.height, input.channels);

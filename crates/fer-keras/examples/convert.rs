@@ -1,9 +1,9 @@
-//! Converts a Keras model to an ONNX file, with classes named by their numbers unless it has seven:
-//! `cargo run -p fer-keras --example convert -- model.keras model.onnx [OUTPUT [WIDTHxHEIGHT]]`.
+//! Converts a Keras model to an ONNX file: `cargo run -p fer-keras --example convert -- model.keras
+//! model.onnx [OUTPUT [WIDTHxHEIGHT]]`.
 
 use std::error::Error;
 
-use fer_keras::{ConvertError, ConvertOptions, convert};
+use fer_keras::{ConvertOptions, convert};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -12,18 +12,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let size = more.get(1).and_then(|size| size.split_once('x'));
     let size = size.map(|(w, h)| Ok::<_, std::num::ParseIntError>([w.parse()?, h.parse()?]));
-    let mut options = ConvertOptions {
+    let options = ConvertOptions {
         output: more.first().filter(|name| !name.is_empty()).cloned(),
         size: size.transpose()?,
         ..ConvertOptions::default()
     };
-    let converted = match convert(model.as_ref(), None, &options) {
-        Err(ConvertError::Labels { classes, .. }) => {
-            options.labels = Some((0..classes).map(|i| i.to_string()).collect());
-            convert(model.as_ref(), None, &options)?
-        }
-        result => result?,
-    };
+    let converted = convert(model.as_ref(), None, &options)?;
     std::fs::write(target, &converted.onnx)?;
     for (operator, count) in &converted.operators {
         println!("{count} {operator}");

@@ -96,6 +96,14 @@ impl<T> Argument<T> {
         }
     }
 
+    /// The number of its parts that are not lists.
+    pub(crate) fn leaves(&self) -> usize {
+        match self {
+            Self::List(list) => list.iter().map(Self::leaves).sum(),
+            _ => 1,
+        }
+    }
+
     /// All tensors in order.
     pub(crate) fn tensors(&self) -> Vec<&T> {
         let mut found = Vec::new();

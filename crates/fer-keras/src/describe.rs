@@ -112,9 +112,8 @@ fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
             let [first, second] = &node.input[..] else {
                 return None;
             };
-            summands(graph, first)?
-                .checked_add(usize::from(sums_to_one(graph, second)))
-                .filter(|_| sums_to_one(graph, second))
+            let number = summands(graph, first)?;
+            sums_to_one(graph, second).then_some(number + 1)
         }
         _ => sums_to_one(graph, tensor).then_some(1),
     }

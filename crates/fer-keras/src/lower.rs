@@ -298,6 +298,13 @@ fn inputs_of_layer(
     arguments: &[&str],
     keras: u32,
 ) -> Result<Vec<Value>, String> {
+    // What a layer that takes several tensors does with others, such as masks, is not converted.
+    let more = call.args.iter().skip(arguments.len());
+    let more = more.filter(|argument| matches!(argument, Argument::Tensor(_)));
+    let flags = call.args.iter().filter(|a| **a == Argument::Flag(true));
+    if !arguments.is_empty() && more.chain(flags).next().is_some() {
+        return Err("it is called with more than its inputs, which can't be converted".into());
+    }
     let mut taken = Vec::new();
     let mut open: Vec<&Argument<Value>> = call.args.iter().rev().collect();
     while let Some(argument) = open.pop() {

@@ -169,7 +169,7 @@ impl Decoded {
         let format = image::guess_format(bytes).ok();
         let format = format.filter(|f| *f == ImageFormat::Jpeg || f.reading_enabled());
         let known = format.is_some_and(|format| format != ImageFormat::Tiff);
-        if let Some(foreign) = Foreign::of(bytes).filter(|_| !known) {
+        if !known && let Some(foreign) = Foreign::of(bytes) {
             return Err(DecodeError::Foreign(foreign));
         }
         // The decoders are third-party code on untrusted bytes: a bug there must cost this image,

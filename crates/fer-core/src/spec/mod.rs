@@ -50,6 +50,7 @@ pub use input::{Field, InputSpec, Mismatch};
 pub use keras_mode::KerasMode;
 pub use metadata::parse_override;
 pub use numbers::{parse_factor, parse_number, parse_numbers};
+pub use pixels::NOT_CALIBRATED;
 
 use crate::calibration::Calibration;
 use crate::onnx::Header;

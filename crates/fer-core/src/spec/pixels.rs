@@ -7,6 +7,9 @@ use super::resolve::Resolver;
 use super::{Basis, ChannelOrder, Field, InputSpec, KerasMode, OutputKind, Resize};
 use crate::calibration::{Calibration, EXPONENTS, TEMPERATURES};
 
+/// Why a model of independent scores is refused that has a calibration.
+pub const NOT_CALIBRATED: &str = "its outputs are independent scores, which have no calibration";
+
 /// A mean beyond this does not fit pixels of 0..=1.
 const MAX_SCALED_MEAN: f32 = 2.0;
 
@@ -39,8 +42,14 @@ impl Resolver<'_> {
     pub(super) fn pixels(&mut self, input: &mut InputSpec, whole: bool) -> Result<(), String> {
         let channels = input.channels;
         let scale = self.stated("scale");
-        let hint = self.hint("scale", parse_factor).filter(|_| scale.is_none());
-        let hinted = hint.is_some();
+        let hint = self.hint("scale", parse_factor).filter(|_| !whole);
+        // A mean and a std belong to their scale.
+        let same = |(hint, _): &(f64, Basis)| match &scale {
+            Some(text) => parse_factor(text).is_ok_and(|own| (own / hint - 1.0).abs() < 1e-6),
+            None => true,
+        };
+        let hinted = hint.as_ref().is_some_and(same);
+        let from = hint.as_ref().map(|(_, from)| from.clone());
         let mut basis = None;
         input.scale = match (scale, hint) {
             (Some(text), _) => {
@@ -63,8 +72,17 @@ impl Resolver<'_> {
         for (key, neutral) in [("mean", 0.0), ("std", 1.0)] {
             let values = match self.stated(key) {
                 Some(text) => per_channel(&text, key, channels)?,
-                None if hinted => {
+                None if from.is_some() => {
                     let found = self.hint(key, |text| per_channel(text, key, channels));
+                    if let (Some((_, from)), None) = (&found, &basis) {
+                        basis = Some(match (hinted, from) {
+                            (false, Basis::Convention(from)) => Basis::Convention(format!(
+                                "without the {key} {from}, which belongs to another scale"
+                            )),
+                            (_, from) => from.clone(),
+                        });
+                    }
+                    let found = found.filter(|_| hinted);
                     found.map(|(values, _)| values).unwrap_or_default()
                 }
                 None => Vec::new(),
@@ -148,7 +166,7 @@ impl Resolver<'_> {
             exponent: number("exponent", EXPONENTS)?,
         };
         if kind == OutputKind::Scores && calibration != Calibration::NONE {
-            return Err("its outputs are independent scores, which have no calibration".into());
+            return Err(NOT_CALIBRATED.into());
         }
         Ok(calibration)
     }

@@ -78,7 +78,13 @@ impl Method {
             return Ok(image);
         }
         for (from, to) in before.iter().zip(size) {
-            if to.checked_mul(*from).is_none_or(|n| n > MAX_MATRIX) {
+            // The nearest pixel is taken without a matrix.
+            let from_all = if matches!(self, Self::Nearest) {
+                1
+            } else {
+                *from
+            };
+            if to.checked_mul(from_all).is_none_or(|n| n > MAX_MATRIX) {
                 return Err(format!(
                     "it resizes {from} pixels to {to}, which is too large for an image classifier"
                 ));

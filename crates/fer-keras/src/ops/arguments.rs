@@ -2,6 +2,8 @@
 //! operation and some in the call.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
@@ -17,6 +19,8 @@ pub(super) struct Arguments<'a> {
     pub(super) names: &'static [(&'static str, &'static str)],
     /// What the table of operations has for this one.
     pub(super) detail: &'static str,
+    /// The names of the call's arguments that were asked for.
+    read: RefCell<BTreeSet<&'a str>>,
 }
 
 /// A tensor with the batch first, or a constant without a batch.
@@ -27,13 +31,47 @@ pub(super) enum Operand {
 }
 
 impl<'a> Arguments<'a> {
+    pub(super) fn new(
+        call: &'a Call<Value>,
+        config: &'a Map<String, Json>,
+        names: &'static [(&'static str, &'static str)],
+        detail: &'static str,
+    ) -> Self {
+        Self {
+            call,
+            config,
+            names,
+            detail,
+            read: RefCell::default(),
+        }
+    }
+
+    /// Checks that every argument of the call was asked for, or does not change the outputs.
+    ///
+    /// # Errors
+    /// One was not: the operation does not know it.
+    pub(super) fn all_read(&self) -> Result<(), String> {
+        let matters = |(name, argument): &(&String, &Argument<Value>)| match argument {
+            Argument::Null | Argument::Flag(false) => false,
+            Argument::Text(text) if *name == "dtype" => !text.starts_with("float"),
+            _ => *name != "name" && !self.read.borrow().contains(name.as_str()),
+        };
+        match self.call.named.iter().find(matters) {
+            Some((name, _)) => Err(format!("its argument {name} can't be converted")),
+            None => Ok(()),
+        }
+    }
+
     /// An argument that is given by name, unless it is null.
     pub(super) fn named(&self, name: &str) -> Option<Cow<'a, Argument<Value>>> {
         let old = self.names.iter().filter(|(_, new)| *new == name);
         let found = std::iter::once(name)
             .chain(old.map(|(old, _)| *old))
-            .find_map(|name| match self.call.named.get(name) {
-                Some(argument) => Some(Cow::Borrowed(argument)),
+            .find_map(|name| match self.call.named.get_key_value(name) {
+                Some((name, argument)) => {
+                    self.read.borrow_mut().insert(name);
+                    Some(Cow::Borrowed(argument))
+                }
                 None => self.config.get(name).map(|json| Cow::Owned(constant(json))),
             });
         found.filter(|argument| **argument != Argument::Null)
@@ -196,6 +234,38 @@ fn collect(argument: &Argument<Value>, depth: usize, tensor: &mut Tensor) -> boo
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_argument_that_nothing_asked_for_is_refused_if_it_matters() {
+        let rows = [
+            (
+                json!({"name": "x", "dtype": "float32", "keepdims": false, "axis": null}),
+                true,
+            ),
+            (json!({"asked": 1}), true),
+            (json!({"old": 1}), true),
+            (json!({"adjoint_b": true}), false),
+            (json!({"dim": 1}), false),
+            (json!({"dtype": "int32"}), false),
+        ];
+        let mut wrong = Vec::new();
+        for (named, fine) in rows {
+            let named = named.as_object().unwrap().iter();
+            let call = Call {
+                args: Vec::new(),
+                named: named
+                    .map(|(name, json)| (name.clone(), constant(json)))
+                    .collect(),
+            };
+            let config = Map::new();
+            let arguments = Arguments::new(&call, &config, &[("old", "new")], "");
+            assert!(arguments.integer("asked").is_ok() && arguments.integer("new").is_ok());
+            if arguments.all_read().is_ok() != fine {
+                wrong.push(format!("{:?}", call.named));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
 
     #[test]
     fn constants_are_numbers_or_regular_lists() {

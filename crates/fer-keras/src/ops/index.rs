@@ -4,6 +4,7 @@ use super::arguments::{Arguments, integer, integers};
 use super::axes::{one_axis, plain, reshaped, stored};
 use super::elementwise::one;
 use super::part::{Part, parts, position, slice_of};
+use super::shape::MAX_AXES;
 use super::{Argument, Outputs};
 use crate::graph::{Graph, MAX_VALUES, Value, int};
 
@@ -37,6 +38,13 @@ pub(super) fn item(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, S
     let missing = (value.shape.len() + 1)
         .checked_sub(named)
         .ok_or("it has more indices than its input has axes")?;
+    if key.iter().filter(|k| **k == Argument::Ellipsis).count() > 1 {
+        return Err("it has several `...` among its indices".into());
+    }
+    let new = key.iter().filter(|k| **k == Argument::Null).count();
+    if value.shape.len() + new > MAX_AXES {
+        return Err(format!("its result has more than {MAX_AXES} axes"));
+    }
     // An axis for each index, with those that `...` stands for.
     let mut indices = Vec::new();
     for index in &key {
@@ -137,6 +145,9 @@ pub(super) fn take(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, S
     Ok(one(reshaped(graph, &taken, shape)))
 }
 
+/// The most elements of an axis after a repetition.
+const MAX_REPEATS: i64 = 1 << 20;
+
 /// Each element of an axis several times in a row.
 pub(super) fn repeat(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = plain(graph, &args.tensor()?);
@@ -150,7 +161,8 @@ pub(super) fn repeat(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs,
     let total: i64 = repeats.iter().fold(0, |n: i64, r| n.saturating_add(*r));
     if repeats.len() != length
         || repeats.iter().any(|r| *r < 0)
-        || !(1..=MAX_VALUES as i64).contains(&total)
+        || !(1..=MAX_REPEATS).contains(&total)
+        || value.shape.iter().product::<usize>() / length * total as usize > MAX_VALUES
     {
         return Err(format!("its repeats do not fit an axis of {length}"));
     }

@@ -3,6 +3,7 @@
 use super::arguments::{Arguments, integer, integers};
 use super::axes::{axis, in_order, plain, reshaped};
 use super::elementwise::one;
+use super::shape::MAX_AXES;
 use super::{Argument, Outputs};
 use crate::graph::{Graph, Order, Value, int, text};
 use crate::layers::{Layer, merge};
@@ -52,6 +53,9 @@ pub(super) fn stack(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, 
         return Ok(vec![list.into_owned()]);
     };
     let named = args.integer("axis")?.unwrap_or(0);
+    if first.shape.len() >= MAX_AXES {
+        return Err(format!("its result has more than {MAX_AXES} axes"));
+    }
     let place = axis(first.shape.len() + 1, named)?;
     let mut grown = Vec::with_capacity(tensors.len());
     for value in &tensors {

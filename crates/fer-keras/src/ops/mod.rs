@@ -86,13 +86,18 @@ impl Operation<'_> {
     /// # Errors
     /// The arguments do not fit the operation, or it would mix the images of a batch.
     pub(crate) fn lower(&self, graph: &mut Graph, call: &Call<Value>) -> Result<Outputs, String> {
-        let arguments = Arguments {
-            call,
-            config: &self.layer.config,
-            names: self.names,
-            detail: self.detail,
-        };
-        (self.lower)(graph, &arguments)
+        let arguments = Arguments::new(call, &self.layer.config, self.names, self.detail);
+        let outputs = (self.lower)(graph, &arguments)?;
+        arguments.all_read()?;
+        if !outputs
+            .iter()
+            .all(|output| output.leaves() <= MAX_CONSTANTS)
+        {
+            return Err(format!(
+                "it returns a list of more than {MAX_CONSTANTS} constants"
+            ));
+        }
+        Ok(outputs)
     }
 }
 
@@ -126,6 +131,10 @@ impl Operation<'_> {
         }
     }
 }
+
+/// The most constants in a list that operations make of others: those of a shape, or of an image's
+/// means.
+const MAX_CONSTANTS: usize = 1024;
 
 /// Operations that move values, or know them without a graph.
 const MOVING: [&str; 22] = [

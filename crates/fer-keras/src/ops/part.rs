@@ -1,5 +1,7 @@
 //! Operations that take contiguous or regular parts of a tensor: slices, splits, reversals.
 
+use std::collections::BTreeSet;
+
 use super::arguments::{Arguments, integer, integers};
 use super::axes::{axis, one_axis, plain, reshaped, stored};
 use super::elementwise::one;
@@ -113,11 +115,12 @@ pub(super) fn split(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, 
         None => (args.required(1, "indices_or_sections")?, false),
     };
     let numbers = integers(&named).ok_or("its parts are not constant integers")?;
-    let wrong = || format!("its parts {numbers:?} do not fit an axis of {length}");
+    let wrong = || format!("its {} parts do not fit an axis of {length}", numbers.len());
     let sizes: Vec<usize> = match (named.as_ref(), are_sizes) {
         (Argument::List(_), true) => {
-            let known: i64 = numbers.iter().filter(|n| **n >= 0).sum();
-            let open = length as i64 - known;
+            let mut sizes = numbers.iter().filter(|n| **n >= 0);
+            let known = sizes.try_fold(0i64, |sum, n| sum.checked_add(*n));
+            let open = length as i64 - known.ok_or_else(wrong)?;
             let size = |n: &i64| if *n < 0 { open } else { *n };
             let sizes = numbers.iter().map(|n| usize::try_from(size(n)));
             sizes.collect::<Result<_, _>>().map_err(|_| wrong())?
@@ -191,9 +194,10 @@ pub(super) fn flip(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, S
     let axes = args
         .integers("axis")?
         .ok_or("it turns the batch around, which a model of single images can't")?;
+    let axes = axes.iter().map(|named| axis(value.shape.len(), *named));
     let mut turned = Vec::new();
-    for named in axes {
-        let axis = axis(value.shape.len(), named)?;
+    // ONNX takes each axis once.
+    for axis in axes.collect::<Result<BTreeSet<_>, _>>()? {
         let length = value.shape[axis];
         turned.push(Part {
             axis,

@@ -8,7 +8,7 @@ use crate::graph::{Graph, Order, Value, ints};
 use crate::tensor::product;
 
 /// The most axes of a tensor.
-const MAX_AXES: usize = 8;
+pub(super) const MAX_AXES: usize = 8;
 
 /// The batch is stated as such, as null, or as −1 if the rest is an image.
 pub(super) fn reshape(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {

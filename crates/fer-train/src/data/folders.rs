@@ -47,14 +47,9 @@ pub(super) fn of_parts(
         false => Form::TrainTest,
     };
     let group = |(part, usage, folder): (Part, Option<Usage>, Folder)| {
-        let by_part = match part {
-            Part::Train => Usage::Training,
-            Part::Test if three => Usage::PrivateTest,
-            Part::Validation | Part::Test => Usage::PublicTest,
-        };
         Ok(Group {
             listing: Listing::of(&folder.path)?,
-            usage: Some(usage.unwrap_or(by_part)),
+            usage: Some(part.usage(usage, three)),
         })
     };
     let groups = parts.into_iter().map(group).collect::<Result<_, _>>()?;

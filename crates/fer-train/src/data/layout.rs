@@ -25,6 +25,18 @@ pub(super) enum Part {
     Test,
 }
 
+impl Part {
+    /// The usage of its images: the one that is `named`, else by the part; `three` if the set has
+    /// all three.
+    pub(super) fn usage(self, named: Option<Usage>, three: bool) -> Usage {
+        named.unwrap_or(match self {
+            Self::Train => Usage::Training,
+            Self::Test if three => Usage::PrivateTest,
+            Self::Validation | Self::Test => Usage::PublicTest,
+        })
+    }
+}
+
 /// What a folder's or a column's name says of its images: the part, and the usage if the name is
 /// that of one.
 pub(super) fn part(name: &str) -> Option<(Part, Option<Usage>)> {
@@ -275,10 +287,10 @@ fn below(listing: &Listing) -> Result<Option<Listing>, DataError> {
         }
     }
     if there.len() == 1 {
-        let inner = there.pop().map(|(_, inner, _)| inner);
-        return Ok(
-            inner.filter(|inner| !inner.has_images && !inner.folders.is_empty() || inner.is_set())
-        );
+        let one = there
+            .pop()
+            .filter(|(_, inner, is_set)| *is_set || !inner.has_images && !inner.folders.is_empty());
+        return Ok(one.map(|(_, inner, _)| inner));
     }
     if there.iter().any(|(.., is_set)| *is_set) {
         let all = shortened(there.iter().map(|(name, ..)| name));

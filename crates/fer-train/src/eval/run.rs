@@ -211,10 +211,7 @@ impl Request<'_> {
                     .add(|| format!("{} ({bits} bits)", item.name));
             }
             let probabilities = match prediction {
-                Ok(found) => {
-                    let row = shared.probabilities(&found.probabilities);
-                    Ok(distribution(row, scores))
-                }
+                Ok(found) => Ok(shared.probabilities(&found.probabilities, scores)),
                 // Not a matter of the image: the evaluation refuses it.
                 Err(ItemError::NotFinite(_)) => Ok(vec![f32::NAN; shared.count()]),
                 Err(e) => Err(e.to_string()),
@@ -235,16 +232,6 @@ impl Request<'_> {
         })?;
         Ok(all)
     }
-}
-
-/// The probabilities that the figures are computed from: independent scores are divided by their
-/// sum.
-fn distribution(mut row: Vec<f32>, scores: bool) -> Vec<f32> {
-    let sum: f32 = row.iter().sum();
-    if scores && sum > 0.0 {
-        row.iter_mut().for_each(|p| *p /= sum);
-    }
-    row
 }
 
 /// A labelled image in one of the conditions.

@@ -1,5 +1,6 @@
 //! The classes that a model and a data set share ([`Shared`]), found by name.
 
+use fer_core::prediction::normalize;
 use fer_core::spec::emotion;
 
 use super::Unshared;
@@ -94,20 +95,12 @@ impl Shared {
         })
     }
 
-    /// The probabilities of the shared classes, from all that a model gives: as they are if there
-    /// are no others, else scaled to a sum of 1 (all alike, if all are 0).
-    pub fn probabilities(&self, all: &[f32]) -> Vec<f32> {
+    /// The probabilities of the shared classes, from all that a model gives: as they are if they are
+    /// probabilities of these classes alone, else scaled to a sum of 1, as independent `scores`.
+    pub fn probabilities(&self, all: &[f32], scores: bool) -> Vec<f32> {
         let mut shared: Vec<f32> = self.outputs.iter().map(|output| all[*output]).collect();
-        if self.model_has_more {
-            let sum: f64 = shared.iter().map(|p| f64::from(*p)).sum();
-            let alike = 1.0 / shared.len() as f32;
-            for p in &mut shared {
-                *p = if sum == 0.0 {
-                    alike
-                } else {
-                    (f64::from(*p) / sum) as f32
-                };
-            }
+        if self.model_has_more || scores {
+            normalize(&mut shared);
         }
         shared
     }
@@ -167,11 +160,15 @@ mod tests {
         let shared = of(&classes, &labels);
         let places: Vec<_> = (0..4).map(|class| shared.place(class)).collect();
         assert_eq!(places, [Some(0), None, None, Some(1)]);
-        assert_eq!(shared.probabilities(&[0.25, 0.5, 0.25]), [0.5, 0.5]);
-        assert_eq!(shared.probabilities(&[0.0, 1.0, 0.0]), [0.5, 0.5]);
+        assert_eq!(shared.probabilities(&[0.25, 0.5, 0.25], false), [0.5, 0.5]);
+        assert_eq!(shared.probabilities(&[0.0, 1.0, 0.0], false), [0.5, 0.5]);
+        // Independent scores, also of the same classes.
+        let same = of(&["a", "b"], &["a", "b"]);
+        assert_eq!(same.probabilities(&[0.75, 0.75], true), [0.5, 0.5]);
+        assert_eq!(same.probabilities(&[0.0, 0.0], true), [0.5, 0.5]);
         assert!(
             shared
-                .probabilities(&[f32::NAN; 3])
+                .probabilities(&[f32::NAN; 3], false)
                 .iter()
                 .all(|p| p.is_nan())
         );
@@ -186,7 +183,7 @@ mod tests {
         assert_eq!(unshared, Some(expected));
         // Nothing is changed where nothing is left out of the model.
         assert_eq!(
-            of(&["a", "b", "c"], &["b", "a"]).probabilities(&[0.5, 0.25]),
+            of(&["a", "b", "c"], &["b", "a"]).probabilities(&[0.5, 0.25], false),
             [0.25, 0.5]
         );
     }

@@ -5,7 +5,8 @@
 //! distillation: A good teacher is patient and consistent", 2022).
 
 use fer_core::classifier::{Classifier, EngineError};
-use fer_core::spec::{Mismatch, ModelSpec};
+use fer_core::prediction::normalize;
+use fer_core::spec::{Mismatch, ModelSpec, OutputKind};
 
 use super::batch::Batch;
 
@@ -71,7 +72,10 @@ impl Teachers {
             return Ok(());
         };
         let classes = model.spec().labels.len();
-        let answers = model.classify(&batch.images)?;
+        let mut answers = model.classify(&batch.images)?;
+        if model.spec().output == OutputKind::Scores {
+            answers.chunks_exact_mut(classes).for_each(normalize);
+        }
         for (row, answer) in batch
             .targets
             .chunks_exact_mut(classes)
@@ -91,7 +95,6 @@ mod tests {
     use super::*;
     use crate::train::task::Task;
     use fer_core::classifier::Description;
-    use fer_core::spec::OutputKind;
 
     const CLASSES: usize = 7;
 

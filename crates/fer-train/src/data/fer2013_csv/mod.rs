@@ -17,7 +17,7 @@ use self::columns::{Columns, Row};
 use self::labels::Labels;
 use super::catalog::Origin;
 use super::layout::Part;
-use super::{Catalog, DataError, Form, Item, MAX_PIXEL_BYTES, Note, Usage};
+use super::{Catalog, DataError, Form, Item, MAX_PIXEL_BYTES, Note};
 use fer_core::names;
 
 /// The longest line that is read: 4 MiB, an image of 1024×1024 pixels.
@@ -162,12 +162,7 @@ fn read(
             relative: format!("{file_name}:{line}"),
             label: label as u16,
             class: Arc::clone(&names[label]),
-            usage: row.usage.map(|(part, usage)| match (usage, part) {
-                (Some(usage), _) => usage,
-                (None, Part::Train) => Usage::Training,
-                (None, Part::Test) if three => Usage::PrivateTest,
-                (None, Part::Validation | Part::Test) => Usage::PublicTest,
-            }),
+            usage: row.usage.map(|(part, named)| part.usage(named, three)),
             origin: Origin::Memory {
                 row: index,
                 side,

@@ -1,5 +1,6 @@
 //! What of CSV files is read, and what is refused.
 
+use crate::data::Usage;
 use std::fmt::Write;
 
 use proptest::prelude::*;
