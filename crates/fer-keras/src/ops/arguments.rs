@@ -51,10 +51,12 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// One was not: the operation does not know it.
     pub(super) fn all_read(&self) -> Result<(), String> {
+        let read = self.read.borrow();
         let matters = |(name, argument): &(&String, &Argument<Value>)| match argument {
+            _ if *name == "name" || read.contains(name.as_str()) => false,
             Argument::Null | Argument::Flag(false) => false,
             Argument::Text(text) if *name == "dtype" => !text.starts_with("float"),
-            _ => *name != "name" && !self.read.borrow().contains(name.as_str()),
+            _ => true,
         };
         match self.call.named.iter().find(matters) {
             Some((name, _)) => Err(format!("its argument {name} can't be converted")),

@@ -181,6 +181,8 @@ pub(super) fn squeeze(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs
 /// A list that is known without a graph.
 pub(super) fn shape(_: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
     let value = args.tensor()?;
+    // int32 or int64: the sizes are the same.
+    args.text("out_type")?;
     let dims = value.shape.iter().map(|d| Argument::Number(*d as f64));
     let shape = std::iter::once(Argument::Batch).chain(dims).collect();
     Ok(vec![Argument::List(shape)])
