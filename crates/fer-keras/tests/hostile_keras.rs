@@ -299,7 +299,7 @@ fn hostile_models_are_refused_with_a_word() {
         ),
         (
             archive(&huge("UpSampling2D", json!({"size": 100_000}))),
-            "too large for an image classifier",
+            "values for an image",
         ),
         (
             archive(&huge("Resizing", json!({"height": 1u64 << 60, "width": 2}))),
