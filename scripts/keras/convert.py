@@ -74,7 +74,7 @@ def arguments():
     parser.add_argument("--resize", choices=["nearest", "antialias"], default="nearest",
                         help="how images of another size were resized in training; default: %(default)s")
     parser.add_argument("--crop", metavar="CROP",
-                        help="how faces were cut out of pictures in training, as square,scale=1.04,upright=25; "
+                        help="how faces were cut out of pictures in training, as square,scale=1.04,upright=15; "
                              "default: not stated")
     return parser.parse_args()
 

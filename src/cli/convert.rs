@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "nearest|antialias", value_parser = parse_resize)]
     resize: Option<Resize>,
 
-    /// How faces were cut out of pictures in training, as square,scale=1.04,upright=25 (of the
+    /// How faces were cut out of pictures in training, as square,scale=1.04,upright=15 (of the
     /// detector's box), for a model that reads faces [default: not stated].
     #[arg(long, value_name = "CROP", value_parser = parse_crop)]
     crop: Option<FaceCrop>,

@@ -38,7 +38,7 @@ pub struct Args {
     size: Size,
 
     /// The crops' frame about the detector's box [default: FER-2013's,
-    /// square,scale=1.04,upright=25].
+    /// square,scale=1.04,upright=15].
     #[arg(long, value_name = "CROP", value_parser = parse_crop)]
     crop: Option<FaceCrop>,
 

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
-    /// How the faces in its images were cut out of pictures, as square,scale=1.04,upright=25
+    /// How the faces in its images were cut out of pictures, as square,scale=1.04,upright=15
     /// [default: the run's].
     #[arg(long, value_name = "CROP", value_parser = parse_crop)]
     crop: Option<FaceCrop>,

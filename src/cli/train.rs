@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     channels: Option<usize>,
 
-    /// How the images were cut out of pictures, if they are faces, as square,scale=1.04,upright=25
+    /// How the images were cut out of pictures, if they are faces, as square,scale=1.04,upright=15
     /// (of the detector's box; `fer data crop` says it): the model carries it
     /// [default: the recipe's].
     #[arg(long, value_name = "CROP", value_parser = parse_crop, conflicts_with = "resume")]

@@ -53,7 +53,7 @@ fn convert(keras: &Path, onnx: &Path) -> Vec<u8> {
         "-q",
         keras.to_str().unwrap(),
         "--crop",
-        "square,scale=1.04,upright=25",
+        "square,scale=1.04,upright=15",
         "-o",
         onnx.to_str().unwrap(),
     ])
