@@ -10,6 +10,7 @@ use burn::tensor::Device;
 use fer_core::calibration::Calibration;
 use fer_core::files;
 use fer_core::host::Host;
+use fer_core::spec::FaceCrop;
 use fer_train::data::{Catalog, DataError, Dataset, PixelForm};
 use fer_train::train::checkpoint::{CheckpointError, Trained};
 use fer_train::train::{TrainError, run};
@@ -93,13 +94,15 @@ pub enum NoValidation {
 }
 
 /// Writes the network of `source` to `target`, whole or not at all. Calibration and comparison use
-/// the run's own validation images, if they are where the run had them.
+/// the run's own validation images, if they are where the run had them. `crop` says how faces are
+/// cut out for the model, if the run does not say it or has it wrong.
 ///
 /// # Errors
 /// There is no network, it can't be exported, or the file differs from it.
 pub fn export_file(
     source: &Source,
     target: &Path,
+    crop: Option<FaceCrop>,
     host: &Host,
 ) -> Result<Exported, ExportFileError> {
     let write = |source| ExportFileError::Write {
@@ -107,7 +110,8 @@ pub fn export_file(
         source,
     };
     let device = Device::flex();
-    let (path, trained) = read(source, &device)?;
+    let (path, mut trained) = read(source, &device)?;
+    trained.config.input.crop = crop.or(trained.config.input.crop);
     let (images, validation) = match validation_images(&trained, &path) {
         Ok(images) => {
             let count = images.labels.len();

@@ -227,12 +227,27 @@ fn load_trained(path: &Path, options: &LoadOptions) -> Result<Box<dyn Classifier
         #[cfg(feature = "ort")]
         Backend::Ort { .. } => return Err(LoadError::TrainedNotOnnx { model }),
     };
-    if !options.meta.is_empty() {
+    // All else is in the run itself.
+    let crop = options.meta.get("crop");
+    if options.meta.len() > usize::from(crop.is_some()) {
         return Err(LoadError::TrainedMetadata { model });
     }
+    let crop = crop.map(|text| text.parse()).transpose();
+    let crop = crop.map_err(|problem: String| SpecError {
+        model,
+        problem: format!("its metadata 'crop' {problem}"),
+        missing: None,
+    })?;
     fer_kernels::threads::start(options.threads);
     let trained = fer_train::trained::TrainedClassifier::load(path, device)?;
-    Ok(Box::new(trained))
+    let spec = ModelSpec {
+        crop: crop.or(trained.spec().crop),
+        ..trained.spec().clone()
+    };
+    Ok(match crop {
+        Some(_) => Box::new(Respecified::new(Box::new(trained), spec)),
+        None => Box::new(trained),
+    })
 }
 
 /// A model's file, read but not yet started.

@@ -1,7 +1,7 @@
 """Converts a Keras classifier to ONNX (opset 18) and checks the result against Keras.
 
     python3 scripts/keras/convert.py MODEL.keras|MODEL.h5 [-o models/notebook.onnx] [--labels a,b,c]
-                                     [--scale S] [--resize nearest|antialias]
+                                     [--scale S] [--resize nearest|antialias] [--crop CROP]
 
 The ONNX model takes `input`, float32 `[N, H, W, C]`, and gives `probabilities` (or `logits`, if the model does not end in a
 softmax), float32 `[N, classes]`. What a user of the file must know, such as labels, pixel scale and size, is in its metadata
@@ -73,6 +73,9 @@ def arguments():
                         help="factor from 0..255 pixels to the input; default: 1/255")
     parser.add_argument("--resize", choices=["nearest", "antialias"], default="nearest",
                         help="how images of another size were resized in training; default: %(default)s")
+    parser.add_argument("--crop", metavar="CROP",
+                        help="how faces were cut out of pictures in training, as square,scale=1.04,upright=15; "
+                             "default: not stated")
     return parser.parse_args()
 
 
@@ -290,6 +293,7 @@ def finish(graph, classifier, labels, options):
         "fer.scale": repr(options.scale),
         "fer.resize": options.resize,
         "fer.output": graph.output,
+        **({"fer.crop": options.crop} if options.crop else {}),
         "fer.architecture": classifier.model.name,
         "fer.source": f"Keras {classifier.saved_by} model, weights sha256 {classifier.digest()}",
     })

@@ -7,9 +7,11 @@ use fer::classifier::Note;
 use fer::convert::{self, Checked};
 use fer::host::Host;
 use fer::spec::{
-    ChannelOrder, KerasMode, Layout, ModelSpec, OutputKind, Resize, parse_factor, parse_numbers,
+    ChannelOrder, FaceCrop, KerasMode, Layout, ModelSpec, OutputKind, Resize, parse_factor,
+    parse_numbers,
 };
 
+use super::faces::parse_crop;
 use super::{Status, advice};
 
 #[derive(clap::Args)]
@@ -65,6 +67,11 @@ pub struct Args {
     /// How images of other sizes were resized in training [default: nearest, as in Keras].
     #[arg(long, value_name = "nearest|antialias", value_parser = parse_resize)]
     resize: Option<Resize>,
+
+    /// How faces were cut out of pictures in training, as square,scale=1.04,upright=15 (of the
+    /// detector's box), for a model that reads faces [default: not stated].
+    #[arg(long, value_name = "CROP", value_parser = parse_crop)]
+    crop: Option<FaceCrop>,
 
     /// The order of the input's dimensions [default: the Keras model's].
     #[arg(long, value_name = "nchw|nhwc", value_parser = parse_layout)]
@@ -123,6 +130,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         .filter_map(|(key, value)| Some((key.to_string(), value?)))
         .collect(),
         resize: args.resize,
+        crop: args.crop,
         layout: args.layout,
         size: args.size,
         output: args.output_name,
@@ -197,6 +205,9 @@ fn report(model: &Path, target: &Path, converted: &convert::Converted, checked: 
         spec.input.values_in_words(),
         reported(spec)
     ));
+    if let Some(crop) = spec.crop {
+        super::say(format_args!("faces are cut out as {crop}"));
+    }
     for note in Note::about(spec) {
         super::say(advice::spec_note(&note));
     }

@@ -1,5 +1,5 @@
-//! `fer data`: checks a data set, draws one, and shows how training varies it; also how commands
-//! open one.
+//! `fer data`: checks a data set, draws one, and shows how training varies it; `data_crop` cuts one
+//! out of photographs. Also how commands open one.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use fer::data::{Catalog, DataError, Dataset, PixelForm, synth};
 use fer::eval::corruptions::Selection;
 use fer::eval::{Corruption, Severity};
 use fer::files;
+use fer::host::Host;
 use fer::plot::{self, Cell, MAX_CELLS};
 use fer::train::Config;
 use fer::train::task::pixel_form;
 
-use super::Status;
 use super::progress::Progress;
+use super::{Status, data_crop};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -27,6 +28,13 @@ pub enum Command {
             be read."
     )]
     Check(CheckArgs),
+    /// Cut the faces out of labeled photographs: a data set for `fer train`. Standard output lists
+    /// the pictures without a face.
+    #[command(
+        after_help = "Exit code: 0 if all pictures were read, 1 if some were not (standard output \
+            says why), 2 if nothing was written."
+    )]
+    Crop(data_crop::Args),
     /// Draw a data set of faces, to try things out without a download.
     Synth(SynthArgs),
     /// Show training images as a recipe varies them: a PNG, a row an image. Or what
@@ -128,8 +136,9 @@ pub struct PreviewArgs {
     seed: u64,
 }
 
-pub fn run(command: Command) -> Result<Status> {
+pub fn run(command: Command, host: &Host) -> Result<Status> {
     match command {
+        Command::Crop(args) => data_crop::run(&args, host),
         Command::Check(args) => run_check(&args),
         Command::Synth(args) => {
             with_progress(args.count, "drawing", false, |step| {
@@ -434,7 +443,7 @@ pub fn say_left_out(images: usize, list: &Path) {
 }
 
 /// Runs `work`, which calls its argument once an item, on any thread.
-fn with_progress<T>(
+pub fn with_progress<T>(
     total: usize,
     what: &'static str,
     quiet: bool,

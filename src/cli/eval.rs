@@ -8,8 +8,11 @@ use anyhow::{Context, Result};
 use fer::data::votes::Counts;
 use fer::data::{Catalog, Part, Split, Votes};
 use fer::eval::corruptions::Selection;
-use fer::eval::{Agreement, Evaluated, Evaluation, Request, Robustness, Tta, report, robustness};
+use fer::eval::{
+    Agreement, Evaluated, Evaluation, FindFace, Request, Robustness, Tta, report, robustness,
+};
 use fer::host::Host;
+use fer::images::Pixels;
 use fer::plot::{self, Cell, Mark};
 use fer::train::Config;
 use fer::train::checkpoint::{self, State};
@@ -18,6 +21,7 @@ use fer::trained::is_trained;
 
 use super::Status;
 use super::data::{ClassArgs, opened, voted};
+use super::faces::{self, Choice, SearchArgs};
 use super::model_args::{ModelArgs, announce};
 use super::progress::Progress;
 
@@ -56,6 +60,20 @@ pub struct Args {
     /// its columns and the images' file names in a column 'name'.
     #[arg(long, value_name = "FILE")]
     votes: Option<PathBuf>,
+
+    /// Search pictures for faces, and classify the largest of each: always, never, or auto: all
+    /// but ready-made crops (up to 128x128 pixels, or filled by one face), if the model reads faces.
+    /// Pictures without one are not counted [default: never].
+    #[arg(
+        long,
+        value_name = "auto|always|never",
+        default_value = "never",
+        hide_default_value = true
+    )]
+    faces: Choice,
+
+    #[command(flatten)]
+    search: SearchArgs,
 
     /// Views of an image whose mean prediction counts: none, flip or tencrop.
     #[arg(long, default_value_t, value_name = "NAME")]
@@ -128,9 +146,10 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         .corruptions
         .as_ref()
         .map_or(&[][..], |selection| &selection.0);
-    let request = Request {
+    let mut request = Request {
         catalog: &catalog,
         indices: &indices,
+        face: None,
         corruptions,
         tta: args.tta,
         batch_size: usize::from(args.batch_size),
@@ -141,6 +160,17 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
     if !args.quiet {
         announce(session.description());
     }
+    let spec = session.spec();
+    let stage = args
+        .search
+        .stage(args.faces, Some(1), None, spec, &args.model, host)?;
+    if stage.is_some() && !args.quiet {
+        faces::announce(spec);
+    }
+    let largest = stage
+        .as_ref()
+        .map(|stage| |pixels: &Pixels| stage.largest(pixels));
+    request.face = largest.as_ref().map(|find| find as &FindFace<'_>);
     let mut progress = (!args.quiet).then(|| Progress::new(passes, "classifying"));
     let evaluated = request.evaluate(&session, &mut || {
         progress.iter_mut().for_each(Progress::step)
@@ -151,6 +181,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         agreement,
         robustness,
         unreadable,
+        faceless,
         uncorrupted,
         guessed,
     } = evaluated?;
@@ -158,6 +189,12 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         super::say_guessed(&guessed);
     }
     say_unreadable(&unreadable, &uncorrupted);
+    if let (Some(first), false) = (faceless.first(), args.quiet) {
+        super::say(format_args!(
+            "no face was found in {} pictures, which are not counted, the first {first}",
+            faceless.len()
+        ));
+    }
     let whole = unreadable.is_empty() && uncorrupted.is_empty();
     print(
         &args.format,

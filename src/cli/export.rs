@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 use fer::calibration::MIN_IMAGES;
 use fer::export::{self, Exported, Source};
 use fer::host::Host;
+use fer::spec::FaceCrop;
 
+use super::faces::parse_crop;
 use super::{Status, advice};
 
 #[derive(clap::Args)]
@@ -29,6 +31,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
+    /// How the faces in its images were cut out of pictures, as square,scale=1.04,upright=15
+    /// [default: the run's].
+    #[arg(long, value_name = "CROP", value_parser = parse_crop)]
+    crop: Option<FaceCrop>,
+
     /// Say nothing on stderr but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -50,7 +57,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if target.is_dir() {
         bail!("--onnx {} is a folder; name a file", target.display());
     }
-    let exported = export::export_file(&source, &file, host)?;
+    let exported = export::export_file(&source, &file, args.crop, host)?;
     if !args.quiet {
         report(&exported, &target);
     }

@@ -1,13 +1,14 @@
-//! The options of `fer infer` about faces, and the records of pictures.
+//! The options about faces, and the records of pictures.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
+use fer::classifier::Note;
 use fer::faces::{Crop, Detector, DetectorRef, FRAME, Faces, Place, SearchOptions, When};
 use fer::host::Host;
 use fer::report::{Content, FoundFace, Picture};
-use fer::spec::{ModelSpec, emotion};
+use fer::spec::{Assumed, Basis, FaceCrop, Field, ModelSpec, emotion};
 use fer::stream::{ItemError, Seen};
 
 use super::advice;
@@ -15,7 +16,7 @@ use super::model_args::ModelArgs;
 
 /// Whether pictures are searched for faces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Choice {
+pub enum Choice {
     Auto,
     Always,
     Never,
@@ -33,14 +34,26 @@ impl FromStr for Choice {
     }
 }
 
+/// The options of `fer infer`.
 #[derive(clap::Args)]
 pub struct FaceArgs {
-    /// Search pictures for faces: always, never, or auto: if the model's classes are emotions, in
-    /// all pictures but ready-made crops (up to 128x128 pixels, or filled by one face). `never`
-    /// classifies the whole picture.
+    /// Search pictures for faces: always, never, or auto: if the model reads faces (its classes are
+    /// emotions, or it names a crop), in all pictures but ready-made crops (up to 128x128 pixels, or
+    /// filled by one face). `never` classifies the whole picture.
     #[arg(long, value_name = "auto|always|never", default_value = "auto")]
     faces: Choice,
 
+    /// At most this many faces of a picture, the largest.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_faces: Option<u32>,
+
+    #[command(flatten)]
+    search: SearchArgs,
+}
+
+/// How faces are searched, in every command that does it.
+#[derive(clap::Args)]
+pub struct SearchArgs {
     /// Leave out faces whose longer side is shorter than this.
     #[arg(long, value_name = "PIXELS")]
     min_face: Option<f32>,
@@ -48,10 +61,6 @@ pub struct FaceArgs {
     /// Leave out faces of which the detector is less sure than this, 0..1 [default: 0.6].
     #[arg(long, value_name = "X")]
     min_score: Option<f32>,
-
-    /// At most this many faces of a picture, the largest.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    max_faces: Option<u32>,
 
     /// Search large pictures in tiles too, for faces from 16 pixels; takes longer.
     #[arg(long)]
@@ -70,12 +79,32 @@ impl FaceArgs {
         model: &'a ModelArgs,
         host: &'a Host,
     ) -> Result<Option<Faces<'a>>> {
-        let emotions = spec.labels.iter().all(|label| emotion(label).is_some());
-        let when = match self.faces {
+        let most = self.max_faces.map(|n| n as usize);
+        let given = most.map(|_| "--max-faces");
+        self.search
+            .stage(self.faces, most, given, spec, model, host)
+    }
+}
+
+impl SearchArgs {
+    /// The stage that finds at most so many faces of a picture; `None` if whole pictures are
+    /// classified. `given` is an option of the caller's that needs a search.
+    pub fn stage<'a>(
+        &self,
+        choice: Choice,
+        most: Option<usize>,
+        given: Option<&'static str>,
+        spec: &ModelSpec,
+        model: &'a ModelArgs,
+        host: &'a Host,
+    ) -> Result<Option<Faces<'a>>> {
+        let reads_faces =
+            spec.crop.is_some() || spec.labels.iter().all(|label| emotion(label).is_some());
+        let when = match choice {
             Choice::Always => When::Always,
-            Choice::Auto if emotions => When::Auto,
+            Choice::Auto if reads_faces => When::Auto,
             Choice::Auto | Choice::Never => {
-                if let Some(option) = self.given() {
+                if let Some(option) = given.or(self.given()) {
                     bail!(
                         "{option} is about faces, and whole pictures are classified; search for \
                         faces with --faces always"
@@ -84,8 +113,29 @@ impl FaceArgs {
                 return Ok(None);
             }
         };
+        let options = SearchOptions {
+            max_faces: most,
+            ..self.options()?
+        };
+        let crop = Crop {
+            frame: spec.crop.unwrap_or(FRAME),
+            size: [spec.input.width, spec.input.height],
+        };
+        let which = self.detector();
+        // Options that do not fit are an error before the first picture.
+        let loading = model.on.options(model.engine)?;
+        let load = move || Detector::load(&which, &loading.backend, loading.threads, host);
+        let faces = Faces::new(when, options, crop, load);
+        Ok(Some(match self.detector {
+            // A file that does not fit is an error before the first picture.
+            Some(_) => faces.loaded()?,
+            None => faces,
+        }))
+    }
+
+    /// Which faces are wanted.
+    pub fn options(&self) -> Result<SearchOptions> {
         let mut options = SearchOptions {
-            max_faces: self.max_faces.map(|n| n as usize),
             small_faces: self.small_faces,
             ..SearchOptions::default()
         };
@@ -101,23 +151,15 @@ impl FaceArgs {
             }
             options.min_face = side;
         }
-        let crop = Crop {
-            frame: FRAME,
-            size: [spec.input.width, spec.input.height],
-        };
-        let which = match &self.detector {
+        Ok(options)
+    }
+
+    /// Which detector is wanted.
+    pub fn detector(&self) -> DetectorRef {
+        match &self.detector {
             Some(path) => DetectorRef::Onnx(path.clone()),
             None => DetectorRef::Builtin,
-        };
-        // Options that do not fit are an error before the first picture.
-        let loading = model.on.options(model.engine)?;
-        let load = move || Detector::load(&which, &loading.backend, loading.threads, host);
-        let faces = Faces::new(when, options, crop, load);
-        Ok(Some(match self.detector {
-            // A file that does not fit is an error before the first picture.
-            Some(_) => faces.loaded()?,
-            None => faces,
-        }))
+        }
     }
 
     /// The first option that needs a search.
@@ -125,12 +167,28 @@ impl FaceArgs {
         [
             ("--min-face", self.min_face.is_some()),
             ("--min-score", self.min_score.is_some()),
-            ("--max-faces", self.max_faces.is_some()),
             ("--small-faces", self.small_faces),
             ("--detector", self.detector.is_some()),
         ]
         .into_iter()
         .find_map(|(name, given)| given.then_some(name))
+    }
+}
+
+/// Parses how faces are cut out.
+pub fn parse_crop(text: &str) -> Result<FaceCrop, String> {
+    text.parse()
+}
+
+/// Says what is guessed about the crops of a model whose pictures are searched.
+pub fn announce(spec: &ModelSpec) {
+    if spec.crop.is_none() {
+        let guess = Assumed {
+            field: Field::Crop,
+            value: format!("faces are cut out as {FRAME}"),
+            basis: Basis::Guess,
+        };
+        super::say(advice::note(&Note::Guessed(vec![guess])));
     }
 }
 

@@ -81,8 +81,14 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         None => Shape::Whole,
     };
 
+    if faces.is_some() && !args.quiet {
+        super::faces::announce(session.spec());
+    }
     #[cfg(feature = "train")]
-    let mut pictures = args.pictures.open(faces.is_some(), &sources, &labels)?;
+    let mut pictures = {
+        let frame = faces.as_ref().map(|faces| faces.crop.frame);
+        args.pictures.open(frame, &sources, &labels)?
+    };
 
     let out: Box<dyn Write> = match &output {
         Some(output) => Box::new(BufWriter::new(output.file()?)),

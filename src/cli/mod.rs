@@ -6,6 +6,8 @@ mod completions;
 mod convert;
 #[cfg(feature = "train")]
 mod data;
+#[cfg(feature = "train")]
+mod data_crop;
 mod doctor;
 #[cfg(feature = "train")]
 mod epochs;
@@ -92,7 +94,7 @@ enum Command {
             can't be converted, which are named, or the file does not run."
     )]
     Convert(convert::Args),
-    /// Check, draw and preview data sets.
+    /// Check, cut out, draw and preview data sets.
     #[command(subcommand)]
     #[cfg(feature = "train")]
     Data(data::Command),
@@ -152,7 +154,7 @@ fn run(command: Command, host: &Host) -> Result<Status> {
         Command::Export(args) => export::run(args, host),
         Command::Convert(args) => convert::run(args, host),
         #[cfg(feature = "train")]
-        Command::Data(command) => data::run(command),
+        Command::Data(command) => data::run(command, host),
         Command::Doctor(args) => doctor::run(&args, host),
         #[cfg(feature = "ort")]
         Command::Runtime(args) => runtime::run(args, host),

@@ -141,7 +141,7 @@ pub struct ModelArgs {
 
     /// Metadata that the model's file lacks or has wrong: labels, layout, size, channels,
     /// channel_order, scale, mean, std, preprocess, resize, output, output_name, temperature,
-    /// exponent, in the spellings of `fer convert` (repeatable).
+    /// exponent, crop, in the spellings of `fer convert` (repeatable).
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     pub meta: Vec<(String, String)>,
 }

@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use fer::faces::{Crop, FRAME, Face};
-use fer::images::Pixels;
+use fer::faces::{Crop, Face, FaceCrop};
+use fer::files;
 use fer::images::sources::Source;
+use fer::images::{self, Pixels};
 use fer::plot::{Boxed, Cell, MAX_CELLS, annotated, sheet};
 use fer::report::{Content, FoundFace};
 use fer::stream::Item;
@@ -37,7 +38,7 @@ impl PictureArgs {
     /// The folders, which are made if need be; `None` if no pictures are wanted.
     pub fn open(
         &self,
-        faces: bool,
+        frame: Option<FaceCrop>,
         sources: &[Source],
         labels: &[String],
     ) -> Result<Option<Pictures>> {
@@ -47,7 +48,7 @@ impl PictureArgs {
             .filter_map(|(name, dir)| Some((name, dir.as_ref()?)));
         let mut folders = Vec::new();
         for (name, folder) in wanted {
-            if !faces {
+            if frame.is_none() {
                 bail!(
                     "{name} is about faces, and whole pictures are classified; search for faces \
                      with --faces always"
@@ -65,7 +66,8 @@ impl PictureArgs {
             }
             folders.push(real);
         }
-        Ok((!folders.is_empty()).then(|| Pictures {
+        Ok(frame.filter(|_| !folders.is_empty()).map(|frame| Pictures {
+            frame,
             annotate: self.annotate.clone(),
             crops: self.crops.clone(),
             labels: labels.to_vec(),
@@ -100,6 +102,8 @@ fn check(source: &Source, folder: &Path, option: &str) -> Result<()> {
 
 /// The folders, and what was written into them.
 pub struct Pictures {
+    /// How faces are cut out.
+    frame: FaceCrop,
     annotate: Option<PathBuf>,
     crops: Option<PathBuf>,
     labels: Vec<String>,
@@ -159,17 +163,15 @@ impl Pictures {
             landmarks: found.landmarks.unwrap_or_default(),
         };
         // A ready-made crop is a whole picture already.
-        let frame = found.score.map_or(1.0, |_| FRAME);
-        let side = ((face.side() * frame).round() as usize).clamp(*SIDES.start(), *SIDES.end());
-        let cut = |side: usize| {
-            let size = [side, side];
-            Crop { frame, size }.cut(pixels, &face)
-        };
+        let whole = FaceCrop::square(1.0);
+        let frame = found.score.map_or(whole, |_| self.frame);
         let path = folder.join(format!("{name}.png"));
-        write(&path, &cut(side))?;
+        let own = Crop::natural(frame, &face, SIDES).cut(pixels, &face);
+        files::write(&path, &images::png(&own)?)?;
         if self.cells.len() < MAX_CELLS {
+            let size = [ON_SHEET; 2];
             self.cells.push(Cell {
-                pixels: cut(ON_SHEET),
+                pixels: Crop { frame, size }.cut(pixels, &face),
                 caption: self.label(found),
                 mark: None,
             });
@@ -202,17 +204,4 @@ impl Pictures {
         let mut free = names.filter(|name| self.names.insert(name.to_lowercase()));
         free.next().unwrap_or_default()
     }
-}
-
-fn write(path: &Path, pixels: &Pixels) -> io::Result<()> {
-    let color = match pixels.channels {
-        1 => image::ExtendedColorType::L8,
-        _ => image::ExtendedColorType::Rgb8,
-    };
-    let mut png = Vec::new();
-    let encoder = image::codecs::png::PngEncoder::new(&mut png);
-    let (width, height) = (pixels.width as u32, pixels.height as u32);
-    image::ImageEncoder::write_image(encoder, &pixels.data, width, height, color)
-        .map_err(io::Error::other)?;
-    fer::files::write(path, &png)
 }

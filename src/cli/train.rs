@@ -7,6 +7,7 @@ use fer::data::{Dataset, Split, shortened};
 use fer::device::Choices;
 use fer::host::Host;
 use fer::model::Architecture;
+use fer::spec::FaceCrop;
 use fer::train::checkpoint::Checkpoint;
 use fer::train::config::Size;
 use fer::train::{Compute, Config, Precision, RunFolder, StopReason, TrainingData, trainer};
@@ -14,6 +15,7 @@ use fer::training::{self, Images, Notice, Prepared, Setting};
 
 use super::data::{decoded, named, say_left_out, say_opened, say_votes};
 use super::epochs::Epochs;
+use super::faces::parse_crop;
 use super::model_args::parse_devices;
 use super::{Status, advice, signals};
 
@@ -65,6 +67,12 @@ pub struct Args {
     /// images are gray].
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     channels: Option<usize>,
+
+    /// How the images were cut out of pictures, if they are faces, as square,scale=1.04,upright=15
+    /// (of the detector's box; `fer data crop` says it): the model carries it
+    /// [default: the recipe's].
+    #[arg(long, value_name = "CROP", value_parser = parse_crop, conflicts_with = "resume")]
+    crop: Option<FaceCrop>,
 
     /// How often to go through the training images.
     #[arg(long, value_name = "N", conflicts_with = "resume")]
@@ -312,6 +320,7 @@ fn configuration(args: &Args) -> Result<Config> {
     config.seed = args.seed.unwrap_or(config.seed);
     config.input.size = args.size.or(config.input.size);
     config.input.channels = args.channels.or(config.input.channels);
+    config.input.crop = args.crop.or(config.input.crop);
     config.validate().context("the options make no run")?;
     Ok(config)
 }

@@ -12,8 +12,9 @@ use crate::load_error::LoadError;
 /// Pictures up to this width and height in pixels are taken for ready-made crops.
 const CROP: usize = 128;
 
-/// One face whose longer side is at least this share of the picture's shorter side fills the
-/// picture, which is taken for a ready-made crop. In FER-2013's frame it is 0.96.
+/// One face whose longer side is at least this share of the picture's longer side fills the
+/// picture, which is taken for a ready-made crop. In FER-2013's frame it is 0.96. A face as high as
+/// a wide picture does not fill it.
 const FILLS: f32 = 0.8;
 
 /// Which pictures are searched.
@@ -93,12 +94,32 @@ impl<'a> Faces<'a> {
         }
         let detector = self.detector.get_or_init(|| (self.load)());
         let detector = detector.as_ref().map_err(|e| failed(e.to_string()))?;
-        let faces = find(pixels, detector, &self.options).map_err(|e| failed(e.to_string()))?;
-        let shorter = pixels.width.min(pixels.height) as f32;
+        // All faces, as one of several does not fill the picture.
+        let options = SearchOptions {
+            max_faces: None,
+            ..self.options
+        };
+        let mut faces = find(pixels, detector, &options).map_err(|e| failed(e.to_string()))?;
+        let longer = pixels.width.max(pixels.height) as f32;
         match &faces[..] {
-            [face] if auto && face.side() >= FILLS * shorter => Ok(None),
-            _ => Ok(Some(faces)),
+            [face] if auto && face.side() >= FILLS * longer => Ok(None),
+            _ => {
+                faces.truncate(self.options.max_faces.unwrap_or(usize::MAX));
+                Ok(Some(faces))
+            }
         }
+    }
+
+    /// The crop of a picture's largest face, a ready-made crop as it is; `None` if there is no
+    /// face.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn largest(&self, pixels: &Pixels) -> Result<Option<Pixels>, ItemError> {
+        Ok(match self.find(pixels)? {
+            None => Some(pixels.clone()),
+            Some(faces) => faces.first().map(|face| self.crop.cut(pixels, face)),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Faces in pictures: the detector, compiled in or in ONNX Runtime ([`Detector`]), and the stage of
-//! a stream that turns a picture into its faces ([`Faces`]).
+//! a stream that turns a picture into its faces ([`Faces`]), and data sets of crops
+//! ([`Photographs`]).
 //!
 //! ```
 //! use fer::faces::{Detector, DetectorRef, SearchOptions, find};
@@ -13,11 +14,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod data_set;
 mod detector;
 mod locate;
 #[cfg(feature = "ort")]
 mod onnx_file;
 
+pub use data_set::{Cut, CutError, CutOptions, Photographs};
 pub use detector::{Detector, DetectorRef};
-pub use fer_faces::{Crop, FRAME, Face, Network, NetworkError, SearchError, SearchOptions, find};
+pub use fer_faces::{
+    Crop, FRAME, Face, FaceCrop, Frame, Network, NetworkError, SearchError, SearchOptions, find,
+};
 pub use locate::{Faces, Place, When};

@@ -29,6 +29,7 @@ impl Golden {
             input: InputSpec::new(Layout::Nhwc, 48, 48, 1),
             output: OutputKind::Probabilities,
             calibration: Calibration::NONE,
+            crop: None,
             fixed_batch: None,
             assumed: Vec::new(),
         }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::common::{Run, all_right, fer, ort, root, run};
 
-const ASTRONAUT: &str = "examples/photos/astronaut.jpg";
+pub const ASTRONAUT: &str = "examples/photos/astronaut.jpg";
 
 fn detectors() -> Vec<(&'static str, Detector)> {
     let load = |backend: Backend| {
@@ -98,7 +98,7 @@ fn faces_are_those_that_opencv_finds() {
 }
 
 /// A picture with a photograph at each place, on gray.
-fn pasted(size: [usize; 2], places: &[([usize; 2], usize)]) -> Pixels {
+pub fn pasted(size: [usize; 2], places: &[([usize; 2], usize)]) -> Pixels {
     let photo = read(&root().join(ASTRONAUT)).unwrap();
     let mut picture = Pixels {
         width: size[0],
@@ -300,6 +300,84 @@ fn what_can_not_be_is_said() {
         }
     }
     all_right(wrong);
+}
+
+#[test]
+fn hostile_pictures_have_bounded_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, width: usize, height: usize, data: &[u8]| {
+        let file = folder.path().join(name);
+        let header = format!("P6 {width} {height} 255\n");
+        fs::write(&file, [header.as_bytes(), data].concat()).unwrap();
+        file.display().to_string()
+    };
+    let line = vec![200; 300_000];
+    for (width, height) in [(1, 100_000), (100_000, 1)] {
+        let file = put("line.ppm", width, height, &line);
+        for options in [&[][..], &["--small-faces"]] {
+            let args = [&["-q", "--format", "json", &file], options].concat();
+            let records = infer(&args).expect(0).records();
+            assert_eq!(records[0]["faces"].as_array().map(Vec::len), Some(0));
+        }
+    }
+    // A head of 72 pixels, 40 times beside and 25 times below itself.
+    let photo = read(&root().join(ASTRONAUT)).unwrap();
+    let (left, top, step, side) = (150, 40, 2, 72);
+    let mut many = Pixels {
+        width: 40 * side,
+        height: 25 * side,
+        channels: 3,
+        data: Vec::new(),
+    };
+    for y in 0..many.height {
+        for x in 0..many.width {
+            let [u, v] = [left + x % side * step, top + y % side * step];
+            many.data
+                .extend_from_slice(&photo.data[(v * photo.width + u) * 3..][..3]);
+        }
+    }
+    let file = put("many.ppm", many.width, many.height, &many.data);
+    let all = infer(&["-q", "--format", "json", "--small-faces", &file]).expect(0);
+    let faces = all.records()[0]["faces"].as_array().map_or(0, Vec::len);
+    assert!((900..=1100).contains(&faces), "{faces} faces");
+    let few = infer(&[
+        "-q",
+        "--format",
+        "json",
+        "--small-faces",
+        "--max-faces",
+        "7",
+        &file,
+    ]);
+    let few = few.expect(0).records();
+    assert_eq!(few[0]["faces"].as_array().map(Vec::len), Some(7));
+}
+
+#[test]
+fn a_detector_with_nan_weights_finds_nothing_and_says_so() {
+    use fer::onnx::proto::{Message, ModelProto};
+    if ort().is_none() {
+        return;
+    }
+    let bytes = fs::read(root().join("models/yunet.onnx")).unwrap();
+    let mut model = ModelProto::parse_from_bytes(&bytes).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let mut changed = 0;
+    for tensor in graph.initializer.iter_mut().filter(|t| t.dims.len() == 4) {
+        let values = tensor.dims.iter().product::<i64>() as usize;
+        tensor.float_data.clear();
+        tensor.raw_data = f32::NAN.to_le_bytes().repeat(values).into();
+        changed += 1;
+    }
+    assert!(changed > 10);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nan.onnx");
+    fs::write(&file, model.write_to_bytes().unwrap()).unwrap();
+    let file = file.to_str().unwrap();
+    let run = run(&["infer", "--format", "json", "--detector", file, ASTRONAUT]);
+    let expected = "the detector's outputs are damaged";
+    let all = format!("{}{}", run.stdout, run.stderr);
+    assert!(run.code > 0 && all.contains(expected), "{run:?}");
 }
 
 #[test]

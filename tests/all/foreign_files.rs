@@ -170,6 +170,9 @@ fn what_is_no_image_is_named_with_what_to_do() {
     all_right(wrong);
 }
 
+/// The beginning of a HEIC file.
+const HEIC: &[u8] = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\x08free";
+
 #[test]
 fn files_that_are_passed_over_are_counted_and_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -177,11 +180,11 @@ fn files_that_are_passed_over_are_counted_and_named() {
     put(f, "mixed/a.png", &face());
     put(f, "mixed/.hidden", b"x");
     put(f, "mixed/__MACOSX/._a.png", b"x");
-    let heic = put(f, "mixed/photo.heic", b"x");
-    put(f, "only/photo.heic", b"x");
+    let text = put(f, "mixed/notes.txt", b"x");
+    put(f, "only/notes.txt", b"x");
     let mixed = f.join("mixed").display().to_string();
     let said = infer(&["--format", "json", &mixed]).expect(0);
-    let line = format!("1 file was not read, as its name does not end like an image's: {heic}\n");
+    let line = format!("1 file was not read, as its name does not end like an image's: {text}\n");
     assert!(said.stderr.contains(&line), "{}", said.stderr);
     assert_eq!(said.records().len(), 1);
     let quiet = infer(&["-q", "--format", "json", &mixed]).expect(0);
@@ -201,7 +204,23 @@ fn files_that_are_passed_over_are_counted_and_named() {
     let none = infer(&[&f.join("only").display().to_string()]).expect(2);
     assert!(none.error().contains("holds no images"), "{}", none.error());
     assert!(none.error().contains("; not read: "), "{}", none.error());
-    assert!(none.error().contains("photo.heic"), "{}", none.error());
+    assert!(none.error().contains("notes.txt"), "{}", none.error());
+
+    // A photograph that can't be read has a record, as any picture.
+    put(f, "photos/a.png", &face());
+    for name in ["b.heic", "c.AVIF", "d.jxl"] {
+        put(f, &format!("photos/{name}"), HEIC);
+    }
+    let photos = f.join("photos").display().to_string();
+    let records = infer(&["-q", "--format", "json", &photos])
+        .expect(1)
+        .records();
+    assert_eq!(records.len(), 4);
+    let error = records[1]["error"].as_str().unwrap_or_default();
+    assert!(
+        error.contains("a HEIC picture") && error.contains("heif-convert"),
+        "{error}"
+    );
 }
 
 #[cfg(unix)]

@@ -52,6 +52,8 @@ fn convert(keras: &Path, onnx: &Path) -> Vec<u8> {
         "convert",
         "-q",
         keras.to_str().unwrap(),
+        "--crop",
+        "square,scale=1.04,upright=15",
         "-o",
         onnx.to_str().unwrap(),
     ])

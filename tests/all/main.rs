@@ -15,6 +15,7 @@ mod cards;
 mod cli_completions;
 mod convert;
 mod corruptions;
+mod crops;
 mod data;
 mod faces;
 mod foreign;

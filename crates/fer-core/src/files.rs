@@ -109,6 +109,104 @@ impl TemporaryFolder {
     }
 }
 
+/// A folder that can't be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum NewFolderError {
+    /// The folder has something in it.
+    #[error("{dir}: not empty, there is '{found}'; name a new folder")]
+    NotEmpty {
+        /// The folder.
+        dir: String,
+        /// The name of something in it.
+        found: String,
+    },
+    /// The folder can't be made or read.
+    #[error("{path}: can't be written: {source}")]
+    Write {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A new folder that is filled beside its place, and moved there when it is whole.
+#[derive(Debug)]
+pub struct NewFolder {
+    /// What is in it. One level deeper than the temporary folder, which nobody else may read.
+    inner: PathBuf,
+    target: PathBuf,
+    /// Whether there is an empty folder at its place.
+    exists: bool,
+    _temporary: TemporaryFolder,
+}
+
+impl NewFolder {
+    /// Begins a folder whose place is `dir`, where nothing or an empty folder may be.
+    ///
+    /// # Errors
+    /// There is something in it, or its parent can't be written.
+    pub fn begin(dir: &Path) -> Result<Self, NewFolderError> {
+        fn failed(path: &Path) -> impl Fn(io::Error) -> NewFolderError {
+            move |source| NewFolderError::Write {
+                path: path.display().to_string(),
+                source,
+            }
+        }
+        let exists = match std::fs::read_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+            Err(e) => return Err(failed(dir)(e)),
+            Ok(mut entries) => match entries.next() {
+                None => true,
+                Some(entry) => {
+                    let found = entry.map_err(failed(dir))?.file_name();
+                    return Err(NewFolderError::NotEmpty {
+                        dir: dir.display().to_string(),
+                        found: found.display().to_string(),
+                    });
+                }
+            },
+        };
+        // A folder's real place, as `.` has no folder beside it.
+        let target = match exists {
+            true => dir.canonicalize().map_err(failed(dir))?,
+            false => dir.to_path_buf(),
+        };
+        let parent = target.parent().filter(|p| !p.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).map_err(failed(parent))?;
+        let temporary = TemporaryFolder::new(parent, ".fer-").map_err(failed(parent))?;
+        let inner = temporary.path().join("new");
+        std::fs::create_dir(&inner).map_err(failed(&inner))?;
+        Ok(Self {
+            inner,
+            target,
+            exists,
+            _temporary: temporary,
+        })
+    }
+
+    /// Where it is filled.
+    pub fn path(&self) -> &Path {
+        &self.inner
+    }
+
+    /// Moves it to its place.
+    ///
+    /// # Errors
+    /// Something else has come there, or the system can't move it.
+    pub fn keep(self) -> io::Result<()> {
+        if !self.exists {
+            return std::fs::rename(&self.inner, &self.target);
+        }
+        for entry in std::fs::read_dir(&self.inner)? {
+            let entry = entry?;
+            std::fs::rename(entry.path(), self.target.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+}
+
 /// A new temporary file beside `path`, with the permissions of any new file of the user.
 ///
 /// # Errors
@@ -193,6 +291,32 @@ mod tests {
         let error = temporary(&target).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(!error.to_string().contains(".fer-"), "{error}");
+    }
+
+    #[test]
+    fn a_new_folder_comes_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("empty")).unwrap();
+        for name in ["new/er", "empty"] {
+            let begun = NewFolder::begin(&at(name)).unwrap();
+            std::fs::create_dir(begun.path().join("sub")).unwrap();
+            std::fs::write(begun.path().join("sub/a"), b"x").unwrap();
+            assert!(!at(name).join("sub").exists());
+            begun.keep().unwrap();
+            assert!(at(name).join("sub/a").is_file());
+            let error = NewFolder::begin(&at(name)).unwrap_err().to_string();
+            assert!(error.contains("not empty, there is 'sub'"), "{error}");
+        }
+        drop(NewFolder::begin(&at("dropped")).unwrap());
+        assert!(!at("dropped").exists());
+        std::fs::write(at("file"), b"x").unwrap();
+        assert!(matches!(
+            NewFolder::begin(&at("file")),
+            Err(NewFolderError::Write { .. })
+        ));
+        let names = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names, 3, "no temporary folder is left");
     }
 
     #[test]

@@ -28,6 +28,7 @@ impl Fake {
             input: InputSpec::new(Layout::Nhwc, 2, 2, 1),
             output: OutputKind::Probabilities,
             calibration: Calibration::NONE,
+            crop: None,
             fixed_batch,
             assumed: Vec::new(),
         };

@@ -53,8 +53,8 @@ pub fn decode(anchors: &[f32], size: [usize; 2], min_score: f32) -> Option<Vec<F
                 score,
                 landmarks,
             };
-            // The exponential of a damaged network's output may be infinite.
-            if !(face.w.is_finite() && face.h.is_finite()) {
+            // The exponential of a damaged network's output may be infinite, as may sums.
+            if !face.is_finite() {
                 return None;
             }
             faces.push(face);
@@ -99,8 +99,10 @@ mod tests {
             damaged[40] = odd;
             assert!(decode(&damaged, size, 0.5).is_none());
         }
-        let mut huge = whole;
-        huge[4] = 1e4;
-        assert!(decode(&huge, size, 0.5).is_none());
+        for (place, value) in [(4, 1e4), (2, f32::MAX), (9, f32::MAX)] {
+            let mut huge = whole.clone();
+            huge[place] = value;
+            assert!(decode(&huge, size, 0.5).is_none(), "{place}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! | a picture or a part of it → pixels of another size | `resample` |
 //! | the network's outputs → boxes, scores, landmarks | `anchors` |
 //! | several boxes of one face → the best one | `suppress` |
-//! | a face → the square that the classifier sees | `crop` |
+//! | a face → the crop that the classifier sees | `crop` |
 //!
 //! ```
 //! use fer_core::images::Pixels;
@@ -34,6 +34,7 @@ mod suppress;
 
 pub use anchors::{ANCHOR, STRIDES, anchor_count, decode};
 pub use crop::{Crop, FRAME};
+pub use fer_core::spec::{FaceCrop, Frame};
 pub use search::{Network, NetworkError, SearchError, SearchOptions, find};
 pub use suppress::{OVERLAP, suppress};
 
@@ -60,6 +61,20 @@ impl Face {
     /// The longer side of the box.
     pub fn side(&self) -> f32 {
         self.w.max(self.h)
+    }
+
+    /// By how much the head leans, in degrees of -180..=180: the angle of the line from the
+    /// person's right eye to the left one. Positive is clockwise.
+    pub fn lean(&self) -> f32 {
+        let [right, left] = [self.landmarks[0], self.landmarks[1]];
+        (left[1] - right[1]).atan2(left[0] - right[0]).to_degrees()
+    }
+
+    /// Whether every length is finite.
+    fn is_finite(&self) -> bool {
+        let lengths = [self.x, self.y, self.w, self.h].into_iter();
+        let mut all = lengths.chain(self.landmarks.into_iter().flatten());
+        all.all(f32::is_finite)
     }
 
     /// The face in a picture whose pixels are `scale` times as large and that begins at `origin` of

@@ -79,34 +79,46 @@ impl Tap {
 /// The taps of `count` new pixels over `length` pixels from `start`, of `limit` pixels in all.
 fn taps(start: f64, length: f64, count: usize, limit: usize) -> Vec<Tap> {
     let step = length / count as f64;
-    let last = limit as i64 - 1;
+    let last = limit.saturating_sub(1);
     let tap = |i: usize| {
         let from = start + i as f64 * step;
-        // The weights of the pixels, which those beyond the edges lend to the outermost ones.
-        let (low, high, weight): (i64, i64, Box<dyn Fn(i64) -> f64>) = if step >= 1.0 {
-            let to = from + step;
-            let share = move |p: i64| (to.min(p as f64 + 1.0) - from.max(p as f64)).max(0.0) / step;
-            (from.floor() as i64, to.ceil() as i64 - 1, Box::new(share))
-        } else {
-            let center = from + step / 2.0 - 0.5;
-            let share = move |p: i64| (1.0 - (center - p as f64).abs()).max(0.0);
-            (
-                center.floor() as i64,
-                center.floor() as i64 + 1,
-                Box::new(share),
-            )
-        };
-        let (first, end) = (low.clamp(0, last), high.clamp(0, last));
-        let mut weights = vec![0.0f32; (end - first + 1) as usize];
-        for p in low..=high {
-            weights[(p.clamp(first, end) - first) as usize] += weight(p) as f32;
-        }
-        Tap {
-            first: first as usize,
-            weights,
+        match step >= 1.0 {
+            true => mean(from, from + step, last),
+            false => between(from + step / 2.0 - 0.5, last),
         }
     };
     (0..count).map(tap).collect()
+}
+
+/// The mean over the pixels between two points. What lies beyond an edge counts as its pixel.
+fn mean(from: f64, to: f64, last: usize) -> Tap {
+    let first = (from.floor().max(0.0) as usize).min(last);
+    let end = ((to.ceil() - 1.0).max(0.0) as usize).clamp(first, last);
+    let weight = |p: usize| {
+        let low = if p == 0 { from } else { from.max(p as f64) };
+        let high = if p == last {
+            to
+        } else {
+            to.min(p as f64 + 1.0)
+        };
+        ((high - low) / (to - from)).max(0.0) as f32
+    };
+    Tap {
+        first,
+        weights: (first..=end).map(weight).collect(),
+    }
+}
+
+/// Linear interpolation at a point between two pixels' centers.
+fn between(center: f64, last: usize) -> Tap {
+    let center = center.clamp(0.0, last as f64);
+    let first = center.floor() as usize;
+    let share = (center - first as f64) as f32;
+    let weights = match first == last {
+        true => vec![1.0],
+        false => vec![1.0 - share, share],
+    };
+    Tap { first, weights }
 }
 
 #[cfg(test)]

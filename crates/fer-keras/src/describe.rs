@@ -68,6 +68,7 @@ pub(crate) fn spec(
     set("size", Some(format!("{}x{}", image.width, image.height)));
     set("channels", Some(image.channels.to_string()));
     set("resize", options.resize.map(|resize| resize.to_string()));
+    set("crop", options.crop.map(|crop| crop.to_string()));
     set("output", kind.map(|kind| kind.to_string()));
     let mut hints = Hints::default();
     match scales_itself(network) {

@@ -56,7 +56,7 @@ use self::lower::Lowering;
 use self::network::{KerasNetwork, LayerEntry};
 use self::weights::Place;
 use fer_core::onnx::OnnxModel;
-use fer_core::spec::{Hints, Layout, ModelSpec, OutputKind, Resize, parse_number};
+use fer_core::spec::{FaceCrop, Hints, Layout, ModelSpec, OutputKind, Resize, parse_number};
 
 /// The name of the file's input.
 const INPUT: &str = "input";
@@ -83,6 +83,8 @@ pub struct ConvertOptions {
     pub pixels: BTreeMap<String, String>,
     /// How images of another size were resized in training; `None` for `nearest`, as in Keras.
     pub resize: Option<Resize>,
+    /// How faces are cut out of pictures for the model, if it reads faces and that is known.
+    pub crop: Option<FaceCrop>,
     /// The order of the input's dimensions; `None` for the Keras model's.
     pub layout: Option<Layout>,
     /// The width and height of the input, for a model that takes images of any size.

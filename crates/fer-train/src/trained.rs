@@ -63,7 +63,7 @@ impl TrainedClassifier {
         }
         let description = describe(&on, file.display().to_string(), notes);
         Ok(Self {
-            spec: trained.state.data.task.spec(),
+            spec: trained.spec(),
             description,
             network: step::frozen(&trained.network).folded(),
             device: on.device,

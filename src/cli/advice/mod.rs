@@ -125,6 +125,7 @@ fn setting(field: Field) -> &'static str {
         Field::Resize => "resize=antialias",
         Field::Output => "output=logits",
         Field::OutputName => "output_name=NAME",
+        Field::Crop => "crop=square,scale=1.2",
     }
 }
 

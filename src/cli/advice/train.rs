@@ -139,6 +139,7 @@ pub(super) fn evaluation(error: &EvaluateError) -> Option<String> {
                 .into(),
         ),
         EvaluateError::Votes { .. } => Some("leave --votes out".into()),
+        EvaluateError::NoFace { .. } => Some("for ready-made crops leave --faces out".into()),
         EvaluateError::Stream(_) | EvaluateError::Eval(_) => None,
     }
 }

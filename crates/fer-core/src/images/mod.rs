@@ -1,11 +1,13 @@
-//! Images: which ones the user names ([`sources`]), and their pixels ([`decode`]).
+//! Images: which ones the user names ([`sources`]), their pixels ([`decode`]), and back ([`png`]).
 
 mod decode;
 mod depth;
 mod elsewhere;
+mod encode;
 mod foreign;
 mod jpeg;
 pub mod sources;
 
 pub use decode::{DecodeError, Decoded, MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, read};
+pub use encode::png;
 pub use foreign::Foreign;

@@ -19,6 +19,10 @@ pub const EXTENSIONS: [&str; 14] = [
     "tga",
 ];
 
+/// Extensions of photographs that fer can't read. In a folder they count too, so that each gets a
+/// record, which says what to do.
+const UNREADABLE: [&str; 4] = ["heic", "heif", "avif", "jxl"];
+
 /// The largest `@list` that fer reads: 256 MiB.
 const MAX_LIST_BYTES: u64 = 256 << 20;
 
@@ -181,7 +185,7 @@ impl Sources {
         {
             match entry {
                 Ok(entry) if !entry.file_type().is_file() => {}
-                Ok(entry) if has_image_name(entry.path()) => {
+                Ok(entry) if has_name_of(entry.path(), &[&EXTENSIONS[..], &UNREADABLE]) => {
                     self.list.push(Source::File(entry.into_path()));
                 }
                 Ok(entry) => passed_over.add(|| names::of(entry.path())),
@@ -246,7 +250,12 @@ pub fn is_hidden(name: &OsStr) -> bool {
 
 /// Whether the file name has an image's extension (`.png`, `.jpg`, …).
 pub fn has_image_name(path: &Path) -> bool {
+    has_name_of(path, &[&EXTENSIONS])
+}
+
+fn has_name_of(path: &Path, extensions: &[&[&str]]) -> bool {
+    let mut known = extensions.iter().copied().flatten();
     path.extension()
         .and_then(|e| e.to_str())
-        .is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
+        .is_some_and(|e| known.any(|known| e.eq_ignore_ascii_case(known)))
 }

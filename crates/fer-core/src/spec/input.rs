@@ -139,6 +139,8 @@ pub enum Field {
     Output,
     /// Which of several outputs is the classifier's.
     OutputName,
+    /// How faces are cut out.
+    Crop,
 }
 
 impl fmt::Display for Field {
@@ -153,6 +155,7 @@ impl fmt::Display for Field {
             Self::Labels => "list of classes",
             Self::Output => "kind of output",
             Self::OutputName => "output",
+            Self::Crop => "crop of faces",
         })
     }
 }

@@ -7,7 +7,7 @@ use super::{ChannelOrder, Field, ModelSpec};
 use crate::calibration::Calibration;
 
 /// The keys that a user may set, without `fer.`.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "labels",
     "layout",
     "size",
@@ -22,6 +22,7 @@ const KEYS: [&str; 14] = [
     "output_name",
     "temperature",
     "exponent",
+    "crop",
 ];
 
 /// The keys of a field that a file may have guessed.
@@ -53,9 +54,9 @@ pub fn parse_override(text: &str) -> Result<(String, String), String> {
 
 impl ModelSpec {
     /// The metadata from which [`resolve`](ModelSpec::resolve) reads this spec: keys with their
-    /// `fer.`, and values, in the order of the table above. RGB, a `mean` of zeros, a `std` of ones
-    /// and a calibration without effect are left out. What is a guess in this spec is one in the
-    /// spec that is read.
+    /// `fer.`, and values, in the order of the table above. RGB, a `mean` of zeros, a `std` of ones,
+    /// a calibration without effect and an unknown crop are left out. What is a guess in this spec
+    /// is one in the spec that is read.
     pub fn to_metadata(&self) -> Vec<(String, String)> {
         let input = &self.input;
         let mut rows = vec![
@@ -80,6 +81,9 @@ impl ModelSpec {
             rows.push(("temperature", self.calibration.temperature.to_string()));
             rows.push(("exponent", self.calibration.exponent.to_string()));
         }
+        if let Some(crop) = self.crop {
+            rows.push(("crop", crop.to_string()));
+        }
         let guessed = |field| {
             self.assumed
                 .iter()
@@ -98,7 +102,9 @@ impl ModelSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Assumed, Basis, ChannelOrder, InputSpec, Layout, OutputKind, Resize};
+    use super::super::{
+        Assumed, Basis, ChannelOrder, FaceCrop, InputSpec, Layout, OutputKind, Resize,
+    };
     use super::*;
     use crate::onnx::{self, Header, Port};
 
@@ -109,6 +115,7 @@ mod tests {
             input: InputSpec::new(Layout::Nchw, 32, 24, 3),
             output: OutputKind::Logits,
             calibration: Calibration::NONE,
+            crop: None,
             fixed_batch: None,
             assumed: Vec::new(),
         };
@@ -127,6 +134,7 @@ mod tests {
                 temperature: 1.4321,
                 exponent: 1.0,
             },
+            crop: Some(FaceCrop::FER2013),
             ..plain.clone()
         };
         let guess = |field| Assumed {

@@ -19,12 +19,14 @@
 //! | `fer.output` | an [`OutputKind`] | from the last operator |
 //! | `fer.output_name` | which of several outputs | the only one that can be a classifier's |
 //! | `fer.temperature`, `fer.exponent` | the calibration of the confidences, see [`Calibration`] | 1 each; overriding one overrides both |
+//! | `fer.crop` | a [`FaceCrop`]: how faces are cut out of pictures | none: the model may read faces or anything |
 //! | `fer.guessed` | which of the keys above hold a guess of the tool that wrote them, separated by commas | none |
 //!
 //! An override may also be `preprocess`, a [`KerasMode`]: it stands for scale, mean, std and
 //! channel order.
 
 mod assumed;
+mod crop;
 mod emotion;
 mod hints;
 mod input;
@@ -44,6 +46,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use assumed::{Assumed, Basis};
+pub use crop::{FaceCrop, Frame};
 pub use emotion::{CONTEMPT, emotion};
 pub use hints::{Hint, Hints};
 pub use input::{Field, InputSpec, Mismatch};
@@ -177,6 +180,8 @@ pub struct ModelSpec {
     pub output: OutputKind,
     /// How the logits become calibrated confidences. It changes no label.
     pub calibration: Calibration,
+    /// How faces are cut out of pictures for it; `None` if nothing states it.
+    pub crop: Option<FaceCrop>,
     /// The batch size, if the file fixes it.
     pub fixed_batch: Option<usize>,
     /// What the file's own metadata does not state, with the reason for its value.

@@ -99,6 +99,7 @@ impl<'a> Resolver<'a> {
                 input: pixels,
                 output: output_kind,
                 calibration: self.calibration(output_kind)?,
+                crop: self.parsed("crop")?,
                 fixed_batch: dims[0],
                 assumed: std::mem::take(&mut self.assumed),
             },

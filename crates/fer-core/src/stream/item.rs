@@ -28,6 +28,14 @@ pub enum ItemError {
         /// The reason.
         reason: String,
     },
+    /// The tensors of a picture's views would take more memory than a stream holds.
+    #[error("{views} views of it do not fit into memory, which holds {most} of the model's size")]
+    TooManyViews {
+        /// The views of the picture.
+        views: usize,
+        /// The most that fit.
+        most: usize,
+    },
     /// The model's output holds NaN or an infinity.
     #[error(transparent)]
     NotFinite(#[from] NotFinite),

@@ -231,9 +231,18 @@ impl<L> Stream<'_, L> {
         let pixels = item.load()?;
         let (width, height) = (pixels.width, pixels.height);
         let mut rows = Vec::new();
+        let view_bytes = self.session.spec().image_len() * size_of::<f32>();
+        let most = (MAX_WAITING_BYTES / view_bytes.max(1)).max(1);
+        let mut views = 0;
         self.locate.locate(item, pixels, &mut |place, view| {
-            rows.push((place, view.map(|pixels| preprocessor.tensor(pixels))));
+            views += 1;
+            if views <= most {
+                rows.push((place, view.map(|pixels| preprocessor.tensor(pixels))));
+            }
         })?;
+        if views > most {
+            return Err(ItemError::TooManyViews { views, most });
+        }
         Ok(Prepared {
             width,
             height,

@@ -342,3 +342,53 @@ fn a_live_source_is_not_kept_waiting_for_a_full_batch() {
         drop(frames);
     });
 }
+
+/// So many views of each picture, which all failed.
+struct Views(usize);
+
+impl Locate<Pixels> for Views {
+    type Place = ();
+
+    fn locate(
+        &self,
+        _: &Pixels,
+        _: Pixels,
+        view: &mut dyn FnMut((), Result<Pixels, ItemError>),
+    ) -> Result<(), ItemError> {
+        for _ in 0..self.0 {
+            let reason = "none".into();
+            view((), Err(ItemError::View { reason }));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn more_views_than_fit_into_memory_are_an_error_of_their_picture() {
+    let mut fake = Fake::new(None);
+    // 192 MiB a view.
+    (fake.spec.input.width, fake.spec.input.height) = (4096, 4096);
+    fake.spec.input.channels = 3;
+    let session = fake.session();
+    for (count, fits) in [(0, true), (2, true), (3, false)] {
+        let stream = Stream {
+            session: &session,
+            locate: Views(count),
+            reduce: Reduce::Each,
+            options: options(1, 1),
+        };
+        let mut seen = Vec::new();
+        let items = [gray(0)].into_iter();
+        stream
+            .run(items, &mut |observation| {
+                seen.push(observation.outcome.map(|seen| seen.predictions.len()));
+                Ok(())
+            })
+            .unwrap();
+        match &seen[..] {
+            [Ok(views)] => assert!(fits && *views == count, "{count}"),
+            [Err(ItemError::TooManyViews { views: 3, most: 2 })] => assert!(!fits),
+            other => panic!("{count}: {other:?}"),
+        }
+    }
+}

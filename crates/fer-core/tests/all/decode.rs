@@ -35,6 +35,7 @@ fn spec(resize: Resize, channels: usize) -> ModelSpec {
         },
         output: OutputKind::Probabilities,
         calibration: Default::default(),
+        crop: None,
         fixed_batch: None,
         assumed: Vec::new(),
     }

@@ -56,6 +56,7 @@ fn spec_for(
         },
         output: fer_core::spec::OutputKind::Logits,
         calibration: Default::default(),
+        crop: None,
         fixed_batch: None,
         assumed: Vec::new(),
     }

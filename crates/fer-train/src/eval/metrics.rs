@@ -86,6 +86,10 @@ pub struct Evaluation {
     /// What the figures leave out, where model and data share some of their classes only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<Unshared>,
+    /// The number of pictures that are not counted, as no face was found in them; `None` where
+    /// whole pictures were classified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_face: Option<u64>,
 }
 
 /// Classes that either the model or the data has, and that figures leave out: their images are not
@@ -245,6 +249,7 @@ impl Evaluation {
             calibration: bins.iter().enumerate().map(|(i, b)| b.figures(i)).collect(),
             worst,
             left_out: None,
+            without_face: None,
         })
     }
 }

@@ -17,7 +17,7 @@ pub use metrics::{
     CalibrationBin, ClassScores, EvalError, Evaluation, Mistake, Predicted, Unshared,
 };
 pub use robustness::Robustness;
-pub use run::{EvaluateError, Evaluated, Predictions, Request};
+pub use run::{EvaluateError, Evaluated, FindFace, Predictions, Request};
 pub use views::Tta;
 pub use votes::Agreement;
 

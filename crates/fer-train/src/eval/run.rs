@@ -26,17 +26,23 @@ pub struct Predictions {
     pub items: Vec<usize>,
     /// Name and reason of those that could not.
     pub unreadable: Vec<(String, String)>,
+    /// The names of those in which no face was found.
+    pub faceless: Vec<String>,
     /// 16-bit images that are read as having fewer bits, with how many.
     pub guessed: Tally,
 }
 
+/// Finds the face that a picture's label is about; `None` if the picture has none.
+pub type FindFace<'a> = dyn Fn(&Pixels) -> Result<Option<Pixels>, ItemError> + Sync + 'a;
+
 /// Which images a model is evaluated on, and how.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// The data set.
     pub catalog: &'a Catalog,
     /// The chosen ones of its items.
     pub indices: &'a [usize],
+    /// What cuts the face out of each picture, before corruptions; `None` for whole pictures.
+    pub face: Option<&'a FindFace<'a>>,
     /// The corruptions in which the images are shown too.
     pub corruptions: &'a [Corruption],
     /// The views of an image in each condition, whose mean prediction counts.
@@ -58,6 +64,8 @@ pub struct Evaluated {
     pub robustness: Option<Robustness>,
     /// Name and reason of the images that could not be read.
     pub unreadable: Vec<(String, String)>,
+    /// The names of the pictures in which no face was found.
+    pub faceless: Vec<String>,
     /// Name and reason of the images that could not be corrupted.
     pub uncorrupted: Vec<(String, String)>,
     /// 16-bit images that are read as having fewer bits, with how many.
@@ -87,6 +95,12 @@ pub enum EvaluateError {
     Votes {
         /// The emotions that it has.
         shared: Vec<String>,
+    },
+    /// No picture has a face.
+    #[error("no face was found in any of {pictures} pictures")]
+    NoFace {
+        /// The number of pictures.
+        pictures: usize,
     },
     /// The engine failed.
     #[error(transparent)]
@@ -129,10 +143,16 @@ impl Request<'_> {
         let mut all = self.predictions(session, &shared, done)?;
         let corrupted = all.split_off(1);
         let clean = all.pop().unwrap_or_default();
+        if clean.answers.is_empty() && !clean.faceless.is_empty() {
+            return Err(EvaluateError::NoFace {
+                pictures: clean.faceless.len(),
+            });
+        }
         let mut evaluation = Evaluation::new(&names, &clean.answers)?;
-        let seen = clean.answers.len() + clean.unreadable.len();
+        let seen = clean.answers.len() + clean.unreadable.len() + clean.faceless.len();
         let images = (self.indices.len() - seen) as u64;
         evaluation.left_out = shared.unshared(classes, labels, images);
+        evaluation.without_face = self.face.map(|_| clean.faceless.len() as u64);
         let agreement = self.votes.map(|votes| {
             let own = clean.items.iter().map(|item| votes.get(item).copied());
             Agreement::new(&clean.answers, &own.collect::<Vec<_>>())
@@ -151,6 +171,7 @@ impl Request<'_> {
             robustness,
             uncorrupted: uncorrupted.filter(read).collect(),
             unreadable: clean.unreadable,
+            faceless: clean.faceless,
             guessed: clean.guessed,
         })
     }
@@ -189,6 +210,8 @@ impl Request<'_> {
                 label: *label,
                 place,
                 condition: *condition,
+                face: self.face,
+                faceless: OnceLock::new(),
                 guessed_bits: OnceLock::new(),
             })
         });
@@ -201,6 +224,7 @@ impl Request<'_> {
                 item,
                 label,
                 place,
+                faceless,
                 guessed_bits,
                 ..
             } = shown;
@@ -217,6 +241,7 @@ impl Request<'_> {
                 Err(e) => Err(e.to_string()),
             };
             match probabilities {
+                _ if faceless.get().is_some() => predictions.faceless.push(item.name.clone()),
                 Ok(probabilities) => {
                     predictions.answers.push(Predicted {
                         name: item.name.clone(),
@@ -244,6 +269,9 @@ struct Shown<'a> {
     /// The condition's number.
     place: usize,
     condition: Condition,
+    face: Option<&'a FindFace<'a>>,
+    /// Set if no face was found.
+    faceless: OnceLock<()>,
     /// How many bits it seems to have, if that is a guess.
     guessed_bits: OnceLock<u8>,
 }
@@ -255,6 +283,14 @@ impl Item for Shown<'_> {
             guessed_bits,
         } = self.item.decoded()?;
         guessed_bits.map(|bits| self.guessed_bits.set(bits));
+        let pixels = match self.face {
+            None => pixels,
+            Some(find) => find(&pixels)?.ok_or_else(|| {
+                let _ = self.faceless.set(());
+                let reason = "no face was found in it".into();
+                ItemError::View { reason }
+            })?,
+        };
         let shown = self.condition.apply(&pixels, &self.item.relative);
         Ok(shown
             .map_err(|reason| ItemError::View { reason })?

@@ -73,7 +73,7 @@ fn metadata(trained: &Trained, calibration: Option<Calibration>) -> BTreeMap<Str
     let spec = ModelSpec {
         output: OutputKind::Probabilities,
         calibration: calibration.unwrap_or(Calibration::NONE),
-        ..state.data.task.spec()
+        ..trained.spec()
     };
     let mut rows = vec![
         ("architecture", config.architecture.exported().to_string()),

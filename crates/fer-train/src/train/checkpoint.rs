@@ -24,6 +24,7 @@ use super::task::Task;
 use crate::model::Network;
 use fer_core::files;
 use fer_core::panics;
+use fer_core::spec::ModelSpec;
 
 /// No configuration is larger, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -278,6 +279,14 @@ impl Trained {
             path: path.into(),
             problem,
         })
+    }
+
+    /// What the network expects and gives, which are logits, and how faces are cut out for it.
+    pub fn spec(&self) -> ModelSpec {
+        ModelSpec {
+            crop: self.config.input.crop,
+            ..self.state.data.task.spec()
+        }
     }
 
     /// Gives another network of the same architecture these weights; its dropout stays its own.

@@ -12,7 +12,7 @@ use super::task::SIDES;
 use crate::augment::Augmentation;
 use crate::data::{Split, check_classes};
 use crate::model::Architecture;
-use fer_core::spec::{EMOTIONS, Resize};
+use fer_core::spec::{EMOTIONS, FaceCrop, Resize};
 
 /// The embedded presets: name and TOML text.
 pub const PRESETS: [(&str, &str); 3] = [
@@ -104,7 +104,7 @@ impl Data {
 
 /// What the network takes; what is left open follows from the data
 /// ([`pixel_form`](super::task::pixel_form)).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Input {
     /// The size that images of other sizes are resized to; without it, all have to be of one size.
@@ -116,6 +116,10 @@ pub struct Input {
     /// `nearest` or `antialias`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
+    /// How the images were cut out of pictures, if they are faces: the model carries it, and
+    /// training does not depend on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<FaceCrop>,
 }
 
 impl Input {

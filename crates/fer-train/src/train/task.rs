@@ -118,6 +118,7 @@ impl Task {
             },
             output: OutputKind::Logits,
             calibration: Calibration::NONE,
+            crop: None,
             fixed_batch: None,
             assumed: Vec::new(),
         }

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 pub use face::{SIDE, face};
 
-use fer_core::files::TemporaryFolder;
+use fer_core::files::{NewFolder, NewFolderError};
 use fer_core::spec::EMOTIONS;
 
 /// The smallest set: ten images a class, so that each class is in each part.
@@ -33,14 +33,9 @@ pub enum SynthError {
     /// The number of images is out of range.
     #[error("{0} images can't be drawn: it can be {MIN_COUNT} to {MAX_COUNT}")]
     Count(usize),
-    /// The folder has something in it.
-    #[error("{dir}: not empty, there is '{found}'; name a new folder")]
-    NotEmpty {
-        /// The folder.
-        dir: String,
-        /// The name of something in it.
-        found: String,
-    },
+    /// The folder has something in it, or can't be made.
+    #[error(transparent)]
+    Folder(#[from] NewFolderError),
     /// A folder or file can't be written.
     #[error("{path}: can't be written: {source}")]
     Write {
@@ -70,21 +65,8 @@ pub fn synth(
     if !(MIN_COUNT..=MAX_COUNT).contains(&count) {
         return Err(SynthError::Count(count));
     }
-    let exists = is_empty_folder(dir)?;
-    // A folder's real place, as `.` has no folder beside it.
-    let target = if exists {
-        dir.canonicalize().map_err(failed(dir))?
-    } else {
-        dir.to_path_buf()
-    };
-    let parent = target
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(failed(parent))?;
-    let temporary = TemporaryFolder::new(parent, ".synth-").map_err(failed(parent))?;
-    // One level deeper, as the temporary folder itself is for nobody else to read.
-    let set = temporary.path().join("set");
+    let folder = NewFolder::begin(dir)?;
+    let set = folder.path();
     for class in EMOTIONS {
         for part in ["train", "test"] {
             let folder = set.join(part).join(class);
@@ -104,19 +86,9 @@ pub fn synth(
         )
         .map_err(|e| failed(&path)(io::Error::other(e)))?;
         progress();
-        Ok(())
+        Ok::<(), SynthError>(())
     })?;
-    let moves = if exists {
-        vec![
-            (set.join("test"), target.join("test")),
-            (set.join("train"), target.join("train")),
-        ]
-    } else {
-        vec![(set, target)]
-    };
-    moves
-        .into_iter()
-        .try_for_each(|(from, to)| std::fs::rename(from, &to).map_err(failed(&to)))
+    folder.keep().map_err(failed(dir))
 }
 
 /// The file of a class's image of this number, within the set.
@@ -128,28 +100,6 @@ fn name(class: usize, number: usize) -> PathBuf {
         k => format!("train/{class}/{class}-{:05}.png", number / 10 * 8 + k + 1),
     }
     .into()
-}
-
-/// Whether the folder exists, where it may not hold anything.
-fn is_empty_folder(dir: &Path) -> Result<bool, SynthError> {
-    match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(failed(dir)(e)),
-        Ok(mut entries) => match entries.next() {
-            None => Ok(true),
-            Some(entry) => {
-                let found = entry
-                    .map_err(failed(dir))?
-                    .file_name()
-                    .display()
-                    .to_string();
-                Err(SynthError::NotEmpty {
-                    dir: dir.display().to_string(),
-                    found,
-                })
-            }
-        },
-    }
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> SynthError {

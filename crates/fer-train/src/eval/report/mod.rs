@@ -36,7 +36,7 @@ const MATRIX_NAME_WIDTH: usize = 12;
 /// is over [`WIDTH`] columns.
 pub fn text(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
     let mut out = format!("{}\n{}\n", headline(evaluation), second_line(evaluation));
-    unshared(evaluation)
+    remarks(evaluation)
         .iter()
         .for_each(|line| out += &format!("{}\n", cut_end(&clean(line), WIDTH)));
     votes
@@ -75,7 +75,7 @@ pub fn markdown(evaluation: &Evaluation, votes: Option<&Agreement>) -> String {
         headline(evaluation),
         second_line(evaluation)
     );
-    unshared(evaluation)
+    remarks(evaluation)
         .iter()
         .for_each(|line| out += &format!("{}\n\n", clean(line)));
     votes
@@ -152,6 +152,18 @@ fn second_line(e: &Evaluation) -> String {
         "{} right · top-2 accuracy {top2} · mean confidence {confidence}",
         e.correct
     )
+}
+
+/// What is to be said of pictures and classes that are left out, line by line.
+fn remarks(e: &Evaluation) -> Vec<String> {
+    let without = match e.without_face {
+        None => None,
+        Some(0) => Some("the largest face of each picture".to_owned()),
+        Some(n) => Some(format!(
+            "the largest face of each picture; no face was found in {n} more, which are not counted"
+        )),
+    };
+    without.into_iter().chain(unshared(e)).collect()
 }
 
 /// What is to be said of classes that are left out, line by line.
