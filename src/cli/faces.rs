@@ -143,6 +143,7 @@ pub fn content(seen: Seen<Place>) -> Content {
             Place::Face(f) => ([f.x, f.y, f.w, f.h], Some(f.score), Some(f.landmarks)),
         };
         FoundFace {
+            track: None,
             bounds,
             score,
             landmarks,

@@ -119,7 +119,12 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         if let (Ok(content), Some(pictures)) = (&outcome, &mut pictures) {
             pictures.add(item.source, content)?;
         }
-        report.record(&Record { path, outcome })?;
+        let moment = None;
+        report.record(&Record {
+            path,
+            moment,
+            outcome,
+        })?;
         progress.iter_mut().for_each(Progress::step);
         Ok(())
     };

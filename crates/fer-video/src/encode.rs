@@ -4,7 +4,7 @@
 //! is in, that is copied into the output together with the source's sound. The output gets its
 //! name when it is complete, so that also what was interrupted plays.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::thread::JoinHandle;

@@ -18,18 +18,25 @@
 //! | emotions along tracks: shares, a timeline | `timeline`, `chart` |
 //! | a preview in the browser | `preview` |
 
+mod chart;
 mod decode;
+pub mod draw;
 mod encode;
 mod error;
 mod ffmpeg;
 pub mod nut;
+mod preview;
 mod probe;
 mod read;
 mod source;
+mod timeline;
 
+pub use chart::chart;
 pub use encode::{Encoder, Sound, check_ending};
 pub use error::VideoError;
 pub use ffmpeg::Ffmpeg;
+pub use preview::Preview;
 pub use probe::{Probe, probe};
 pub use read::{Event, Frame, Frames, ReadOptions};
 pub use source::{ENDINGS, VideoSource};
+pub use timeline::Timeline;

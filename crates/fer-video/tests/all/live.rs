@@ -13,7 +13,7 @@ use crate::clips::{ByRef, clip, ffmpeg, read};
 fn live() -> ReadOptions {
     ReadOptions {
         live: true,
-        stall: Duration::from_secs(1),
+        stall: Duration::from_secs(2),
         reconnect: Duration::from_secs(20),
         ..ReadOptions::default()
     }
