@@ -71,9 +71,9 @@ impl FaceArgs {
         host: &'a Host,
     ) -> Result<Option<Faces<'a>>> {
         let emotions = spec.labels.iter().all(|label| emotion(label).is_some());
-        let when = match self.faces {
-            Choice::Always => When::Always,
-            Choice::Auto if emotions => When::Auto,
+        match self.faces {
+            Choice::Always => self.stage_of(When::Always, spec, model, host).map(Some),
+            Choice::Auto if emotions => self.stage_of(When::Auto, spec, model, host).map(Some),
             Choice::Auto | Choice::Never => {
                 if let Some(option) = self.given() {
                     bail!(
@@ -81,9 +81,33 @@ impl FaceArgs {
                         faces with --faces always"
                     );
                 }
-                return Ok(None);
+                Ok(None)
             }
-        };
+        }
+    }
+
+    /// The stage for videos, with its detector loaded: every frame is searched.
+    #[cfg(feature = "video")]
+    pub fn stage_for_video<'a>(
+        &self,
+        spec: &ModelSpec,
+        model: &'a ModelArgs,
+        host: &'a Host,
+    ) -> Result<Faces<'a>> {
+        if self.faces == Choice::Never {
+            bail!("--faces never is for pictures; in videos, faces are followed");
+        }
+        let stage = self.stage_of(When::Always, spec, model, host)?;
+        Ok(stage.loaded()?)
+    }
+
+    fn stage_of<'a>(
+        &self,
+        when: When,
+        spec: &ModelSpec,
+        model: &'a ModelArgs,
+        host: &'a Host,
+    ) -> Result<Faces<'a>> {
         let mut options = SearchOptions {
             max_faces: self.max_faces.map(|n| n as usize),
             small_faces: self.small_faces,
@@ -113,11 +137,11 @@ impl FaceArgs {
         let loading = model.on.options(model.engine)?;
         let load = move || Detector::load(&which, &loading.backend, loading.threads, host);
         let faces = Faces::new(when, options, crop, load);
-        Ok(Some(match self.detector {
+        Ok(match self.detector {
             // A file that does not fit is an error before the first picture.
             Some(_) => faces.loaded()?,
             None => faces,
-        }))
+        })
     }
 
     /// The first option that needs a search.

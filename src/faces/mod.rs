@@ -19,5 +19,8 @@ mod locate;
 mod onnx_file;
 
 pub use detector::{Detector, DetectorRef};
-pub use fer_faces::{Crop, FRAME, Face, Network, NetworkError, SearchError, SearchOptions, find};
+pub use fer_faces::{
+    Crop, FRAME, Face, Network, NetworkError, SearchError, SearchOptions, Smoother, TrackOptions,
+    Tracker, find,
+};
 pub use locate::{Faces, Place, When};
