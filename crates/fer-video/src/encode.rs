@@ -8,6 +8,7 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use fer_core::files::{self, Temporary};
 
@@ -225,7 +226,7 @@ impl Encoder {
                 command.args(["-ss", &self.first.to_string()]);
             }
             command.args(["-t", &(self.last - self.first + mean).to_string()]);
-            command.args(sound.source.input(&self.ffmpeg)?);
+            command.args(sound.source.opened(&self.ffmpeg)?);
             command.args(["-map", "0:v:0", "-map", "1:a:0"]);
             let is_kept = ending == "mkv" || IN_MP4.contains(&&*sound.codec);
             command.args(["-c:a", if is_kept { "copy" } else { "aac" }]);
@@ -239,18 +240,19 @@ impl Encoder {
             }
         }
         command.args(["-c:v", "copy"]);
-        command.args(["-bsf:v", &format!("setts=duration={mean:.6}/TB")]);
         let format = match &*ending {
             "mkv" => "matroska",
             "mov" => "mov",
             _ => "mp4",
         };
         if format != "matroska" {
-            command.args(["-movflags", "+faststart", "-video_track_timescale", "90000"]);
+            // Without a length of its own, the last frame would have none.
+            command.args(["-bsf:v", &format!("setts=duration={mean:.6}/TB")]);
+            command.args(["-movflags", "+faststart"]);
         }
         let output_path = self.output.as_ref().map_or(&*self.path, Temporary::path);
         command.args(["-f", format]).arg(named(output_path));
-        let (_, said, ended_well) = output(&mut command, &self.ffmpeg.ffmpeg)?;
+        let (_, said, ended_well) = output(&mut command, &self.ffmpeg.ffmpeg, Duration::MAX)?;
         match ended_well {
             true => Ok(note),
             false => Err(VideoError::Write {

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use fer_core::host::{Host, Os};
 
@@ -13,6 +15,9 @@ use crate::VideoError;
 /// The most bytes of a line of ffmpeg's messages that are kept, and of an answer of ffprobe.
 const MAX_LINE: u64 = 1000;
 const MAX_ANSWER: u64 = 8 << 20;
+
+/// How long a program may take to answer about itself.
+const ASKED: Duration = Duration::from_secs(20);
 
 /// ffmpeg and ffprobe.
 #[derive(Debug, Clone)]
@@ -99,7 +104,7 @@ impl Ffmpeg {
     ) -> Result<(String, String), VideoError> {
         let mut command = self.bare(program);
         command.args(args);
-        let (stdout, stderr, _) = output(&mut command, program)?;
+        let (stdout, stderr, _) = output(&mut command, program, ASKED)?;
         Ok((stdout, stderr))
     }
 
@@ -133,10 +138,11 @@ impl Ffmpeg {
     }
 }
 
-/// Runs a program to its end; its outputs, bounded, and whether it succeeded.
+/// Runs a program to its end, or until a time limit; its outputs, bounded, and whether it succeeded.
 pub(crate) fn output(
     command: &mut Command,
     program: &Path,
+    limit: Duration,
 ) -> Result<(String, String, bool), VideoError> {
     let failed = |source| VideoError::Start {
         program: program.to_path_buf(),
@@ -145,14 +151,23 @@ pub(crate) fn output(
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
-    let stderr = child.stderr.take();
-    let said = std::thread::spawn(move || stderr.map_or(String::new(), |stderr| text(stderr)));
-    let printed = child
-        .stdout
-        .take()
-        .map_or(String::new(), |stdout| text(stdout));
-    let status = child.wait().map_err(failed)?;
-    Ok((printed, said.join().unwrap_or_default(), status.success()))
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let said = std::thread::spawn(move || stderr.map_or(String::new(), text));
+    let printed = std::thread::spawn(move || stdout.map_or(String::new(), text));
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if began.elapsed() > limit {
+            let _ = child.kill();
+        }
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(20));
+    };
+    let text = |thread: JoinHandle<String>| thread.join().unwrap_or_default();
+    Ok((text(printed), text(said), status.success()))
 }
 
 fn text(mut from: impl Read) -> String {

@@ -466,7 +466,7 @@ pub struct Writer<W> {
 }
 
 /// The time base of what is written, in units a second.
-const UNITS: f64 = 1e6;
+const UNITS: f64 = 90_000.0;
 
 impl<W: Write> Writer<W> {
     /// Writes the headers for frames of `width` × `height`.
@@ -637,7 +637,7 @@ mod tests {
         fn what_is_written_is_read(
             times in prop::collection::vec(0u32..10_000_000, 0..5), fill in any::<u8>(),
         ) {
-            let frame = |(i, us): (usize, u32)| (f64::from(us) / 1e6, vec![fill.wrapping_add(i as u8); 12]);
+            let frame = |(i, units): (usize, u32)| (f64::from(units) / UNITS, vec![fill.wrapping_add(i as u8); 12]);
             let frames: Vec<(f64, Vec<u8>)> = times.into_iter().enumerate().map(frame).collect();
             prop_assert_eq!(read(&written([2, 2], &frames)).unwrap(), frames);
         }

@@ -1,5 +1,7 @@
 //! What a file is, before it is read: ffprobe's answer.
 
+use std::time::{Duration, Instant};
+
 use serde::Deserialize;
 
 use crate::ffmpeg::{output, reason};
@@ -28,6 +30,10 @@ impl Probe {
         Some((duration.unwrap_or(left).min(left) * self.rate?).round() as u64)
     }
 }
+
+/// How long looking at a file may take, and at an address, which may stall.
+const FILE: Duration = Duration::from_secs(120);
+const ADDRESS: Duration = Duration::from_secs(8);
 
 /// What ffprobe says.
 #[derive(Deserialize)]
@@ -89,16 +95,15 @@ pub fn probe(ffmpeg: &Ffmpeg, source: &VideoSource) -> Result<Option<Probe>, Vid
     }
     let mut command = ffmpeg.probe_command();
     command.args(["-print_format", "json", "-show_streams", "-show_format"]);
-    // The decoder's options are not known to ffprobe.
-    let input = source.input(ffmpeg)?;
-    let flags = input.iter().position(|arg| arg == "-flags");
-    let skipped = flags.map_or(0..0, |at| at..at + 2);
-    let input = input
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| !skipped.contains(i));
-    command.args(input.map(|(_, arg)| arg));
-    let (printed, said, ended_well) = output(&mut command, &ffmpeg.ffprobe)?;
+    command.args(source.opened(ffmpeg)?);
+    let is_file = matches!(source, VideoSource::File(_));
+    let limit = if is_file { FILE } else { ADDRESS };
+    let began = Instant::now();
+    let (printed, said, ended_well) = output(&mut command, &ffmpeg.ffprobe, limit)?;
+    if !is_file && !ended_well && began.elapsed() > limit {
+        // What takes that long is no file.
+        return Ok(None);
+    }
     let answer = serde_json::from_str(&printed).ok().filter(|_| ended_well);
     match answer {
         Some(answer) => checked(answer, &name).map(Some),

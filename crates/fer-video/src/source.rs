@@ -106,40 +106,55 @@ impl VideoSource {
         }
     }
 
-    /// ffmpeg's arguments for this input, the last of which is its name.
+    /// ffmpeg's arguments to read this input without delay.
     pub(crate) fn input(&self, ffmpeg: &Ffmpeg) -> Result<Vec<OsString>, VideoError> {
-        let args = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();
-        Ok(match self {
+        let mut all = match self {
+            Self::Camera(_) => arguments(&["-fflags", "nobuffer"]),
+            // Little is enough to see what it is; by default five seconds are waited for.
+            Self::Url(_) => arguments(&[
+                "-analyzeduration 500000 -probesize 32768 -fflags nobuffer -flags low_delay",
+            ]),
+            Self::Drawn(_) => arguments(&["-re"]),
+            Self::File(_) | Self::Stdin => Vec::new(),
+        };
+        all.extend(self.opened(ffmpeg)?);
+        Ok(all)
+    }
+
+    /// ffmpeg's and ffprobe's arguments to open this input.
+    pub(crate) fn opened(&self, ffmpeg: &Ffmpeg) -> Result<Vec<OsString>, VideoError> {
+        let (mut all, name) = match self {
             Self::File(path) => {
                 let mut file = OsString::from("file:");
                 file.push(path);
-                let mut all = args(&["-protocol_whitelist", "file,pipe", "-i"]);
-                all.push(file);
-                all
+                (arguments(&["-protocol_whitelist file,pipe"]), file)
             }
-            Self::Stdin => args(&["-protocol_whitelist", "pipe", "-i", "pipe:0"]),
+            Self::Stdin => (arguments(&["-protocol_whitelist pipe"]), "pipe:0".into()),
             Self::Camera(name) => {
                 let (format, input) = camera(name, ffmpeg)?;
-                args(&["-fflags", "nobuffer", "-f", format, "-i", &input])
+                (arguments(&["-f", format]), input.into())
             }
             Self::Url(url) => {
-                let mut all = args(&["-protocol_whitelist", NETWORK]);
+                let mut all = arguments(&["-protocol_whitelist", NETWORK]);
                 if url.starts_with("rtsp") {
-                    all.extend(args(&["-rtsp_transport", "tcp"]));
+                    all.extend(arguments(&["-rtsp_transport tcp"]));
                 }
-                all.extend(args(&[
-                    "-fflags",
-                    "nobuffer",
-                    "-flags",
-                    "low_delay",
-                    "-i",
-                    url,
-                ]));
-                all
+                (all, url.into())
             }
-            Self::Drawn(graph) => args(&["-re", "-f", "lavfi", "-i", graph]),
-        })
+            Self::Drawn(graph) => (arguments(&["-f lavfi"]), graph.into()),
+        };
+        all.extend(["-i".into(), name]);
+        Ok(all)
     }
+}
+
+/// Arguments, of which some have several words.
+fn arguments(words: &[&str]) -> Vec<OsString> {
+    words
+        .iter()
+        .flat_map(|w| w.split(' '))
+        .map(OsString::from)
+        .collect()
 }
 
 /// The format and the name of a camera as ffmpeg takes them.

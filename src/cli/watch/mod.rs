@@ -20,7 +20,7 @@ use fer::stream::{
     BatchSize, ItemError, Observation, Reduce, Seen, Stream, StreamError, StreamOptions,
 };
 use fer::video::{Ffmpeg, Frames, Probe, VideoSource, probe};
-use fer::watch::{Follow, FrameItem, Pace};
+use fer::watch::{Follow, Pace};
 
 pub use self::args::{Args, VideoArgs};
 use self::meter::Meter;
@@ -131,13 +131,15 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     }
     finished?;
     let notes = written?;
+    if let (Err(_), 0) = (&read, meter.frames()) {
+        read?;
+    }
     if !args.quiet {
         notes.iter().for_each(super::say);
         meter.say();
     }
     match read {
         Ok(()) => {}
-        Err(e) if meter.frames() == 0 => return Err(e.into()),
         Err(e) => {
             super::say(format_args!("{}", super::advice::with(&e)));
             return Ok(Status::Failed);
