@@ -131,19 +131,17 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     }
     finished?;
     let notes = written?;
-    if let (Err(_), 0) = (&read, meter.frames()) {
-        read?;
-    }
+    let lost = match read {
+        Err(e) if meter.frames() == 0 => return Err(e.into()),
+        read => read.err(),
+    };
     if !args.quiet {
         notes.iter().for_each(super::say);
         meter.say();
     }
-    match read {
-        Ok(()) => {}
-        Err(e) => {
-            super::say(format_args!("{}", super::advice::with(&e)));
-            return Ok(Status::Failed);
-        }
+    if let Some(e) = lost {
+        super::say(super::advice::with(&e));
+        return Ok(Status::Failed);
     }
     if meter.failed() > 0 || (interrupted && !live) {
         return Ok(Status::Failed);
