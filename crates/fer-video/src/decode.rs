@@ -79,7 +79,7 @@ impl Decoder {
             "-pix_fmt",
             "rgb24",
         ]);
-        command.args(["-f", "nut", "pipe:1"]);
+        command.args(["-flush_packets", "1", "-f", "nut", "pipe:1"]);
         command.stdin(match source {
             VideoSource::Stdin => Stdio::inherit(),
             _ => Stdio::null(),
