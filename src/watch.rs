@@ -194,7 +194,6 @@ impl Pace {
         live: bool,
         stop: &'a AtomicBool,
     ) -> impl Iterator<Item = FrameItem> + Send + 'a {
-        let mut frames = frames;
         std::iter::from_fn(move || {
             if live {
                 let mut in_work = self.in_work.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,7 +202,7 @@ impl Pace {
                     in_work = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
             }
-            let event = frames.next()?;
+            let event = frames.wait()?;
             if live {
                 *self.in_work.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             }

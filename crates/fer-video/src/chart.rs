@@ -181,7 +181,7 @@ mod tests {
             .collect();
         for (seconds, tracks) in [(0.0, 0), (0.0, 1), (0.3, 3), (1e5, 60), (1e7, 1)] {
             let mut timeline = Timeline::new(&labels);
-            let p = vec![1.0 / 40.0; 40];
+            let p = [1.0 / 40.0; 40];
             for time in [5.0, 5.0 + seconds] {
                 timeline.add(time, (0..tracks).map(|id| (id + 1, &p[..])));
             }

@@ -76,6 +76,9 @@ impl Decoder {
             "-1",
             "-c:v",
             "rawvideo",
+            // With more, each thread keeps a frame back.
+            "-threads",
+            "1",
             "-pix_fmt",
             "rgb24",
         ]);

@@ -35,7 +35,7 @@ pub use chart::chart;
 pub use encode::{Encoder, Sound, check_ending};
 pub use error::VideoError;
 pub use ffmpeg::Ffmpeg;
-pub use preview::Preview;
+pub use preview::{Preview, Seen};
 pub use probe::{Probe, probe};
 pub use read::{Event, Frame, Frames, ReadOptions};
 pub use source::{ENDINGS, VideoSource};

@@ -30,6 +30,9 @@ const MAX_REQUEST: usize = 8 << 10;
 const SHOWN: f64 = 60.0;
 const MAX_TRACKS: usize = 32;
 
+/// What stands before the name of a boundary between pictures.
+const DASHES: &str = "--";
+
 /// How long a browser may take to read or to ask.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -49,12 +52,15 @@ struct Shared {
     closed: AtomicBool,
 }
 
+/// A track, its class and its confidence.
+pub type Seen = (u64, usize, f32);
+
 #[derive(Default)]
 struct State {
     number: u64,
     jpeg: Arc<Vec<u8>>,
-    /// Time, tracks with their classes and confidences.
-    moments: VecDeque<(f64, Vec<(u64, usize, f32)>)>,
+    /// Times, each with its tracks.
+    moments: VecDeque<(f64, Vec<Seen>)>,
     status: String,
 }
 
@@ -129,7 +135,7 @@ impl Preview {
     }
 
     /// Adds a moment: the class and the confidence of each track; and a line about the state.
-    pub fn moment(&self, time: f64, tracks: Vec<(u64, usize, f32)>, status: String) {
+    pub fn moment(&self, time: f64, tracks: Vec<Seen>, status: String) {
         let mut state = self.shared.lock();
         let tracks = tracks.into_iter().take(MAX_TRACKS).collect();
         state.moments.push_back((time, tracks));
@@ -256,7 +262,7 @@ impl Shared {
             let length = jpeg.len();
             write!(
                 stream,
-                "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
+                "{DASHES}frame\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
             )?;
             stream.write_all(&jpeg)?;
             stream.write_all(b"\r\n")?;

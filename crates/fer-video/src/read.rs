@@ -163,6 +163,31 @@ impl Frames {
         }
     }
 
+    /// Waits for the next event; `None` at the end, or when the flag is set.
+    pub fn wait(&self) -> Option<Event> {
+        let mut state = self.shared.lock();
+        loop {
+            if self.shared.is_stopped() {
+                return None;
+            }
+            if let Some(event) = state.events.pop_front() {
+                self.shared.changed.notify_all();
+                return Some(event);
+            }
+            if state.ended {
+                return None;
+            }
+            self.shared.watch(&state);
+            let waited = self.shared.changed.wait_timeout(state, TICK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The events to the end.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        std::iter::from_fn(|| self.wait())
+    }
+
     /// Ends reading; the reason if it was not the source's end or the flag.
     ///
     /// # Errors
@@ -189,29 +214,6 @@ impl Frames {
 impl Drop for Frames {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl Iterator for &Frames {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        let mut state = self.shared.lock();
-        loop {
-            if self.shared.is_stopped() {
-                return None;
-            }
-            if let Some(event) = state.events.pop_front() {
-                self.shared.changed.notify_all();
-                return Some(event);
-            }
-            if state.ended {
-                return None;
-            }
-            self.shared.watch(&state);
-            let waited = self.shared.changed.wait_timeout(state, TICK);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
     }
 }
 

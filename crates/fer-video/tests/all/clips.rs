@@ -48,19 +48,8 @@ pub fn read(
     options: ReadOptions,
 ) -> (Vec<Event>, Result<(), VideoError>) {
     let frames = Frames::start(ffmpeg, source, options, Arc::default());
-    let events = frames.into_iter_by_ref().collect();
+    let events = frames.events().collect();
     (events, frames.finish())
-}
-
-/// A way to iterate that keeps the frames.
-pub trait ByRef {
-    fn into_iter_by_ref(&self) -> impl Iterator<Item = Event>;
-}
-
-impl ByRef for Frames {
-    fn into_iter_by_ref(&self) -> impl Iterator<Item = Event> {
-        self
-    }
 }
 
 /// The frames of a file, all of which must be whole.

@@ -79,7 +79,7 @@ fn times_of_a_variable_rate_are_those_of_the_container() {
             .map(|f| f.time)
             .collect();
         let expected: Vec<f64> = (0..20)
-            .map(|n| f64::from(n))
+            .map(f64::from)
             .map(|n| (n + n * n / 10.0) / 25.0)
             .collect();
         assert_eq!(found.len(), expected.len(), "{name}");
@@ -245,7 +245,7 @@ fn a_playlist_opens_no_other_file() {
         ),
         (
             "c.mp4",
-            format!("ffconcat version 1.0\nfile 'http://127.0.0.1:9/x.ts'\n"),
+            "ffconcat version 1.0\nfile 'http://127.0.0.1:9/x.ts'\n".to_string(),
         ),
     ];
     for (list, content) in lists {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fer_video::{Event, Frames, ReadOptions, VideoError, VideoSource};
 
-use crate::clips::{ByRef, clip, ffmpeg, read};
+use crate::clips::{clip, ffmpeg, read};
 
 fn live() -> ReadOptions {
     ReadOptions {
@@ -25,7 +25,7 @@ fn a_slow_reader_gets_the_newest_frame_and_the_number_of_the_others() {
     let source = VideoSource::Drawn("testsrc2=s=160x90:r=50:d=1.5".into());
     let frames = Frames::start(&ffmpeg, &source, live(), Arc::default());
     let mut found = Vec::new();
-    for event in frames.into_iter_by_ref() {
+    for event in frames.events() {
         let Event::Frame(frame) = event else {
             panic!("{event:?}")
         };
@@ -50,7 +50,7 @@ fn the_flag_ends_a_source_without_an_end() {
     let source = VideoSource::Drawn("testsrc2=s=64x64:r=25".into());
     let frames = Frames::start(&ffmpeg, &source, live(), stop.clone());
     let mut count = 0;
-    for _ in frames.into_iter_by_ref() {
+    for _ in frames.events() {
         count += 1;
         stop.store(count == 5, Ordering::Relaxed);
     }
