@@ -1,5 +1,5 @@
 //! What this machine can run: ONNX Runtime and where fer searched for it, providers that start,
-//! GPUs, built-in models.
+//! GPUs, built-in models, ffmpeg and cameras.
 
 use std::path::Path;
 
@@ -36,6 +36,41 @@ pub struct Findings {
     pub burn_devices: Vec<Listed>,
     /// The compiled-in models, the default one first.
     pub builtin_models: Vec<BuiltinModel>,
+    /// What reads videos.
+    #[cfg(feature = "video")]
+    pub video: Video,
+}
+
+/// ffmpeg, and the cameras that it may read.
+#[cfg(feature = "video")]
+#[derive(Debug, Clone, Serialize)]
+pub struct Video {
+    /// The file of ffmpeg, if it was found.
+    pub ffmpeg: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Why it can't be used.
+    pub error: Option<String>,
+    /// The cameras: as a source names them, and the system's name.
+    pub cameras: Vec<(String, String)>,
+}
+
+#[cfg(feature = "video")]
+fn examine_video(host: &Host) -> Video {
+    match fer_video::Ffmpeg::find(host) {
+        Ok(ffmpeg) => Video {
+            ffmpeg: Some(ffmpeg.ffmpeg.display().to_string()),
+            version: Some(ffmpeg.version.clone()),
+            error: None,
+            cameras: ffmpeg.cameras(),
+        },
+        Err(e) => Video {
+            ffmpeg: None,
+            version: None,
+            error: Some(e.to_string()),
+            cameras: Vec::new(),
+        },
+    }
 }
 
 /// ONNX Runtime's library.
@@ -112,6 +147,8 @@ pub fn examine(
         gpus: device::cards().iter().map(card).collect(),
         burn_devices: device::list().into_iter().map(try_device).collect(),
         builtin_models: compiled::models().iter().map(builtin).collect(),
+        #[cfg(feature = "video")]
+        video: examine_video(host),
     }
 }
 

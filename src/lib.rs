@@ -12,6 +12,7 @@
 //! | `fer-ort` | ONNX Runtime: its library, sessions, providers (feature `ort`) |
 //! | `fer-keras` | Keras models → ONNX files |
 //! | `fer-faces` | faces in pictures: a detector's outputs, passes, crops |
+//! | `fer-video` | frames of videos, streams and cameras, annotated videos (feature `video`) |
 //! | `fer-train` | data, augmentation, networks, training, evaluation, export (feature `train`) |
 //!
 //! Their modules are re-exported here. The library prints nothing, never exits, and reads the
@@ -44,6 +45,8 @@ mod load_error;
 pub mod parity;
 #[cfg(feature = "train")]
 pub mod training;
+#[cfg(feature = "video")]
+pub mod watch;
 
 pub use fer_burn::device;
 pub use fer_core::{
@@ -57,5 +60,7 @@ pub use fer_ort as ort;
 pub use fer_ort::runtime;
 #[cfg(feature = "train")]
 pub use fer_train::{augment, data, eval, model, plot, train, trained};
+#[cfg(feature = "video")]
+pub use fer_video as video;
 pub use load::{Backend, LoadOptions, ModelRef, load, open, open_to_check};
 pub use load_error::{LoadError, NoOnnxRuntime};

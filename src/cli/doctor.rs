@@ -12,7 +12,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::Status;
-#[cfg(feature = "ort")]
+#[cfg(any(feature = "ort", feature = "video"))]
 use super::advice;
 
 #[derive(clap::Args)]
@@ -208,5 +208,26 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
             )?;
         }
     }
+    #[cfg(feature = "video")]
+    print_video(&findings.video, out)?;
     Ok(())
+}
+
+/// ffmpeg and the cameras.
+#[cfg(feature = "video")]
+fn print_video(video: &fer::doctor::Video, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "\nVideo")?;
+    match (&video.ffmpeg, &video.version, &video.error) {
+        (Some(path), Some(version), _) => writeln!(out, "  ffmpeg {version} at {path}")?,
+        (_, _, error) => {
+            let error = error.as_deref().unwrap_or_default();
+            return writeln!(out, "  {error}; {}", advice::INSTALL_FFMPEG);
+        }
+    }
+    match video.cameras.as_slice() {
+        [] => writeln!(out, "  no camera seen"),
+        cameras => cameras
+            .iter()
+            .try_for_each(|(number, name)| writeln!(out, "  camera {number}: {name}")),
+    }
 }

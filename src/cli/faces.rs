@@ -8,7 +8,7 @@ use fer::classifier::Note;
 use fer::faces::{Crop, Detector, DetectorRef, FRAME, Faces, Place, SearchOptions, When};
 use fer::host::Host;
 use fer::report::{Content, FoundFace, Picture};
-use fer::spec::{Assumed, Basis, FaceCrop, Field, ModelSpec, emotion};
+use fer::spec::{Assumed, Basis, FaceCrop, Field, ModelSpec};
 use fer::stream::{ItemError, Seen};
 
 use super::advice;
@@ -79,10 +79,31 @@ impl FaceArgs {
         model: &'a ModelArgs,
         host: &'a Host,
     ) -> Result<Option<Faces<'a>>> {
-        let most = self.max_faces.map(|n| n as usize);
+        let most = self.most();
         let given = most.map(|_| "--max-faces");
         self.search
             .stage(self.faces, most, given, spec, model, host)
+    }
+
+    /// The stage for videos, with its detector loaded: every frame is searched.
+    #[cfg(feature = "video")]
+    pub fn stage_for_video<'a>(
+        &self,
+        spec: &ModelSpec,
+        model: &'a ModelArgs,
+        host: &'a Host,
+    ) -> Result<Faces<'a>> {
+        if self.faces == Choice::Never {
+            bail!("--faces never is for pictures; in videos, faces are followed");
+        }
+        let stage = self
+            .search
+            .stage_of(When::Always, self.most(), spec, model, host)?;
+        Ok(stage.loaded()?)
+    }
+
+    fn most(&self) -> Option<usize> {
+        self.max_faces.map(|n| n as usize)
     }
 }
 
@@ -98,11 +119,9 @@ impl SearchArgs {
         model: &'a ModelArgs,
         host: &'a Host,
     ) -> Result<Option<Faces<'a>>> {
-        let reads_faces =
-            spec.crop.is_some() || spec.labels.iter().all(|label| emotion(label).is_some());
         let when = match choice {
             Choice::Always => When::Always,
-            Choice::Auto if reads_faces => When::Auto,
+            Choice::Auto if spec.reads_faces() => When::Auto,
             Choice::Auto | Choice::Never => {
                 if let Some(option) = given.or(self.given()) {
                     bail!(
@@ -113,6 +132,17 @@ impl SearchArgs {
                 return Ok(None);
             }
         };
+        self.stage_of(when, most, spec, model, host).map(Some)
+    }
+
+    fn stage_of<'a>(
+        &self,
+        when: When,
+        most: Option<usize>,
+        spec: &ModelSpec,
+        model: &'a ModelArgs,
+        host: &'a Host,
+    ) -> Result<Faces<'a>> {
         let options = SearchOptions {
             max_faces: most,
             ..self.options()?
@@ -126,11 +156,11 @@ impl SearchArgs {
         let loading = model.on.options(model.engine)?;
         let load = move || Detector::load(&which, &loading.backend, loading.threads, host);
         let faces = Faces::new(when, options, crop, load);
-        Ok(Some(match self.detector {
+        Ok(match self.detector {
             // A file that does not fit is an error before the first picture.
             Some(_) => faces.loaded()?,
             None => faces,
-        }))
+        })
     }
 
     /// Which faces are wanted.
@@ -201,6 +231,7 @@ pub fn content(seen: Seen<Place>) -> Content {
             Place::Face(f) => ([f.x, f.y, f.w, f.h], Some(f.score), Some(f.landmarks)),
         };
         FoundFace {
+            track: None,
             bounds,
             score,
             landmarks,

@@ -24,8 +24,8 @@ use super::progress::Progress;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images, folders, patterns ('faces/*.png'), @list.txt (one path per line), or - for one image
-    /// on standard input.
+    /// Images, folders, patterns ('faces/*.png'), @list.txt (one path per line), - for one image on
+    /// standard input, or one video (see `fer watch`).
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<OsString>,
 
@@ -63,6 +63,11 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if args.paths.iter().filter(|p| *p == "-").count() > 1 {
         bail!("standard input is one image: use - only once");
     }
+    #[cfg(feature = "video")]
+    let args = match video(args)? {
+        Asked::Pictures(args) => *args,
+        Asked::Video(args) => return super::watch::run(*args, host),
+    };
     let sources = list(&args.paths, args.quiet)?;
     let path = args
         .output
@@ -125,7 +130,12 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         if let (Ok(content), Some(pictures)) = (&outcome, &mut pictures) {
             pictures.add(item.source, content)?;
         }
-        report.record(&Record { path, outcome })?;
+        let moment = None;
+        report.record(&Record {
+            path,
+            moment,
+            outcome,
+        })?;
         progress.iter_mut().for_each(Progress::step);
         Ok(())
     };
@@ -185,6 +195,47 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     Ok(Status::Failed)
 }
 
+/// What the arguments name.
+#[cfg(feature = "video")]
+enum Asked {
+    Pictures(Box<Args>),
+    Video(Box<super::watch::Args>),
+}
+
+/// Whether the arguments name a video, which is watched with every frame.
+#[cfg(feature = "video")]
+fn video(args: Args) -> Result<Asked> {
+    use fer::video::VideoSource;
+
+    let is_video = |path: &OsString| VideoSource::is_video(path);
+    if !args.paths.iter().any(is_video) {
+        return Ok(Asked::Pictures(Box::new(args)));
+    }
+    let [source] = &args.paths[..] else {
+        bail!("videos are read one at a time; name one alone");
+    };
+    #[cfg(feature = "train")]
+    if let Some(option) = args.pictures.given() {
+        bail!(
+            "{option} is for pictures; `fer watch {} --annotate FILE` annotates a video",
+            source.to_string_lossy()
+        );
+    }
+    if args.batch_size.is_some() {
+        bail!("--batch-size is for pictures; frames are classified as they come");
+    }
+    Ok(Asked::Video(Box::new(super::watch::Args {
+        source: source.clone(),
+        model: args.model,
+        faces: args.faces,
+        video: super::watch::VideoArgs::default(),
+        format: args.format,
+        usual_format: Format::Table,
+        output: args.output,
+        quiet: args.quiet,
+    })))
+}
+
 /// An image that is classified, and what was guessed as it was read.
 struct Watched<'a> {
     source: &'a Source,
@@ -234,7 +285,7 @@ pub fn list(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
 }
 
 /// The format that the output's extension names: a table without one, an error if it names none.
-fn format_of(output: Option<&Path>) -> Result<Format> {
+pub(super) fn format_of(output: Option<&Path>) -> Result<Format> {
     let Some((path, ending)) = output.and_then(|path| Some((path, path.extension()?))) else {
         return Ok(Format::Table);
     };
@@ -251,7 +302,7 @@ fn format_of(output: Option<&Path>) -> Result<Format> {
 }
 
 /// The output of --output.
-enum Output {
+pub(super) enum Output {
     /// A file that gets its name only when it is complete.
     Whole { file: Temporary, path: PathBuf },
     /// A pipe or device, which is written directly.
@@ -260,7 +311,7 @@ enum Output {
 
 impl Output {
     /// Opens it, so that an unwritable path is reported before the work.
-    fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let is_folder = path.is_dir()
             || path
                 .as_os_str()
@@ -288,7 +339,7 @@ impl Output {
         Ok(Self::Whole { file, path })
     }
 
-    fn file(&self) -> Result<File> {
+    pub(super) fn file(&self) -> Result<File> {
         let file = match self {
             Self::Whole { file, .. } => file.as_file(),
             Self::Stream(file) => file,
@@ -297,7 +348,7 @@ impl Output {
     }
 
     /// Renames the file to its final name.
-    fn keep(self) -> Result<()> {
+    pub(super) fn keep(self) -> Result<()> {
         if let Self::Whole { file, path } = self {
             // Not forced to the disk, unlike in `files::keep`: the predictions can be computed
             // again, and a short run should be fast.

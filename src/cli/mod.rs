@@ -31,6 +31,8 @@ mod runtime;
 mod signals;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "video")]
+mod watch;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -53,12 +55,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Classify images.
+    /// Classify images, or the frames of a video.
     #[command(
         after_help = "Exit code: 0 if all images were read, 1 if some were not (their records say \
             why), 2 if nothing ran."
     )]
     Infer(infer::Args),
+    /// Follow faces in a video, a stream or a camera, and write a record a frame.
+    #[command(
+        after_help = "Exit code: 0 if the source was read to its end, or a live one until Ctrl-C; \
+            1 if frames failed, a file was not finished or a source was lost; 2 if nothing ran."
+    )]
+    #[cfg(feature = "video")]
+    Watch(Box<watch::Args>),
     /// Check that two models, engines or providers, or an engine and Keras, give the same
     /// predictions.
     #[command(
@@ -144,6 +153,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command, host: &Host) -> Result<Status> {
     match command {
         Command::Infer(args) => infer::run(args, host),
+        #[cfg(feature = "video")]
+        Command::Watch(args) => watch::run(*args, host),
         #[cfg(feature = "ort")]
         Command::Parity(args) => parity::run(args, host),
         #[cfg(feature = "train")]

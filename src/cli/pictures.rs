@@ -35,6 +35,15 @@ pub struct PictureArgs {
 }
 
 impl PictureArgs {
+    /// The first option that was given.
+    #[cfg(feature = "video")]
+    pub fn given(&self) -> Option<&'static str> {
+        let options = [("--annotate", &self.annotate), ("--crops", &self.crops)];
+        options
+            .into_iter()
+            .find_map(|(name, dir)| dir.as_ref().map(|_| name))
+    }
+
     /// The folders, which are made if need be; `None` if no pictures are wanted.
     pub fn open(
         &self,

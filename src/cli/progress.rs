@@ -11,6 +11,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Progress of a run over a known number of images.
 pub struct Progress {
+    unit: &'static str,
     bar: Option<ProgressBar>,
     total: usize,
     done: usize,
@@ -21,6 +22,11 @@ pub struct Progress {
 impl Progress {
     /// Starts to count `total` images; `what` names the work.
     pub fn new(total: usize, what: &'static str) -> Self {
+        Self::of(total, what, "images")
+    }
+
+    /// Starts to count `total` of what `unit` names; `what` names the work.
+    pub fn of(total: usize, what: &'static str, unit: &'static str) -> Self {
         let bar = (std::io::stderr().is_terminal() && total > 1).then(|| {
             let style =
                 ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  {per_sec}  {eta} left");
@@ -30,6 +36,7 @@ impl Progress {
         });
         let now = Instant::now();
         Self {
+            unit,
             bar,
             total,
             done: 0,
@@ -48,8 +55,10 @@ impl Progress {
                 let rate = self.done as f64 / self.start.elapsed().as_secs_f64();
                 let left = (self.total - self.done) as f64 / rate;
                 super::say(format_args!(
-                    "{} of {} images, {rate:.0} images/s, {left:.0} s left",
-                    self.done, self.total
+                    "{} of {} {unit}, {rate:.0} {unit}/s, {left:.0} s left",
+                    self.done,
+                    self.total,
+                    unit = self.unit
                 ));
             }
             None => {}

@@ -22,7 +22,7 @@ pub fn handle() -> Result<()> {
 }
 
 /// The flag that the first signal sets from here on, instead of ending the process.
-#[cfg(feature = "train")]
+#[cfg(any(feature = "train", feature = "video"))]
 pub fn stop_flag() -> Arc<AtomicBool> {
     Arc::clone(STOP.get_or_init(Arc::default))
 }

@@ -23,6 +23,7 @@ mod onnx_file;
 pub use data_set::{Cut, CutError, CutOptions, Photographs};
 pub use detector::{Detector, DetectorRef};
 pub use fer_faces::{
-    Crop, FRAME, Face, FaceCrop, Frame, Network, NetworkError, SearchError, SearchOptions, find,
+    Crop, FRAME, Face, FaceCrop, Frame, Network, NetworkError, SearchError, SearchOptions, Smoother,
+    TrackOptions, Tracker, find,
 };
 pub use locate::{Faces, Place, When};

@@ -36,4 +36,6 @@ mod sam;
 mod synth;
 mod train;
 mod votes;
+#[cfg(feature = "video")]
+mod watch;
 mod words;

@@ -198,3 +198,12 @@ pub fn gpu() -> Option<()> {
         _ => skip("gpu", "nvidia-smi lists none"),
     }
 }
+
+/// ffmpeg, or `None` and a word about it.
+#[cfg(feature = "video")]
+pub fn ffmpeg() -> Option<fer::video::Ffmpeg> {
+    match fer::video::Ffmpeg::find(&fer::host::Host::from_env()) {
+        Ok(ffmpeg) => Some(ffmpeg),
+        Err(e) => skip("ffmpeg", &e.to_string()),
+    }
+}

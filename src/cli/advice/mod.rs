@@ -6,6 +6,8 @@ mod files;
 mod ort;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "video")]
+mod video;
 
 use std::error::Error;
 
@@ -22,6 +24,8 @@ use fer::{LoadError, NoOnnxRuntime};
 
 #[cfg(feature = "ort")]
 pub use self::ort::{ANOTHER_LIBRARY, cuda_needs, missing};
+#[cfg(feature = "video")]
+pub use self::video::INSTALL as INSTALL_FFMPEG;
 
 /// What to do about an error: the advice for the first of its causes that has one.
 pub fn of(error: &anyhow::Error) -> Option<String> {
@@ -62,6 +66,8 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| typed(error, train::run))
         .or_else(|| typed(error, train::evaluation))
         .or_else(|| typed(error, train::validation));
+    #[cfg(feature = "video")]
+    let found = found.or_else(|| typed(error, video::video));
     found
 }
 

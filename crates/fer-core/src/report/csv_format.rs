@@ -1,11 +1,15 @@
 //! Comma-separated values: `path,label,confidence,<one column per class>,error`. For pictures there
 //! is a row a face: `path,face,x,y,w,h,score,label,confidence,<one column per class>,error`; a
-//! picture without a face has one row with empty columns.
+//! picture without a face has one row with empty columns. For videos, `frame,time` follow `path`,
+//! for live sources `skipped` too, and `track` follows `face`.
 
 use std::io::{self, Write};
 
 use super::{Content, FoundFace, Record, Report, Shape};
 use crate::prediction::Prediction;
+
+/// The columns of a frame; the last for live sources.
+const MOMENT: [&str; 3] = ["frame", "time", "skipped"];
 
 /// The columns of a face's place.
 const PLACE: [&str; 6] = ["face", "x", "y", "w", "h", "score"];
@@ -28,22 +32,39 @@ impl<'a> Csv<'a> {
     /// Writes a row: the place of face number `index`, if there is one, and its outcome.
     fn row(
         &mut self,
-        path: &str,
+        record: &Record,
         face: Option<(usize, &FoundFace)>,
         outcome: Option<Result<&Prediction, &String>>,
     ) -> io::Result<()> {
-        let mut row = vec![path.to_owned()];
-        if self.shape == Shape::Faces {
+        let mut row = vec![record.path.clone()];
+        let is_video = matches!(self.shape, Shape::Frames { .. });
+        if let Shape::Frames { live } = self.shape {
+            let moment = record.moment.as_ref();
+            let text = |value: Option<String>| value.unwrap_or_default();
+            row.push(text(moment.map(|m| m.frame.to_string())));
+            row.push(text(moment.map(|m| m.rounded().to_string())));
+            if live {
+                let skipped = moment.and_then(|m| m.skipped);
+                row.push(text(skipped.map(|n| n.to_string())));
+            }
+        }
+        if self.shape != Shape::Whole {
             match face {
                 Some((index, face)) => {
                     row.push(index.to_string());
+                    if is_video {
+                        row.push(face.track.map_or_else(String::new, |id| id.to_string()));
+                    }
                     row.extend(face.bounds.iter().map(f32::to_string));
                     row.push(
                         face.score
                             .map_or_else(String::new, |score| score.to_string()),
                     );
                 }
-                None => row.extend(PLACE.map(|_| String::new())),
+                None => {
+                    let columns = PLACE.len() + usize::from(is_video);
+                    row.extend((0..columns).map(|_| String::new()));
+                }
             }
         }
         if let Some(Ok(prediction)) = outcome {
@@ -61,13 +82,19 @@ impl<'a> Csv<'a> {
 
 impl Report for Csv<'_> {
     fn begin(&mut self) -> io::Result<()> {
-        let place = match self.shape {
-            Shape::Whole => &[][..],
-            Shape::Faces => &PLACE,
+        let (moment, place) = match self.shape {
+            Shape::Whole => (&[][..], Vec::new()),
+            Shape::Faces => (&[][..], PLACE.to_vec()),
+            Shape::Frames { live } => {
+                let moment = if live { &MOMENT[..] } else { &MOMENT[..2] };
+                let place = [&PLACE[..1], &["track"], &PLACE[1..]].concat();
+                (moment, place)
+            }
         };
         let columns = ["path"]
             .iter()
-            .chain(place)
+            .chain(moment)
+            .chain(&place)
             .chain(&["label", "confidence"])
             .copied()
             .chain(self.labels.iter().map(String::as_str))
@@ -76,18 +103,17 @@ impl Report for Csv<'_> {
     }
 
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let path = &record.path;
         match &record.outcome {
-            Ok(Content::Whole(prediction)) => self.row(path, None, Some(Ok(prediction)))?,
+            Ok(Content::Whole(prediction)) => self.row(record, None, Some(Ok(prediction)))?,
             Ok(Content::Faces(picture)) if picture.faces.is_empty() => {
-                self.row(path, None, None)?
+                self.row(record, None, None)?
             }
             Ok(Content::Faces(picture)) => {
                 for (index, face) in picture.faces.iter().enumerate() {
-                    self.row(path, Some((index, face)), Some(face.outcome.as_ref()))?;
+                    self.row(record, Some((index, face)), Some(face.outcome.as_ref()))?;
                 }
             }
-            Err(reason) => self.row(path, None, Some(Err(reason)))?,
+            Err(reason) => self.row(record, None, Some(Err(reason)))?,
         }
         self.out.flush()
     }

@@ -1,6 +1,7 @@
 //! One JSON object per line: `{"path", "label", "confidence", "probabilities"}`, for pictures
 //! `{"path", "width", "height", "faces": [{"box": {"x", "y", "w", "h"}, "score", "landmarks",
-//! "label", "confidence", "probabilities"}]}`, or `{"path", "error"}`.
+//! "label", "confidence", "probabilities"}]}`, or `{"path", "error"}`. Frames of a video have
+//! "frame" and "time" too, of live sources "skipped", and their faces have "track".
 
 use std::io::{self, Write};
 
@@ -13,6 +14,16 @@ use crate::prediction::Prediction;
 pub(super) fn object(record: &Record, labels: &[String]) -> Value {
     let mut object = Map::new();
     object.insert("path".into(), json!(record.path));
+    if let Some(moment) = &record.moment {
+        object.insert("frame".into(), json!(moment.frame));
+        object.insert("time".into(), json!(moment.rounded()));
+        if let Some(skipped) = moment.skipped {
+            object.insert("skipped".into(), json!(skipped));
+        }
+        if let Some(gap) = moment.gap {
+            object.insert("gap".into(), json!((gap * 1e3).round() / 1e3));
+        }
+    }
     match &record.outcome {
         Ok(Content::Whole(prediction)) => add(&mut object, prediction, labels),
         Ok(Content::Faces(picture)) => {
@@ -30,6 +41,9 @@ fn face(face: &FoundFace, labels: &[String]) -> Value {
     let [x, y, w, h] = face.bounds.map(number);
     let points = |points: [[f32; 2]; 5]| points.map(|point| point.map(number));
     let mut object = Map::new();
+    if let Some(track) = face.track {
+        object.insert("track".into(), json!(track));
+    }
     object.insert("box".into(), json!({"x": x, "y": y, "w": w, "h": h}));
     object.insert("score".into(), json!(face.score.map(number)));
     object.insert("landmarks".into(), json!(face.landmarks.map(points)));
@@ -78,7 +92,12 @@ impl Report for Jsonl<'_> {
 
     fn record(&mut self, record: &Record) -> io::Result<()> {
         serde_json::to_writer(&mut self.out, &object(record, self.labels))?;
-        self.out.write_all(b"\n")
+        self.out.write_all(b"\n")?;
+        // The reader of a video's records waits for each.
+        match record.moment {
+            Some(_) => self.out.flush(),
+            None => Ok(()),
+        }
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -19,8 +19,23 @@ pub use printable::printable;
 pub struct Record {
     /// The image, as the user named it.
     pub path: String,
+    /// Which frame of a video it is; `None` for a picture.
+    pub moment: Option<Moment>,
     /// What was found, or why nothing could be.
     pub outcome: Result<Content, String>,
+}
+
+/// A frame of a video.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moment {
+    /// Its number, from 0.
+    pub frame: u64,
+    /// Its presentation time in seconds.
+    pub time: f64,
+    /// The frames of a live source that were passed over since the record before.
+    pub skipped: Option<u64>,
+    /// How long a live source was lost before this, in seconds, if it was.
+    pub gap: Option<f64>,
 }
 
 /// What was found in an image.
@@ -56,6 +71,8 @@ pub struct Picture {
 /// A face in a picture, in pixels from its top left.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundFace {
+    /// The track of a face in a video: the same person in all its frames.
+    pub track: Option<u64>,
     /// The box: left, top, width, height. It may reach beyond the picture.
     pub bounds: [f32; 4],
     /// How sure the detector is, 0..=1; `None` for a ready-made crop, whose box is all of it.
@@ -74,6 +91,18 @@ pub enum Shape {
     Whole,
     /// The faces of each picture.
     Faces,
+    /// The faces of each frame of a video.
+    Frames {
+        /// Whether frames may be passed over.
+        live: bool,
+    },
+}
+
+impl Moment {
+    /// The time to a microsecond, as records have it.
+    pub fn rounded(&self) -> f64 {
+        (self.time * 1e6).round() / 1e6
+    }
 }
 
 /// Writes records in one format.

@@ -31,7 +31,7 @@ impl<'a> Table<'a> {
             out,
             label_width: widest.max(match shape {
                 Shape::Whole => "label".len(),
-                Shape::Faces => NO_FACE.len(),
+                Shape::Faces | Shape::Frames { .. } => NO_FACE.len(),
             }),
         }
     }
@@ -77,6 +77,10 @@ impl<'a> Table<'a> {
             Some(_) => format!("{w:.0}x{h:.0} at {x:.0},{y:.0}"),
             None => "all of it".into(),
         };
+        let place = match face.track {
+            Some(track) => format!("#{track} {place}"),
+            None => place,
+        };
         writeln!(self.out, "  {place:<PLACE$}  {}", printable(path))
     }
 }
@@ -92,14 +96,17 @@ impl Report for Table<'_> {
         for label in &self.labels {
             write!(self.out, "  {label:>w$}", w = Self::width(label))?;
         }
-        if self.shape == Shape::Faces {
+        if self.shape != Shape::Whole {
             write!(self.out, "  {:<PLACE$}", "face")?;
         }
         writeln!(self.out, "  path")
     }
 
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let path = &record.path;
+        let path = match &record.moment {
+            Some(moment) => &format!("{} at {:.3} s", record.path, moment.time),
+            None => &record.path,
+        };
         match &record.outcome {
             Ok(Content::Whole(prediction)) => {
                 self.prediction(prediction)?;

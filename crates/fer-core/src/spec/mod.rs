@@ -203,6 +203,11 @@ pub struct Resolved {
 }
 
 impl ModelSpec {
+    /// Whether the model reads faces: it names how they are cut out, or its classes are emotions.
+    pub fn reads_faces(&self) -> bool {
+        self.crop.is_some() || self.labels.iter().all(|label| emotion(label).is_some())
+    }
+
     /// Makes the spec of the model called `model` from its header. `overrides` is the user's
     /// metadata, which overrides the file's.
     ///

@@ -1,0 +1,493 @@
+//! The frames of a source, as they come: whole for files, the newest for live sources, which are
+//! connected again when they are lost.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use fer_core::images::{MAX_PIXELS, Pixels};
+
+use crate::decode::{Decoder, Running, Step};
+use crate::{Ffmpeg, VideoError, VideoSource};
+
+/// How often those who wait look whether they should stop.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The pause before a lost source is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The most bytes of frames that wait for their reader, and the most frames.
+const MAX_WAITING: usize = 64 << 20;
+const MAX_FRAMES: usize = 4;
+
+/// A first frame may take this many times as long as another.
+const FIRST: u32 = 3;
+
+/// Which frames are read, and how.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReadOptions {
+    /// Where to begin, in seconds from the beginning of a file.
+    pub start: f64,
+    /// How many seconds to read; `None` for all.
+    pub duration: Option<f64>,
+    /// Only every n-th frame, at least 1.
+    pub every: u64,
+    /// At most this many frames a second.
+    pub fps: Option<f64>,
+    /// The newest frame counts; those that nobody took in time are passed over.
+    pub live: bool,
+    /// How long a lost live source is tried again.
+    pub reconnect: Duration,
+    /// A live source or an address without a frame for this long is lost.
+    pub stall: Duration,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            start: 0.0,
+            duration: None,
+            every: 1,
+            fps: None,
+            live: false,
+            reconnect: Duration::from_secs(60),
+            stall: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    /// Its number among all frames of the source from where reading began, from 0.
+    pub index: u64,
+    /// Its presentation time in seconds, from the beginning of the source.
+    pub time: f64,
+    /// How many frames of a live source were passed over since the frame before.
+    pub skipped: u64,
+    /// When it was decoded.
+    pub arrived: Instant,
+    /// The picture, in RGB.
+    pub pixels: Pixels,
+}
+
+/// What comes from a source.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A frame.
+    Frame(Frame),
+    /// Something near a frame could not be decoded.
+    Broken {
+        /// The number of the next frame.
+        index: u64,
+        /// The time of the frame before.
+        time: f64,
+        /// What ffmpeg said.
+        reason: String,
+    },
+    /// A live source was lost and is back.
+    Gap {
+        /// The number of the next frame.
+        index: u64,
+        /// The time of the next frame.
+        time: f64,
+        /// How long there was no frame, in seconds.
+        seconds: f64,
+        /// What ffmpeg said, if anything.
+        reason: String,
+    },
+}
+
+/// The events of a source, in order. They end at the source's end, or when the flag `stop` is set.
+pub struct Frames {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    name: String,
+    state: Mutex<State>,
+    changed: Condvar,
+    stop: Arc<AtomicBool>,
+    /// The reader of the events is gone.
+    closed: AtomicBool,
+    options: ReadOptions,
+    /// Whether a stall ends the connection.
+    can_stall: bool,
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<Event>,
+    ended: bool,
+    error: Option<VideoError>,
+    running: Option<Running>,
+    /// Of a frame, or of the start.
+    last: Option<Instant>,
+    connected: bool,
+}
+
+impl Frames {
+    /// Starts to read.
+    pub fn start(
+        ffmpeg: &Ffmpeg,
+        source: &VideoSource,
+        options: ReadOptions,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            name: source.name(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            stop,
+            closed: AtomicBool::new(false),
+            options,
+            can_stall: matches!(source, VideoSource::Url(_) | VideoSource::Camera(_)),
+        });
+        let source = Source {
+            ffmpeg: ffmpeg.clone(),
+            source: source.clone(),
+            options,
+            shared: shared.clone(),
+            began: Instant::now(),
+            seen: 0,
+            time: options.start,
+            last_taken: None,
+        };
+        let thread = std::thread::spawn(move || source.run());
+        Self {
+            shared,
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits for the next event; `None` at the end, or when the flag is set.
+    pub fn wait(&self) -> Option<Event> {
+        let mut state = self.shared.lock();
+        loop {
+            if self.shared.is_stopped() {
+                return None;
+            }
+            if let Some(event) = state.events.pop_front() {
+                self.shared.changed.notify_all();
+                return Some(event);
+            }
+            if state.ended {
+                return None;
+            }
+            self.shared.watch(&state);
+            let waited = self.shared.changed.wait_timeout(state, TICK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The events to the end.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        std::iter::from_fn(|| self.wait())
+    }
+
+    /// Ends reading; the reason if it was not the source's end or the flag.
+    ///
+    /// # Errors
+    /// The source could not be read, or was lost.
+    pub fn finish(mut self) -> Result<(), VideoError> {
+        self.close();
+        self.shared.lock().error.take().map_or(Ok(()), Err)
+    }
+
+    fn close(&mut self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            while !thread.is_finished() {
+                // It may be starting another process just now.
+                self.shared.kill();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.closed.load(Ordering::Relaxed)
+    }
+
+    fn kill(&self) {
+        if let Some(running) = &self.lock().running {
+            running.kill();
+        }
+    }
+
+    /// Ends a connection that stalls; the thread then sees its end.
+    fn watch(&self, state: &State) {
+        let limit = match state.connected {
+            true => self.options.stall,
+            false => self.options.stall * FIRST,
+        };
+        let stalls = state.last.is_some_and(|last| last.elapsed() > limit);
+        if let (true, true, Some(running)) = (self.can_stall, stalls, &state.running) {
+            running.kill();
+        }
+    }
+
+    /// Adds an event. The reader of a file is waited for; a frame of a live source replaces one
+    /// that nobody took. Returns a buffer that is free again.
+    fn push(&self, event: Event) -> Option<Vec<u8>> {
+        let mut state = self.lock();
+        let bytes = match &event {
+            Event::Frame(frame) => frame.pixels.data.len(),
+            _ => 0,
+        };
+        if self.options.live {
+            let mut free = None;
+            let mut event = event;
+            if let (Event::Frame(frame), Some(Event::Frame(old))) =
+                (&mut event, state.events.back_mut())
+            {
+                frame.skipped += old.skipped + 1;
+                free = Some(std::mem::take(&mut old.pixels.data));
+                state.events.pop_back();
+            }
+            // Reports of breakage, of which many may come while nobody reads.
+            if state.events.len() >= 64 {
+                state.events.pop_front();
+            }
+            state.events.push_back(event);
+            self.changed.notify_all();
+            return free;
+        }
+        let room = (MAX_WAITING / bytes.max(1)).clamp(1, MAX_FRAMES);
+        while state.events.len() >= room && !self.is_stopped() {
+            let waited = self.changed.wait_timeout(state, TICK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.events.push_back(event);
+        self.changed.notify_all();
+        None
+    }
+}
+
+/// The thread that reads.
+struct Source {
+    ffmpeg: Ffmpeg,
+    source: VideoSource,
+    options: ReadOptions,
+    shared: Arc<Shared>,
+    began: Instant,
+    /// Frames decoded so far.
+    seen: u64,
+    /// The time of the last one.
+    time: f64,
+    /// The time of the last frame that was passed on.
+    last_taken: Option<f64>,
+}
+
+/// How a connection ended.
+struct Ended {
+    well: bool,
+    frames: u64,
+    reason: String,
+}
+
+impl Source {
+    fn run(mut self) {
+        let error = self.read().err();
+        let mut state = self.shared.lock();
+        // What the end of the process says after a stop is of no interest.
+        state.error = error.filter(|_| !self.shared.is_stopped());
+        state.ended = true;
+        state.running = None;
+        self.shared.changed.notify_all();
+    }
+
+    fn read(&mut self) -> Result<(), VideoError> {
+        let mut lost: Option<(Instant, String)> = None;
+        loop {
+            let ended = self.connection(&mut lost)?;
+            if self.shared.is_stopped() {
+                return Ok(());
+            }
+            let name = || self.shared.name.clone();
+            if self.seen == 0 {
+                return Err(match ended.well {
+                    true => VideoError::NoFrames {
+                        name: name(),
+                        reason: ended.reason,
+                    },
+                    false => VideoError::Unreadable {
+                        name: name(),
+                        reason: match ended.reason.is_empty() {
+                            true => "nothing came".into(),
+                            false => ended.reason,
+                        },
+                    },
+                });
+            }
+            // A camera and a stream have no end of their own.
+            let endless = match &self.source {
+                VideoSource::Camera(_) => true,
+                VideoSource::Url(url) => !(url.starts_with("http") && ended.well),
+                _ => false,
+            };
+            if !self.options.live || !endless || self.options.duration.is_some() && ended.well {
+                if !ended.well {
+                    let reason = match ended.reason.is_empty() {
+                        true => "it ends early".into(),
+                        false => format!("it ends early: {}", ended.reason),
+                    };
+                    self.broken(reason);
+                }
+                return Ok(());
+            }
+            if ended.frames > 0 || lost.is_none() {
+                let last = self.shared.lock().last.unwrap_or_else(Instant::now);
+                lost = Some((last, ended.reason.clone()));
+            }
+            let since = lost.as_ref().map_or(Duration::ZERO, |(at, _)| at.elapsed());
+            if since + PAUSE > self.options.reconnect {
+                return Err(VideoError::Lost {
+                    name: name(),
+                    seconds: self.options.reconnect.as_secs_f64(),
+                    reason: ended.reason,
+                });
+            }
+            let pause = Instant::now();
+            while pause.elapsed() < PAUSE && !self.shared.is_stopped() {
+                std::thread::sleep(TICK);
+            }
+        }
+    }
+
+    /// Reads one connection to its end.
+    fn connection(&mut self, lost: &mut Option<(Instant, String)>) -> Result<Ended, VideoError> {
+        let name = self.shared.name.clone();
+        let mut decoder = Decoder::start(&self.ffmpeg, &self.source, &self.options)?;
+        {
+            let mut state = self.shared.lock();
+            state.running = Some(decoder.running());
+            state.connected = false;
+            state.last.get_or_insert_with(Instant::now);
+            if self.seen > 0 {
+                state.last = Some(Instant::now());
+            }
+        }
+        let mut buffer = Vec::new();
+        let (mut frames, mut offset) = (0, None);
+        loop {
+            if self.shared.is_stopped() {
+                decoder.running().kill();
+            }
+            let step = decoder.step(&mut buffer);
+            let time = match step {
+                Ok(Step::Frame(time)) => time,
+                Ok(Step::OtherSize) => {
+                    self.broken("the size of the pictures changed".into());
+                    continue;
+                }
+                Ok(Step::End) => break,
+                Err(source) => return Err(VideoError::Output { name, source }),
+            };
+            let arrived = Instant::now();
+            let [width, height] = decoder.size();
+            if (width * height) as u64 > MAX_PIXELS {
+                let (width, height) = (width as u64, height as u64);
+                return Err(VideoError::TooLarge {
+                    name,
+                    width,
+                    height,
+                });
+            }
+            let offset = *offset.get_or_insert_with(|| match (self.options.live, self.seen) {
+                (false, _) => self.options.start,
+                (true, 0) => -time,
+                (true, _) => self.began.elapsed().as_secs_f64() - time,
+            });
+            // Times that go back, as in damaged files, do not.
+            self.time = (offset + time).max(self.time);
+            if self.seen == 0 {
+                self.began = arrived;
+            }
+            if let Some((since, reason)) = lost.take() {
+                self.shared.push(Event::Gap {
+                    index: self.seen,
+                    time: self.time,
+                    seconds: since.elapsed().as_secs_f64(),
+                    reason,
+                });
+            }
+            {
+                let mut state = self.shared.lock();
+                (state.last, state.connected) = (Some(arrived), true);
+            }
+            frames += 1;
+            if let Some(reason) = decoder.said() {
+                self.broken(reason);
+            }
+            let index = self.seen;
+            self.seen += 1;
+            if !self.is_wanted(index) {
+                continue;
+            }
+            self.last_taken = Some(self.time);
+            let data = std::mem::take(&mut buffer);
+            let pixels = Pixels {
+                width,
+                height,
+                channels: 3,
+                data,
+            };
+            let frame = Frame {
+                index,
+                time: self.time,
+                skipped: 0,
+                arrived,
+                pixels,
+            };
+            if let Some(free) = self.shared.push(Event::Frame(frame)) {
+                buffer = free;
+            }
+        }
+        let (well, reason) = decoder.finish();
+        if let (true, true, Some(reason)) = (well, frames > 0, decoder.said()) {
+            self.broken(reason);
+        }
+        Ok(Ended {
+            well,
+            frames,
+            reason,
+        })
+    }
+
+    /// Whether a frame is among those asked for.
+    fn is_wanted(&self, index: u64) -> bool {
+        let by_number = index.is_multiple_of(self.options.every.max(1));
+        // A frame that comes a little early is that of its time.
+        let by_time = match (self.options.fps, self.last_taken) {
+            (Some(fps), Some(last)) => self.time - last >= 1.0 / fps - 1e-3,
+            _ => true,
+        };
+        by_number && by_time
+    }
+
+    fn broken(&self, reason: String) {
+        self.shared.push(Event::Broken {
+            index: self.seen,
+            time: self.time,
+            reason,
+        });
+    }
+}

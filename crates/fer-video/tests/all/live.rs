@@ -1,0 +1,160 @@
+//! Live sources: the newest frame, what was passed over, and sources that go away.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fer_video::{Event, Frames, ReadOptions, VideoError, VideoSource};
+
+use crate::clips::{clip, ffmpeg, read};
+
+fn live() -> ReadOptions {
+    ReadOptions {
+        live: true,
+        stall: Duration::from_secs(2),
+        reconnect: Duration::from_secs(20),
+        ..ReadOptions::default()
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_the_newest_frame_and_the_number_of_the_others() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let source = VideoSource::Drawn("testsrc2=s=160x90:r=50:d=1.5".into());
+    let frames = Frames::start(&ffmpeg, &source, live(), Arc::default());
+    let mut found = Vec::new();
+    for event in frames.events() {
+        let Event::Frame(frame) = event else {
+            panic!("{event:?}")
+        };
+        found.push((frame.index, frame.skipped));
+        std::thread::sleep(Duration::from_millis(70));
+    }
+    frames.finish().unwrap();
+    let mut next = 0;
+    for (index, skipped) in &found {
+        assert_eq!(*index, next + skipped, "{found:?}");
+        next = index + 1;
+    }
+    assert!(found.iter().any(|(_, skipped)| *skipped > 0), "{found:?}");
+    // The last frame is never passed over.
+    assert_eq!(next, 75, "{found:?}");
+}
+
+#[test]
+fn the_flag_ends_a_source_without_an_end() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let stop = Arc::new(AtomicBool::new(false));
+    let source = VideoSource::Drawn("testsrc2=s=64x64:r=25".into());
+    let frames = Frames::start(&ffmpeg, &source, live(), stop.clone());
+    let mut count = 0;
+    for _ in frames.events() {
+        count += 1;
+        stop.store(count == 5, Ordering::Relaxed);
+    }
+    assert_eq!(count, 5);
+    frames.finish().unwrap();
+}
+
+/// A server whose first connection stalls after a part of a clip, whose second sends all of it.
+fn stalling(bytes: Vec<u8>) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/clip", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for part in [bytes.len() / 2, bytes.len()] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 2000];
+            let _ = stream.read(&mut request);
+            let head = "HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            let _ = stream.write_all(&bytes[..part]);
+            // The first stays open, and silent.
+            if part < bytes.len() {
+                held.push(stream);
+            }
+        }
+    });
+    (address, server)
+}
+
+#[test]
+fn a_stream_that_stalls_is_connected_again_and_the_gap_is_reported() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = clip(
+        &ffmpeg,
+        folder.path(),
+        "a.ts",
+        "testsrc2=s=320x240:r=25:d=4",
+    );
+    let (address, server) = stalling(std::fs::read(path).unwrap());
+    let (events, end) = read(&ffmpeg, &VideoSource::Url(address), live());
+    end.unwrap();
+    server.join().unwrap();
+    let gap = events
+        .iter()
+        .position(|e| matches!(e, Event::Gap { .. }))
+        .expect("a gap");
+    let Event::Gap { seconds, time, .. } = &events[gap] else {
+        unreachable!()
+    };
+    assert!(*seconds > 0.9 && *time > *seconds, "{seconds} s, at {time}");
+    let times: Vec<f64> = events
+        .iter()
+        .filter_map(|e| match e {
+            Event::Frame(frame) => Some(frame.time),
+            _ => None,
+        })
+        .collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert!(events[gap..].iter().any(|e| matches!(e, Event::Frame(_))));
+}
+
+#[test]
+fn a_source_that_does_not_come_back_is_lost() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = clip(
+        &ffmpeg,
+        folder.path(),
+        "a.ts",
+        "testsrc2=s=320x240:r=25:d=4",
+    );
+    let bytes = std::fs::read(path).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 2000]);
+        let head = b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n";
+        stream.write_all(head).unwrap();
+        let _ = stream.write_all(&bytes[..bytes.len() / 2]);
+        drop(listener);
+        std::thread::sleep(Duration::from_secs(4));
+    });
+    let options = ReadOptions {
+        reconnect: Duration::from_secs(2),
+        ..live()
+    };
+    let began = Instant::now();
+    let (events, end) = read(&ffmpeg, &VideoSource::Url(address), options);
+    assert!(!events.is_empty());
+    assert!(matches!(end, Err(VideoError::Lost { .. })), "{end:?}");
+    assert!(began.elapsed() > Duration::from_millis(900));
+    server.join().unwrap();
+
+    // Nothing was ever there.
+    let options = ReadOptions {
+        reconnect: Duration::from_secs(60),
+        ..live()
+    };
+    let (_, end) = read(
+        &ffmpeg,
+        &VideoSource::Url("http://127.0.0.1:9/".into()),
+        options,
+    );
+    assert!(matches!(end, Err(VideoError::Unreadable { .. })), "{end:?}");
+}
