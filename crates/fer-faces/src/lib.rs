@@ -8,6 +8,8 @@
 //! | the network's outputs → boxes, scores, landmarks | `anchors` |
 //! | several boxes of one face → the best one | `suppress` |
 //! | a face → the square that the classifier sees | `crop` |
+//! | faces of frame after frame → one id for a person ([`Tracker`]) | `tracks` |
+//! | probabilities along a track → their average ([`Smoother`]) | `smooth` |
 //!
 //! ```
 //! use fer_core::images::Pixels;
@@ -30,12 +32,16 @@ mod anchors;
 mod crop;
 mod resample;
 mod search;
+mod smooth;
 mod suppress;
+mod tracks;
 
 pub use anchors::{ANCHOR, STRIDES, anchor_count, decode};
 pub use crop::{Crop, FRAME};
 pub use search::{Network, NetworkError, SearchError, SearchOptions, find};
+pub use smooth::Smoother;
 pub use suppress::{OVERLAP, suppress};
+pub use tracks::{TrackOptions, Tracker};
 
 /// A face in a picture. Lengths are in the picture's pixels, from its top left. A box may reach
 /// beyond the picture.
