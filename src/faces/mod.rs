@@ -19,5 +19,7 @@ mod locate;
 mod onnx_file;
 
 pub use detector::{Detector, DetectorRef};
-pub use fer_faces::{Crop, FRAME, Face, Network, NetworkError, SearchError, SearchOptions, find};
-pub use locate::{Faces, Place, When};
+pub use fer_faces::{
+    Crop, FRAME, Face, Network, NetworkError, SearchError, SearchOptions, When, find,
+};
+pub use locate::{Faces, Place};
