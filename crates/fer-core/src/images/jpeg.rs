@@ -15,7 +15,8 @@ pub(super) fn decode(bytes: &[u8], limit: u64) -> Result<Pixels, DecodeError> {
         max_memory: Some(MAX_DECODE_BYTES),
         ..DecodeLimits::default()
     };
-    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(|e| explain(bytes, e, limit))?;
+    let mut decoder =
+        Decoder::new_with_limits(bytes, limits).map_err(|e| explain(bytes, e, limit))?;
     let header = decoder.header();
     check_size(header.width.into(), header.height.into(), limit)?;
     let orientation = decoder.exif_orientation().and_then(Orientation::from_exif);
@@ -28,7 +29,9 @@ pub(super) fn decode(bytes: &[u8], limit: u64) -> Result<Pixels, DecodeError> {
     // PIL refuses a file that ends early or is damaged inside. fer does too: half a face in gray
     // gives no useful prediction.
     decoder.set_stop_on_warning(true);
-    let image = decoder.decode_image().map_err(|e| explain(bytes, e, limit))?;
+    let image = decoder
+        .decode_image()
+        .map_err(|e| explain(bytes, e, limit))?;
     let (width, height) = (image.width, image.height);
     let (channels, data) = match format {
         PixelFormat::Grayscale => (1, image.data),
