@@ -26,6 +26,8 @@ mod pictures;
 mod progress;
 #[cfg(feature = "ort")]
 mod runtime;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 #[cfg(feature = "train")]
 mod train;
@@ -57,6 +59,14 @@ enum Command {
             why), 2 if nothing ran."
     )]
     Infer(infer::Args),
+    /// Answer requests over HTTP, and show a page to try it on.
+    #[command(
+        after_help = "SIGTERM and Ctrl-C end it when what it has accepted is answered; SIGHUP loads \
+            models anew whose files have changed. Exit code: 0 if it ended so, 2 if it could not \
+            start."
+    )]
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Check that two models, engines or providers, or an engine and Keras, give the same
     /// predictions.
     #[command(
@@ -142,6 +152,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command, host: &Host) -> Result<Status> {
     match command {
         Command::Infer(args) => infer::run(args, host),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, host),
         #[cfg(feature = "ort")]
         Command::Parity(args) => parity::run(args, host),
         #[cfg(feature = "train")]

@@ -29,12 +29,13 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Takes connections until the service is told to stop, then waits for those that are answered.
-pub(crate) async fn accept(shared: &Arc<Shared>, listener: &TcpListener, router: Router) {
+pub(crate) async fn accept(shared: &Arc<Shared>, listener: TcpListener, router: Router) {
     let limits = shared.settings.limits;
     let room = Arc::new(Semaphore::new(limits.connections.max(1)));
     let mut stopping = pin!(shared.stopping());
     // Each connection holds a receiver, so that the end of the last one is seen.
     let (open, _) = watch::channel(());
+    let mut is_said = false;
     loop {
         let accepted = tokio::select! {
             () = &mut stopping => break,
@@ -42,14 +43,17 @@ pub(crate) async fn accept(shared: &Arc<Shared>, listener: &TcpListener, router:
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
+            Err(error) if concerns_one_connection(&error) => continue,
             Err(error) => {
-                if !concerns_one_connection(&error) {
+                // Said once, however often it happens in a row.
+                if !std::mem::replace(&mut is_failing, true) {
                     (shared.settings.log)(&format!("no connection can be taken: {error}"));
-                    sleep(PAUSE).await;
                 }
+                sleep(PAUSE).await;
                 continue;
             }
         };
+        is_failing = false;
         let Ok(room) = room.clone().try_acquire_owned() else {
             shared.metrics.refused_connection();
             tokio::spawn(refuse(stream));
@@ -62,6 +66,8 @@ pub(crate) async fn accept(shared: &Arc<Shared>, listener: &TcpListener, router:
             drop((counted, room, is_open));
         });
     }
+    // From here on, connecting fails, so that clients turn elsewhere.
+    drop(listener);
     let _ = timeout(limits.drain, open.closed()).await;
 }
 

@@ -117,7 +117,7 @@ impl Service {
         let router = routes::router(self.shared.clone());
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            connections::accept(&self.shared, &listener, router).await;
+            connections::accept(&self.shared, listener, router).await;
             Ok::<(), io::Error>(())
         })?;
         // A picture that is still being decoded is for nobody.
