@@ -15,6 +15,7 @@ pub(crate) struct Admission {
     streams: Arc<Semaphore>,
     decoders: Arc<Semaphore>,
     queue: usize,
+    queue_bytes: usize,
 }
 
 /// Room that is taken until it is dropped.
@@ -29,6 +30,7 @@ impl Admission {
             streams: semaphore(limits.streams),
             decoders: semaphore(limits.decoders),
             queue: limits.queue.max(1),
+            queue_bytes: (limits.queue_bytes as usize).max(1),
         }
     }
 
@@ -65,5 +67,11 @@ impl Admission {
     /// How many requests wait or run.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.saturating_sub(self.requests.available_permits())
+    }
+
+    /// How many bytes of bodies are held.
+    pub(crate) fn held(&self) -> usize {
+        self.queue_bytes
+            .saturating_sub(self.bytes.available_permits())
     }
 }

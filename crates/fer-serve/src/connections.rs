@@ -35,7 +35,7 @@ pub(crate) async fn accept(shared: &Arc<Shared>, listener: TcpListener, router: 
     let mut stopping = pin!(shared.stopping());
     // Each connection holds a receiver, so that the end of the last one is seen.
     let (open, _) = watch::channel(());
-    let mut is_said = false;
+    let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             () = &mut stopping => break,

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     refused_connections: Counter,
     connections: Gauge,
     queue: Gauge,
+    queue_bytes: Gauge,
     streams: Gauge,
 }
 
@@ -60,6 +61,7 @@ impl Metrics {
             refused_connections: Counter::default(),
             connections: Gauge::default(),
             queue: Gauge::default(),
+            queue_bytes: Gauge::default(),
             streams: Gauge::default(),
         };
         metrics.register();
@@ -97,6 +99,8 @@ impl Metrics {
             self.connections.clone(),
         );
         r.register("fer_queue", "Requests that wait or run", self.queue.clone());
+        let help = "Bytes of bodies in memory";
+        r.register("fer_queue_bytes", help, self.queue_bytes.clone());
         r.register(
             "fer_streams",
             "Open streams of frames",
@@ -161,9 +165,10 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// All of it as text; `waiting` is the number of requests in the queue.
-    pub(crate) fn text(&self, waiting: usize) -> String {
+    /// All of it as text, with the requests in the queue and the bytes of their bodies.
+    pub(crate) fn text(&self, waiting: usize, held: usize) -> String {
         self.queue.set(waiting as i64);
+        self.queue_bytes.set(held as i64);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);

@@ -164,7 +164,14 @@ impl Models {
 }
 
 impl Opening {
-    fn open(&self, name: &str, classifier: Box<dyn Classifier>) -> Result<Arc<Model>, LoadFailure> {
+    /// Starts a thread for a model, once it has shown on an image of zeros that it runs.
+    fn open(
+        &self,
+        name: &str,
+        mut classifier: Box<dyn Classifier>,
+    ) -> Result<Arc<Model>, LoadFailure> {
+        let image = vec![0.0; classifier.spec().image_len()];
+        classifier.classify(&image)?;
         let counted = Counted {
             inner: classifier,
             name: name.to_owned(),

@@ -46,7 +46,8 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response,
 /// `GET /metrics`, for Prometheus.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = shared.metrics.text(shared.admission.waiting());
+    let admission = &shared.admission;
+    let text = shared.metrics.text(admission.waiting(), admission.held());
     (
         [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
         text,

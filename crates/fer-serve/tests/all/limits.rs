@@ -26,14 +26,17 @@ fn send(server: &Server) -> TcpStream {
     stream
 }
 
-/// How many requests wait or run.
-fn queue(server: &Server) -> u64 {
+/// The value of a gauge.
+fn metric(server: &Server, name: &str) -> u64 {
     let metrics = get(server.address, "/metrics").body;
     let text = String::from_utf8(metrics).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("fer_queue "));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap().parse().unwrap()
+}
+
+/// How many requests wait or run.
+fn queue(server: &Server) -> u64 {
+    metric(server, "fer_queue ")
 }
 
 #[test]
@@ -135,8 +138,9 @@ fn bytes_in_memory_are_bounded() {
     slow.write_all(head.as_bytes()).unwrap();
     slow.write_all(&[0; 90_000]).unwrap();
     until("the bytes are held", || {
-        post(server.address, PATH, "image/png", &picture(200, 100, 0)).status == 503
+        metric(&server, "fer_queue_bytes ") == 90_000
     });
+    post(server.address, PATH, "image/png", &picture(200, 100, 0)).expect(503);
     classify(&server).expect(200);
     drop(slow);
     until("they are given back", || {
