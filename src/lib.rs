@@ -44,6 +44,7 @@ mod load_error;
 pub mod parity;
 #[cfg(feature = "train")]
 pub mod training;
+pub mod triton;
 
 pub use fer_burn::device;
 pub use fer_core::{

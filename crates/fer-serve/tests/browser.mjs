@@ -71,7 +71,7 @@ async function pictures() {
   assert.match(await face.locator("h3").innerText(), /\d+ %/);
   assert.match(await face.locator("img").getAttribute("alt"), /face\.png: 1 face: \w+ \d+ %/);
   assert.match(await page.locator("article.card", { hasText: "none.png" }).innerText(), /No face was found/);
-  assert.match(await page.locator("#status").innerText(), /2 pictures, 1 face/);
+  assert.match(await page.locator("#status").innerText(), /2 pictures, 1 face\./);
   // The box lies where the record says, in the picture's own pixels.
   const [left, width, whole] = await face.locator(".stage svg").evaluate((svg) => {
     const { x, width } = svg.querySelector("rect").getBBox();

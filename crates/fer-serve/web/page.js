@@ -148,7 +148,7 @@ function boxes(overlay, faces, width, height, numberOf, mirrored = false) {
     const stroke = found.error ? "#767b83" : colorOf(found);
     const text = `${numberOf(found, i)} ${found.label ?? ""}`;
     const size = Math.min(Math.max(unit * 2.6, Math.min(w / 6, unit * 4)), height / 4);
-    const [tw, th] = [text.length * size * 0.6 + size * 0.5, size * 1.4];
+    const [tw, th] = [text.length * size * 0.64 + size * 0.5, size * 1.4];
     // Within the picture, above the face if there is room.
     const tx = Math.min(Math.max(x, 0), Math.max(width - tw, 0));
     const ty = y - th >= 0 ? y - th : Math.min(y + h, height - th);
@@ -216,7 +216,7 @@ async function classify(files) {
       return;
     }
   }
-  if (pictures.length > 1) say(`${pictures.length} pictures, ${faces} faces.`);
+  if (pictures.length > 1) say(`${pictures.length} pictures, ${faces} ${faces === 1 ? "face" : "faces"}.`);
 }
 
 byId("choose").addEventListener("change", async (event) => {
