@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::patient::Patient;
@@ -33,8 +33,6 @@ pub(crate) async fn accept(shared: &Arc<Shared>, listener: TcpListener, router: 
     let limits = shared.settings.limits;
     let room = Arc::new(Semaphore::new(limits.connections.max(1)));
     let mut stopping = pin!(shared.stopping());
-    // Each connection holds a receiver, so that the end of the last one is seen.
-    let (open, _) = watch::channel(());
     let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
@@ -59,7 +57,7 @@ pub(crate) async fn accept(shared: &Arc<Shared>, listener: TcpListener, router: 
             tokio::spawn(refuse(stream));
             continue;
         };
-        let (shared, router, is_open) = (shared.clone(), router.clone(), open.subscribe());
+        let (shared, router, is_open) = (shared.clone(), router.clone(), shared.open.subscribe());
         tokio::spawn(async move {
             let counted = shared.metrics.connection();
             answer(&shared, stream, router).await;
@@ -68,7 +66,7 @@ pub(crate) async fn accept(shared: &Arc<Shared>, listener: TcpListener, router: 
     }
     // From here on, connecting fails, so that clients turn elsewhere.
     drop(listener);
-    let _ = timeout(limits.drain, open.closed()).await;
+    let _ = timeout(limits.drain, shared.open.closed()).await;
 }
 
 /// The client gave up before it was taken; the next connection has nothing to do with it.

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the service was told to stop.
     pub(crate) stop: watch::Sender<bool>,
+    /// Each connection and stream holds a receiver, so that the end of the last one is seen.
+    pub(crate) open: watch::Sender<()>,
 }
 
 impl Shared {
@@ -91,6 +93,7 @@ impl Service {
                 detector,
                 metrics,
                 stop: watch::Sender::new(false),
+                open: watch::Sender::new(()),
             }),
         })
     }

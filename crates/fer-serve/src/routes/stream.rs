@@ -58,10 +58,10 @@ pub(super) async fn stream(
         .protocols([PROTOCOL])
         .max_message_size(most)
         .max_frame_size(most);
-    let counted = shared.metrics.stream();
+    let (counted, is_open) = (shared.metrics.stream(), shared.open.subscribe());
     let run = |socket| async move {
         stream.run(socket).await;
-        drop((room, counted));
+        drop((room, counted, is_open));
     };
     Ok(upgrade.on_upgrade(run).into_response())
 }
