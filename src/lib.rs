@@ -45,6 +45,7 @@ mod load_error;
 pub mod parity;
 #[cfg(feature = "train")]
 pub mod training;
+pub mod triton;
 #[cfg(feature = "video")]
 pub mod watch;
 

@@ -1,4 +1,5 @@
-//! `fer export`: a trained network as an ONNX file, checked before it is kept.
+//! `fer export`: a trained network as an ONNX file, checked before it is kept, or a model as a
+//! repository for Triton.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use fer::calibration::MIN_IMAGES;
 use fer::export::{self, Exported, Source};
 use fer::host::Host;
 use fer::spec::FaceCrop;
+use fer::{ModelRef, triton};
 
 use super::faces::parse_crop;
 use super::{Status, advice};
@@ -14,7 +16,7 @@ use super::{Status, advice};
 #[derive(clap::Args)]
 pub struct Args {
     /// The format, and the file to write [default: model.onnx in the folder of --run].
-    #[arg(long, value_name = "FILE", num_args = 0..=1, required = true)]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, required_unless_present = "triton")]
     onnx: Option<Option<PathBuf>>,
 
     /// The run folder, whose best epoch is exported; what is written was compared with it, through
@@ -22,7 +24,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "DIR",
-        required_unless_present = "checkpoint",
+        required_unless_present_any = ["checkpoint", "triton"],
         conflicts_with = "checkpoint"
     )]
     run: Option<PathBuf>,
@@ -36,12 +38,24 @@ pub struct Args {
     #[arg(long, value_name = "CROP", value_parser = parse_crop)]
     crop: Option<FaceCrop>,
 
+    /// Write a model repository for NVIDIA's Triton Inference Server into this folder: the model of
+    /// --model, with dynamic batching, and the face detector.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["onnx", "run", "checkpoint"])]
+    triton: Option<PathBuf>,
+
+    /// The model for --triton: an ONNX file or a built-in model [default: the first built-in one].
+    #[arg(short, long, value_name = "FILE", requires = "triton")]
+    model: Option<String>,
+
     /// Say nothing on stderr but errors.
     #[arg(short, long)]
     quiet: bool,
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Status> {
+    if let Some(folder) = &args.triton {
+        return repository(folder, args.model.as_deref(), args.quiet);
+    }
     let source = match (args.run, args.checkpoint) {
         (Some(folder), _) => Source::Run(folder),
         (None, Some(file)) => Source::Checkpoint(file),
@@ -60,6 +74,20 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let exported = export::export_file(&source, &file, args.crop, host)?;
     if !args.quiet {
         report(&exported, &target);
+    }
+    Ok(Status::Done)
+}
+
+/// Writes a repository for Triton.
+fn repository(folder: &Path, model: Option<&str>, quiet: bool) -> Result<Status> {
+    let model = model.map_or_else(ModelRef::default_model, ModelRef::find)?;
+    let [classifier, detector] = triton::write(&model, folder)?;
+    if !quiet {
+        super::say(format_args!(
+            "{}: {classifier} and {detector}; `tritonserver --model-repository {}` serves them",
+            folder.display(),
+            folder.display()
+        ));
     }
     Ok(Status::Done)
 }

@@ -28,6 +28,8 @@ mod pictures;
 mod progress;
 #[cfg(feature = "ort")]
 mod runtime;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 #[cfg(feature = "train")]
 mod train;
@@ -61,6 +63,14 @@ enum Command {
             why), 2 if nothing ran."
     )]
     Infer(infer::Args),
+    /// Answer requests over HTTP, and show a page to try it on.
+    #[command(
+        after_help = "SIGTERM and Ctrl-C end it when what it has accepted is answered; SIGHUP loads \
+            models anew whose files have changed. Exit code: 0 if it ended so, 2 if it could not \
+            start."
+    )]
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Follow faces in a video, a stream or a camera, and write a record a frame.
     #[command(
         after_help = "Exit code: 0 if the source was read to its end, or a live one until Ctrl-C; \
@@ -153,6 +163,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command, host: &Host) -> Result<Status> {
     match command {
         Command::Infer(args) => infer::run(args, host),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, host),
         #[cfg(feature = "video")]
         Command::Watch(args) => watch::run(*args, host),
         #[cfg(feature = "ort")]

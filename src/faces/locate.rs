@@ -4,28 +4,10 @@ use std::sync::OnceLock;
 
 use fer_core::images::Pixels;
 use fer_core::stream::{ItemError, Locate};
-use fer_faces::{Crop, Face, SearchOptions, find};
+use fer_faces::{Crop, Face, SearchOptions, When};
 
 use super::Detector;
 use crate::load_error::LoadError;
-
-/// Pictures up to this width and height in pixels are taken for ready-made crops.
-const CROP: usize = 128;
-
-/// One face whose longer side is at least this share of the picture's longer side fills the
-/// picture, which is taken for a ready-made crop. In FER-2013's frame it is 0.96. A face as high as
-/// a wide picture does not fill it.
-const FILLS: f32 = 0.8;
-
-/// Which pictures are searched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Those that are not ready-made crops: pictures of more than 128 pixels, unless the one face
-    /// found fills them.
-    Auto,
-    /// All.
-    Always,
-}
 
 /// What a prediction is for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,26 +70,13 @@ impl<'a> Faces<'a> {
     /// The detector can't be loaded, or failed.
     pub fn find(&self, pixels: &Pixels) -> Result<Option<Vec<Face>>, ItemError> {
         let failed = |reason: String| ItemError::View { reason };
-        let auto = self.when == When::Auto;
-        if auto && pixels.width.max(pixels.height) <= CROP {
+        if self.when.is_crop(pixels) {
             return Ok(None);
         }
         let detector = self.detector.get_or_init(|| (self.load)());
         let detector = detector.as_ref().map_err(|e| failed(e.to_string()))?;
-        // All faces, as one of several does not fill the picture.
-        let options = SearchOptions {
-            max_faces: None,
-            ..self.options
-        };
-        let mut faces = find(pixels, detector, &options).map_err(|e| failed(e.to_string()))?;
-        let longer = pixels.width.max(pixels.height) as f32;
-        match &faces[..] {
-            [face] if auto && face.side() >= FILLS * longer => Ok(None),
-            _ => {
-                faces.truncate(self.options.max_faces.unwrap_or(usize::MAX));
-                Ok(Some(faces))
-            }
-        }
+        let found = self.when.find(pixels, detector, &self.options);
+        found.map_err(|e| failed(e.to_string()))
     }
 
     /// The crop of a picture's largest face, a ready-made crop as it is; `None` if there is no

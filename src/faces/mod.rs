@@ -24,6 +24,6 @@ pub use data_set::{Cut, CutError, CutOptions, Photographs};
 pub use detector::{Detector, DetectorRef};
 pub use fer_faces::{
     Crop, FRAME, Face, FaceCrop, Frame, Network, NetworkError, SearchError, SearchOptions, Smoother,
-    TrackOptions, Tracker, find,
+    TrackOptions, Tracker, When, find,
 };
-pub use locate::{Faces, Place, When};
+pub use locate::{Faces, Place};

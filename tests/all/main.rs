@@ -33,6 +33,8 @@ mod plot;
 mod providers;
 mod repvgg;
 mod sam;
+#[cfg(feature = "serve")]
+mod serve;
 mod synth;
 mod train;
 mod votes;

@@ -8,6 +8,7 @@
 //! | the network's outputs → boxes, scores, landmarks | `anchors` |
 //! | several boxes of one face → the best one | `suppress` |
 //! | a face → the crop that the classifier sees | `crop` |
+//! | which pictures are searched | `when` |
 //! | faces of frame after frame → one id for a person ([`Tracker`]) | `tracks` |
 //! | probabilities along a track → their average ([`Smoother`]) | `smooth` |
 //!
@@ -35,6 +36,7 @@ mod search;
 mod smooth;
 mod suppress;
 mod tracks;
+mod when;
 
 pub use anchors::{ANCHOR, STRIDES, anchor_count, decode};
 pub use crop::{Crop, FRAME};
@@ -43,6 +45,7 @@ pub use search::{Network, NetworkError, SearchError, SearchOptions, find};
 pub use smooth::Smoother;
 pub use suppress::{OVERLAP, suppress};
 pub use tracks::{TrackOptions, Tracker};
+pub use when::When;
 
 /// A face in a picture. Lengths are in the picture's pixels, from its top left. A box may reach
 /// beyond the picture.

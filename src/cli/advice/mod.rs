@@ -20,6 +20,7 @@ use fer::parity::keras::KerasError;
 use fer::spec::{Assumed, Field, SpecError};
 #[cfg(feature = "train")]
 use fer::trained::TrainedError;
+use fer::triton::TritonError;
 use fer::{LoadError, NoOnnxRuntime};
 
 #[cfg(feature = "ort")]
@@ -49,7 +50,8 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| typed(error, conversion))
         .or_else(|| typed(error, conversion_file))
         .or_else(|| typed(error, keras))
-        .or_else(|| typed(error, parity));
+        .or_else(|| typed(error, parity))
+        .or_else(|| typed(error, triton));
     #[cfg(feature = "ort")]
     let found = found
         .or_else(|| typed(error, ort::not_found))
@@ -104,6 +106,16 @@ fn load(error: &LoadError) -> Option<String> {
         | LoadError::ExternalWeights { .. } => None,
         LoadError::Onnx(error) => onnx(error),
         LoadError::Spec(error) => spec(error),
+    }
+}
+
+fn triton(error: &TritonError) -> Option<String> {
+    match error {
+        TritonError::Load(error) => load(error),
+        TritonError::Trained { model } => Some(format!(
+            "export it as an ONNX file with `fer export --onnx --run {model}`, and name that"
+        )),
+        TritonError::Type { .. } | TritonError::Write { .. } => None,
     }
 }
 

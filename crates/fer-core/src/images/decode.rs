@@ -50,14 +50,16 @@ pub enum DecodeError {
     /// The file is over [`MAX_FILE_BYTES`].
     #[error("the file is over {} MiB", MAX_FILE_BYTES >> 20)]
     FileTooLarge,
-    /// The image is over [`MAX_PIXELS`].
+    /// The image is over the limit, [`MAX_PIXELS`] or less.
     #[error("{width}x{height} pixels is over the limit of {} megapixels; make it \
-        smaller", MAX_PIXELS / 1_000_000)]
+        smaller", *limit as f64 / 1e6)]
     TooManyPixels {
         /// Width in pixels.
         width: u64,
         /// Height in pixels.
         height: u64,
+        /// The most pixels.
+        limit: u64,
     },
     /// The file is something else than an image that fer reads.
     #[error("{0}")]
@@ -160,6 +162,16 @@ impl Decoded {
     /// # Errors
     /// See [`DecodeError`].
     pub fn of(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::within(bytes, MAX_PIXELS)
+    }
+
+    /// As [`of`](Self::of), for an image of at most `limit` pixels, which is at most
+    /// [`MAX_PIXELS`].
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub fn within(bytes: &[u8], limit: u64) -> Result<Self, DecodeError> {
+        let limit = limit.min(MAX_PIXELS);
         if bytes.is_empty() {
             return Err(DecodeError::Empty);
         }
@@ -175,12 +187,12 @@ impl Decoded {
         // The decoders are third-party code on untrusted bytes: a bug there must cost this image,
         // not the run.
         let decoded = panics::caught(|| match format {
-            Some(ImageFormat::Jpeg) => jpeg::decode(bytes).map(|pixels| Self {
+            Some(ImageFormat::Jpeg) => jpeg::decode(bytes, limit).map(|pixels| Self {
                 pixels,
                 guessed_bits: None,
             }),
-            Some(format) => decode_with_image(bytes, format),
-            None if looks_like_tga(bytes) => decode_with_image(bytes, ImageFormat::Tga),
+            Some(format) => decode_with_image(bytes, format, limit),
+            None if looks_like_tga(bytes) => decode_with_image(bytes, ImageFormat::Tga, limit),
             None => Err(DecodeError::UnknownFormat),
         });
         decoded.unwrap_or_else(|_| {
@@ -208,15 +220,23 @@ pub fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
     Decoded::of(bytes).map(|decoded| decoded.pixels)
 }
 
-/// Fails if an image of this size is over [`MAX_PIXELS`] or has no pixels.
-pub(super) fn check_size(width: u64, height: u64) -> Result<(), DecodeError> {
+/// Fails if an image of this size is over the limit or has no pixels.
+pub(super) fn check_size(width: u64, height: u64, limit: u64) -> Result<(), DecodeError> {
     match width.checked_mul(height) {
-        Some(1..=MAX_PIXELS) => Ok(()),
-        _ => Err(DecodeError::TooManyPixels { width, height }),
+        Some(pixels) if (1..=limit).contains(&pixels) => Ok(()),
+        _ => Err(DecodeError::TooManyPixels {
+            width,
+            height,
+            limit,
+        }),
     }
 }
 
-fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Decoded, DecodeError> {
+fn decode_with_image(
+    bytes: &[u8],
+    format: ImageFormat,
+    limit: u64,
+) -> Result<Decoded, DecodeError> {
     let damaged = |e: image::ImageError| match e {
         image::ImageError::Unsupported(_) => DecodeError::UnknownFormat,
         e if wanted_more(&e) || is_short(bytes, format) => DecodeError::CutOff {
@@ -233,7 +253,7 @@ fn decode_with_image(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Decod
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
-    check_size(width.into(), height.into())?;
+    check_size(width.into(), height.into(), limit)?;
     limits.reserve(decoder.total_bytes()).map_err(damaged)?;
     decoder.set_limits(limits).map_err(damaged)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);

@@ -5,19 +5,20 @@ use image::DynamicImage;
 use image::metadata::Orientation;
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat};
 
-use super::decode::{DecodeError, MAX_DECODE_BYTES, MAX_PIXELS, Pixels, check_size};
+use super::decode::{DecodeError, MAX_DECODE_BYTES, Pixels, check_size};
 
 /// Decodes a JPEG to gray or RGB, upright.
-pub(super) fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
+pub(super) fn decode(bytes: &[u8], limit: u64) -> Result<Pixels, DecodeError> {
     let limits = DecodeLimits {
-        max_pixels: MAX_PIXELS,
+        max_pixels: limit,
         max_scans: 1000,
         max_memory: Some(MAX_DECODE_BYTES),
         ..DecodeLimits::default()
     };
-    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(|e| explain(bytes, e))?;
+    let mut decoder =
+        Decoder::new_with_limits(bytes, limits).map_err(|e| explain(bytes, e, limit))?;
     let header = decoder.header();
-    check_size(header.width.into(), header.height.into())?;
+    check_size(header.width.into(), header.height.into(), limit)?;
     let orientation = decoder.exif_orientation().and_then(Orientation::from_exif);
     let format = match decoder.jpeg_color_space() {
         ColorSpace::Grayscale => PixelFormat::Grayscale,
@@ -28,7 +29,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Pixels, DecodeError> {
     // PIL refuses a file that ends early or is damaged inside. fer does too: half a face in gray
     // gives no useful prediction.
     decoder.set_stop_on_warning(true);
-    let image = decoder.decode_image().map_err(|e| explain(bytes, e))?;
+    let image = decoder
+        .decode_image()
+        .map_err(|e| explain(bytes, e, limit))?;
     let (width, height) = (image.width, image.height);
     let (channels, data) = match format {
         PixelFormat::Grayscale => (1, image.data),
@@ -86,10 +89,10 @@ fn orient(pixels: Pixels, orientation: Orientation) -> Pixels {
     }
 }
 
-fn explain(bytes: &[u8], error: JpegError) -> DecodeError {
+fn explain(bytes: &[u8], error: JpegError, limit: u64) -> DecodeError {
     if let JpegError::LimitExceeded { .. } = error
         && let Ok(info) = libjpeg_turbo_rs::probe(bytes)
-        && let Err(too_large) = check_size(info.width as u64, info.height as u64)
+        && let Err(too_large) = check_size(info.width as u64, info.height as u64, limit)
     {
         return too_large;
     }

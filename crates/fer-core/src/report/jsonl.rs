@@ -11,7 +11,7 @@ use super::{Content, FoundFace, Record, Report};
 use crate::prediction::Prediction;
 
 /// A record as a JSON object.
-pub(super) fn object(record: &Record, labels: &[String]) -> Value {
+pub fn object(record: &Record, labels: &[String]) -> Value {
     let mut object = Map::new();
     object.insert("path".into(), json!(record.path));
     if let Some(moment) = &record.moment {

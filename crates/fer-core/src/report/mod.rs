@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use crate::prediction::Prediction;
 
+pub use jsonl::object;
 pub use printable::printable;
 
 /// The result for one image.

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
 };
 use std::sync::{Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -99,9 +99,19 @@ struct Shared {
 
 struct Request {
     input: Vec<f32>,
-    reply: Sender<Result<Vec<f32>, SessionError>>,
+    reply: Reply,
     /// Gone if the caller no longer waits.
     wanted: Weak<()>,
+}
+
+/// What is done with a request's result; called on the engine's thread.
+type Reply = Box<dyn FnOnce(Result<Vec<f32>, SessionError>) + Send>;
+
+/// An accepted request whose result goes to a function ([`Session::submit_then`]). Dropping it
+/// removes the request from the queue.
+#[must_use = "dropping it removes the request from the queue"]
+pub struct Claim {
+    _wanted: Arc<()>,
 }
 
 /// An accepted request. Dropping it removes the request from the queue.
@@ -210,7 +220,7 @@ impl Session {
     /// # Errors
     /// The engine failed, or the input is not a whole number of images.
     pub fn classify(&self, input: Vec<f32>) -> Result<Vec<f32>, SessionError> {
-        let (request, ticket) = self.request(input)?;
+        let (request, ticket) = self.ticketed(input)?;
         match &self.shared.requests {
             Some(requests) if requests.send(request).is_ok() => ticket.wait(),
             _ => Err(self.shared.stopped()),
@@ -231,9 +241,28 @@ impl Session {
     /// # Errors
     /// The queue is full, or the input is not a whole number of images.
     pub fn submit(&self, input: Vec<f32>) -> Result<Ticket, SessionError> {
-        let (request, ticket) = self.request(input)?;
+        let (request, ticket) = self.ticketed(input)?;
+        self.enqueue(request).map(|()| ticket)
+    }
+
+    /// As [`submit`](Self::submit), for callers that must not wait on a thread: the result goes to
+    /// `reply`, on the engine's thread, which it must not hold up. If the engine panics, or the
+    /// request is dropped from the queue, `reply` is dropped uncalled.
+    ///
+    /// # Errors
+    /// The queue is full, or the input is not a whole number of images.
+    pub fn submit_then(
+        &self,
+        input: Vec<f32>,
+        reply: impl FnOnce(Result<Vec<f32>, SessionError>) + Send + 'static,
+    ) -> Result<Claim, SessionError> {
+        let (request, wanted) = self.request(input, Box::new(reply))?;
+        self.enqueue(request).map(|()| Claim { _wanted: wanted })
+    }
+
+    fn enqueue(&self, request: Request) -> Result<(), SessionError> {
         match self.shared.requests.as_ref().map(|r| r.try_send(request)) {
-            Some(Ok(())) => Ok(ticket),
+            Some(Ok(())) => Ok(()),
             Some(Err(TrySendError::Full(_))) => Err(SessionError::Full {
                 queue: self.shared.queue,
             }),
@@ -241,23 +270,30 @@ impl Session {
         }
     }
 
-    fn request(&self, input: Vec<f32>) -> Result<(Request, Ticket), SessionError> {
-        let (values, image) = (input.len(), self.spec().image_len());
-        if !values.is_multiple_of(image) {
-            return Err(SessionError::Input { values, image });
-        }
+    fn ticketed(&self, input: Vec<f32>) -> Result<(Request, Ticket), SessionError> {
         let (reply, receiver) = channel();
-        let wanted = Arc::new(());
-        let request = Request {
-            input,
-            reply,
-            wanted: Arc::downgrade(&wanted),
-        };
+        // If nobody waits any more, nothing is lost.
+        let reply = Box::new(move |result| drop(reply.send(result)));
+        let (request, wanted) = self.request(input, reply)?;
         let ticket = Ticket {
             reply: receiver,
             model: self.shared.clone(),
             _wanted: wanted,
         };
         Ok((request, ticket))
+    }
+
+    fn request(&self, input: Vec<f32>, reply: Reply) -> Result<(Request, Arc<()>), SessionError> {
+        let (values, image) = (input.len(), self.spec().image_len());
+        if !values.is_multiple_of(image) {
+            return Err(SessionError::Input { values, image });
+        }
+        let wanted = Arc::new(());
+        let request = Request {
+            input,
+            reply,
+            wanted: Arc::downgrade(&wanted),
+        };
+        Ok((request, wanted))
     }
 }

@@ -179,3 +179,31 @@ fn what_can_go_wrong() {
     ));
     assert_eq!(batches.lock().unwrap().len(), 2);
 }
+
+#[test]
+fn a_result_goes_to_a_function_unless_its_claim_is_dropped() {
+    let fake = Fake::new(None);
+    let (batches, gate) = (fake.batches.clone(), fake.gate.clone());
+    let session = fake.session();
+    let (sender, results) = channel();
+    let submit = |level: f32| {
+        let sender = sender.clone();
+        let reply = move |result: Result<Vec<f32>, SessionError>| {
+            sender.send(result.unwrap()).unwrap();
+        };
+        session.submit_then(vec![level; 4], reply).unwrap()
+    };
+    let running = gate.lock().unwrap();
+    let first = submit(0.0);
+    while batches.lock().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    drop(submit(0.5));
+    let last = submit(0.25);
+    drop(running);
+    assert_eq!(results.recv().unwrap(), [1.0, 0.0]);
+    assert_eq!(results.recv().unwrap(), [0.75, 0.25]);
+    drop((first, last, session));
+    assert_eq!(*batches.lock().unwrap(), [1, 1]);
+    assert!(results.try_recv().is_err());
+}

@@ -25,6 +25,9 @@ pub(super) fn serve(
             let Ok(request) = requests.recv_timeout(left) else {
                 break;
             };
+            if !is_wanted(&request) {
+                continue;
+            }
             let count = request.input.len() / image;
             if images + count > options.max_batch {
                 next = Some(request);
@@ -33,9 +36,14 @@ pub(super) fn serve(
             images += count;
             joined.push(request);
         }
-        joined.retain(|request| request.wanted.strong_count() > 0);
+        joined.retain(is_wanted);
         run_batch(&mut *classifier, joined);
     }
+}
+
+/// Whether somebody still waits for the result.
+fn is_wanted(request: &Request) -> bool {
+    request.wanted.strong_count() > 0
 }
 
 /// Runs requests as one batch and divides the output. If that fails, each is run alone: one of
@@ -50,15 +58,14 @@ fn run_batch(classifier: &mut dyn Classifier, mut requests: Vec<Request>) {
             for request in requests {
                 let (own, others) = rest.split_at(request.input.len() / image * classes);
                 rest = others;
-                // If nobody waits any more, nothing is lost.
-                let _ = request.reply.send(Ok(own.to_vec()));
+                (request.reply)(Ok(own.to_vec()));
             }
             return;
         }
     }
     for request in requests.drain(..) {
         let reply = classified(classifier, &request.input).map_err(SessionError::from);
-        let _ = request.reply.send(reply);
+        (request.reply)(reply);
     }
 }
 

@@ -1,0 +1,204 @@
+//! `POST /analyze`: the request and the response of DeepFace's API for `actions: ["emotion"]`.
+//!
+//! Pictures come as Base64 or in a form. DeepFace also opens addresses and paths of the machine
+//! that it runs on, which would let a client read what it should not: these are refused.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+use fer_core::prediction::Prediction;
+use fer_faces::{SearchOptions, When};
+use serde_json::{Map, Value, json};
+
+use super::pictures::{Kind, Named, decode, see_all};
+use super::{in_time, options, parsed};
+use crate::body;
+use crate::multipart;
+use crate::problem::{self, Problem};
+use crate::see::{Search, Seen, Unseen, View};
+use crate::service::Shared;
+
+/// The most fields of a form: the picture, and DeepFace's options.
+const MAX_FIELDS: usize = 32;
+
+/// What is asked.
+struct Analysis {
+    picture: Bytes,
+    /// Whether a picture without a face is an error, DeepFace's default; else all of it is one.
+    enforce_detection: bool,
+    /// `skip` takes the whole picture.
+    skip_detection: bool,
+}
+
+pub(super) async fn analyze(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let model = options::model(&shared, None)?;
+    let held = body::read(&shared, &parts.headers, body).await?;
+    let room = shared.admission.request()?;
+    let (bytes, headers) = (held.bytes.clone(), parts.headers);
+    let work = async {
+        let analysis = parsed(&shared, bytes.len(), move || match Kind::of(&headers)? {
+            Kind::Json => {
+                let json = serde_json::from_slice(&bytes);
+                of_json(json.map_err(|e| Problem::bad(format!("the body is not JSON: {e}")))?)
+            }
+            Kind::Form(boundary) => of_form(multipart::parts(&bytes, boundary, MAX_FIELDS)?),
+            Kind::Bytes => Err(Problem::bad("send JSON, or a form with the file img")),
+        });
+        let analysis = analysis.await?;
+        let search = |when| Search {
+            when,
+            options: SearchOptions::default(),
+        };
+        let picture = [Named {
+            name: "img".into(),
+            bytes: analysis.picture,
+        }];
+        let first = match analysis.skip_detection {
+            true => None,
+            false => Some(When::Auto),
+        };
+        let mut seen = one(see_all(&shared, &model, search(first), &picture).await)?;
+        if seen.views.is_empty() {
+            if analysis.enforce_detection {
+                let reason = "no face was found in the picture; with enforce_detection false, all \
+                    of it is analyzed";
+                return Err(Problem::bad(reason));
+            }
+            seen = one(see_all(&shared, &model, search(None), &picture).await)?;
+        }
+        let labels = &model.spec().labels;
+        let (width, height) = (seen.width, seen.height);
+        let results = seen.views.iter();
+        let results = results.map(|(view, p)| result(view, p, labels, [width, height]));
+        Ok(json!({ "results": results.collect::<Vec<_>>() }))
+    };
+    let answer = in_time(&shared, work).await?;
+    drop((room, held));
+    Ok(problem::json(StatusCode::OK, &answer))
+}
+
+/// The only result. DeepFace's status for a picture that it can't read is 400.
+fn one(mut seen: Vec<Result<Seen, Unseen>>) -> Result<Seen, Problem> {
+    match seen.pop() {
+        Some(Ok(seen)) => Ok(seen),
+        Some(Err(Unseen::Picture(reason))) => Err(Problem::bad(reason)),
+        Some(Err(Unseen::Service(problem))) => Err(problem),
+        None => Err(Problem::bad("the request has no picture")),
+    }
+}
+
+fn of_json(body: Value) -> Result<Analysis, Problem> {
+    let Value::Object(body) = body else {
+        return Err(Problem::bad("the body is not a JSON object"));
+    };
+    let picture = body.get("img").or_else(|| body.get("img_path"));
+    let picture = picture.and_then(Value::as_str);
+    let picture = picture.ok_or_else(|| Problem::bad("img is not one picture in Base64"))?;
+    let actions = match body.get("actions") {
+        None => return Err(only_emotion()),
+        Some(Value::String(action)) => vec![action.clone()],
+        Some(Value::Array(actions)) => {
+            let text = |action: &Value| action.as_str().unwrap_or_default().to_owned();
+            actions.iter().map(text).collect()
+        }
+        Some(_) => Vec::new(),
+    };
+    check(&actions)?;
+    let flag = |name: &str| match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(_) => Err(Problem::bad(format!("{name} is neither true nor false"))),
+    };
+    Ok(Analysis {
+        picture: decode(picture)?,
+        enforce_detection: flag("enforce_detection")?.unwrap_or(true),
+        skip_detection: body.get("detector_backend").and_then(Value::as_str) == Some("skip"),
+    })
+}
+
+fn of_form(parts: Vec<multipart::Part>) -> Result<Analysis, Problem> {
+    let text = |name: &str| {
+        let found = parts.iter().find(|p| p.name == name && p.file.is_none());
+        found.map(|part| String::from_utf8_lossy(&part.content).trim().to_owned())
+    };
+    let file = parts.iter().find(|part| part.file.is_some());
+    let picture = match (file, text("img").or_else(|| text("img_path"))) {
+        (Some(file), _) => file.content.clone(),
+        (None, Some(encoded)) => decode(&encoded)?,
+        (None, None) => return Err(Problem::bad("the form has no file img")),
+    };
+    // A field a value, or one with JSON's array, or names between commas.
+    let mut actions = Vec::new();
+    for part in parts.iter().filter(|p| p.name == "actions") {
+        let text = String::from_utf8_lossy(&part.content);
+        let names = text.trim().trim_start_matches('[').trim_end_matches(']');
+        let names = names
+            .split(',')
+            .map(|name| name.trim().trim_matches(['"', '\'']));
+        actions.extend(names.map(str::to_owned));
+    }
+    check(&actions)?;
+    Ok(Analysis {
+        picture,
+        enforce_detection: text("enforce_detection")
+            .is_none_or(|t| !t.eq_ignore_ascii_case("false")),
+        skip_detection: text("detector_backend").as_deref() == Some("skip"),
+    })
+}
+
+fn check(actions: &[String]) -> Result<(), Problem> {
+    match actions {
+        [action] if action == "emotion" => Ok(()),
+        _ => Err(only_emotion()),
+    }
+}
+
+fn only_emotion() -> Problem {
+    Problem::bad("this service analyzes actions [\"emotion\"] alone, and wants to be asked for it")
+}
+
+/// A face as DeepFace has it: percentages, a box in whole pixels within the picture, the eyes as
+/// the picture shows them from the person's side.
+fn result(view: &View, prediction: &Prediction, labels: &[String], size: [usize; 2]) -> Value {
+    let percent = |p: &f32| json!(f64::from(*p) * 100.0);
+    let emotion: Map<String, Value> = labels
+        .iter()
+        .zip(&prediction.probabilities)
+        .map(|(label, p)| (label.clone(), percent(p)))
+        .collect();
+    let (region, confidence) = match view {
+        View::Whole | View::Crop => {
+            let [w, h] = size;
+            let eyes = Value::Null;
+            let region =
+                json!({"x": 0, "y": 0, "w": w, "h": h, "left_eye": eyes, "right_eye": eyes});
+            (region, json!(0.0))
+        }
+        View::Face(face) => {
+            let [width, height] = size.map(|side| side as f32);
+            let whole = |x: f32, most: f32| x.clamp(0.0, most).round() as u64;
+            let (x, y) = (whole(face.x, width), whole(face.y, height));
+            let right = whole(face.x + face.w, width);
+            let bottom = whole(face.y + face.h, height);
+            let eye = |[x, y]: [f32; 2]| json!([whole(x, width), whole(y, height)]);
+            let region = json!({
+                "x": x, "y": y, "w": right - x, "h": bottom - y,
+                "left_eye": eye(face.landmarks[1]), "right_eye": eye(face.landmarks[0]),
+            });
+            (region, json!(f64::from(face.score)))
+        }
+    };
+    json!({
+        "emotion": emotion,
+        "dominant_emotion": labels[prediction.class],
+        "region": region,
+        "face_confidence": confidence,
+    })
+}

@@ -1,0 +1,248 @@
+//! The pictures of a request, and their records.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use fer_core::report::{self, Content, FoundFace, Picture, Record};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::models::Model;
+use crate::multipart;
+use crate::problem::Problem;
+use crate::see::{Search, Seen, Unseen, View, see};
+use crate::service::Shared;
+
+/// Base64 with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A picture of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    /// Its name in its record.
+    pub(crate) name: String,
+    pub(crate) bytes: Bytes,
+}
+
+/// The pictures of a request.
+pub(crate) enum Pictures {
+    /// The body is one.
+    One(Named),
+    /// Those of a form or of JSON.
+    Several(Vec<Named>),
+}
+
+/// The kinds of bodies.
+pub(crate) enum Kind<'a> {
+    Json,
+    /// A form, and its boundary.
+    Form(&'a str),
+    /// Bytes of a picture, whatever the header says of them.
+    Bytes,
+}
+
+impl<'a> Kind<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Result<Self, Problem> {
+        let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str());
+        let kind = match kind {
+            None => return Ok(Self::Bytes),
+            Some(Ok(kind)) => kind.trim(),
+            Some(Err(_)) => return Err(Problem::bad("the type of the body is not text")),
+        };
+        let begins = |with: &str| {
+            let start = kind.get(..with.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(with))
+        };
+        if begins("application/json") {
+            Ok(Self::Json)
+        } else if begins("multipart/") {
+            let boundary = multipart::boundary(kind);
+            let none = || Problem::bad("the body is not multipart/form-data with a boundary");
+            boundary.map(Self::Form).ok_or_else(none)
+        } else {
+            Ok(Self::Bytes)
+        }
+    }
+}
+
+/// A picture in JSON: Base64, alone or with a name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Encoded {
+    Plain(String),
+    Named { name: String, data: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Json {
+    image: Option<Encoded>,
+    images: Option<Vec<Encoded>>,
+}
+
+impl Pictures {
+    /// The pictures of a body, at most `limit`.
+    pub(crate) fn of(kind: &Kind<'_>, body: &Bytes, limit: usize) -> Result<Self, Problem> {
+        match kind {
+            Kind::Bytes => Ok(Self::One(Named {
+                name: "-".into(),
+                bytes: body.clone(),
+            })),
+            Kind::Form(boundary) => {
+                let parts = multipart::parts(body, boundary, limit)?;
+                let named = |part: multipart::Part| match part.file {
+                    Some(file) => Ok(Named {
+                        name: file,
+                        bytes: part.content,
+                    }),
+                    None => Err(Problem::bad("a field of the form is not a file")),
+                };
+                Self::some(parts.into_iter().map(named).collect::<Result<_, _>>()?)
+            }
+            Kind::Json => {
+                let json: Json = serde_json::from_slice(body)
+                    .map_err(|e| Problem::bad(format!("the body is not such JSON: {e}")))?;
+                match (json.image, json.images) {
+                    (Some(image), None) => image.decoded("-").map(Self::One),
+                    (None, Some(images)) if images.len() > limit => {
+                        let reason = format!("there are more than {limit} images");
+                        Err(Problem::too_large(reason))
+                    }
+                    (None, Some(images)) => {
+                        let images = images.iter().enumerate();
+                        let decoded = images.map(|(i, image)| image.decoded(&i.to_string()));
+                        Self::some(decoded.collect::<Result<_, _>>()?)
+                    }
+                    _ => Err(Problem::bad(
+                        "the body has neither image nor images, or both",
+                    )),
+                }
+            }
+        }
+    }
+
+    fn some(pictures: Vec<Named>) -> Result<Self, Problem> {
+        match pictures.is_empty() {
+            true => Err(Problem::bad("the request has no picture")),
+            false => Ok(Self::Several(pictures)),
+        }
+    }
+}
+
+impl Encoded {
+    fn decoded(&self, unnamed: &str) -> Result<Named, Problem> {
+        let (name, data) = match self {
+            Self::Plain(data) => (unnamed, data),
+            Self::Named { name, data } => (&name[..], data),
+        };
+        Ok(Named {
+            name: name.to_owned(),
+            bytes: decode(data)?,
+        })
+    }
+}
+
+/// The bytes of Base64, with or without `data:image/…;base64,` before it. An address or a path is
+/// neither.
+pub(crate) fn decode(text: &str) -> Result<Bytes, Problem> {
+    let data = match text.strip_prefix("data:") {
+        Some(rest) => rest.split_once(";base64,").map(|(_, data)| data),
+        None => Some(text),
+    };
+    let data = data.and_then(|data| BASE64.decode(data.trim_ascii()).ok());
+    let reason = "a picture is not Base64; send its bytes, not an address or a path";
+    data.map(Bytes::from).ok_or_else(|| Problem::bad(reason))
+}
+
+/// Classifies several pictures at a time; the results are in their order. Dropping the future
+/// takes all of them out of the queue.
+pub(crate) async fn see_all(
+    shared: &Arc<Shared>,
+    model: &Arc<Model>,
+    search: Search,
+    pictures: &[Named],
+) -> Vec<Result<Seen, Unseen>> {
+    if let [picture] = pictures {
+        return vec![see(shared, model, search, picture.bytes.clone()).await];
+    }
+    let mut tasks = JoinSet::new();
+    for (i, picture) in pictures.iter().enumerate() {
+        let (shared, model, bytes) = (shared.clone(), model.clone(), picture.bytes.clone());
+        tasks.spawn(async move { (i, see(&shared, &model, search, bytes).await) });
+    }
+    let mut results: Vec<_> = pictures.iter().map(|_| None).collect();
+    while let Some(done) = tasks.join_next().await {
+        if let Ok((i, result)) = done {
+            results[i] = Some(result);
+        }
+    }
+    let lost = || Unseen::Picture("reading it failed".into());
+    let result = |result: Option<_>| result.unwrap_or_else(|| Err(lost()));
+    results.into_iter().map(result).collect()
+}
+
+/// The record of a picture.
+pub(crate) fn record(name: &str, outcome: Result<Seen, String>, labels: &[String]) -> Value {
+    let record = Record {
+        path: name.to_owned(),
+        outcome: outcome.map(content),
+    };
+    report::object(&record, labels)
+}
+
+fn content(seen: Seen) -> Content {
+    let (width, height) = (seen.width, seen.height);
+    let mut faces = Vec::with_capacity(seen.views.len());
+    for (view, prediction) in seen.views {
+        let (bounds, score, landmarks) = match view {
+            View::Whole => return Content::Whole(prediction),
+            View::Crop => ([0.0, 0.0, width as f32, height as f32], None, None),
+            View::Face(f) => ([f.x, f.y, f.w, f.h], Some(f.score), Some(f.landmarks)),
+        };
+        faces.push(FoundFace {
+            bounds,
+            score,
+            landmarks,
+            outcome: Ok(prediction),
+        });
+    }
+    Content::Faces(Picture {
+        width,
+        height,
+        faces,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_in_its_forms_and_nothing_else_is() {
+        let rows = [
+            ("AQID", Some(&[1, 2, 3][..])),
+            ("AQI=", Some(&[1, 2])),
+            ("AQI", Some(&[1, 2])),
+            (" AQID\n", Some(&[1, 2, 3])),
+            ("data:image/png;base64,AQID", Some(&[1, 2, 3])),
+            ("data:image/png,AQID", None),
+            ("/etc/passwd.", None),
+            ("http://localhost/x.jpg", None),
+            ("file:///etc/passwd", None),
+        ];
+        let read = |text: &str| decode(text).ok().map(|b| b.to_vec());
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter(|(t, bytes)| read(t).as_deref() != *bytes)
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}
