@@ -21,6 +21,7 @@
 //! ```
 
 pub mod allocator;
+pub mod chain;
 pub mod compiled;
 pub mod conv;
 pub mod depthwise;

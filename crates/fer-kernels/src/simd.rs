@@ -113,6 +113,11 @@ pub fn parallel(count: usize, body: impl Fn(usize) + Sync + Send) {
     }
 }
 
+/// Into how many tasks work is best cut, on the thread pool.
+pub(super) fn tasks() -> usize {
+    rayon::current_num_threads()
+}
+
 /// Runs on the thread pool, where nested [`parallel`] loops start fastest.
 pub fn on_pool<R: Send>(body: impl FnOnce() -> R + Send) -> R {
     threads::start(None);
