@@ -32,7 +32,7 @@ mod resample;
 mod search;
 mod suppress;
 
-pub use anchors::{ANCHOR, STRIDES, anchor_count, decode};
+pub use anchors::{ANCHOR, STRIDES, Scores, anchor_count, decode};
 pub use crop::{Crop, FRAME};
 pub use search::{Network, NetworkError, SearchError, SearchOptions, find};
 pub use suppress::{OVERLAP, suppress};

@@ -5,7 +5,8 @@
 //! passes, and [`sum`] sums of batch normalizations. [`conv`], [`norm`] and [`elementwise`] compute
 //! on slices. A convolution becomes matrix products (`gemm`), as written (`patches`) or with fewer
 //! multiplications (`winograd`); in compiled-in models, [`depthwise`] convolutions and those of one
-//! pixel and few channels ([`pointwise`]) are computed directly. [`simd`] chooses the instructions
+//! pixel and few channels ([`pointwise`]) are computed directly, and where they follow one another
+//! ([`chain`]) row by row. [`simd`] chooses the instructions
 //! and divides the work among the threads of [`threads`].
 //!
 //! ```

@@ -14,7 +14,7 @@ mod strip;
 #[cfg(test)]
 mod tests;
 
-use super::simd::{buffer, on_pool, parallel};
+use super::simd::{Aligned, buffer, on_pool, parallel, tasks};
 use strip::Strip;
 
 /// Channels are multiples of this: a vector of AVX-512, two of AVX2.
@@ -31,11 +31,11 @@ const FEWEST: usize = 4;
 pub struct Link {
     channels: [usize; 2],
     /// `[inputs, outputs]`.
-    pointwise: Vec<f32>,
-    pointwise_bias: Vec<f32>,
+    pointwise: Aligned,
+    pointwise_bias: Aligned,
     /// `[rows, columns, channels]`.
-    depthwise: Vec<f32>,
-    depthwise_bias: Vec<f32>,
+    depthwise: Aligned,
+    depthwise_bias: Aligned,
     /// Whether ReLU follows.
     relu: bool,
     /// Whether 2×2 max pooling follows.
@@ -55,7 +55,10 @@ impl Link {
         relu: bool,
         pool: bool,
     ) -> Self {
-        assert!(supports([inputs, outputs]), "{inputs} and {outputs} channels");
+        assert!(
+            supports([inputs, outputs]),
+            "{inputs} and {outputs} channels"
+        );
         Self {
             channels: [inputs, outputs],
             pointwise: outputs_last(pointwise.0, [inputs, outputs]),
@@ -79,8 +82,8 @@ pub fn supports(channels: [usize; 2]) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub struct First {
     /// `[3, rows, columns, outputs]`.
-    kernel: Vec<f32>,
-    bias: Vec<f32>,
+    kernel: Aligned,
+    bias: Aligned,
 }
 
 impl First {
@@ -95,17 +98,17 @@ impl First {
 }
 
 /// `[outputs, inputs]` → `[inputs, outputs]`.
-fn outputs_last(kernel: &[f32], [inputs, outputs]: [usize; 2]) -> Vec<f32> {
+fn outputs_last(kernel: &[f32], [inputs, outputs]: [usize; 2]) -> Aligned {
     assert_eq!(kernel.len(), inputs * outputs);
-    (0..inputs * outputs)
-        .map(|i| kernel[i % outputs * inputs + i / outputs])
-        .collect()
+    let value = |i: usize| kernel[i % outputs * inputs + i / outputs];
+    let values: Vec<f32> = (0..inputs * outputs).map(value).collect();
+    Aligned::new(&values)
 }
 
-fn bias(bias: Option<&[f32]>, outputs: usize) -> Vec<f32> {
+fn bias(bias: Option<&[f32]>, outputs: usize) -> Aligned {
     let bias = bias.map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec);
     assert_eq!(bias.len(), outputs);
-    bias
+    Aligned::new(&bias)
 }
 
 /// What the first link of a chain takes.
@@ -140,7 +143,11 @@ impl<'a> Chain<'a> {
         let [height, width] = self.links.iter().fold(self.first(), |[h, w], link| {
             if link.pool { [h / 2, w / 2] } else { [h, w] }
         });
-        [height, width, self.links.last().map_or(0, |link| link.channels[1])]
+        [
+            height,
+            width,
+            self.links.last().map_or(0, |link| link.channels[1]),
+        ]
     }
 
     /// Height and width of the first link's input.
@@ -205,8 +212,8 @@ impl<'a> Chain<'a> {
             return Vec::new();
         }
         on_pool(|| {
-            let tasks = super::simd::tasks();
-            let rows = height.div_ceil(tasks).max(FEWEST);
+            let strips = tasks().div_ceil(self.batch);
+            let rows = height.div_ceil(strips).max(FEWEST);
             let strips = height.div_ceil(rows);
             // SAFETY: the strips, each of them one task's, make up all of the buffer.
             unsafe {

@@ -61,46 +61,63 @@ impl WithSimd for Pointwise<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let outputs = self.bias.len();
-        // As many sums as there are registers for, besides the kernels and a value.
-        match S::F32_LANES {
-            16 if outputs.is_multiple_of(4 * LANES) => self.run::<S, 4, 6>(simd),
-            16 if outputs.is_multiple_of(2 * LANES) => self.run::<S, 2, 12>(simd),
-            16 => self.run::<S, 1, 16>(simd),
-            8 => self.run::<S, 2, 6>(simd),
-            4 => self.run::<S, 4, 5>(simd),
-            _ => self.run::<S, LANES, 1>(simd),
+        // Known strides are part of the instructions.
+        match self.input.len() / (self.output.len() / self.bias.len()) {
+            16 => self.by_inputs::<S, 16>(simd),
+            32 => self.by_inputs::<S, 32>(simd),
+            64 => self.by_inputs::<S, 64>(simd),
+            _ => self.by_inputs::<S, 0>(simd),
         }
     }
 }
 
 impl Pointwise<'_> {
+    /// `I` is the number of inputs, or 0 for any.
+    #[inline(always)]
+    fn by_inputs<S: Simd, const I: usize>(&mut self, simd: S) {
+        let outputs = self.bias.len();
+        // As many sums as there are registers for, besides the kernels and a value.
+        match S::F32_LANES {
+            16 if outputs.is_multiple_of(4 * LANES) => self.run::<S, I, 4, 6>(simd),
+            16 if outputs.is_multiple_of(2 * LANES) => self.run::<S, I, 2, 12>(simd),
+            16 => self.run::<S, I, 1, 16>(simd),
+            8 => self.run::<S, I, 2, 6>(simd),
+            4 => self.run::<S, I, 4, 5>(simd),
+            _ => self.run::<S, I, LANES, 1>(simd),
+        }
+    }
+
     /// `N` vectors of outputs of `P` pixels at a time.
     #[inline(always)]
-    fn run<S: Simd, const N: usize, const P: usize>(&mut self, simd: S) {
+    fn run<S: Simd, const I: usize, const N: usize, const P: usize>(&mut self, simd: S) {
         let outputs = self.bias.len();
         let width = self.output.len() / outputs;
-        let inputs = self.input.len() / width;
+        let inputs = if I > 0 { I } else { self.input.len() / width };
         assert_eq!(self.input.len(), width * inputs);
         assert_eq!(self.kernel.len(), inputs * outputs);
         assert!(outputs.is_multiple_of(N * S::F32_LANES));
         for block in (0..outputs).step_by(N * S::F32_LANES) {
-            tiles(width, P, #[inline(always)] |x, whole| {
-                // SAFETY: the pixels from x, and the outputs from `block`, are within the slices,
-                // by the assertions.
-                unsafe {
-                    let input = self.input.as_ptr().add(x * inputs);
-                    let kernel = self.kernel.as_ptr().add(block);
-                    let bias = self.bias.as_ptr().add(block);
-                    let output = self.output.as_mut_ptr().add(x * outputs + block);
-                    let size = [inputs, outputs];
-                    if whole {
-                        products::<S, N, P>(simd, input, kernel, bias, output, size);
-                    } else {
-                        products::<S, N, 1>(simd, input, kernel, bias, output, size);
+            tiles(
+                width,
+                P,
+                #[inline(always)]
+                |x, whole| {
+                    // SAFETY: the pixels from x, and the outputs from `block`, are within the slices,
+                    // by the assertions.
+                    unsafe {
+                        let input = self.input.as_ptr().add(x * inputs);
+                        let kernel = self.kernel.as_ptr().add(block);
+                        let bias = self.bias.as_ptr().add(block);
+                        let output = self.output.as_mut_ptr().add(x * outputs + block);
+                        let size = [inputs, outputs];
+                        if whole {
+                            products::<S, N, P>(simd, input, kernel, bias, output, size);
+                        } else {
+                            products::<S, N, 1>(simd, input, kernel, bias, output, size);
+                        }
                     }
-                }
-            });
+                },
+            );
         }
     }
 }
@@ -204,15 +221,20 @@ impl First<'_> {
                     let output = output.add(x * outputs);
                     strided::<S, N, 1>(simd, rows, kernel, bias, output, outputs);
                 }
-                tiles(end - 1, P, #[inline(always)] |x, whole| {
-                    let rows = self.input.map(|row| row.as_ptr().add(2 * x + 1));
-                    let output = output.add((x + 1) * outputs);
-                    if whole {
-                        strided::<S, N, P>(simd, rows, kernel, bias, output, outputs);
-                    } else {
-                        strided::<S, N, 1>(simd, rows, kernel, bias, output, outputs);
-                    }
-                });
+                tiles(
+                    end - 1,
+                    P,
+                    #[inline(always)]
+                    |x, whole| {
+                        let rows = self.input.map(|row| row.as_ptr().add(2 * x + 1));
+                        let output = output.add((x + 1) * outputs);
+                        if whole {
+                            strided::<S, N, P>(simd, rows, kernel, bias, output, outputs);
+                        } else {
+                            strided::<S, N, 1>(simd, rows, kernel, bias, output, outputs);
+                        }
+                    },
+                );
             }
         }
     }
@@ -283,9 +305,26 @@ impl WithSimd for Depthwise<'_, 3> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let channels = self.bias.len();
+        match self.bias.len() {
+            16 => self.run::<S, 16>(simd),
+            32 => self.run::<S, 32>(simd),
+            64 => self.run::<S, 64>(simd),
+            _ => self.run::<S, 0>(simd),
+        }
+    }
+}
+
+impl Depthwise<'_, 3> {
+    /// `C` is the number of channels, or 0 for any.
+    #[inline(always)]
+    fn run<S: Simd, const C: usize>(self, simd: S) {
+        let channels = if C > 0 { C } else { self.bias.len() };
         let width = self.output.len() / channels;
-        assert!(self.input.iter().all(|row| row.len() >= (width + 2) * channels));
+        assert!(
+            self.input
+                .iter()
+                .all(|row| row.len() >= (width + 2) * channels)
+        );
         assert_eq!(self.kernel.len(), 9 * channels);
         for channel in (0..channels).step_by(S::F32_LANES) {
             // SAFETY: the channels are a multiple of a vector's length, and the pixels and taps of
@@ -295,20 +334,25 @@ impl WithSimd for Depthwise<'_, 3> {
                 let bias = load::<S>(self.bias.as_ptr().add(channel));
                 let output = self.output.as_mut_ptr().add(channel);
                 let least = simd.splat_f32s(if self.relu { 0.0 } else { f32::NEG_INFINITY });
-                tiles(width, OUTPUTS, #[inline(always)] |x, whole| {
-                    let at = x * channels + channel;
-                    let input = self.input.map(|row| row.as_ptr().add(at));
-                    let output = output.add(x * channels);
-                    if whole {
-                        let sums = sums::<S, 3, 1, OUTPUTS>(simd, input, channels, &taps, bias);
-                        for (i, sum) in sums[0].iter().enumerate() {
-                            store::<S>(output.add(i * channels), simd.max_f32s(least, *sum));
+                tiles(
+                    width,
+                    OUTPUTS,
+                    #[inline(always)]
+                    |x, whole| {
+                        let at = x * channels + channel;
+                        let input = self.input.map(|row| row.as_ptr().add(at));
+                        let output = output.add(x * channels);
+                        if whole {
+                            let sums = sums::<S, 3, 1, OUTPUTS>(simd, input, channels, &taps, bias);
+                            for (i, sum) in sums[0].iter().enumerate() {
+                                store::<S>(output.add(i * channels), simd.max_f32s(least, *sum));
+                            }
+                        } else {
+                            let [[sum]] = sums::<S, 3, 1, 1>(simd, input, channels, &taps, bias);
+                            store::<S>(output, simd.max_f32s(least, sum));
                         }
-                    } else {
-                        let [[sum]] = sums::<S, 3, 1, 1>(simd, input, channels, &taps, bias);
-                        store::<S>(output, simd.max_f32s(least, sum));
-                    }
-                });
+                    },
+                );
             }
         }
     }
@@ -319,9 +363,26 @@ impl WithSimd for Depthwise<'_, 4> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let channels = self.bias.len();
+        match self.bias.len() {
+            16 => self.run::<S, 16>(simd),
+            32 => self.run::<S, 32>(simd),
+            64 => self.run::<S, 64>(simd),
+            _ => self.run::<S, 0>(simd),
+        }
+    }
+}
+
+impl Depthwise<'_, 4> {
+    /// `C` is the number of channels, or 0 for any.
+    #[inline(always)]
+    fn run<S: Simd, const C: usize>(self, simd: S) {
+        let channels = if C > 0 { C } else { self.bias.len() };
         let width = self.output.len() / channels;
-        assert!(self.input.iter().all(|row| row.len() >= (2 * width + 2) * channels));
+        assert!(
+            self.input
+                .iter()
+                .all(|row| row.len() >= (2 * width + 2) * channels)
+        );
         assert_eq!(self.kernel.len(), 9 * channels);
         for channel in (0..channels).step_by(S::F32_LANES) {
             // SAFETY: as for one row.
@@ -330,24 +391,30 @@ impl WithSimd for Depthwise<'_, 4> {
                 let bias = load::<S>(self.bias.as_ptr().add(channel));
                 let output = self.output.as_mut_ptr().add(channel);
                 let least = simd.splat_f32s(if self.relu { 0.0 } else { f32::NEG_INFINITY });
-                tiles(width, OUTPUTS / 2, #[inline(always)] |x, whole| {
-                    let at = 2 * x * channels + channel;
-                    let input = self.input.map(|row| row.as_ptr().add(at));
-                    let output = output.add(x * channels);
-                    if whole {
-                        let [a, b] = sums::<S, 4, 2, OUTPUTS>(simd, input, channels, &taps, bias);
-                        for i in 0..OUTPUTS / 2 {
-                            let a = simd.max_f32s(a[2 * i], a[2 * i + 1]);
-                            let b = simd.max_f32s(b[2 * i], b[2 * i + 1]);
-                            let most = simd.max_f32s(least, simd.max_f32s(a, b));
-                            store::<S>(output.add(i * channels), most);
+                tiles(
+                    width,
+                    OUTPUTS / 2,
+                    #[inline(always)]
+                    |x, whole| {
+                        let at = 2 * x * channels + channel;
+                        let input = self.input.map(|row| row.as_ptr().add(at));
+                        let output = output.add(x * channels);
+                        if whole {
+                            let [a, b] =
+                                sums::<S, 4, 2, OUTPUTS>(simd, input, channels, &taps, bias);
+                            for i in 0..OUTPUTS / 2 {
+                                let a = simd.max_f32s(a[2 * i], a[2 * i + 1]);
+                                let b = simd.max_f32s(b[2 * i], b[2 * i + 1]);
+                                let most = simd.max_f32s(least, simd.max_f32s(a, b));
+                                store::<S>(output.add(i * channels), most);
+                            }
+                        } else {
+                            let [a, b] = sums::<S, 4, 2, 2>(simd, input, channels, &taps, bias);
+                            let (a, b) = (simd.max_f32s(a[0], a[1]), simd.max_f32s(b[0], b[1]));
+                            store::<S>(output, simd.max_f32s(least, simd.max_f32s(a, b)));
                         }
-                    } else {
-                        let [a, b] = sums::<S, 4, 2, 2>(simd, input, channels, &taps, bias);
-                        let (a, b) = (simd.max_f32s(a[0], a[1]), simd.max_f32s(b[0], b[1]));
-                        store::<S>(output, simd.max_f32s(least, simd.max_f32s(a, b)));
-                    }
-                });
+                    },
+                );
             }
         }
     }
@@ -414,7 +481,9 @@ impl WithSimd for Pool<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let channels = self.channels;
         for (x, output) in self.output.chunks_exact_mut(channels).enumerate() {
-            let [a, b] = self.input.map(|row| &row[2 * x * channels..][..2 * channels]);
+            let [a, b] = self
+                .input
+                .map(|row| &row[2 * x * channels..][..2 * channels]);
             for (c, output) in output.iter_mut().enumerate() {
                 let most = |a: f32, b: f32| if a > b { a } else { b };
                 let (a, b) = (most(a[c], a[channels + c]), most(b[c], b[channels + c]));

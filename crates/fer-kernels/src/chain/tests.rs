@@ -45,8 +45,8 @@ impl Image {
     fn link(&self, link: &Drawn) -> Self {
         let (inputs, outputs) = (self.channels, link.outputs);
         let between = Self::make(self.size, outputs, |[y, x], o| {
-            let products = (0..inputs)
-                .map(|i| self.at(y, x, i) * f64::from(link.pointwise[o * inputs + i]));
+            let products =
+                (0..inputs).map(|i| self.at(y, x, i) * f64::from(link.pointwise[o * inputs + i]));
             products.sum::<f64>() + f64::from(link.bias[o])
         });
         let output = Self::make(self.size, outputs, |[y, x], c| {
@@ -117,8 +117,7 @@ fn difference(
     specs: &[(usize, bool, bool)],
 ) -> f64 {
     let mut random = generator();
-    let mut values =
-        |count: usize| -> Vec<f32> { (0..count).map(|_| random()).collect() };
+    let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| random()).collect() };
     let pixels = batch * size[0] * size[1];
     let channels = if name == "planes" { 3 } else { inputs };
     let (images, halves) = (values(pixels * channels), values(pixels * channels / 4));
@@ -157,15 +156,23 @@ fn difference(
             Image {
                 size,
                 channels: inputs,
-                values: from[n * len..][..len].iter().map(|v| f64::from(*v)).collect(),
+                values: from[n * len..][..len]
+                    .iter()
+                    .map(|v| f64::from(*v))
+                    .collect(),
             }
         };
         let mut y = match name {
             "image" => image(&images, size),
             "pool" => image(&images, size).pooled(),
             "sum" => {
-                let (a, b) = (image(&images, size), image(&halves, size.map(|side| side / 2)));
-                Image::make(size, inputs, |[y, x], c| a.at(y, x, c) + b.at(y / 2, x / 2, c))
+                let (a, b) = (
+                    image(&images, size),
+                    image(&halves, size.map(|side| side / 2)),
+                );
+                Image::make(size, inputs, |[y, x], c| {
+                    a.at(y, x, c) + b.at(y / 2, x / 2, c)
+                })
             }
             _ => {
                 let planes = &images[n * 3 * pixels..][..3 * pixels];
@@ -192,7 +199,10 @@ fn difference(
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(1e-9f64, |most, v| most.max(v.abs()));
     let pairs = found.iter().zip(&expected);
-    pairs.map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max) / largest
+    pairs
+        .map(|(a, b)| (f64::from(*a) - b).abs())
+        .fold(0.0, f64::max)
+        / largest
 }
 
 #[test]
