@@ -9,6 +9,7 @@ use fer_burn::{Forward, describe, values};
 use fer_core::classifier::Description;
 use fer_core::host::Host;
 use fer_faces::{Network, NetworkError, Scores};
+use fer_kernels::simd::on_pool;
 use fer_kernels::threads::{self, FlushToZero};
 #[cfg(feature = "ort")]
 use fer_ort::{OrtNetwork, Provider, ProviderOptions, library};
@@ -159,7 +160,8 @@ impl Network for Detector {
             Runner::Burn { forward, device } => {
                 let _flushed = FlushToZero::new();
                 let data = TensorData::new(image, shape);
-                let outputs = || values(forward(Tensor::from_data(data, &*device)));
+                // On one of the compute threads, which start the next layer without a wait.
+                let outputs = || on_pool(|| values(forward(Tensor::from_data(data, &*device))));
                 device::computed(device, outputs).and_then(|values| values)
             }
             #[cfg(feature = "ort")]
