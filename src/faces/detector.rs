@@ -161,7 +161,9 @@ impl Network for Detector {
                 let _flushed = FlushToZero::new();
                 let data = TensorData::new(image, shape);
                 // On one of the compute threads, which start the next layer without a wait.
-                let outputs = || on_pool(|| values(forward(Tensor::from_data(data, &*device))));
+                let (on, forward) = (&*device, &mut *forward);
+                let work = move || values(forward(Tensor::from_data(data, on)));
+                let outputs = move || on_pool(work);
                 device::computed(device, outputs).and_then(|values| values)
             }
             #[cfg(feature = "ort")]
