@@ -2,7 +2,9 @@
 //! Runtime, on as many threads as there are cores.
 //!
 //! `cargo bench --bench detector`. The two take turns in one process, in blocks with a pause before
-//! each, as ONNX Runtime's threads go on waiting for a while. `FER_BENCH_BITS=256` (or 0) limits the
+//! each, as ONNX Runtime's threads go on waiting for a while. On a busy machine, the CPU time says
+//! more than the time on the clock, on one thread most (on several, ONNX Runtime's waiting counts).
+//! `FER_BENCH_THREADS=1` sets the number of threads, `FER_BENCH_BITS=256` (or 0) limits the
 //! compiled-in one to AVX2 (or no vectors).
 
 #![allow(clippy::expect_used, reason = "a benchmark may panic")]
@@ -26,10 +28,15 @@ const RUNS: usize = 25;
 const PAUSE: Duration = Duration::from_millis(100);
 
 fn main() {
-    if let Some(bits) = std::env::var("FER_BENCH_BITS").ok() {
-        simd::limit(bits.parse().expect("a number of bits"));
+    let number = |name: &str| {
+        let value = std::env::var(name).ok();
+        value.map(|value| value.parse::<usize>().expect("a number"))
+    };
+    if let Some(bits) = number("FER_BENCH_BITS") {
+        simd::limit(bits);
     }
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = number("FER_BENCH_THREADS").unwrap_or(cores);
     let ort = Backend::Ort {
         provider: Provider::Cpu,
         options: ProviderOptions::default(),
@@ -54,12 +61,18 @@ fn main() {
     let image = picture();
     println!("{threads} threads, {}", simd::instructions());
     let mut times = vec![Vec::new(); contenders.len()];
+    let mut on_cpu = vec![Vec::new(); contenders.len()];
     let mut ratios = Vec::new();
     for block in 0..=BLOCKS {
         let mut medians = Vec::new();
-        for ((_, detector), times) in contenders.iter().zip(&mut times) {
+        let all = times.iter_mut().zip(&mut on_cpu);
+        for ((_, detector), (times, on_cpu)) in contenders.iter().zip(all) {
             std::thread::sleep(PAUSE);
+            let before = cpu_time();
             let mut own: Vec<f64> = (0..RUNS).map(|_| once(detector, &image)).collect();
+            if let (Some(before), Some(after)) = (before, cpu_time()) {
+                on_cpu.push((after - before) / RUNS as f64);
+            }
             medians.push(median(&mut own));
             // The first block warms up.
             if block > 0 {
@@ -70,7 +83,8 @@ fn main() {
             ratios.push(compiled / ort);
         }
     }
-    for ((name, _), times) in contenders.iter().zip(&mut times) {
+    let all = times.iter_mut().zip(&mut on_cpu);
+    for ((name, _), (times, on_cpu)) in contenders.iter().zip(all) {
         let median = median(times);
         let at = |share: usize| times[(times.len() - 1) * share / 100];
         println!(
@@ -79,6 +93,12 @@ fn main() {
             at(10),
             at(90)
         );
+        if !on_cpu.is_empty() {
+            let (middle, least) = (self::median(on_cpu), on_cpu[0]);
+            println!(
+                "{name:14} CPU time of a pass, of blocks: median {middle:.2} ms, least {least:.2}"
+            );
+        }
     }
     if ratios.len() > 1 {
         ratios.remove(0);
@@ -99,6 +119,17 @@ fn once(detector: &Detector, image: &[f32]) -> f64 {
     let took = began.elapsed().as_secs_f64() * 1e3;
     std::hint::black_box(anchors);
     took
+}
+
+/// The CPU time of all threads in milliseconds, on Linux; with the image's copies.
+fn cpu_time() -> Option<f64> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?;
+    let of = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    let nanoseconds: f64 = threads.flatten().filter_map(|entry| of(entry.path())).sum();
+    Some(nanoseconds / 1e6)
 }
 
 /// The middle one; they are sorted then.

@@ -9,7 +9,7 @@ use fer_burn::{Forward, describe, values};
 use fer_core::classifier::Description;
 use fer_core::host::Host;
 use fer_faces::{Network, NetworkError, Scores};
-use fer_kernels::simd::on_pool;
+use fer_kernels::team::together;
 use fer_kernels::threads::{self, FlushToZero};
 #[cfg(feature = "ort")]
 use fer_ort::{OrtNetwork, Provider, ProviderOptions, library};
@@ -160,10 +160,10 @@ impl Network for Detector {
             Runner::Burn { forward, device } => {
                 let _flushed = FlushToZero::new();
                 let data = TensorData::new(image, shape);
-                // On one of the compute threads, which start the next layer without a wait.
+                // The layers are short: the compute threads stay together for all of them.
                 let (on, forward) = (&*device, &mut *forward);
                 let work = move || values(forward(Tensor::from_data(data, on)));
-                let outputs = move || on_pool(work);
+                let outputs = move || together(work);
                 device::computed(device, outputs).and_then(|values| values)
             }
             #[cfg(feature = "ort")]

@@ -7,7 +7,8 @@
 //! multiplications (`winograd`); in compiled-in models, [`depthwise`] convolutions and those of one
 //! pixel and few channels ([`pointwise`]) are computed directly, and where they follow one another
 //! ([`chain`]) row by row. [`simd`] chooses the instructions
-//! and divides the work among the threads of [`threads`].
+//! and divides the work among the threads of [`threads`], and [`team`] keeps them together for
+//! many short loops.
 //!
 //! ```
 //! use burn::nn::conv::Conv2dConfig;
@@ -35,5 +36,6 @@ mod patches;
 pub mod pointwise;
 pub mod simd;
 pub mod sum;
+pub mod team;
 pub mod threads;
 mod winograd;

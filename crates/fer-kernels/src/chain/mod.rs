@@ -14,7 +14,8 @@ mod strip;
 #[cfg(test)]
 mod tests;
 
-use super::simd::{Aligned, buffer, on_pool, parallel, tasks};
+use super::simd::{Aligned, buffer, tasks};
+use super::team::{share, together};
 use strip::Strip;
 
 /// Channels are multiples of this: a vector of AVX-512, two of AVX2.
@@ -211,14 +212,14 @@ impl<'a> Chain<'a> {
         if self.batch * height * line == 0 {
             return Vec::new();
         }
-        on_pool(|| {
+        together(|| {
             let strips = tasks().div_ceil(self.batch);
             let rows = height.div_ceil(strips).max(FEWEST);
             let strips = height.div_ceil(rows);
             // SAFETY: the strips, each of them one task's, make up all of the buffer.
             unsafe {
                 buffer(self.batch * height * line, |target| {
-                    parallel(self.batch * strips, |task| {
+                    share(self.batch * strips, |task| {
                         let (image, first) = (task / strips, task % strips * rows);
                         let end = height.min(first + rows);
                         let mut strip = Strip::new(self, image);
