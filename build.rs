@@ -78,8 +78,13 @@ fn module_of(path: &Path, module: &str, out_dir: &Path) -> Result<(String, Strin
     let rewritten = rewrite::rewrite(&generated).map_err(|e| cannot(path, &e))?;
     fs::write(&code, rewritten.code).map_err(|e| format!("can't write {}: {e}", code.display()))?;
     let generic = rewritten.generic;
-    // The detector's are small: two doublings, and sigmoids of one value a cell.
-    if !generic.is_empty() && path != Path::new(DETECTOR) {
+    if !generic.is_empty() && path == Path::new(DETECTOR) {
+        let parts = generic.join(", ");
+        return Err(format!(
+            "{DETECTOR} has parts that the kernels do not support: {parts}"
+        ));
+    }
+    if !generic.is_empty() {
         println!(
             "cargo::warning=Burn computes the parts of {} that the kernels do not support, \
              which may be slow: {}",

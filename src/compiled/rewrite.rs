@@ -3,10 +3,12 @@
 //!
 //! The build script calls this. It reads the syntax tree and recognizes the statements `let OUT =
 //! self.LAYER.forward(IN);`, `let OUT = burn::tensor::activation::relu(IN);` and `let OUT =
-//! A.add(B);`. It joins a layer with the operations that alone use its output into one call. A
-//! layer that the kernels support is an error anywhere else. What they do not support is left to
+//! A.add(B);`. It joins a layer with the operations that alone use its output into one call, and
+//! small convolutions that follow one another into one for all of them (`chain`). A layer that the kernels support is an error anywhere else. What they do not support is left to
 //! Burn, and is named if it takes time.
 
+#[path = "rewrite/chain.rs"]
+mod chain;
 #[path = "rewrite/layers.rs"]
 mod layers;
 #[cfg(test)]
@@ -21,7 +23,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Expr, File, Ident, ImplItem, Item, Local, Member, Pat, Path, Stmt, Type, parse_quote};
 
-use layers::{Layers, layers, methods};
+use layers::{Layers, Role, layers, methods};
 use words::{functions, mentioned, one_line, slow_methods, words};
 
 /// The module with the functions to call instead; each model gets its own `compiled::Compiled`.
@@ -156,7 +158,8 @@ fn operation<'a>(value: &'a Expr, layers: &'a Layers) -> Option<(&'a Expr, Opera
                 return None;
             };
             let layer = layers.get(&name.to_string())?;
-            let known = base.path.is_ident("self") && layer.is_known();
+            let known = layer.is_known() || layer.is(Role::Double);
+            let known = base.path.is_ident("self") && known;
             let kind = &*layer.kind;
             known.then_some((argument, Operation::Layer { name, kind }))
         }
@@ -209,6 +212,9 @@ impl<'a> Pass<'a> {
     /// The first statement and those of `rest` that are computed with it, as one call, and their
     /// number in `rest`.
     fn join(&mut self, first: &Statement<'a>, rest: &'a [Stmt]) -> Option<(Stmt, usize)> {
+        if let Some(chain) = self.chain(first, rest) {
+            return Some(chain);
+        }
         let kernels = self.kernels;
         let mut joined = Joined {
             pass: self,
@@ -248,9 +254,11 @@ impl<'a> Pass<'a> {
                     parse_quote!(#kernels::compiled::batch_norm(&self.#name, #input, #relu))
                 }
             },
-            Operation::Layer { name, .. } => {
-                parse_quote!(#kernels::nn::max_pool2d(&self.#name, #input))
-            }
+            Operation::Layer {
+                name,
+                kind: "MaxPool2d",
+            } => parse_quote!(#kernels::nn::max_pool2d(&self.#name, #input)),
+            Operation::Layer { .. } => return None,
             Operation::Add { other } if joined.relu() => {
                 parse_quote!(#kernels::compiled::add_relu(#input, #other))
             }

@@ -8,7 +8,8 @@ use fer_burn::device::{self, DeviceSpec};
 use fer_burn::{Forward, describe, values};
 use fer_core::classifier::Description;
 use fer_core::host::Host;
-use fer_faces::{Network, NetworkError};
+use fer_faces::{Network, NetworkError, Scores};
+use fer_kernels::team::together;
 use fer_kernels::threads::{self, FlushToZero};
 #[cfg(feature = "ort")]
 use fer_ort::{OrtNetwork, Provider, ProviderOptions, library};
@@ -35,6 +36,7 @@ pub struct Detector {
     runner: Mutex<Runner>,
     description: Description,
     fixed: Option<[usize; 2]>,
+    scores: Scores,
 }
 
 enum Runner {
@@ -119,6 +121,7 @@ impl Detector {
                 device: opened.device,
             }),
             fixed: None,
+            scores: Scores::Logits,
         })
     }
 
@@ -130,11 +133,16 @@ impl Detector {
         options: &ProviderOptions,
         threads: Option<usize>,
     ) -> Result<Self, LoadError> {
-        let (network, fixed) = onnx_file::load(which, library, provider, options, threads)?;
+        let onnx_file::Loaded {
+            network,
+            fixed,
+            scores,
+        } = onnx_file::load(which, library, provider, options, threads)?;
         Ok(Self {
             description: network.description().clone(),
             runner: Mutex::new(Runner::Ort(network)),
             fixed,
+            scores,
         })
     }
 
@@ -152,7 +160,10 @@ impl Network for Detector {
             Runner::Burn { forward, device } => {
                 let _flushed = FlushToZero::new();
                 let data = TensorData::new(image, shape);
-                let outputs = || values(forward(Tensor::from_data(data, &*device)));
+                // The layers are short: the compute threads stay together for all of them.
+                let (on, forward) = (&*device, &mut *forward);
+                let work = move || values(forward(Tensor::from_data(data, on)));
+                let outputs = move || together(work);
                 device::computed(device, outputs).and_then(|values| values)
             }
             #[cfg(feature = "ort")]
@@ -162,6 +173,10 @@ impl Network for Detector {
                 .and_then(|outputs| onnx_file::anchors(outputs, size)),
         };
         result.map_err(NetworkError)
+    }
+
+    fn scores(&self) -> Scores {
+        self.scores
     }
 
     fn fixed_size(&self) -> Option<[usize; 2]> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fer_core::onnx::{self, Header};
-use fer_faces::{ANCHOR, STRIDES, anchor_count};
+use fer_faces::{ANCHOR, STRIDES, Scores, anchor_count};
 use fer_ort::library::Library;
 use fer_ort::{ModelSource, OrtNetwork, Output, Provider, ProviderOptions, SessionOptions};
 
@@ -13,10 +13,24 @@ use crate::load_error::LoadError;
 /// The names of the outputs of OpenCV's file, without the stride, and their values an anchor.
 const PARTS: [(&str, usize); 4] = [("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)];
 
+/// The name of a single output whose scores are logits, as in `models/yunet.onnx`; under any other
+/// name they are probabilities.
+const LOGITS: &str = "anchor_logits";
+
 /// Width and height of the image on which a provider is tried.
 const TRIAL: usize = 64;
 
-/// Loads a detector, with its width and height if the file fixes them.
+/// A detector's file in ONNX Runtime.
+pub(super) struct Loaded {
+    /// The network.
+    pub network: OrtNetwork,
+    /// Width and height, if the file fixes them.
+    pub fixed: Option<[usize; 2]>,
+    /// What the scores are.
+    pub scores: Scores,
+}
+
+/// Loads a detector.
 ///
 /// # Errors
 /// The file is not a detector, or the provider can't run it.
@@ -26,7 +40,7 @@ pub(super) fn load(
     provider: Provider,
     provider_options: &ProviderOptions,
     threads: Option<usize>,
-) -> Result<(OrtNetwork, Option<[usize; 2]>), LoadError> {
+) -> Result<Loaded, LoadError> {
     let (name, source, header) = match which {
         DetectorRef::Builtin => {
             let model = compiled::detector();
@@ -57,13 +71,22 @@ pub(super) fn load(
     let mut network = OrtNetwork::load(library, &source, &name, shape, &options, Vec::new())?;
     // The names and the number of the outputs are those of a detector, or it is none.
     let trial = network.run(&vec![0.0; 3 * width * height], shape);
-    let trial = trial.map_err(|e| e.to_string());
-    let trial = trial.and_then(|outputs| anchors(outputs, [width, height]));
-    trial.map_err(|problem| LoadError::Detector {
+    let trial = trial.map_err(|e| e.to_string()).and_then(|outputs| {
+        let logits = matches!(&outputs[..], [output] if output.name == LOGITS);
+        anchors(outputs, [width, height]).map(|_| match logits {
+            true => Scores::Logits,
+            false => Scores::Probabilities,
+        })
+    });
+    let scores = trial.map_err(|problem| LoadError::Detector {
         model: name,
         problem,
     })?;
-    Ok((network, fixed))
+    Ok(Loaded {
+        network,
+        fixed,
+        scores,
+    })
 }
 
 /// Width and height, if the file fixes them.

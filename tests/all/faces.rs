@@ -6,6 +6,9 @@ use std::fs;
 use fer::faces::{Detector, DetectorRef, Face, SearchOptions, find};
 use fer::host::Host;
 use fer::images::{Pixels, read};
+use fer::onnx::proto::{
+    AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
 use fer::{Backend, device::DeviceSpec};
 use serde_json::Value;
 
@@ -95,6 +98,115 @@ fn faces_are_those_that_opencv_finds() {
         }
     }
     all_right(wrong);
+}
+
+/// `models/yunet.onnx` with probabilities: as one output, or as OpenCV's twelve of a fixed size.
+fn with_probabilities(twelve: bool) -> Vec<u8> {
+    let file = fs::read(root().join("models/yunet.onnx")).unwrap();
+    let mut model = ModelProto::parse_from_bytes(&file).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let node = |op: &str, inputs: &[&str], outputs: Vec<String>| NodeProto {
+        op_type: op.into(),
+        name: outputs.concat(),
+        input: inputs.iter().map(|name| name.to_string()).collect(),
+        output: outputs,
+        attribute: vec![AttributeProto {
+            name: "axis".into(),
+            i: 2,
+            type_: AttributeType::INT.into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let sigmoid = |input: &str, output: &str| NodeProto {
+        op_type: "Sigmoid".into(),
+        name: output.into(),
+        input: vec![input.into()],
+        output: vec![output.into()],
+        ..Default::default()
+    };
+    let parts: &[i64] = if twelve { &[1, 1, 4, 10] } else { &[2, 14] };
+    graph.initializer.push(TensorProto {
+        name: "parts".into(),
+        dims: vec![parts.len() as i64],
+        data_type: 7,
+        int64_data: parts.to_vec(),
+        ..Default::default()
+    });
+    let names: Vec<String> = if twelve {
+        assert_eq!(graph.node.pop().unwrap().op_type, "Concat");
+        let strides = [8, 16, 32];
+        let shape = graph.input[0].type_.as_mut().unwrap().mut_tensor_type();
+        for dim in &mut shape.shape.as_mut().unwrap().dim[2..] {
+            dim.set_dim_value(640);
+        }
+        for stride in strides {
+            let named = ["cls_raw", "obj_raw", "bbox", "kps"].map(|n| format!("{n}_{stride}"));
+            let level = format!("level_{stride}");
+            graph
+                .node
+                .push(node("Split", &[&level, "parts"], named.to_vec()));
+            for score in ["cls", "obj"] {
+                let raw = format!("{score}_raw_{stride}");
+                graph.node.push(sigmoid(&raw, &format!("{score}_{stride}")));
+            }
+        }
+        let named = |part| strides.map(|stride| format!("{part}_{stride}"));
+        ["cls", "obj", "bbox", "kps"].map(named).concat()
+    } else {
+        let parts = vec!["raw".into(), "rest".into()];
+        graph
+            .node
+            .push(node("Split", &["anchor_logits", "parts"], parts));
+        graph.node.push(sigmoid("raw", "scores"));
+        graph
+            .node
+            .push(node("Concat", &["scores", "rest"], vec!["anchors".into()]));
+        vec!["anchors".into()]
+    };
+    graph.output = names
+        .into_iter()
+        .map(|name| {
+            let mut output = ValueInfoProto {
+                name,
+                ..Default::default()
+            };
+            let tensor = output.type_.mut_or_insert_default().mut_tensor_type();
+            tensor.elem_type = 1;
+            output
+        })
+        .collect();
+    model.write_to_bytes().unwrap()
+}
+
+#[test]
+fn exports_with_probabilities_find_the_same_faces() {
+    if ort().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::Auto { library: None };
+    let host = Host::from_env();
+    let load = |which| Detector::load(&which, &backend, None, &host).unwrap();
+    let photo = read(&root().join(ASTRONAUT)).unwrap();
+    let picture = composed(&photo, 4, 5);
+    let options = SearchOptions::default();
+    let expected = find(&picture, &load(DetectorRef::Builtin), &options).unwrap();
+    assert_eq!(expected.len(), 25);
+    for twelve in [false, true] {
+        let path = folder.path().join("detector.onnx");
+        fs::write(&path, with_probabilities(twelve)).unwrap();
+        let found = find(&picture, &load(DetectorRef::Onnx(path)), &options).unwrap();
+        assert_eq!(found.len(), expected.len(), "twelve outputs: {twelve}");
+        // Faces of almost the same size may be in another order.
+        for face in &expected {
+            let near = |other: &Face| {
+                let pixels = [face.x - other.x, face.y - other.y, face.w - other.w];
+                (face.score - other.score).abs() < 1e-5 && pixels.iter().all(|d| d.abs() < 0.01)
+            };
+            assert!(found.iter().any(near), "twelve outputs: {twelve}: {face:?}");
+        }
+    }
 }
 
 /// A picture with a photograph at each place, on gray.

@@ -16,7 +16,11 @@ pub type Forward = Box<dyn Fn(Tensor<4>) -> Tensor<2> + Send>;
 /// The device failed.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
     let data = tensor.try_into_data().map_err(|e| e.to_string())?;
-    Ok(data.iter::<f32>().collect())
+    // As they are, if they are of that type.
+    match data.as_slice::<f32>() {
+        Ok(values) => Ok(values.to_vec()),
+        Err(_) => Ok(data.iter::<f32>().collect()),
+    }
 }
 
 /// A model on one of Burn's devices.

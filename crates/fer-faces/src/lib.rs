@@ -38,7 +38,7 @@ mod suppress;
 mod tracks;
 mod when;
 
-pub use anchors::{ANCHOR, STRIDES, anchor_count, decode};
+pub use anchors::{ANCHOR, STRIDES, Scores, anchor_count, decode};
 pub use crop::{Crop, FRAME};
 pub use fer_core::spec::{FaceCrop, Frame};
 pub use search::{Network, NetworkError, SearchError, SearchOptions, find};

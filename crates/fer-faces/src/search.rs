@@ -7,7 +7,7 @@
 
 use fer_core::images::Pixels;
 
-use crate::anchors::decode;
+use crate::anchors::{Scores, decode};
 use crate::resample::{Part, resample};
 use crate::suppress::suppress;
 use crate::{ANCHOR, Face};
@@ -41,6 +41,11 @@ pub trait Network: Sync {
     /// # Errors
     /// The network can't run.
     fn anchors(&self, image: Vec<f32>, size: [usize; 2]) -> Result<Vec<f32>, NetworkError>;
+
+    /// What the first two values of its anchors are.
+    fn scores(&self) -> Scores {
+        Scores::default()
+    }
 
     /// Width and height, if the network takes one size only; at least 320 each.
     fn fixed_size(&self) -> Option<[usize; 2]> {
@@ -202,10 +207,11 @@ impl Pass {
         let padded = network.fixed_size().unwrap_or(padded);
         let outputs = network.anchors(self.input(pixels, padded), padded)?;
         let wanted = crate::anchor_count(padded) * ANCHOR;
-        let faces = decode(&outputs, padded, min_score).ok_or(SearchError::Damaged {
-            found: outputs.len(),
-            wanted,
-        })?;
+        let faces =
+            decode(&outputs, padded, network.scores(), min_score).ok_or(SearchError::Damaged {
+                found: outputs.len(),
+                wanted,
+            })?;
         let [x, y, w, h] = self.part;
         let scale = [
             w as f32 / self.size[0] as f32,

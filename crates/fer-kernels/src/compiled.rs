@@ -10,10 +10,12 @@ use std::collections::HashMap;
 use burn::module::ParamId;
 use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
+use burn::nn::interpolate::Interpolate2d;
 use burn::nn::pool::MaxPool2d;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
+use super::chain::{First, Link};
 use super::conv::Prepared;
 use super::depthwise;
 use super::nn;
@@ -29,6 +31,31 @@ const LARGER: usize = 4;
 pub struct Compiled {
     convolutions: RefCell<HashMap<ParamId, Convolution>>,
     direct: RefCell<HashMap<ParamId, Direct>>,
+    /// By the first layer.
+    chains: RefCell<HashMap<ParamId, Chain>>,
+}
+
+/// What the first link of a chain takes.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// Images as they are.
+    Image(Tensor<4>),
+    /// Their 2×2 maxima.
+    Pool(&'a MaxPool2d, Tensor<4>),
+    /// Their sum with images of half the height and width, doubled by the layer.
+    Sum(Tensor<4>, &'a Interpolate2d, Tensor<4>),
+    /// A 3×3 convolution of stride 2 on three channels, and ReLU.
+    Planes(&'a Conv2d, Tensor<4>),
+}
+
+/// The layers of a link: a convolution of one pixel, a depthwise one, whether ReLU follows, and max
+/// pooling.
+pub type Layers<'a> = (&'a Conv2d, &'a Conv2d, bool, Option<&'a MaxPool2d>);
+
+/// A chain's kernels.
+struct Chain {
+    first: Option<First>,
+    links: Vec<Link>,
 }
 
 /// A convolution that is computed without matrices: its kernels as `depthwise` or `pointwise` take
@@ -90,6 +117,54 @@ impl Compiled {
         }
     }
 
+    /// A chain of at least one link. The build script takes layers of the settings that
+    /// [`chain`](super::chain) has.
+    pub fn chain(&self, from: Input, layers: &[Layers]) -> Tensor<4> {
+        let x = match &from {
+            Input::Image(x) | Input::Pool(_, x) | Input::Sum(x, ..) | Input::Planes(_, x) => x,
+        };
+        let doubled = match &from {
+            Input::Sum(x, _, half) => {
+                let ([n, c, height, width], half) = (x.dims(), half.dims());
+                half == [n, c, height / 2, width / 2] && height % 2 + width % 2 == 0
+            }
+            _ => true,
+        };
+        let Some((head, ..)) = layers.first().filter(|_| ops::is_plain(x) && doubled) else {
+            return self.one_by_one(from, layers);
+        };
+        let mut chains = self.chains.borrow_mut();
+        let Chain { first, links } = chains
+            .entry(head.weight.id)
+            .or_insert_with(|| Chain::new(&from, layers));
+        match (from, first) {
+            (Input::Planes(_, x), Some(first)) => ops::chain_of_planes(x, first, links),
+            (Input::Pool(_, x), _) => ops::chain(x, true, links),
+            (Input::Sum(x, _, half), _) => ops::chain_of_sum(x, half, links),
+            (Input::Image(x) | Input::Planes(_, x), _) => ops::chain(x, false, links),
+        }
+    }
+
+    /// A chain's layers on devices that the kernels do not support.
+    fn one_by_one(&self, from: Input, layers: &[Layers]) -> Tensor<4> {
+        let x = match from {
+            Input::Image(x) => x,
+            Input::Pool(pool, x) => nn::max_pool2d(pool, x),
+            Input::Sum(x, double, half) => x + double.forward(half),
+            Input::Planes(conv, x) => self.conv2d(conv, None, x, true),
+        };
+        layers
+            .iter()
+            .fold(x, |x, (pointwise, depthwise, relu, pool)| {
+                let x = self.conv2d(pointwise, None, x, false);
+                let x = self.conv2d(depthwise, None, x, *relu);
+                match pool {
+                    Some(pool) => nn::max_pool2d(pool, x),
+                    None => x,
+                }
+            })
+    }
+
     fn depthwise(
         &self,
         conv: &Conv2d,
@@ -127,6 +202,38 @@ impl Compiled {
             })
         });
         ops::pointwise(x, kernel, outputs, bias.as_deref(), relu)
+    }
+}
+
+impl Chain {
+    fn new(from: &Input, layers: &[Layers]) -> Self {
+        let weights = |conv: &Conv2d| {
+            let bias = conv.bias.as_ref().map(|bias| ops::values(bias.val()));
+            (ops::values(conv.weight.val().flatten(0, 3)), bias)
+        };
+        let first = match from {
+            Input::Planes(conv, _) => {
+                let (kernel, bias) = weights(conv);
+                let outputs = conv.weight.dims()[0];
+                Some(First::new(outputs, (&kernel, bias.as_deref())))
+            }
+            _ => None,
+        };
+        let links = layers.iter().map(|(pointwise, depthwise, relu, pool)| {
+            let [outputs, inputs, ..] = pointwise.weight.dims();
+            let (pointwise, depthwise) = (weights(pointwise), weights(depthwise));
+            Link::new(
+                [inputs, outputs],
+                (&pointwise.0, pointwise.1.as_deref()),
+                (&depthwise.0, depthwise.1.as_deref()),
+                *relu,
+                pool.is_some(),
+            )
+        });
+        Self {
+            first,
+            links: links.collect(),
+        }
     }
 }
 

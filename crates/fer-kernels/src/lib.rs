@@ -5,8 +5,10 @@
 //! passes, and [`sum`] sums of batch normalizations. [`conv`], [`norm`] and [`elementwise`] compute
 //! on slices. A convolution becomes matrix products (`gemm`), as written (`patches`) or with fewer
 //! multiplications (`winograd`); in compiled-in models, [`depthwise`] convolutions and those of one
-//! pixel and few channels ([`pointwise`]) are computed directly. [`simd`] chooses the instructions
-//! and divides the work among the threads of [`threads`].
+//! pixel and few channels ([`pointwise`]) are computed directly, and where they follow one another
+//! ([`chain`]) row by row. [`simd`] chooses the instructions
+//! and divides the work among the threads of [`threads`], and [`team`] keeps them together for
+//! many short loops.
 //!
 //! ```
 //! use burn::nn::conv::Conv2dConfig;
@@ -21,6 +23,7 @@
 //! ```
 
 pub mod allocator;
+pub mod chain;
 pub mod compiled;
 pub mod conv;
 pub mod depthwise;
@@ -33,5 +36,6 @@ mod patches;
 pub mod pointwise;
 pub mod simd;
 pub mod sum;
+pub mod team;
 pub mod threads;
 mod winograd;

@@ -10,7 +10,9 @@ mod constant;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use constant::{conv2d_prepared, depthwise, pointwise, prepare, values};
+pub use constant::{
+    chain, chain_of_planes, chain_of_sum, conv2d_prepared, depthwise, pointwise, prepare, values,
+};
 
 use burn::backend::AutodiffBackend;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;

@@ -113,6 +113,11 @@ pub fn parallel(count: usize, body: impl Fn(usize) + Sync + Send) {
     }
 }
 
+/// Into how many tasks work is best cut, on the thread pool.
+pub(super) fn tasks() -> usize {
+    rayon::current_num_threads()
+}
+
 /// Runs on the thread pool, where nested [`parallel`] loops start fastest.
 pub fn on_pool<R: Send>(body: impl FnOnce() -> R + Send) -> R {
     threads::start(None);
@@ -128,12 +133,16 @@ const SCRATCHES: usize = 8;
 /// A buffer of `len` arbitrary values, which is returned to the pool when it is dropped.
 pub(super) struct Scratch {
     buffer: Vec<f32>,
+    /// The first value, which begins a line of the cache.
+    start: usize,
     len: usize,
 }
 
 impl Scratch {
     /// Takes the smallest buffer that is large enough, or enlarges the largest one.
     pub fn new(len: usize) -> Self {
+        let wanted = len;
+        let len = wanted + 16;
         let mut kept = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |b: &Vec<f32>| {
             (
@@ -153,20 +162,25 @@ impl Scratch {
             buffer = Vec::new();
             buffer.resize(len, 0.0);
         }
-        Self { buffer, len }
+        let start = buffer.as_ptr().align_offset(64).min(16);
+        Self {
+            buffer,
+            start,
+            len: wanted,
+        }
     }
 }
 
 impl Deref for Scratch {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        &self.buffer[..self.len]
+        &self.buffer[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.buffer[..self.len]
+        &mut self.buffer[self.start..self.start + self.len]
     }
 }
 
@@ -176,6 +190,41 @@ impl Drop for Scratch {
         if kept.len() < SCRATCHES {
             kept.push(std::mem::take(&mut self.buffer));
         }
+    }
+}
+
+/// Values of which every 16th begins a line of the cache, so that no vector lies in two of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Aligned {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+/// A line of the cache.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+impl Aligned {
+    /// A copy of these values.
+    pub fn new(values: &[f32]) -> Self {
+        let lines = values.chunks(16).map(|values| {
+            let mut line = Line([0.0; 16]);
+            line.0[..values.len()].copy_from_slice(values);
+            line
+        });
+        Self {
+            lines: lines.collect(),
+            len: values.len(),
+        }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        // SAFETY: lines are values without gaps, as many as there are or more.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fer_core::classifier::{Classifier, Description, EngineError};
 use fer_core::preprocess::Preprocessor;
 use fer_core::session::{Session, SessionOptions};
-use fer_core::spec::{ModelSpec, emotion};
+use fer_core::spec::ModelSpec;
 use fer_faces::{Crop, FRAME};
 
 use crate::metrics::Metrics;
@@ -44,8 +44,8 @@ pub(crate) struct Model {
     pub(crate) session: Session,
     pub(crate) preprocessor: Preprocessor,
     pub(crate) crop: Crop,
-    /// Whether its classes are emotions, so that pictures are searched for faces.
-    pub(crate) emotions: bool,
+    /// Whether it reads faces, so that pictures are searched for them.
+    pub(crate) reads_faces: bool,
 }
 
 impl Model {
@@ -184,10 +184,10 @@ impl Opening {
             name: name.to_owned(),
             preprocessor: Preprocessor::new(&spec.input),
             crop: Crop {
-                frame: FRAME,
+                frame: spec.crop.unwrap_or(FRAME),
                 size: [spec.input.width, spec.input.height],
             },
-            emotions: spec.labels.iter().all(|label| emotion(label).is_some()),
+            reads_faces: spec.reads_faces(),
             session,
         }))
     }

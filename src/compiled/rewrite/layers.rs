@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use quote::ToTokens;
 use syn::{
     Expr, ExprLit, Fields, File, Ident, ImplItem, ImplItemFn, Item, ItemImpl, Lit, Local, Pat,
     Stmt, Type,
 };
+
+use super::words::words;
 
 /// The kinds that the kernels support.
 const SUPPORTED: [&str; 3] = ["Conv2d", "BatchNorm", "MaxPool2d"];
@@ -21,6 +24,25 @@ const CHEAP: [&str; 5] = [
     "Param",
 ];
 
+/// Channels in a chain are multiples of this, and at most [`MOST`], as in `fer_kernels::chain`.
+const LANES: u64 = 16;
+const MOST: u64 = 128;
+
+/// A layer's place in a chain of small convolutions (`fer_kernels::chain`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A 3×3 convolution of stride 2 on three channels.
+    First,
+    /// A convolution of one pixel.
+    Pointwise,
+    /// A 3×3 depthwise convolution.
+    Depthwise,
+    /// 2×2 max pooling.
+    Pool,
+    /// An image of twice the height and width, each pixel four times.
+    Double,
+}
+
 /// The fields of the module by name.
 pub type Layers = BTreeMap<String, Layer>;
 
@@ -30,6 +52,8 @@ pub struct Layer {
     pub kind: String,
     /// What the kernels do not support of its configuration, if they support its kind.
     lacks: Option<&'static str>,
+    /// Its place in a chain, if it can have one.
+    role: Option<Role>,
 }
 
 impl Layer {
@@ -41,6 +65,11 @@ impl Layer {
     /// Whether the kernels support it.
     pub fn is_supported(&self) -> bool {
         self.is_known() && self.lacks.is_none()
+    }
+
+    /// Whether it can have this place in a chain.
+    pub fn is(&self, role: Role) -> bool {
+        self.role == Some(role)
     }
 
     /// Its description, if Burn computes it and that takes time.
@@ -83,7 +112,9 @@ pub fn layers(file: &File, model: &Ident) -> Result<Layers, String> {
             }
             _ => None,
         };
-        Ok((name.to_string(), Layer { kind, lacks }))
+        let role = constructed.get(name).map(|value| Settings::of(value));
+        let role = role.and_then(|settings| settings.role(&kind));
+        Ok((name.to_string(), Layer { kind, lacks, role }))
     };
     fields.named.iter().map(layer).collect()
 }
@@ -126,7 +157,8 @@ pub fn methods<'a>(
         })
 }
 
-/// The calls of `Conv2dConfig::new(..).with_stride(..)…` by name, with their first arguments.
+/// The calls of `Conv2dConfig::new(..).with_stride(..)…` by name, with their first arguments; the
+/// second one of `new` is `kernel`.
 struct Settings<'a>(HashMap<String, &'a Expr>);
 
 impl<'a> Settings<'a> {
@@ -140,7 +172,8 @@ impl<'a> Settings<'a> {
             value = &call.receiver;
         }
         if let Expr::Call(call) = value {
-            calls.extend(call.args.first().map(|first| ("new".into(), first)));
+            let arguments = ["new", "kernel"].into_iter().zip(&call.args);
+            calls.extend(arguments.map(|(name, value)| (name.into(), value)));
         }
         Self(calls)
     }
@@ -190,6 +223,58 @@ impl<'a> Settings<'a> {
         match (channels.as_deref(), groups.as_deref()) {
             (Some([inputs, outputs]), Some([groups])) => inputs == groups && outputs == groups,
             _ => false,
+        }
+    }
+
+    /// The place in a chain of a layer of this kind.
+    fn role(&self, kind: &str) -> Option<Role> {
+        match kind {
+            "Conv2d" => self.convolution_role(),
+            "MaxPool2d" => self.pooling_lacks().is_none().then_some(Role::Pool),
+            "Interpolate2d" => {
+                let word = |name: &str| self.0.get(name).map(|v| words(v.to_token_stream()));
+                let ends = |name: &str, end: &str| {
+                    word(name).is_some_and(|words| words.concat().ends_with(end))
+                };
+                let doubles = word("with_scale_factor")
+                    .is_some_and(|words| words.concat() == "Some((2.0,2.0))");
+                let nearest = ends("with_mode", "InterpolateMode::Nearest")
+                    && ends("with_align_corners", "false")
+                    && ends("with_output_size", "None");
+                (doubles && nearest).then_some(Role::Double)
+            }
+            _ => None,
+        }
+    }
+
+    fn convolution_role(&self) -> Option<Role> {
+        let of = |name: &str| self.0.get(name).and_then(|value| numbers(value));
+        let channels = of("new")?;
+        let fits = |channels: &u64| *channels <= MOST && channels.is_multiple_of(LANES);
+        let padding = match self.padding() {
+            None => [0; 4].to_vec(),
+            Some((variant, _)) if variant == "Valid" => [0; 4].to_vec(),
+            Some((variant, numbers)) if variant == "Explicit" => numbers,
+            Some(_) => return None,
+        };
+        let one = self.is("with_stride", &[1, 1]);
+        if !self.is("with_dilation", &[1, 1]) || !channels.last().is_some_and(fits) {
+            return None;
+        }
+        match of("kernel")?[..] {
+            [1, 1] if padding == [0; 4] && one && self.is("with_groups", &[1]) => {
+                channels.iter().all(fits).then_some(Role::Pointwise)
+            }
+            [3, 3] if padding == [1; 4] && one && self.is_depthwise() => Some(Role::Depthwise),
+            [3, 3]
+                if padding == [1; 4]
+                    && channels[0] == 3
+                    && of("with_stride").is_some_and(|stride| stride == [2, 2])
+                    && self.is("with_groups", &[1]) =>
+            {
+                Some(Role::First)
+            }
+            _ => None,
         }
     }
 

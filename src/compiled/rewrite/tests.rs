@@ -278,3 +278,167 @@ fn code_of_another_form_is_refused() {
         assert!(error.contains(wanted), "{code}: {error}");
     }
 }
+
+/// The statements of a forward pass of a network of small convolutions, rewritten, without layout.
+fn chained(statements: &str) -> Result<String, String> {
+    let one = "[1, 1]).with_padding(PaddingConfig2d::Valid)";
+    let three = "[3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).with_groups(16)";
+    let double = "burn::nn::interpolate::Interpolate2dConfig::new().with_output_size(None)
+        .with_mode(burn::nn::interpolate::InterpolateMode::Nearest)";
+    let layers = [
+        (
+            "first",
+            "Conv2d",
+            "Conv2dConfig::new([3, 16], [3, 3]).with_stride([2, 2])
+             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))"
+                .into(),
+        ),
+        (
+            "point1",
+            "Conv2d",
+            format!("Conv2dConfig::new([16, 16], {one}"),
+        ),
+        (
+            "depth1",
+            "Conv2d",
+            format!("Conv2dConfig::new([16, 16], {three}"),
+        ),
+        (
+            "point2",
+            "Conv2d",
+            format!("Conv2dConfig::new([16, 16], {one}"),
+        ),
+        (
+            "depth2",
+            "Conv2d",
+            format!("Conv2dConfig::new([16, 16], {three}"),
+        ),
+        (
+            "odd",
+            "Conv2d",
+            format!("Conv2dConfig::new([16, 20], {one}"),
+        ),
+        (
+            "strided",
+            "Conv2d",
+            format!("Conv2dConfig::new([16, 16], {three}.with_stride([2, 2])"),
+        ),
+        (
+            "pool",
+            "MaxPool2d",
+            "MaxPool2dConfig::new([2, 2]).with_strides([2, 2])".into(),
+        ),
+        (
+            "double",
+            "burn::nn::interpolate::Interpolate2d",
+            format!(
+                "{double}.with_scale_factor(Some([2.0, 2.0])).with_align_corners(false).init()"
+            ),
+        ),
+        (
+            "triple",
+            "burn::nn::interpolate::Interpolate2d",
+            format!(
+                "{double}.with_scale_factor(Some([3.0, 3.0])).with_align_corners(false).init()"
+            ),
+        ),
+    ];
+    let used = || {
+        let word = |name: &str| statements.contains(&format!("self.{name}."));
+        layers.iter().filter(move |(name, ..)| word(name))
+    };
+    let fields: String = used()
+        .map(|(name, kind, _)| format!("{name}: {kind},"))
+        .collect();
+    let made: String = used()
+        .map(|(name, _, made)| format!("let {name} = {made};"))
+        .collect();
+    let code = format!(
+        "pub struct Model {{ {fields} }}
+        impl Model {{
+            pub fn new(device: &Device) -> Self {{ {made} unreachable!() }}
+            pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {{ {statements} }}
+        }}"
+    );
+    let rewritten = rewrite(&code)?;
+    let code = plain(&rewritten.code);
+    let (_, statements) = code.split_once("->Tensor<2>{").expect("a forward pass");
+    let statements = statements.strip_suffix("}}").expect("its end");
+    Ok(format!("{statements}{}", rewritten.generic.concat()))
+}
+
+#[test]
+fn small_convolutions_that_follow_one_another_are_one_call() {
+    let relu = "burn::tensor::activation::relu";
+    let rows = [
+        (
+            "let a = self.first.forward(input); let b = RELU(a);
+             let c = self.point1.forward(b); let d = self.depth1.forward(c); let e = RELU(d);
+             let f = self.pool.forward(e);
+             let g = self.point2.forward(f); let h = self.depth2.forward(g); h",
+            "let h = compiled.chain(KERNELS::compiled::Input::Planes(&self.first, input), \
+             &[(&self.point1, &self.depth1, true, Some(&self.pool)), \
+             (&self.point2, &self.depth2, false, None)]); h",
+        ),
+        // What is used elsewhere too ends a chain.
+        (
+            "let c = self.point1.forward(input); let d = self.depth1.forward(c);
+             let e = RELU(d); let f = self.pool.forward(e.clone());
+             let g = self.point2.forward(f); let h = self.depth2.forward(g); e.add(h)",
+            "let e = compiled.chain(KERNELS::compiled::Input::Image(input), \
+             &[(&self.point1, &self.depth1, true, None)]); \
+             let h = compiled.chain(KERNELS::compiled::Input::Pool(&self.pool, e.clone()), \
+             &[(&self.point2, &self.depth2, false, None)]); e.add(h)",
+        ),
+        (
+            "let a = self.double.forward(x.clone()); let b = y.add(a);
+             let c = self.point1.forward(b); let d = self.depth1.forward(c); d",
+            "let d = compiled.chain(KERNELS::compiled::Input::Sum(y, &self.double, x.clone()), \
+             &[(&self.point1, &self.depth1, false, None)]); d",
+        ),
+        // A convolution of one pixel alone is no link.
+        (
+            "let c = self.point1.forward(input); let d = self.depth1.forward(c);
+             let e = self.point2.forward(d); e",
+            "let d = compiled.chain(KERNELS::compiled::Input::Image(input), \
+             &[(&self.point1, &self.depth1, false, None)]); \
+             let e = compiled.conv2d(&self.point2, None, d, false); e",
+        ),
+        (
+            "let c = self.point1.forward(input); let d = self.depth1.forward(c.clone());
+             c.add(d)",
+            "let c = compiled.conv2d(&self.point1, None, input, false); \
+             let d = compiled.conv2d(&self.depth1, None, c.clone(), false); c.add(d)",
+        ),
+        // Other channels, strides, poolings and sizes have no place in a chain.
+        (
+            "let c = self.odd.forward(input); let d = self.depth1.forward(c);
+             let e = self.point1.forward(d); let f = self.strided.forward(e); f",
+            "let c = compiled.conv2d(&self.odd, None, input, false); \
+             let d = compiled.conv2d(&self.depth1, None, c, false); \
+             let e = compiled.conv2d(&self.point1, None, d, false); \
+             let f = compiled.conv2d(&self.strided, None, e, false); f",
+        ),
+        (
+            "let a = self.triple.forward(x); let b = y.add(a);
+             let c = self.point1.forward(b); let d = self.depth1.forward(c); d",
+            "let a = self.triple.forward(x); let b = y.add(a); \
+             let d = compiled.chain(KERNELS::compiled::Input::Image(b), \
+             &[(&self.point1, &self.depth1, false, None)]); d Interpolate2d (triple)",
+        ),
+        (
+            "let a = self.double.forward(x); let b = a.add(a);",
+            "let a = self.double.forward(x); let b = a.add(a); Interpolate2d (double)",
+        ),
+    ];
+    let failed: Vec<_> = rows
+        .iter()
+        .map(|(given, wanted)| {
+            let found = chained(&given.replace("RELU", relu));
+            let found = found.map(|found| found.split_whitespace().collect::<String>());
+            (found, plain(&wanted.replace("KERNELS", KERNELS)))
+        })
+        .filter(|(found, wanted)| found.as_ref() != Ok(wanted))
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}

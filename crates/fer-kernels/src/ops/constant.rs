@@ -5,6 +5,7 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 
 use super::{ConvOptions, Image, image, plain, slice};
+use crate::chain::{Chain, First, Link, Source};
 use crate::conv::Prepared;
 use crate::depthwise::Depthwise;
 use crate::pointwise;
@@ -61,6 +62,45 @@ pub fn pointwise(
     let [batch, height, width, channels] = input.dims();
     let output = pointwise::forward(input.values(), kernel, [channels, outputs], bias, relu);
     Tensor::from_primitive::<Flex>(image([batch, height, width, outputs], output))
+}
+
+/// A chain on an image as it is, or on its 2×2 maxima; not on an autodiff device.
+pub fn chain(x: Tensor<4>, pool: bool, links: &[Link]) -> Tensor<4> {
+    let input = Image::new(plain(x));
+    let source = match pool {
+        true => Source::Pool(input.values()),
+        false => Source::Image(input.values()),
+    };
+    forward(input.dims(), source, links)
+}
+
+/// A chain on the sum of an image and one of half its height and width; not on an autodiff device.
+pub fn chain_of_sum(x: Tensor<4>, half: Tensor<4>, links: &[Link]) -> Tensor<4> {
+    let (input, half) = (Image::new(plain(x)), Image::new(plain(half)));
+    forward(
+        input.dims(),
+        Source::Sum(input.values(), half.values()),
+        links,
+    )
+}
+
+/// A chain on three planes, by a first convolution; not on an autodiff device.
+pub fn chain_of_planes(x: Tensor<4>, first: &First, links: &[Link]) -> Tensor<4> {
+    let [batch, planes, height, width] = x.dims();
+    let input = plain(x).to_contiguous();
+    let dims = [batch, height, width, planes];
+    forward(dims, Source::Planes(slice(&input), first), links)
+}
+
+fn forward([batch, height, width, _]: [usize; 4], source: Source, links: &[Link]) -> Tensor<4> {
+    let chain = Chain {
+        batch,
+        size: [height, width],
+        source,
+        links,
+    };
+    let [height, width, channels] = chain.output();
+    Tensor::from_primitive::<Flex>(image([batch, height, width, channels], chain.forward()))
 }
 
 /// The prepared kernels of a layer for images of this height and width, multiplied by `scale` for

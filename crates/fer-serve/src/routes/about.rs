@@ -23,7 +23,7 @@ pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Response {
             "channels": spec.input.channels,
             "engine": description.engine,
             "provider": description.provider,
-            "faces": model.emotions,
+            "faces": model.reads_faces,
         })
     };
     let models: Vec<_> = shared.models.all().into_iter().map(model).collect();

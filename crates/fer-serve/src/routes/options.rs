@@ -70,7 +70,7 @@ impl Options {
         }
         let when = match self.faces.unwrap_or(Faces::Auto) {
             Faces::Always => Some(When::Always),
-            Faces::Auto if model.emotions => Some(When::Auto),
+            Faces::Auto if model.reads_faces => Some(When::Auto),
             Faces::Auto | Faces::Never => None,
         };
         Ok(Search { when, options })

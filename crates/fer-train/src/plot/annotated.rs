@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use image::codecs::png;
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, RgbImage};
 use plotters::backend::{BitMapBackend, DrawingBackend};
@@ -82,7 +83,9 @@ pub fn annotated(path: &Path, pixels: Pixels, boxes: &[Boxed]) -> Result<(), Plo
     };
     draw().map_err(|e| PlotError::unfit(path, e.to_string()))?;
     drop(backend);
-    write_png(path, &data, width, height).map_err(|source| PlotError::Write {
+    // Of photographs, it makes files as small as the best filter for each row, in half the time.
+    let filter = png::FilterType::Paeth;
+    write_png(path, &data, width, height, filter).map_err(|source| PlotError::Write {
         path: path.into(),
         source,
     })

@@ -16,7 +16,7 @@ mod sheet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use image::codecs::png::PngEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use plotters::backend::{BitMapBackend, DrawingBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -243,7 +243,8 @@ impl Canvas {
             return Err(PlotError::unfit(&self.path, reason));
         }
         let picture = average(&self.data, self.width, self.height);
-        write_png(&self.path, &picture, self.width, self.height).map_err(|source| {
+        let filter = FilterType::Adaptive;
+        write_png(&self.path, &picture, self.width, self.height, filter).map_err(|source| {
             PlotError::Write {
                 path: self.path,
                 source,
@@ -323,9 +324,15 @@ fn average(data: &[u8], width: u32, height: u32) -> Vec<u8> {
 }
 
 /// Writes a PNG to a file that appears whole.
-fn write_png(path: &Path, rgb: &[u8], width: u32, height: u32) -> std::io::Result<()> {
+fn write_png(
+    path: &Path,
+    rgb: &[u8],
+    width: u32,
+    height: u32,
+    filter: FilterType,
+) -> std::io::Result<()> {
     let mut png = Vec::new();
-    PngEncoder::new(&mut png)
+    PngEncoder::new_with_quality(&mut png, CompressionType::Fast, filter)
         .write_image(rgb, width, height, ExtendedColorType::Rgb8)
         .map_err(std::io::Error::other)?;
     files::write(path, &png)

@@ -1,0 +1,220 @@
+//! Threads that stay together for many short loops, as those of a network of small layers.
+//!
+//! A thread pool's threads sleep between two loops. To wake one takes as long as a small layer, and
+//! on a busy machine far longer. [`together`] keeps the pool's threads in a loop, in which they wait
+//! for the next work, until all of it is done. A thread that is late takes nothing: the others do
+//! its part.
+
+use std::cell::Cell;
+use std::mem::transmute;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use super::simd::{on_pool, parallel, tasks};
+
+/// After this many looks for work, a thread lets others run before each look.
+const PATIENCE: usize = 4_000;
+
+/// Tasks of a loop: their number, and the next one, have 16 bits each in a ticket.
+const MOST: usize = u16::MAX as usize;
+
+thread_local! {
+    /// The team that this thread leads.
+    static LED: Cell<*const Team> = const { Cell::new(ptr::null()) };
+}
+
+/// Runs `body` on a thread of the pool, whose loops by [`share`] the other threads join.
+pub fn together<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+    on_pool(|| {
+        if !LED.get().is_null() {
+            return body();
+        }
+        let team = Team::default();
+        rayon::scope(|scope| {
+            for _ in 1..tasks() {
+                scope.spawn(|_| team.help());
+            }
+            LED.set(&team);
+            // Also if the body panics.
+            let _end = End(&team);
+            body()
+        })
+    })
+}
+
+/// Calls `body` with 0..`count`, on all threads.
+pub(super) fn share(count: usize, body: impl Fn(usize) + Sync + Send) {
+    let led = LED.get();
+    if led.is_null() || count > MOST {
+        return parallel(count, body);
+    }
+    // SAFETY: `together` has the team for as long as this thread leads it.
+    unsafe { &*led }.run(count, &body);
+}
+
+/// The end of a team's work.
+struct End<'a>(&'a Team);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        LED.set(ptr::null());
+        self.0.done.store(true, Ordering::Release);
+    }
+}
+
+type Body<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// What a team works on.
+#[derive(Default)]
+struct Team {
+    /// The number of the loop (32 bits), of its tasks (16), and of the next task (16).
+    ticket: AtomicU64,
+    /// The loop's body, a `Body` of the leader's.
+    body: AtomicPtr<Body<'static>>,
+    /// The finished tasks of the loop.
+    finished: AtomicUsize,
+    done: AtomicBool,
+}
+
+impl Team {
+    /// All tasks of a loop, by the leader.
+    fn run(&self, count: usize, body: Body) {
+        // SAFETY: this returns when all tasks are finished, and only who took a task reads it.
+        let mut body: Body<'static> = unsafe { transmute(body) };
+        self.body.store(&raw mut body, Ordering::Relaxed);
+        self.finished.store(0, Ordering::Relaxed);
+        let number = (self.ticket.load(Ordering::Relaxed) >> 32) + 1;
+        let first = number << 32 | (count as u64) << 16;
+        self.ticket.store(first, Ordering::Release);
+        // If a task panics here, others may still be busy with theirs.
+        let wait = Wait(self, count);
+        while self.step() {}
+        drop(wait);
+    }
+
+    /// Takes a task and does it, if there is one.
+    fn step(&self) -> bool {
+        let ticket = self.ticket.load(Ordering::Acquire);
+        let (count, next) = (ticket >> 16 & 0xffff, ticket & 0xffff);
+        if next >= count {
+            return false;
+        }
+        let taken = self.ticket.compare_exchange_weak(
+            ticket,
+            ticket + 1,
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        if taken.is_ok() {
+            let _finished = Finished(self);
+            // SAFETY: the loop is not over before this task of it is finished.
+            let body = unsafe { *self.body.load(Ordering::Relaxed) };
+            body(next as usize);
+        }
+        true
+    }
+
+    /// The tasks of all loops that are left, by another thread.
+    fn help(&self) {
+        let mut looks = 0;
+        while !self.done.load(Ordering::Acquire) {
+            if self.step() {
+                looks = 0;
+            } else {
+                pause(&mut looks);
+            }
+        }
+    }
+}
+
+/// A task that is finished when this is dropped, also if it panics: the pool passes that on.
+struct Finished<'a>(&'a Team);
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        self.0.finished.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Waits for a loop's tasks when it is dropped.
+struct Wait<'a>(&'a Team, usize);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut looks = 0;
+        // After a panic, nobody takes the tasks that are left but this and the helpers.
+        while self.0.finished.load(Ordering::Acquire) < self.1 {
+            if !std::thread::panicking() || !self.skip() {
+                pause(&mut looks);
+            }
+        }
+    }
+}
+
+impl Wait<'_> {
+    /// Takes a task and leaves it out.
+    fn skip(&self) -> bool {
+        let ticket = self.0.ticket.load(Ordering::Acquire);
+        let (count, next) = (ticket >> 16 & 0xffff, ticket & 0xffff);
+        let taken = next < count && {
+            let (taken, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
+            let exchanged = (self.0.ticket).compare_exchange(ticket, ticket + 1, taken, relaxed);
+            exchanged.is_ok()
+        };
+        if taken {
+            drop(Finished(self.0));
+        }
+        taken
+    }
+}
+
+fn pause(looks: &mut usize) {
+    *looks += 1;
+    if *looks < PATIENCE {
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn counted(count: usize) -> Vec<usize> {
+        let done: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+        share(count, |i| {
+            done[i].fetch_add(1, Ordering::Relaxed);
+        });
+        done.into_iter().map(AtomicUsize::into_inner).collect()
+    }
+
+    #[test]
+    fn each_task_of_many_loops_is_done_once() {
+        for _ in 0..50 {
+            let all = together(|| {
+                let mut all = true;
+                for count in (0..200).chain([MOST + 1]) {
+                    all &= counted(count) == vec![1; count];
+                }
+                // A team in a team is the same.
+                all && together(|| counted(30)) == [1; 30]
+            });
+            assert!(all);
+        }
+        assert_eq!(counted(9), [1; 9], "without a team");
+    }
+
+    #[test]
+    fn a_panic_ends_the_team() {
+        for bad in [0, 5, 63] {
+            let run = || {
+                together(|| share(64, |i| assert_ne!(i, bad)));
+            };
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+            assert!(together(|| counted(64)) == [1; 64]);
+        }
+    }
+}
