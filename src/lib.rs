@@ -16,7 +16,7 @@
 //! | `fer-train` | data, augmentation, networks, training, evaluation, export (feature `train`) |
 //!
 //! Their modules are re-exported here. The library prints nothing, never exits, and reads the
-//! environment only through [`host::Host`].
+//! environment only through [`host::Host`]. The program itself, hidden here, does.
 //!
 //! Classify a picture:
 //!
@@ -34,6 +34,9 @@
 //! `ORT_DISABLE_TELEMETRY=1` before its first thread starts. Another program that uses ONNX Runtime
 //! has to do the same, because a library can't do it safely.
 
+// The program, for `main` and for the Python module; not for other programs.
+#[doc(hidden)]
+pub mod cli;
 pub mod compiled;
 pub mod convert;
 pub mod doctor;
@@ -48,6 +51,9 @@ pub mod training;
 pub mod triton;
 #[cfg(feature = "video")]
 pub mod watch;
+
+// The command line names the library as other programs do.
+extern crate self as fer;
 
 pub use fer_burn::device;
 pub use fer_core::{

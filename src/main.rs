@@ -3,8 +3,6 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
-mod cli;
-
 use std::process::ExitCode;
 
 use fer::kernels::allocator::Reuse;
@@ -23,5 +21,5 @@ fn main() -> ExitCode {
     // moves them to the run's device. The default is the CPU, whatever this build and this machine
     // have. SAFETY: no other thread runs yet.
     unsafe { std::env::set_var("BURN_DEVICE", "flex") };
-    cli::main()
+    ExitCode::from(fer::cli::run(std::env::args_os()))
 }

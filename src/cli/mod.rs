@@ -36,9 +36,9 @@ mod train;
 #[cfg(feature = "video")]
 mod watch;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -138,8 +138,9 @@ enum Status {
     Failed,
 }
 
-/// Runs the program.
-pub fn main() -> ExitCode {
+/// Runs the program with these arguments, the first of which is its name, and returns its exit
+/// code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !fer::panics::are_caught() {
@@ -147,20 +148,27 @@ pub fn main() -> ExitCode {
         }
     }));
     let host = Host::from_env();
-    let command = Cli::parse().command;
-    let result = signals::handle().and_then(|()| run(command, &host));
+    let command = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command,
+        Err(message) => {
+            // Help is a message too. If it can't be printed, nothing can be.
+            let _ = message.print();
+            return u8::try_from(message.exit_code()).unwrap_or(2);
+        }
+    };
+    let result = signals::handle().and_then(|()| dispatch(command, &host));
     match result {
-        Ok(Status::Done) => ExitCode::SUCCESS,
-        Ok(Status::Failed) => ExitCode::from(1),
-        Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Ok(Status::Done) => 0,
+        Ok(Status::Failed) => 1,
+        Err(e) if is_broken_pipe(&e) => 0,
         Err(e) => {
             say(format_args!("error: {}", one_line(&e)));
-            ExitCode::from(2)
+            2
         }
     }
 }
 
-fn run(command: Command, host: &Host) -> Result<Status> {
+fn dispatch(command: Command, host: &Host) -> Result<Status> {
     match command {
         Command::Infer(args) => infer::run(args, host),
         #[cfg(feature = "serve")]

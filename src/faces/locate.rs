@@ -27,7 +27,7 @@ pub struct Faces<'a> {
     pub options: SearchOptions,
     /// How they are cut out.
     pub crop: Crop,
-    load: Box<dyn Fn() -> Result<Detector, LoadError> + Sync + 'a>,
+    load: Box<dyn Fn() -> Result<Detector, LoadError> + Send + Sync + 'a>,
     detector: OnceLock<Result<Detector, LoadError>>,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Faces<'a> {
         when: When,
         options: SearchOptions,
         crop: Crop,
-        load: impl Fn() -> Result<Detector, LoadError> + Sync + 'a,
+        load: impl Fn() -> Result<Detector, LoadError> + Send + Sync + 'a,
     ) -> Self {
         Self {
             when,

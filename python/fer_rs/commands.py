@@ -1,0 +1,120 @@
+"""The commands of fer as functions.
+
+Each runs `fer` in a process of its own, so that Ctrl-C (KeyboardInterrupt) ends it as it ends the
+program: a training saves its state first. A keyword that a function does not name is an option of
+the command, by its name with underscores: `class_weights=True`, `tta="flip"`. What goes wrong
+raises FerError with the program's message.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ._fer import FerError
+
+PathLike = str | os.PathLike[str]
+
+
+def convert(model: PathLike, output: PathLike, **options: Any) -> Path:
+    """Converts a Keras model to an ONNX file, whose path it returns."""
+    _run(["convert", model, "--output", output], options)
+    return Path(output)
+
+
+def train(data: PathLike, out: PathLike, config: Mapping[str, Any] | None = None, **options: Any) -> Path:
+    """Trains a network on a folder of images into the run folder `out`, which it returns.
+
+    `config` is what a recipe file has, as nested dictionaries. KeyboardInterrupt ends the training
+    after its state is saved, and `resume` goes on with it.
+    """
+    arguments: list[Any] = ["train", "--data", data, "--out", out]
+    with tempfile.TemporaryDirectory(prefix="fer-") as folder:
+        if config is not None:
+            recipe = Path(folder) / "recipe.toml"
+            recipe.write_text(_toml(config), encoding="utf-8")
+            arguments += ["--config", recipe]
+        _run(arguments, options)
+    return Path(out)
+
+
+def resume(run: PathLike, **options: Any) -> Path:
+    """Goes on with the training in a run folder, which it returns."""
+    _run(["train", "--resume", run], options)
+    return Path(run)
+
+
+def evaluate(data: PathLike, model: PathLike | None = None, **options: Any) -> dict[str, Any]:
+    """Measures a model on labeled images, and returns the report of `fer eval --format json`."""
+    arguments: list[Any] = ["eval", "--data", data, "--format", "json"]
+    if model is not None:
+        arguments += ["--model", model]
+    return json.loads(_run(arguments, options) or "")
+
+
+def export(run: PathLike, output: PathLike, **options: Any) -> Path:
+    """Exports a trained network as an ONNX file, checked against it; returns the file's path."""
+    _run(["export", "--run", run, f"--onnx={os.fspath(output)}"], options)
+    return Path(output)
+
+
+def parity(images: PathLike | Iterable[PathLike], **options: Any) -> bool:
+    """Whether two models, engines or providers, or an engine and Keras, give the same predictions.
+
+    `parity(images, reference="notebook@burn", candidate="notebook@ort")`, or
+    `parity(images, keras="model.keras", candidate="model.onnx")`.
+    """
+    given = [images] if isinstance(images, (str, os.PathLike)) else list(images)
+    return _run(["parity", *given], options, may_differ=True) is not None
+
+
+def _run(arguments: Iterable[Any], options: Mapping[str, Any], *, may_differ: bool = False) -> str | None:
+    """Runs the program and returns what it printed.
+
+    Exit code 1, done in part or not equal, raises; if `may_differ`, returns None.
+    """
+    command = [sys.executable, "-m", "fer_rs", *map(os.fspath, arguments)]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            command.append(flag)
+        elif value is not None and value is not False:
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                # One argument, so that a value that begins with a dash is no flag.
+                command.append(f"{flag}={os.fspath(one) if isinstance(one, os.PathLike) else one}")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
+        try:
+            printed, said = process.communicate()
+        except KeyboardInterrupt:
+            # A terminal interrupts the program too. A second interrupt would end it unsaved.
+            if not sys.stdin.isatty():
+                process.send_signal(signal.SIGINT)
+            process.communicate()
+            raise
+    if process.returncode == 0:
+        return printed
+    if process.returncode == 1 and may_differ:
+        return None
+    lines = [line.removeprefix("fer: ").removeprefix("error: ") for line in said.splitlines()]
+    raise FerError(lines[-1] if lines else f"fer ended with exit code {process.returncode}")
+
+
+def _toml(values: Mapping[str, Any], section: str = "") -> str:
+    """A recipe as TOML: values, then sections."""
+    lines, sections = [], []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            name = f"{section}.{key}" if section else key
+            sections.append(f"[{name}]\n{_toml(value, name)}")
+        elif value is not None:
+            # Numbers, strings, booleans and lists of them are written alike in JSON and TOML.
+            lines.append(f"{key} = {json.dumps(value)}\n")
+    return "".join(lines) + "".join(sections)

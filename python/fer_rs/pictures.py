@@ -1,0 +1,98 @@
+"""From what Python users have to what the extension takes: paths, bytes, arrays of 8-bit pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Native = str | bytes | np.ndarray
+
+
+class Named(NamedTuple):
+    """A picture for the extension, and what records call it."""
+
+    name: str
+    picture: Native
+
+
+def is_one(pictures: Any) -> bool:
+    """Whether this is one picture and not several."""
+    if isinstance(pictures, np.ndarray):
+        return pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (1, 3))
+    return isinstance(pictures, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pil(pictures)
+
+
+def several(
+    pictures: Iterable[Any], channel_order: str, value_range: tuple[float, float] | None
+) -> list[Named]:
+    """The pictures for the extension.
+
+    Raises TypeError or ValueError for what is not a picture.
+    """
+    return [one(picture, channel_order, value_range) for picture in pictures]
+
+
+def one(picture: Any, channel_order: str, value_range: tuple[float, float] | None) -> Named:
+    """A picture for the extension."""
+    if isinstance(picture, (str, os.PathLike)):
+        path = os.fspath(picture)
+        return Named(os.fsdecode(path), path)
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        return Named("<bytes>", bytes(picture))
+    if _is_pil(picture):
+        gray = picture.mode in ("1", "L", "I;16")
+        # Alpha is dropped without blending, as everywhere in fer.
+        return Named("<PIL image>", _pixels(np.asarray(picture.convert("L" if gray else "RGB"))))
+    if isinstance(picture, np.ndarray):
+        return Named("<array>", _pixels(_eight_bits(picture, value_range), channel_order))
+    raise TypeError(
+        f"a {type(picture).__name__} is not a picture; "
+        "pictures are paths, bytes, PIL images and NumPy arrays"
+    )
+
+
+def _is_pil(value: Any) -> bool:
+    # Without importing PIL, which need not be there.
+    return any(c.__module__ == "PIL.Image" and c.__name__ == "Image" for c in type(value).__mro__)
+
+
+def _eight_bits(array: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
+    """The array in 8 bits: floats by their range, rounded to the nearest of 256 values."""
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"pixels of {array.dtype}: they are uint8, or floats with a value_range")
+    if value_range is None:
+        raise ValueError(
+            "pixels are floats: say which values are black and white, as value_range=(0, 1)"
+        )
+    low, high = map(float, value_range)
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ValueError(f"value_range={value_range} is not (black, white) with black < white")
+    if not np.isfinite(array).all():
+        raise ValueError("pixels are NaN or infinite")
+    # A range that does not fit would give a wrong answer without a word.
+    slack = 1e-3 * (high - low)
+    if array.size and (array.min() < low - slack or array.max() > high + slack):
+        raise ValueError(
+            f"pixels from {array.min():g} to {array.max():g} are outside value_range={value_range}"
+        )
+    scaled = (array.astype(np.float64) - low) * (255.0 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def _pixels(array: np.ndarray, channel_order: str = "rgb") -> np.ndarray:
+    """The array as [height, width, 1 or 3], contiguous, in RGB."""
+    if array.ndim == 2:
+        array = array[:, :, np.newaxis]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"an array of shape {array.shape} is not a picture: "
+            "pictures are [height, width], [height, width, 1] or [height, width, 3]"
+        )
+    if channel_order == "bgr" and array.shape[-1] == 3:
+        array = array[:, :, ::-1]
+    return np.ascontiguousarray(array)
