@@ -156,7 +156,8 @@ def report(images, whole, found, options):
     named = [options.model.name, f"surround {options.surround}", f"lean {options.lean:g}°"]
     print(", ".join([*named, f"crop {options.crop or 'of the model'}"]))
     print(f"found: {count} of {len(images)} images ({100 * count / len(images):.1f} %)")
-    print(f"as they are: {percent(right)} of all, {percent([own for own, _ in pairs])} of those found")
+    own = percent([own for own, _ in pairs])
+    print(f"as they are: {percent(right)} of all, {own} of those found")
     print(f"found again: {percent([again for _, again in pairs])}")
     print(f"difference: {difference(pairs)}")
     if options.lean:
