@@ -30,6 +30,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Classify the faces of a photograph:
+//!
+//! ```
+//! use fer::faces::{Crop, Detector, DetectorRef, FRAME, SearchOptions, find};
+//! use fer::{Backend, LoadOptions, ModelRef, host::Host, images};
+//!
+//! let host = Host::from_env();
+//! let session = fer::open(&ModelRef::default_model()?, &LoadOptions::default(), &host)?;
+//! let spec = session.spec();
+//! let detector = Detector::load(&DetectorRef::Builtin, &Backend::default(), None, &host)?;
+//! let crop = Crop {
+//!     frame: spec.crop.unwrap_or(FRAME),
+//!     size: [spec.input.width, spec.input.height],
+//! };
+//! let photo = images::read("examples/photos/astronaut.jpg".as_ref())?;
+//! let faces = find(&photo, &detector, &SearchOptions::default())?;
+//! assert_eq!(faces.len(), 1);
+//! for face in faces {
+//!     let prediction = session.predict(crop.cut(&photo, &face))?;
+//!     assert_eq!(spec.labels[prediction.class], "happy");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! ONNX Runtime 1.29 and newer sends telemetry. The `fer` program turns that off by setting
 //! `ORT_DISABLE_TELEMETRY=1` before its first thread starts. Another program that uses ONNX Runtime
 //! has to do the same, because a library can't do it safely.

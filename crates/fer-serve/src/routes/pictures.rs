@@ -193,6 +193,7 @@ pub(crate) async fn see_all(
 pub(crate) fn record(name: &str, outcome: Result<Seen, String>, labels: &[String]) -> Value {
     let record = Record {
         path: name.to_owned(),
+        moment: None,
         outcome: outcome.map(content),
     };
     report::object(&record, labels)
@@ -208,6 +209,7 @@ fn content(seen: Seen) -> Content {
             View::Face(f) => ([f.x, f.y, f.w, f.h], Some(f.score), Some(f.landmarks)),
         };
         faces.push(FoundFace {
+            track: None,
             bounds,
             score,
             landmarks,
