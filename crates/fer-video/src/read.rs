@@ -1,15 +1,18 @@
 //! The frames of a source, as they come: whole for files, the newest for live sources, which are
 //! connected again when they are lost.
 
+mod connect;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fer_core::images::{MAX_PIXELS, Pixels};
+use fer_core::images::Pixels;
 
-use crate::decode::{Decoder, Running, Step};
+use self::connect::Source;
+use crate::decode::Running;
 use crate::{Ffmpeg, VideoError, VideoSource};
 
 /// How often those who wait look whether they should stop.
@@ -278,216 +281,5 @@ impl Shared {
         state.events.push_back(event);
         self.changed.notify_all();
         None
-    }
-}
-
-/// The thread that reads.
-struct Source {
-    ffmpeg: Ffmpeg,
-    source: VideoSource,
-    options: ReadOptions,
-    shared: Arc<Shared>,
-    began: Instant,
-    /// Frames decoded so far.
-    seen: u64,
-    /// The time of the last one.
-    time: f64,
-    /// The time of the last frame that was passed on.
-    last_taken: Option<f64>,
-}
-
-/// How a connection ended.
-struct Ended {
-    well: bool,
-    frames: u64,
-    reason: String,
-}
-
-impl Source {
-    fn run(mut self) {
-        let error = self.read().err();
-        let mut state = self.shared.lock();
-        // What the end of the process says after a stop is of no interest.
-        state.error = error.filter(|_| !self.shared.is_stopped());
-        state.ended = true;
-        state.running = None;
-        self.shared.changed.notify_all();
-    }
-
-    fn read(&mut self) -> Result<(), VideoError> {
-        let mut lost: Option<(Instant, String)> = None;
-        loop {
-            let ended = self.connection(&mut lost)?;
-            if self.shared.is_stopped() {
-                return Ok(());
-            }
-            let name = || self.shared.name.clone();
-            if self.seen == 0 {
-                return Err(match ended.well {
-                    true => VideoError::NoFrames {
-                        name: name(),
-                        reason: ended.reason,
-                    },
-                    false => VideoError::Unreadable {
-                        name: name(),
-                        reason: match ended.reason.is_empty() {
-                            true => "nothing came".into(),
-                            false => ended.reason,
-                        },
-                    },
-                });
-            }
-            // A camera and a stream have no end of their own.
-            let endless = match &self.source {
-                VideoSource::Camera(_) => true,
-                VideoSource::Url(url) => !(url.starts_with("http") && ended.well),
-                _ => false,
-            };
-            if !self.options.live || !endless || self.options.duration.is_some() && ended.well {
-                if !ended.well {
-                    let reason = match ended.reason.is_empty() {
-                        true => "it ends early".into(),
-                        false => format!("it ends early: {}", ended.reason),
-                    };
-                    self.broken(reason);
-                }
-                return Ok(());
-            }
-            if ended.frames > 0 || lost.is_none() {
-                let last = self.shared.lock().last.unwrap_or_else(Instant::now);
-                lost = Some((last, ended.reason.clone()));
-            }
-            let since = lost.as_ref().map_or(Duration::ZERO, |(at, _)| at.elapsed());
-            if since + PAUSE > self.options.reconnect {
-                return Err(VideoError::Lost {
-                    name: name(),
-                    seconds: self.options.reconnect.as_secs_f64(),
-                    reason: ended.reason,
-                });
-            }
-            let pause = Instant::now();
-            while pause.elapsed() < PAUSE && !self.shared.is_stopped() {
-                std::thread::sleep(TICK);
-            }
-        }
-    }
-
-    /// Reads one connection to its end.
-    fn connection(&mut self, lost: &mut Option<(Instant, String)>) -> Result<Ended, VideoError> {
-        let name = self.shared.name.clone();
-        let mut decoder = Decoder::start(&self.ffmpeg, &self.source, &self.options)?;
-        {
-            let mut state = self.shared.lock();
-            state.running = Some(decoder.running());
-            state.connected = false;
-            state.last.get_or_insert_with(Instant::now);
-            if self.seen > 0 {
-                state.last = Some(Instant::now());
-            }
-        }
-        let mut buffer = Vec::new();
-        let (mut frames, mut offset) = (0, None);
-        loop {
-            if self.shared.is_stopped() {
-                decoder.running().kill();
-            }
-            let step = decoder.step(&mut buffer);
-            let time = match step {
-                Ok(Step::Frame(time)) => time,
-                Ok(Step::OtherSize) => {
-                    self.broken("the size of the pictures changed".into());
-                    continue;
-                }
-                Ok(Step::End) => break,
-                Err(source) => return Err(VideoError::Output { name, source }),
-            };
-            let arrived = Instant::now();
-            let [width, height] = decoder.size();
-            if (width * height) as u64 > MAX_PIXELS {
-                let (width, height) = (width as u64, height as u64);
-                return Err(VideoError::TooLarge {
-                    name,
-                    width,
-                    height,
-                });
-            }
-            let offset = *offset.get_or_insert_with(|| match (self.options.live, self.seen) {
-                (false, _) => self.options.start,
-                (true, 0) => -time,
-                (true, _) => self.began.elapsed().as_secs_f64() - time,
-            });
-            // Times that go back, as in damaged files, do not.
-            self.time = (offset + time).max(self.time);
-            if self.seen == 0 {
-                self.began = arrived;
-            }
-            if let Some((since, reason)) = lost.take() {
-                self.shared.push(Event::Gap {
-                    index: self.seen,
-                    time: self.time,
-                    seconds: since.elapsed().as_secs_f64(),
-                    reason,
-                });
-            }
-            {
-                let mut state = self.shared.lock();
-                (state.last, state.connected) = (Some(arrived), true);
-            }
-            frames += 1;
-            if let Some(reason) = decoder.said() {
-                self.broken(reason);
-            }
-            let index = self.seen;
-            self.seen += 1;
-            if !self.is_wanted(index) {
-                continue;
-            }
-            self.last_taken = Some(self.time);
-            let data = std::mem::take(&mut buffer);
-            let pixels = Pixels {
-                width,
-                height,
-                channels: 3,
-                data,
-            };
-            let frame = Frame {
-                index,
-                time: self.time,
-                skipped: 0,
-                arrived,
-                pixels,
-            };
-            if let Some(free) = self.shared.push(Event::Frame(frame)) {
-                buffer = free;
-            }
-        }
-        let (well, reason) = decoder.finish();
-        if let (true, true, Some(reason)) = (well, frames > 0, decoder.said()) {
-            self.broken(reason);
-        }
-        Ok(Ended {
-            well,
-            frames,
-            reason,
-        })
-    }
-
-    /// Whether a frame is among those asked for.
-    fn is_wanted(&self, index: u64) -> bool {
-        let by_number = index.is_multiple_of(self.options.every.max(1));
-        // A frame that comes a little early is that of its time.
-        let by_time = match (self.options.fps, self.last_taken) {
-            (Some(fps), Some(last)) => self.time - last >= 1.0 / fps - 1e-3,
-            _ => true,
-        };
-        by_number && by_time
-    }
-
-    fn broken(&self, reason: String) {
-        self.shared.push(Event::Broken {
-            index: self.seen,
-            time: self.time,
-            reason,
-        });
     }
 }
