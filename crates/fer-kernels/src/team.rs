@@ -2,15 +2,18 @@
 //!
 //! A thread pool's threads sleep between two loops. To wake one takes as long as a small layer, and
 //! on a busy machine far longer. [`together`] keeps the pool's threads in a loop, in which they wait
-//! for the next work, until all of it is done. A thread that is late takes nothing: the others do
-//! its part.
+//! for the next work, until all of it is done. The calling thread leads and works itself. It waits
+//! for nobody to begin: of threads that are late, the others do the part.
 
 use std::cell::Cell;
 use std::mem::transmute;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::simd::{on_pool, parallel, tasks};
+use super::threads;
 
 /// After this many looks for work, a thread lets others run before each look.
 const PATIENCE: usize = 4_000;
@@ -23,30 +26,28 @@ thread_local! {
     static LED: Cell<*const Team> = const { Cell::new(ptr::null()) };
 }
 
-/// Runs `body` on a thread of the pool, whose loops by [`share`] the other threads join.
-pub fn together<R: Send>(body: impl FnOnce() -> R + Send) -> R {
-    on_pool(|| {
-        if !LED.get().is_null() {
-            return body();
-        }
-        let team = Team::default();
-        rayon::scope(|scope| {
-            for _ in 1..tasks() {
-                scope.spawn(|_| team.help());
-            }
-            LED.set(&team);
-            // Also if the body panics.
-            let _end = End(&team);
-            body()
-        })
-    })
+/// Runs `body`, whose loops by [`share`] the pool's threads join.
+pub fn together<R>(body: impl FnOnce() -> R) -> R {
+    if !LED.get().is_null() {
+        return body();
+    }
+    threads::start(None);
+    let team = Arc::new(Team::default());
+    for _ in 1..tasks() {
+        let team = team.clone();
+        rayon::spawn(move || team.help());
+    }
+    LED.set(&*team);
+    // Also if the body panics.
+    let _end = End(&team);
+    body()
 }
 
 /// Calls `body` with 0..`count`, on all threads.
 pub(super) fn share(count: usize, body: impl Fn(usize) + Sync + Send) {
     let led = LED.get();
     if led.is_null() || count > MOST {
-        return parallel(count, body);
+        return on_pool(|| parallel(count, body));
     }
     // SAFETY: `together` has the team for as long as this thread leads it.
     unsafe { &*led }.run(count, &body);
@@ -73,6 +74,8 @@ struct Team {
     body: AtomicPtr<Body<'static>>,
     /// The finished tasks of the loop.
     finished: AtomicUsize,
+    /// Whether a task of another thread panicked.
+    failed: AtomicBool,
     done: AtomicBool,
 }
 
@@ -90,6 +93,9 @@ impl Team {
         let wait = Wait(self, count);
         while self.step() {}
         drop(wait);
+        if self.failed.load(Ordering::Relaxed) {
+            resume_unwind(Box::new("another thread of the team panicked"));
+        }
     }
 
     /// Takes a task and does it, if there is one.
@@ -106,10 +112,11 @@ impl Team {
             Ordering::Relaxed,
         );
         if taken.is_ok() {
-            let _finished = Finished(self);
+            let mut finished = Finished(self, true);
             // SAFETY: the loop is not over before this task of it is finished.
             let body = unsafe { *self.body.load(Ordering::Relaxed) };
             body(next as usize);
+            finished.1 = false;
         }
         true
     }
@@ -118,20 +125,25 @@ impl Team {
     fn help(&self) {
         let mut looks = 0;
         while !self.done.load(Ordering::Acquire) {
-            if self.step() {
-                looks = 0;
-            } else {
-                pause(&mut looks);
+            let worked = catch_unwind(AssertUnwindSafe(|| self.step()));
+            match worked {
+                Ok(true) => looks = 0,
+                Ok(false) => pause(&mut looks),
+                Err(_) => looks = 0,
             }
         }
     }
 }
 
-/// A task that is finished when this is dropped, also if it panics: the pool passes that on.
-struct Finished<'a>(&'a Team);
+/// A task that is finished when this is dropped, also if it panics (`true`): the leader passes that
+/// on.
+struct Finished<'a>(&'a Team, bool);
 
 impl Drop for Finished<'_> {
     fn drop(&mut self) {
+        if self.1 {
+            self.0.failed.store(true, Ordering::Relaxed);
+        }
         self.0.finished.fetch_add(1, Ordering::Release);
     }
 }
@@ -162,7 +174,7 @@ impl Wait<'_> {
             exchanged.is_ok()
         };
         if taken {
-            drop(Finished(self.0));
+            drop(Finished(self.0, true));
         }
         taken
     }
