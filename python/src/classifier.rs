@@ -26,8 +26,18 @@ create_exception!(
     FerError,
     "A model that can't be loaded: it is not there, damaged, or no engine runs it."
 );
-create_exception!(fer_rs, EngineError, FerError, "The engine failed at its work.");
-create_exception!(fer_rs, ImageError, FerError, "A picture that has no prediction.");
+create_exception!(
+    fer_rs,
+    EngineError,
+    FerError,
+    "The engine failed at its work."
+);
+create_exception!(
+    fer_rs,
+    ImageError,
+    FerError,
+    "A picture that has no prediction."
+);
 
 /// How long the work goes on before Python is asked whether the user interrupts it.
 const BETWEEN_SIGNALS: Duration = Duration::from_millis(100);
@@ -164,7 +174,13 @@ impl NativeClassifier {
         let d = self.session.description();
         let notes = d.notes.iter().map(ToString::to_string).collect();
         let provider = d.provider.clone();
-        (d.model.clone(), d.engine, provider, d.library.clone(), notes)
+        (
+            d.model.clone(),
+            d.engine,
+            provider,
+            d.library.clone(),
+            notes,
+        )
     }
 
     /// Classifies pictures. `whole` does not search for faces.
@@ -189,7 +205,8 @@ impl NativeClassifier {
 
 /// Where the model runs.
 fn backend(engine: &str, provider: &str, library: Option<PathBuf>) -> PyResult<Backend> {
-    let provider = Provider::from_str(provider).map_err(|e| PyValueError::new_err(e.to_string()))?;
+    let provider =
+        Provider::from_str(provider).map_err(|e| PyValueError::new_err(e.to_string()))?;
     match engine {
         "auto" if provider == Provider::Cpu => Ok(Backend::Auto { library }),
         "auto" | "ort" => Ok(Backend::Ort {
@@ -209,17 +226,26 @@ fn backend(engine: &str, provider: &str, library: Option<PathBuf>) -> PyResult<B
 
 /// Where a face is, as Python gets it.
 trait Located {
-    fn located(self, width: usize, height: usize) -> ([f32; 4], Option<f32>, Option<[[f32; 2]; 5]>);
+    fn located(self, width: usize, height: usize)
+    -> ([f32; 4], Option<f32>, Option<[[f32; 2]; 5]>);
 }
 
 impl Located for () {
-    fn located(self, width: usize, height: usize) -> ([f32; 4], Option<f32>, Option<[[f32; 2]; 5]>) {
+    fn located(
+        self,
+        width: usize,
+        height: usize,
+    ) -> ([f32; 4], Option<f32>, Option<[[f32; 2]; 5]>) {
         ([0.0, 0.0, width as f32, height as f32], None, None)
     }
 }
 
 impl Located for Place {
-    fn located(self, width: usize, height: usize) -> ([f32; 4], Option<f32>, Option<[[f32; 2]; 5]>) {
+    fn located(
+        self,
+        width: usize,
+        height: usize,
+    ) -> ([f32; 4], Option<f32>, Option<[[f32; 2]; 5]>) {
         match self {
             Self::Whole => ().located(width, height),
             Self::Face(f) => ([f.x, f.y, f.w, f.h], Some(f.score), Some(f.landmarks)),

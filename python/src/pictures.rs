@@ -28,7 +28,9 @@ impl<'py> FromPyObject<'_, 'py> for Picture {
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(array) = object.extract::<PyReadonlyArray3<'py, u8>>() {
             let &[height, width, channels] = array.shape() else {
-                return Err(PyTypeError::new_err("an array of pixels has three dimensions"));
+                return Err(PyTypeError::new_err(
+                    "an array of pixels has three dimensions",
+                ));
             };
             let fits = (height as u64).saturating_mul(width as u64) <= MAX_PIXELS;
             if height == 0 || width == 0 || !fits || !matches!(channels, 1 | 3) {

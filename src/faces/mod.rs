@@ -23,7 +23,7 @@ mod onnx_file;
 pub use data_set::{Cut, CutError, CutOptions, Photographs};
 pub use detector::{Detector, DetectorRef};
 pub use fer_faces::{
-    Crop, FRAME, Face, FaceCrop, Frame, Network, NetworkError, SearchError, SearchOptions, Smoother,
-    TrackOptions, Tracker, When, find,
+    Crop, FRAME, Face, FaceCrop, Frame, Network, NetworkError, SearchError, SearchOptions,
+    Smoother, TrackOptions, Tracker, When, find,
 };
 pub use locate::{Faces, Place};
