@@ -1,7 +1,5 @@
 from typing import Any
 
-import numpy as np
-
 __version__: str
 
 class FerError(Exception): ...
@@ -41,7 +39,7 @@ class NativeClassifier:
     @property
     def description(self) -> tuple[str, str, str, str, list[str]]: ...
     def run(
-        self, pictures: list[str | bytes | np.ndarray], whole: bool
+        self, pictures: list[str | bytes | tuple[bytes, int, int, int]], whole: bool
     ) -> list[tuple[str | None, int, int, list[_Face]]]: ...
 
 def run(arguments: list[str]) -> int: ...

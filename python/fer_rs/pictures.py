@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
-Native = str | bytes | np.ndarray
+# Pixels are (bytes, height, width, channels).
+Native = Union[str, bytes, tuple[bytes, int, int, int]]
 
 
 class Named(NamedTuple):
@@ -84,8 +85,8 @@ def _eight_bits(array: np.ndarray, value_range: tuple[float, float] | None) -> n
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def _pixels(array: np.ndarray, channel_order: str = "rgb") -> np.ndarray:
-    """The array as [height, width, 1 or 3], contiguous, in RGB."""
+def _pixels(array: np.ndarray, channel_order: str = "rgb") -> Native:
+    """The array's pixels in RGB or gray: bytes, height, width, channels."""
     if array.ndim == 2:
         array = array[:, :, np.newaxis]
     if array.ndim != 3 or array.shape[-1] not in (1, 3):
@@ -95,4 +96,4 @@ def _pixels(array: np.ndarray, channel_order: str = "rgb") -> np.ndarray:
         )
     if channel_order == "bgr" and array.shape[-1] == 3:
         array = array[:, :, ::-1]
-    return np.ascontiguousarray(array)
+    return (array.tobytes(), *array.shape)

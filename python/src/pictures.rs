@@ -1,50 +1,52 @@
 //! Pictures as Python hands them over, as items of a stream.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use fer::images::{self, MAX_PIXELS, Pixels};
 use fer::stream::{Item, ItemError};
-use numpy::{PyReadonlyArray3, PyUntypedArrayMethods};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
-/// A picture.
+/// A picture. Bytes stay Python's.
 pub enum Picture {
     /// An image file.
     Path(PathBuf),
-    /// An image file's bytes, which stay Python's.
+    /// An image file's bytes.
     Encoded(PyBackedBytes),
-    /// Pixels: gray, or red, green and blue. They are copied once, from Python's array, and taken
-    /// when the picture is loaded.
-    Pixels(Mutex<Option<Pixels>>),
+    /// `height × width × channels` values, row by row: gray, or red, green and blue.
+    Pixels {
+        data: PyBackedBytes,
+        height: usize,
+        width: usize,
+        channels: usize,
+    },
 }
 
 impl<'py> FromPyObject<'_, 'py> for Picture {
     type Error = PyErr;
 
-    /// A `str` or path, `bytes`, or a C-contiguous array `[height, width, 1 or 3]` of `uint8`.
+    /// A `str` or path, `bytes`, or pixels as `(bytes, height, width, 1 or 3)`.
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(array) = object.extract::<PyReadonlyArray3<'py, u8>>() {
-            let &[height, width, channels] = array.shape() else {
-                return Err(PyTypeError::new_err(
-                    "an array of pixels has three dimensions",
-                ));
-            };
-            let fits = (height as u64).saturating_mul(width as u64) <= MAX_PIXELS;
-            if height == 0 || width == 0 || !fits || !matches!(channels, 1 | 3) {
-                return Err(PyTypeError::new_err(format!(
+        if let Ok((data, height, width, channels)) =
+            object.extract::<(PyBackedBytes, usize, usize, usize)>()
+        {
+            let pixels = (height as u64).saturating_mul(width as u64);
+            if !(1..=MAX_PIXELS).contains(&pixels)
+                || !matches!(channels, 1 | 3)
+                || data.len() as u64 != pixels * channels as u64
+            {
+                return Err(PyValueError::new_err(format!(
                     "an array of {height}x{width}x{channels} is not a picture of 1 to \
                      {MAX_PIXELS} pixels with 1 or 3 channels"
                 )));
             }
-            return Ok(Self::Pixels(Mutex::new(Some(Pixels {
-                width,
+            return Ok(Self::Pixels {
+                data,
                 height,
+                width,
                 channels,
-                data: array.as_slice()?.to_vec(),
-            }))));
+            });
         }
         if let Ok(bytes) = object.extract::<PyBackedBytes>() {
             return Ok(Self::Encoded(bytes));
@@ -58,13 +60,17 @@ impl Item for Picture {
         Ok(match self {
             Self::Path(path) => images::read(path)?,
             Self::Encoded(bytes) => images::decode(bytes)?,
-            Self::Pixels(pixels) => {
-                let taken = pixels.lock().ok().and_then(|mut pixels| pixels.take());
-                // A stream loads each item once.
-                taken.ok_or_else(|| ItemError::Source {
-                    reason: "its pixels were already taken".into(),
-                })?
-            }
+            Self::Pixels {
+                data,
+                height,
+                width,
+                channels,
+            } => Pixels {
+                width: *width,
+                height: *height,
+                channels: *channels,
+                data: data.to_vec(),
+            },
         })
     }
 }

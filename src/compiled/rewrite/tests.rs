@@ -58,7 +58,7 @@ fn forward(statements: &str) -> Result<String, String> {
 /// Code without layout.
 fn plain(code: &str) -> String {
     let words: String = code.split_whitespace().collect();
-    words.replace(",)", ")")
+    words.replace(",)", ")").replace(",]", "]")
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn small_convolutions_that_follow_one_another_are_one_call() {
         .iter()
         .map(|(given, wanted)| {
             let found = chained(&given.replace("RELU", relu));
-            let found = found.map(|found| found.split_whitespace().collect::<String>());
+            let found = found.map(|found| plain(&found));
             (found, plain(&wanted.replace("KERNELS", KERNELS)))
         })
         .filter(|(found, wanted)| found.as_ref() != Ok(wanted))

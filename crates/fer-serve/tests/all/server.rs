@@ -40,6 +40,7 @@ impl Fake {
                 input: InputSpec::new(Layout::Nhwc, 2, 2, 1),
                 output: OutputKind::Probabilities,
                 calibration: Calibration::NONE,
+                crop: None,
                 fixed_batch: None,
                 assumed: Vec::new(),
             },

@@ -240,6 +240,7 @@ mod tests {
             output: OutputKind::Probabilities,
             calibration: Calibration::NONE,
             fixed_batch: None,
+            crop: None,
             assumed: Vec::new(),
         }
     }
