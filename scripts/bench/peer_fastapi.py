@@ -21,6 +21,6 @@ async def classify(request: Request):
     if pixels is None:
         raise HTTPException(422, "not an image")
     pixels = cv2.resize(pixels, (48, 48)).astype(np.float32) / 255
-    [row] = session.run(None, {tensor.name: pixels.reshape(1, 48, 48, 1)})[0]
+    [row] = session.run(None, {tensor.name: pixels.reshape([1, *tensor.shape[1:]])})[0]
     best = int(row.argmax())
     return {"label": LABELS[best], "confidence": float(row[best]), "probabilities": dict(zip(LABELS, map(float, row)))}

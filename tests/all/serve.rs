@@ -235,7 +235,7 @@ fn a_repository_for_triton_has_models_labels_and_configurations() {
         "name: \"fer\"",
         "platform: \"onnxruntime_onnx\"",
         "max_batch_size: 64",
-        "dims: [48, 48, 1]",
+        "dims: [1, 48, 48]",
         "dims: [7]",
         "label_filename: \"labels.txt\"",
         "dynamic_batching",
