@@ -202,17 +202,15 @@ enum Asked {
     Video(Box<super::watch::Args>),
 }
 
-/// Whether the arguments name a video, which is watched with every frame.
+/// Whether the only argument is a video, which is watched with every frame. Among pictures, a video
+/// is a file that is no picture, and its record says so.
 #[cfg(feature = "video")]
 fn video(args: Args) -> Result<Asked> {
     use fer::video::VideoSource;
 
-    let is_video = |path: &OsString| VideoSource::is_video(path);
-    if !args.paths.iter().any(is_video) {
-        return Ok(Asked::Pictures(Box::new(args)));
-    }
-    let [source] = &args.paths[..] else {
-        bail!("videos are read one at a time; name one alone");
+    let source = match &args.paths[..] {
+        [source] if VideoSource::is_video(source) => source,
+        _ => return Ok(Asked::Pictures(Box::new(args))),
     };
     #[cfg(feature = "train")]
     if let Some(option) = args.pictures.given() {

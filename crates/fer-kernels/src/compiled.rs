@@ -37,6 +37,10 @@ pub struct Compiled {
 
 /// What the first link of a chain takes.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, on the stack"
+)]
 pub enum Input<'a> {
     /// Images as they are.
     Image(Tensor<4>),
