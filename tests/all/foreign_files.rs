@@ -67,7 +67,7 @@ fn what_is_no_image_is_named_with_what_to_do() {
             "clip.mp4",
             ftyp("isom\0\0\x02\0isomavc1"),
             "a video (MP4)",
-            "`fer watch",
+            "`ffmpeg -i",
         ),
         (
             "clip.mov",

@@ -63,7 +63,7 @@ impl Pictures {
     /// Waits until all is drawn; what there is to say about the video.
     pub fn finish(self) -> Result<Option<String>, VideoError> {
         drop(self.sender);
-        self.thread.join().unwrap_or_else(|_| Ok(None))
+        self.thread.join().unwrap_or(Ok(None))
     }
 }
 

@@ -25,8 +25,8 @@ fn address(text: &str) -> Option<String> {
     Some(match scheme.to_ascii_lowercase().as_str() {
         "file" => format!("is a URL, not a path; name the file itself, /{rest}"),
         "rtsp" | "rtsps" | "rtmp" | "rtmps" | "rtp" | "srt" | "udp" | "mms" => format!(
-            "is a video stream, not a file; `fer watch {text}` reads it; for pictures, write some of \
-             its frames with `ffmpeg -i {text} -vf fps=1 -frames:v 60 frame%02d.png` and use those"
+            "is a video stream, not a file; write some of its frames with `ffmpeg -i {text} -vf \
+             fps=1 -frames:v 60 frame%02d.png` and use those"
         ),
         "http" | "https" | "ftp" => {
             format!("is a URL, not a file; download it first, as with `curl -LO '{text}'`")
@@ -50,8 +50,8 @@ pub(super) fn camera(path: &Path) -> Option<String> {
         format!("-f v4l2 -i /dev/video{number}")
     };
     Some(format!(
-        "is not a file; if it is a camera, `fer watch {text}` reads it; for pictures, write some of \
-         its frames with `ffmpeg {input} -frames:v 30 frame%02d.png` and use those"
+        "is not a file; if it is a camera, write some of its frames with `ffmpeg {input} \
+         -frames:v 30 frame%02d.png` and use those"
     ))
 }
 

@@ -26,8 +26,8 @@ impl fmt::Display for Foreign {
 
 const CONVERT: &str = "convert it to PNG, as with `magick IN OUT.png`";
 const SAVE: &str = "save it as 8-bit PNG or JPEG where it was made";
-const FRAMES: &str = "`fer watch VIDEO` reads it; for pictures, write its frames with `ffmpeg -i \
-    VIDEO -vf fps=1 frame%05d.png` and use those";
+const FRAMES: &str =
+    "write its frames with `ffmpeg -i VIDEO -vf fps=1 frame%05d.png` and use those";
 const AGAIN: &str = "get the image again";
 const UNPACK: &str = "unpack it";
 
