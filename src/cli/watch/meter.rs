@@ -116,6 +116,9 @@ impl Meter {
     }
 
     fn latency(&self) -> String {
+        if self.frames == 0 {
+            return "no frame came".into();
+        }
         format!(
             "latency {} ms (median), {} ms (95 %), {} frames passed over",
             self.percentile(0.5),
