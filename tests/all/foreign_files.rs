@@ -155,7 +155,6 @@ fn what_is_no_image_is_named_with_what_to_do() {
     }
     let rows = [
         ("https://example.org/a.jpg?size=9", "`curl -LO"),
-        ("rtsp://camera.local/1", "`ffmpeg -i rtsp://camera.local/1"),
         ("0", "if it is a camera"),
         ("/dev/video0", "if it is a camera"),
         ("data:image/png;base64,AAAA", "decode its Base64"),
