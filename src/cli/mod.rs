@@ -1,6 +1,9 @@
 //! The command line: arguments, one module per command, and exit codes (0 done, 1 done in part or
 //! not equal, 2 nothing done).
 
+// The doc comments of arguments are their help, and no page.
+#![allow(rustdoc::bare_urls, rustdoc::invalid_html_tags)]
+
 mod advice;
 mod completions;
 mod convert;
