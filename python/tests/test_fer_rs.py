@@ -299,7 +299,11 @@ def test_ctrl_c_saves_a_training(tmp_path):
         f"fer_rs.train({str(tmp_path / 'faces')!r}, {str(tmp_path / 'run')!r}, preset='tiny', epochs=500)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-c", script],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # A shell's background jobs ignore the signal, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run").rglob("*.ckpt")) and time.monotonic() < deadline:
