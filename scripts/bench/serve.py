@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -29,9 +30,19 @@ PEER = environment.Peer(
 PORT = 18080
 
 
+CROPS = tempfile.TemporaryDirectory()
+# Run by the peer's Python: the drawn faces as 48×48 gray PNGs, the size of FER-2013's images.
+CROP = """
+import cv2, pathlib, sys
+for file in sys.argv[2:]:
+    pixels = cv2.resize(cv2.imread(file, cv2.IMREAD_GRAYSCALE), (48, 48), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(pathlib.Path(sys.argv[1]) / pathlib.Path(file).name), pixels)
+"""
+
+
 def load(path, *how):
     """One run of the load generator; its results."""
-    files = sorted(glob.glob(str(ROOT / "examples/faces/*.png")))
+    files = sorted(glob.glob(CROPS.name + "/*.png"))
     command = [str(ROOT / "target/release/examples/load"), f"127.0.0.1:{PORT}", path, *map(str, how), *files]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -78,10 +89,12 @@ def main():
     served = "fer" if args.engine == "burn" and Path(model) == ROOT / "models/fer.onnx" else model
     fer = [str(ROOT / "target/release/fer"), "serve", "-q", "--listen", f"127.0.0.1:{PORT}"]
     fer += ["--engine", args.engine, "--model", served]
+    python = environment.python(PEER)
+    faces = glob.glob(str(ROOT / "examples/faces/*.png"))
+    subprocess.run([str(python), "-c", CROP, CROPS.name, *faces], check=True)
     servers = {"fer serve": (Server(fer, "/readyz"), "/v1/classify")}
     if args.soak:
         return soak(*servers["fer serve"], args)
-    python = environment.python(PEER)
     uvicorn = [str(python), "-m", "uvicorn", "peer_fastapi:app", "--port", str(PORT)]
     uvicorn += ["--workers", str(os.cpu_count()), "--log-level", "error", "--no-access-log"]
     servers["FastAPI"] = (Server(uvicorn, "/docs", MODEL=model), "/classify")
