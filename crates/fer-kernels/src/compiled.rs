@@ -37,6 +37,10 @@ pub struct Compiled {
 
 /// What the first link of a chain takes.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and a tensor is a pointer to its values"
+)]
 pub enum Input<'a> {
     /// Images as they are.
     Image(Tensor<4>),
