@@ -29,6 +29,8 @@ mod runtime;
 mod signals;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
+mod writers;
 
 use std::fmt::Display;
 use std::io::Write;

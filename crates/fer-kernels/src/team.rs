@@ -26,7 +26,7 @@ thread_local! {
     static LED: Cell<*const Team> = const { Cell::new(ptr::null()) };
 }
 
-/// Runs `body`, whose loops by [`share`] the pool's threads join.
+/// Runs `body`, whose loops by `share` the pool's threads join.
 pub fn together<R>(body: impl FnOnce() -> R) -> R {
     if !LED.get().is_null() {
         return body();
