@@ -9,12 +9,15 @@ use fer::panics;
 
 type Job = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
+/// Where a job is given, and where the threads take it.
+type Jobs = (SyncSender<Job>, Arc<Mutex<Receiver<Job>>>);
+
 /// The threads, one for each core at most. They are started when they are needed, and end when this
 /// is dropped, after their last job.
 #[derive(Default)]
 pub struct Writers {
     /// A job waits here until a thread takes it, so that few are in memory.
-    jobs: Option<(SyncSender<Job>, Arc<Mutex<Receiver<Job>>>)>,
+    jobs: Option<Jobs>,
     threads: Vec<JoinHandle<()>>,
     /// The first error that was not reported yet.
     failed: Arc<Mutex<Option<io::Error>>>,

@@ -58,7 +58,7 @@ fn forward(statements: &str) -> Result<String, String> {
 /// Code without layout.
 fn plain(code: &str) -> String {
     let words: String = code.split_whitespace().collect();
-    words.replace(",)", ")")
+    words.replace(",)", ")").replace(",]", "]")
 }
 
 #[test]
