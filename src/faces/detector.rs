@@ -17,8 +17,12 @@ use fer_ort::{OrtNetwork, Provider, ProviderOptions, library};
 #[cfg(feature = "ort")]
 use super::onnx_file;
 use crate::compiled;
-use crate::load::{Backend, automatic};
-use crate::load_error::{LoadError, NoOnnxRuntime};
+use crate::load::Backend;
+#[cfg(feature = "ort")]
+use crate::load::automatic;
+use crate::load_error::LoadError;
+#[cfg(feature = "ort")]
+use crate::load_error::NoOnnxRuntime;
 
 /// The detector to load.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
