@@ -170,7 +170,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     drop(report);
     #[cfg(feature = "train")]
     if let Some(pictures) = pictures {
-        pictures.finish().context("can't write the contact sheet")?;
+        pictures
+            .finish()
+            .context("can't write the pictures of faces")?;
     }
     if let (Some(faces), false) = (&faces, args.quiet) {
         found.say(faces, sources.len());

@@ -38,6 +38,8 @@ mod signals;
 mod train;
 #[cfg(feature = "video")]
 mod watch;
+#[cfg(feature = "train")]
+mod writers;
 
 use std::ffi::OsString;
 use std::fmt::Display;

@@ -14,6 +14,8 @@ use fer::plot::{Boxed, Cell, MAX_CELLS, annotated, sheet};
 use fer::report::{Content, FoundFace};
 use fer::stream::Item;
 
+use super::writers::Writers;
+
 /// The sides of a cut-out face in pixels, and of one on the contact sheet.
 const SIDES: std::ops::RangeInclusive<usize> = 16..=1024;
 const ON_SHEET: usize = 96;
@@ -82,6 +84,7 @@ impl PictureArgs {
             labels: labels.to_vec(),
             names: HashSet::new(),
             cells: Vec::new(),
+            writers: Writers::default(),
         }))
     }
 }
@@ -120,6 +123,8 @@ pub struct Pictures {
     names: HashSet<String>,
     /// Of the contact sheet.
     cells: Vec<Cell>,
+    /// They draw on pictures too.
+    writers: Writers,
 }
 
 impl Pictures {
@@ -139,13 +144,15 @@ impl Pictures {
         if let Some(folder) = &self.annotate {
             let boxes: Vec<Boxed> = picture.faces.iter().map(|face| self.boxed(face)).collect();
             let path = folder.join(format!("{name}.png"));
-            annotated(&path, pixels, &boxes).map_err(io::Error::other)?;
+            let draw = move || annotated(&path, pixels, &boxes).map_err(io::Error::other);
+            self.writers.add(draw)?;
         }
         Ok(())
     }
 
-    /// Writes the contact sheet.
+    /// Writes the contact sheet, and waits for the pictures that are still drawn.
     pub fn finish(self) -> io::Result<()> {
+        self.writers.finish()?;
         match self.crops {
             Some(folder) if !self.cells.is_empty() => {
                 let path = folder.join("contact-sheet.png");

@@ -1,6 +1,16 @@
 //! Chains against their definition, layer by layer in `f64`.
 
 use super::*;
+use crate::simd;
+
+/// The variable that limits the vectors of a test's process, see [`simd::limit`].
+const BITS: &str = "FER_CHAIN_TEST_BITS";
+
+fn limited() {
+    if let Ok(bits) = std::env::var(BITS) {
+        simd::limit(bits.parse().unwrap());
+    }
+}
 
 /// An image, `[height, width, channels]`.
 #[derive(Clone)]
@@ -207,6 +217,7 @@ fn difference(
 
 #[test]
 fn every_chain_equals_its_definition() {
+    limited();
     let (plain, relu, pool) = (false, true, true);
     let chains: [&[(usize, bool, bool)]; 5] = [
         &[(16, relu, false)],
@@ -237,6 +248,7 @@ fn every_chain_equals_its_definition() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
+    limited();
     let mut random = generator();
     let size = [64, 48];
     let image: Vec<f32> = (0..64 * 48 * 16).map(|_| random()).collect();
@@ -261,5 +273,23 @@ fn the_number_of_threads_changes_no_bit() {
     assert!(one.iter().any(|v| *v != 0.0));
     for threads in [2, 3, 5] {
         assert!(on(threads) == one, "{threads} threads");
+    }
+}
+
+/// In processes of their own, as the instructions are chosen once.
+#[test]
+fn so_it_is_with_other_instructions() {
+    if std::env::var(BITS).is_ok() {
+        return;
+    }
+    for bits in ["256", "0"] {
+        let again = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg("chain::tests")
+            .env(BITS, bits)
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&again.stdout);
+        assert!(again.status.success(), "{bits} bits: {output}");
+        assert!(output.contains("3 passed"), "{bits} bits: {output}");
     }
 }
