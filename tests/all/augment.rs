@@ -725,9 +725,13 @@ proptest! {
     /// image.
     #[test]
     fn levels_stay_levels(
-        augmentation in settings(), (width, pixels) in (1..40_usize, 1..40_usize).prop_flat_map(|(w, h)| {
+        augmentation in settings(),
+        (width, pixels) in (1..40_usize, 1..40_usize).prop_flat_map(|(w, h)| {
             (Just(w), prop::collection::vec(any::<u8>(), w * h))
-        }), seed: u64, epoch: u32, index: u64,
+        }),
+        seed: u64,
+        epoch: u32,
+        index: u64,
     ) {
         prop_assert_eq!(augmentation.validate(), Ok(()));
         let draw = Draw { seed, epoch, index };
@@ -739,7 +743,12 @@ proptest! {
     /// A mirrored mirror image is the image; and a flip is the mirror image of what there is
     /// without it, as in Keras.
     #[test]
-    fn a_flip_mirrors(theta in -180.0..180.0, tx in -9.0..9.0, zy in 0.5..1.5, width in 1..30_usize) {
+    fn a_flip_mirrors(
+        theta in -180.0..180.0,
+        tx in -9.0..9.0,
+        zy in 0.5..1.5,
+        width in 1..30_usize,
+    ) {
         let pixels = picture(width, 20);
         let resample = |geometry: Geometry, pixels: &[u8]| {
             let mut out = vec![0.0; pixels.len()];

@@ -620,7 +620,8 @@ fn sequential(input: &[usize], layers: &[(&str, serde_json::Value)]) -> Vec<u8> 
         config["name"] = format!("layer{i}").into();
         entries.push(serde_json::json!({"class_name": class, "config": config}));
     }
-    let model = serde_json::json!({"module": "keras", "class_name": "Sequential", "config": {"layers": entries}});
+    let model = serde_json::json!({"module": "keras", "class_name": "Sequential",
+        "config": {"layers": entries}});
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let parts = [
         ("config.json", model.to_string().into_bytes()),

@@ -368,7 +368,9 @@ fn an_evaluation_compares_with_the_majority_and_the_distribution() {
         );
     }
     // 56 training images, seven of each kind.
-    let left_out = serde_json::json!({ "ties": 7, "contempt": 7, "unknown": 7, "no_face": 7, "without_votes": 7 });
+    let left_out = serde_json::json!({
+        "ties": 7, "contempt": 7, "unknown": 7, "no_face": 7, "without_votes": 7
+    });
     assert_eq!(found["left_out"], left_out);
     let said = with(&[]);
     assert!(
@@ -710,6 +712,8 @@ fn ferplus_majorities_on_public_test_are_those_that_were_counted() {
         .stdout;
     let found = serde_json::from_str::<Value>(&json).unwrap()["votes"].take();
     assert_eq!(found["images"].as_u64(), Some(3365), "{found}");
-    let left_out = serde_json::json!({ "ties": 157, "contempt": 24, "unknown": 25, "no_face": 1, "without_votes": 17 });
+    let left_out = serde_json::json!({
+        "ties": 157, "contempt": 24, "unknown": 25, "no_face": 1, "without_votes": 17
+    });
     assert_eq!(found["left_out"], left_out);
 }

@@ -251,8 +251,8 @@ mod tests {
 
     #[test]
     fn values_of_the_wrong_kind_are_told() {
-        let json = json!({"strides": [2, 0], "size": 3, "padding": [[1, 2], [0, 3]], "rate": "x", "axis": [3.0],
-            "kernel_initializer": {}, "name": "n"});
+        let json = json!({"strides": [2, 0], "size": 3, "padding": [[1, 2], [0, 3]], "rate": "x",
+            "axis": [3.0], "kernel_initializer": {}, "name": "n"});
         let fields = Fields::new(json.as_object().unwrap(), 3);
         assert_eq!(fields.pair("size", [1, 1]), Ok([3, 3]));
         assert_eq!(fields.pair("none", [1, 2]), Ok([1, 2]));

@@ -74,11 +74,11 @@ mod tests {
 
     #[test]
     fn a_convolution_of_keras_1() {
-        let old = json!({"nb_filter": 8, "nb_row": 3, "nb_col": 5, "border_mode": "same", "subsample": [2, 2], "bias": false,
-            "dim_ordering": "th", "activation": "relu"});
+        let old = json!({"nb_filter": 8, "nb_row": 3, "nb_col": 5, "border_mode": "same",
+            "subsample": [2, 2], "bias": false, "dim_ordering": "th", "activation": "relu"});
         let (class, config) = translate("Convolution2D", old.as_object().unwrap().clone());
-        let new = json!({"filters": 8, "kernel_size": [3, 5], "padding": "same", "strides": [2, 2], "use_bias": false,
-            "data_format": "channels_first", "activation": "relu"});
+        let new = json!({"filters": 8, "kernel_size": [3, 5], "padding": "same", "strides": [2, 2],
+            "use_bias": false, "data_format": "channels_first", "activation": "relu"});
         assert_eq!((class.as_str(), Value::Object(config)), ("Conv2D", new));
     }
 

@@ -157,12 +157,18 @@ fn odd_value() -> impl Strategy<Value = Value> {
     ])
 }
 
+/// Steps into a configuration, so many.
+fn steps(many: std::ops::Range<usize>) -> impl Strategy<Value = Vec<prop::sample::Index>> {
+    prop::collection::vec(any::<prop::sample::Index>(), many)
+}
+
 // PROPTEST_CASES=100000 looks harder.
 proptest! {
     #[test]
     fn damaged_files_never_panic(
         file in prop::sample::select(vec![
-            "plain.k3.h5", "nested.k3.h5", "plain.k2.h5", "grouped.k2.h5", "plain.k3.keras", "rows.k3.keras",
+            "plain.k3.h5", "nested.k3.h5", "plain.k2.h5", "grouped.k2.h5", "plain.k3.keras",
+            "rows.k3.keras",
         ]),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
         cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
@@ -188,14 +194,17 @@ proptest! {
             weights[at] = value;
         }
         let config = plain().to_string();
-        let parts: [(&str, &[u8]); 3] =
-            [("config.json", config.as_bytes()), ("metadata.json", b"{}"), ("model.weights.h5", &weights)];
+        let parts: [(&str, &[u8]); 3] = [
+            ("config.json", config.as_bytes()),
+            ("metadata.json", b"{}"),
+            ("model.weights.h5", &weights),
+        ];
         let _ = convert(zipped(&parts));
     }
 
     #[test]
     fn odd_configurations_never_panic(
-        changes in prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 1..7), odd_value()), 1..4),
+        changes in prop::collection::vec((steps(1..7), odd_value()), 1..4),
     ) {
         let mut config = plain();
         for (steps, value) in changes {
@@ -207,9 +216,10 @@ proptest! {
     #[test]
     fn odd_operations_never_panic(
         name in prop::sample::select(vec![
-            "binary.k3.keras", "index.k3.keras", "matrix.k3.keras", "reduce.k3.keras", "shapes.k3.keras", "shapes.k2.keras",
+            "binary.k3.keras", "index.k3.keras", "matrix.k3.keras", "reduce.k3.keras",
+            "shapes.k3.keras", "shapes.k2.keras",
         ]),
-        changes in prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 3..10), odd_value()), 1..4),
+        changes in prop::collection::vec((steps(3..10), odd_value()), 1..4),
     ) {
         let mut config = operations(name);
         for (steps, value) in changes {
@@ -241,9 +251,8 @@ fn the_undamaged_files_are_converted() {
 
 /// A model of `layers` on an 8×8 gray image.
 fn sequential(layers: &[Value]) -> Value {
-    let mut all = vec![
-        json!({"class_name": "InputLayer", "config": {"batch_shape": [null, 8, 8, 1], "name": "in"}}),
-    ];
+    let input = json!({"batch_shape": [null, 8, 8, 1], "name": "in"});
+    let mut all = vec![layer("InputLayer", input)];
     all.extend_from_slice(layers);
     json!({"class_name": "Sequential", "config": {"name": "s", "layers": all}})
 }
@@ -262,8 +271,8 @@ fn explosion(depth: usize) -> Value {
         inner["inbound_nodes"] = json!([[["in", 0, 0]], [["inner", 0, 0]]]);
         let input = json!({"class_name": "InputLayer", "name": "in", "inbound_nodes": [],
             "config": {"batch_shape": [null, 8, 8, 1], "name": "in"}});
-        inner = json!({"class_name": "Functional", "config": {"name": name, "layers": [input, inner],
-            "input_layers": [["in", 0, 0]], "output_layers": [["inner", 1, 0]]}});
+        inner = json!({"class_name": "Functional", "config": {"name": name,
+            "layers": [input, inner], "input_layers": [["in", 0, 0]], "output_layers": [["inner", 1, 0]]}});
     }
     inner
 }
@@ -271,9 +280,12 @@ fn explosion(depth: usize) -> Value {
 #[test]
 fn hostile_models_are_refused_with_a_word() {
     let circle = json!({"class_name": "Functional", "config": {"name": "f", "layers": [
-        {"class_name": "InputLayer", "name": "in", "config": {"batch_shape": [null, 8, 8, 1]}, "inbound_nodes": []},
-        {"class_name": "Add", "name": "a", "config": {}, "inbound_nodes": [[["in", 0, 0], ["b", 0, 0]]]},
-        {"class_name": "Add", "name": "b", "config": {}, "inbound_nodes": [[["a", 0, 0], ["in", 0, 0]]]},
+        {"class_name": "InputLayer", "name": "in", "config": {"batch_shape": [null, 8, 8, 1]},
+            "inbound_nodes": []},
+        {"class_name": "Add", "name": "a", "config": {},
+            "inbound_nodes": [[["in", 0, 0], ["b", 0, 0]]]},
+        {"class_name": "Add", "name": "b", "config": {},
+            "inbound_nodes": [[["a", 0, 0], ["in", 0, 0]]]},
     ], "input_layers": [["in", 0, 0]], "output_layers": [["b", 0, 0]]}});
     let mut lost = circle.clone();
     lost["config"]["output_layers"] = json!([["nowhere", 0, 0]]);

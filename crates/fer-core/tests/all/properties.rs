@@ -97,9 +97,13 @@ proptest! {
 
     #[test]
     fn both_layouts_hold_the_same_values(w in 1usize..20, h in 1usize..20, seed: u8) {
-        let data: Vec<u8> = (0..w * h * 3).map(|i| (i as u8).wrapping_mul(17).wrapping_add(seed)).collect();
+        let value = |i: usize| (i as u8).wrapping_mul(17).wrapping_add(seed);
+        let data = (0..w * h * 3).map(value).collect();
         let pixels = Pixels { width: w, height: h, channels: 3, data };
-        let of = |layout| Preprocessor::new(&spec_for(w, h, 3, layout, Resize::Nearest).input).tensor(pixels.clone());
+        let of = |layout| {
+            let spec = spec_for(w, h, 3, layout, Resize::Nearest);
+            Preprocessor::new(&spec.input).tensor(pixels.clone())
+        };
         let (nhwc, nchw) = (of(Layout::Nhwc), of(Layout::Nchw));
         for i in 0..w * h {
             for c in 0..3 {

@@ -59,7 +59,8 @@ pub struct Augmentation {
     pub brightness: f32,
     /// Contrast: a factor uniform in 1 ± this for the differences from the image's mean; 0 to 1.
     pub contrast: f32,
-    /// Gamma: level `l` of the source becomes `255 · (l / 255)^g`, with ln g uniform within ± ln(1 + this); 0 to 1.
+    /// Gamma: level `l` of the source becomes `255 · (l / 255)^g`, with ln g uniform within
+    /// ± ln(1 + this); 0 to 1.
     pub gamma: f32,
     /// Probability that the source's histogram is equalized; 0 to 1.
     pub equalize: f32,

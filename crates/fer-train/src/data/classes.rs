@@ -411,7 +411,10 @@ mod tests {
     proptest! {
         #[test]
         fn labels_are_those_of_classes(
-            names in proptest::collection::btree_set("[0-9]{0,2}[ _]?(joy|sad|anger|a|b|fear|)", 1..9),
+            names in proptest::collection::btree_set(
+                "[0-9]{0,2}[ _]?(joy|sad|anger|a|b|fear|)",
+                1..9,
+            ),
             given in proptest::collection::vec("(joy|sad|[0-9]|a)", 0..9),
             is_raf_db: bool,
         ) {

@@ -268,15 +268,23 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read(side in 1usize..9, rows in proptest::collection::vec((0usize..7, any::<u8>()), 1..9)) {
-        let image = |start: u8| (0..side * side).map(|i| start.wrapping_mul(31).wrapping_add(i as u8)).collect::<Vec<u8>>();
+    fn what_is_written_is_read(
+        side in 1usize..9,
+        rows in proptest::collection::vec((0usize..7, any::<u8>()), 1..9),
+    ) {
+        let image = |start: u8| -> Vec<u8> {
+            let value = |i| start.wrapping_mul(31).wrapping_add(i as u8);
+            (0..side * side).map(value).collect()
+        };
         let mut text = String::from("emotion,pixels,Usage\n");
         for (label, start) in &rows {
             let pixels: Vec<_> = image(*start).iter().map(u8::to_string).collect();
             writeln!(text, "{label},{},PublicTest", pixels.join(" ")).expect("a string");
         }
-        let expected: Vec<_> =
-            rows.iter().map(|(label, start)| (LABELS[*label] as u16, Some(Usage::PublicTest), image(*start))).collect();
+        let item = |(label, start): &(usize, u8)| {
+            (LABELS[*label] as u16, Some(Usage::PublicTest), image(*start))
+        };
+        let expected: Vec<_> = rows.iter().map(item).collect();
         prop_assert_eq!(parse(text.as_bytes()).map(|items| content(&items)), Ok(expected));
     }
 }

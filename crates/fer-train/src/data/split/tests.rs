@@ -251,7 +251,11 @@ fn parts_are_selected_by_name() {
 
 proptest! {
     #[test]
-    fn folds_cover_every_image_once(of in 2usize..12, extra in proptest::array::uniform7(0usize..9), seed: u64) {
+    fn folds_cover_every_image_once(
+        of in 2usize..12,
+        extra in proptest::array::uniform7(0usize..9),
+        seed: u64,
+    ) {
         let counts = extra.map(|extra| of + extra);
         let catalog = catalog(Form::TrainTest, &[
             &[(Some(Usage::Training), counts)],
@@ -263,14 +267,16 @@ proptest! {
         for fold in 1..=of {
             let parts = Split::Fold { fold, of }.divide(&catalog, seed).expect("every class in \
                 every fold");
-            let both: BTreeSet<usize> = parts.training.iter().chain(&parts.validation).copied().collect();
+            let both = parts.training.iter().chain(&parts.validation);
+            let both: BTreeSet<usize> = both.copied().collect();
             prop_assert_eq!(&both, &train);
             prop_assert_eq!(parts.training.len() + parts.validation.len(), train.len());
             prop_assert_eq!(parts.test.len(), 14);
             prop_assert!(parts.validation.is_sorted() && parts.training.is_sorted());
             sizes.insert(parts.validation.len());
             for label in 0..7u16 {
-                let n = parts.validation.iter().filter(|i| catalog.items[**i].label == label).count();
+                let of_label = |i: &&usize| catalog.items[**i].label == label;
+                let n = parts.validation.iter().filter(of_label).count();
                 let count = counts[usize::from(label)];
                 prop_assert!(n == count / of || n == count.div_ceil(of));
             }

@@ -15,7 +15,10 @@ macro_rules! expression {
             /// This expression, more or less: each number goes `strength` of the way from the
             /// neutral face's, give or take `spread`.
             fn drawn(&self, strength: f64, spread: f64, random: &mut Random) -> Self {
-                Self { $($field: NEUTRAL.$field + (strength + random.around(spread)) * (self.$field - NEUTRAL.$field)),+ }
+                Self {
+                    $($field: NEUTRAL.$field
+                        + (strength + random.around(spread)) * (self.$field - NEUTRAL.$field)),+
+                }
             }
         }
     };

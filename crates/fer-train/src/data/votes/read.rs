@@ -393,7 +393,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(rows: bool, tail in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_read_or_refused(
+            rows: bool,
+            tail in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
             let mut text = if rows { ROWS } else { NAMES }.as_bytes().to_vec();
             text.extend(tail);
             let lines = text.split(|b| *b == b'\n').count();
@@ -411,7 +414,8 @@ mod tests {
                 let fields: Vec<_> = votes.iter().map(u8::to_string).collect();
                 writeln!(text, "{i}.png,{}", fields.join(",")).expect("a string");
                 let [classes @ .., contempt, unknown, no_face] = *votes;
-                expected.insert(format!("{i}.png"), Some(Counts { classes, contempt, unknown, no_face }));
+                let counts = Counts { classes, contempt, unknown, no_face };
+                expected.insert(format!("{i}.png"), Some(counts));
             }
             prop_assert_eq!(parse(text.as_bytes()), Ok(Table::Names(expected)));
         }
