@@ -5,6 +5,7 @@ import sys
 
 # Before the extension starts a thread, as in the program.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ["BURN_DEVICE"] = "flex"
 
 from ._fer import run
 from .library import onnxruntime_library

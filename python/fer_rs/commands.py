@@ -2,8 +2,9 @@
 
 Each runs `fer` in a process of its own, so that Ctrl-C (KeyboardInterrupt) ends it as it ends the
 program: a training saves its state first. A keyword that a function does not name is an option of
-the command, by its name with underscores: `class_weights=True`, `tta="flip"`. What goes wrong
-raises FerError with the program's message.
+the command, by its name with underscores: `tta="flip"`, `min_accuracy=0.6`. What goes wrong
+raises FerError with the program's message. What the program says on the way, as a training's
+progress, goes to sys.stderr; `quiet=True` keeps it to errors.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._fer import FerError
 
@@ -56,7 +57,7 @@ def evaluate(data: PathLike, model: PathLike | None = None, **options: Any) -> d
     arguments: list[Any] = ["eval", "--data", data, "--format", "json"]
     if model is not None:
         arguments += ["--model", model]
-    return json.loads(_run(arguments, options) or "")
+    return json.loads(_run(arguments, options, partly=True).printed)
 
 
 def export(run: PathLike, output: PathLike, **options: Any) -> Path:
@@ -72,13 +73,20 @@ def parity(images: PathLike | Iterable[PathLike], **options: Any) -> bool:
     `parity(images, keras="model.keras", candidate="model.onnx")`.
     """
     given = [images] if isinstance(images, (str, os.PathLike)) else list(images)
-    return _run(["parity", *given], options, may_differ=True) is not None
+    return _run(["parity", *given], options, partly=True).code == 0
 
 
-def _run(arguments: Iterable[Any], options: Mapping[str, Any], *, may_differ: bool = False) -> str | None:
-    """Runs the program and returns what it printed.
+class _Ended(NamedTuple):
+    """How the program ended: its exit code, and what it printed."""
 
-    Exit code 1, done in part or not equal, raises; if `may_differ`, returns None.
+    code: int
+    printed: str
+
+
+def _run(arguments: Iterable[Any], options: Mapping[str, Any], *, partly: bool = False) -> _Ended:
+    """Runs the program. What it says on stderr is passed on as it comes.
+
+    Exit code 2 raises, and so does 1 (done in part, or not equal) unless `partly`.
     """
     command = [sys.executable, "-m", "fer_rs", *map(os.fspath, arguments)]
     for name, value in options.items():
@@ -87,24 +95,30 @@ def _run(arguments: Iterable[Any], options: Mapping[str, Any], *, may_differ: bo
             command.append(flag)
         elif value is not None and value is not False:
             for one in value if isinstance(value, (list, tuple)) else [value]:
-                # One argument, so that a value that begins with a dash is no flag.
+                # One argument, so that a value that begins with a dash is not a flag.
                 command.append(f"{flag}={os.fspath(one) if isinstance(one, os.PathLike) else one}")
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
-        try:
-            printed, said = process.communicate()
-        except KeyboardInterrupt:
-            # A terminal interrupts the program too. A second interrupt would end it unsaved.
-            if not sys.stdin.isatty():
-                process.send_signal(signal.SIGINT)
-            process.communicate()
-            raise
-    if process.returncode == 0:
-        return printed
-    if process.returncode == 1 and may_differ:
-        return None
-    lines = [line.removeprefix("fer: ").removeprefix("error: ") for line in said.splitlines()]
-    raise FerError(lines[-1] if lines else f"fer ended with exit code {process.returncode}")
+    last = ""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            command, stdout=printed, stderr=pipe, text=True, encoding="utf-8", errors="replace"
+        )
+        with process:
+            try:
+                for line in process.stderr:
+                    last = line.rstrip()
+                    sys.stderr.write(line)
+            except KeyboardInterrupt:
+                # A terminal interrupts the program too. A second interrupt would end it unsaved.
+                if not (sys.stdin and sys.stdin.isatty()):
+                    process.send_signal(signal.SIGINT)
+                sys.stderr.write(process.stderr.read())
+                raise
+        if process.returncode == 0 or (process.returncode == 1 and partly):
+            printed.seek(0)
+            return _Ended(process.returncode, printed.read())
+    last = last.removeprefix("fer: ").removeprefix("error: ")
+    raise FerError(last or f"fer ended with exit code {process.returncode}")
 
 
 def _toml(values: Mapping[str, Any], section: str = "") -> str:

@@ -5,7 +5,9 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use fer::device::DeviceSpec;
-use fer::faces::{Crop, Detector, DetectorRef, FRAME, Faces, Place, SearchOptions, When};
+use fer::faces::{
+    Crop, Detector, DetectorRef, FRAME, Faces, Place, SearchOptions, When, guessed_crop,
+};
 use fer::host::Host;
 use fer::ort::{Provider, ProviderOptions};
 use fer::prediction::Prediction;
@@ -67,7 +69,10 @@ pub struct NativeClassifier {
 impl NativeClassifier {
     /// Loads a model; what `fer_rs.Classifier` documents.
     #[new]
-    #[pyo3(signature = (*, model, engine, provider, faces, threads, library, detector, min_score, min_face, max_faces, small_faces, meta))]
+    #[pyo3(signature = (
+        *, model, engine, provider, faces, threads, library, detector, min_score, min_face,
+        max_faces, small_faces, meta
+    ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -162,17 +167,16 @@ impl NativeClassifier {
         self.session.spec().labels.clone()
     }
 
-    /// Whether pictures are searched for faces.
-    #[getter]
-    fn searches(&self) -> bool {
-        self.faces.is_some()
-    }
-
     /// What runs: model, engine, provider, library, and notes for the user.
     #[getter]
     fn description(&self) -> (String, &'static str, String, String, Vec<String>) {
         let d = self.session.description();
-        let notes = d.notes.iter().map(ToString::to_string).collect();
+        let guess = self
+            .faces
+            .as_ref()
+            .and_then(|_| guessed_crop(self.session.spec()));
+        let notes = d.notes.iter().chain(&guess);
+        let notes = notes.map(ToString::to_string).collect();
         let provider = d.provider.clone();
         (
             d.model.clone(),

@@ -26,6 +26,7 @@ mod _fer {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("OLDEST_ONNXRUNTIME", (1, fer::ort::library::OLDEST_MINOR))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

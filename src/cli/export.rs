@@ -35,7 +35,7 @@ pub struct Args {
 
     /// How the faces in its images were cut out of pictures, as square,scale=1.04,upright=15
     /// [default: the run's].
-    #[arg(long, value_name = "CROP", value_parser = parse_crop)]
+    #[arg(long, value_name = "CROP", value_parser = parse_crop, conflicts_with = "triton")]
     crop: Option<FaceCrop>,
 
     /// Write a model repository for NVIDIA's Triton Inference Server into this folder: the model of

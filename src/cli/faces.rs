@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
-use fer::classifier::Note;
-use fer::faces::{Crop, Detector, DetectorRef, FRAME, Faces, Place, SearchOptions, When};
+use fer::faces::{
+    Crop, Detector, DetectorRef, FRAME, Faces, Place, SearchOptions, When, guessed_crop,
+};
 use fer::host::Host;
 use fer::report::{Content, FoundFace, Picture};
-use fer::spec::{Assumed, Basis, FaceCrop, Field, ModelSpec};
+use fer::spec::{FaceCrop, ModelSpec};
 use fer::stream::{ItemError, Seen};
 
 use super::advice;
@@ -212,13 +213,8 @@ pub fn parse_crop(text: &str) -> Result<FaceCrop, String> {
 
 /// Says what is guessed about the crops of a model whose pictures are searched.
 pub fn announce(spec: &ModelSpec) {
-    if spec.crop.is_none() {
-        let guess = Assumed {
-            field: Field::Crop,
-            value: format!("faces are cut out as {FRAME}"),
-            basis: Basis::Guess,
-        };
-        super::say(advice::note(&Note::Guessed(vec![guess])));
+    if let Some(guess) = guessed_crop(spec) {
+        super::say(advice::note(&guess));
     }
 }
 

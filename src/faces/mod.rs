@@ -20,6 +20,9 @@ mod locate;
 #[cfg(feature = "ort")]
 mod onnx_file;
 
+use fer_core::classifier::Note;
+use fer_core::spec::{Assumed, Basis, Field, ModelSpec};
+
 pub use data_set::{Cut, CutError, CutOptions, Photographs};
 pub use detector::{Detector, DetectorRef};
 pub use fer_faces::{
@@ -27,3 +30,15 @@ pub use fer_faces::{
     Smoother, TrackOptions, Tracker, When, find,
 };
 pub use locate::{Faces, Place};
+
+/// What is guessed about the crops of a model whose pictures are searched: that they are FER-2013's,
+/// if the model does not say how faces are cut out for it.
+pub fn guessed_crop(spec: &ModelSpec) -> Option<Note> {
+    spec.crop.is_none().then(|| {
+        Note::Guessed(vec![Assumed {
+            field: Field::Crop,
+            value: format!("faces are cut out as {FRAME}"),
+            basis: Basis::Guess,
+        }])
+    })
+}
