@@ -12,8 +12,9 @@
 //! | `fer-ort` | ONNX Runtime: its library, sessions, providers (feature `ort`) |
 //! | `fer-keras` | Keras models → ONNX files |
 //! | `fer-faces` | faces in pictures: a detector's outputs, passes, crops |
-//! | `fer-video` | frames of videos, streams and cameras, annotated videos (feature `video`) |
+//! | `fer-serve` | a classifier and a detector behind HTTP (feature `serve`) |
 //! | `fer-train` | data, augmentation, networks, training, evaluation, export (feature `train`) |
+//! | `fer-video` | frames of videos, streams and cameras, annotated videos (feature `video`) |
 //!
 //! Their modules are re-exported here. The library prints nothing, never exits, and reads the
 //! environment only through [`host::Host`]. The program itself, hidden here, does.

@@ -26,7 +26,7 @@ pub struct FrameItem {
     /// Gone while the stages look at them.
     pixels: Mutex<Option<Pixels>>,
     bytes: usize,
-    /// Why there is no picture.
+    /// Why the frame has no picture.
     problem: Option<String>,
 }
 

@@ -205,7 +205,7 @@ enum Asked {
 }
 
 /// Whether the only argument is a video, which is watched with every frame. Among pictures, a video
-/// is a file that is no picture, and its record says so.
+/// is not a picture, and its record says so.
 #[cfg(feature = "video")]
 fn video(args: Args) -> Result<Asked> {
     use fer::video::VideoSource;

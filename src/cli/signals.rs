@@ -57,7 +57,7 @@ pub fn on_hangup(reload: impl Fn() + Send + 'static) -> std::io::Result<()> {
     Ok(())
 }
 
-/// There is no SIGHUP here.
+/// This system lacks SIGHUP.
 #[cfg(all(not(unix), feature = "serve"))]
 pub fn on_hangup(_: impl Fn() + Send + 'static) -> std::io::Result<()> {
     Ok(())

@@ -64,7 +64,7 @@ pub enum CutError {
         /// The folder to write.
         out: PathBuf,
     },
-    /// There is no photograph.
+    /// The folder has no photographs.
     #[error("{photos} holds no image")]
     Empty {
         /// The folder of photographs.
@@ -229,7 +229,7 @@ fn real_place(path: &Path) -> PathBuf {
 }
 
 /// The place of each picture's crops, without their ending: the picture's own in the folder, with a
-/// number if another picture has it already. `None` for what is no picture.
+/// number if another picture has it already. `None` for a file that is not a picture.
 fn stems(list: &[Source], real: &Path) -> Vec<Option<PathBuf>> {
     let mut taken = HashSet::new();
     let mut stem = |source: &Source| {
@@ -255,7 +255,7 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The number of faces in a picture, or why there is no telling.
+/// The number of faces in a picture, or why it is unknown.
 type Outcome = (usize, Result<usize, String>);
 
 /// What the threads share.

@@ -124,7 +124,7 @@ fn the_users_crop_counts_more_than_the_models() {
 }
 
 /// models/fer.onnx with other metadata, as a file.
-fn model_with(folder: &Path, change: impl Fn(&mut ModelProto)) -> String {
+pub fn model_with(folder: &Path, change: impl Fn(&mut ModelProto)) -> String {
     let bytes = fs::read(root().join("models/fer.onnx")).unwrap();
     let mut model = ModelProto::parse_from_bytes(&bytes).unwrap();
     change(&mut model);

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::{fer, path, root, run, skip};
+use crate::common::{fer, ort, path, root, run, skip};
+use crate::crops::model_with;
 
 /// A running service, killed when it goes out of scope.
 struct Served {
@@ -117,6 +118,26 @@ fn records_equal_those_of_infer() {
         assert_eq!((status, &found), (200, &wanted), "{file}");
     }
     assert_eq!(served.end(), Some(0));
+}
+
+#[test]
+fn a_guessed_crop_is_said_before_it_listens() {
+    if ort().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let without = model_with(folder.path(), |model| {
+        model.metadata_props.retain(|entry| entry.key != "fer.crop");
+    });
+    let mut command = fer();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--model", &without];
+    let mut child = command.args(args).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let guess = said(&mut stderr, "faces are cut out as");
+    said(&mut stderr, "listening on");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(guess.contains("guessed, because nothing states it"), "{guess}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Takes connections until the service is told to stop, then waits for those that are answered.
+/// Takes connections until the service stops, then waits for those that are answered.
 pub(crate) async fn accept(shared: &Arc<Shared>, listener: TcpListener, router: Router) {
     let limits = shared.settings.limits;
     let room = Arc::new(Semaphore::new(limits.connections.max(1)));

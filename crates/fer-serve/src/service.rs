@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) detector: Option<Detector>,
     pub(crate) admission: Admission,
     pub(crate) metrics: Arc<Metrics>,
-    /// Whether the service was told to stop.
+    /// Whether the service is stopping.
     pub(crate) stop: watch::Sender<bool>,
     /// Each connection and stream holds a receiver, so that the end of the last one is seen.
     pub(crate) open: watch::Sender<()>,
@@ -52,7 +52,7 @@ impl Shared {
         *self.stop.borrow()
     }
 
-    /// Waits until the service is told to stop.
+    /// Waits until the service is stopping.
     pub(crate) async fn stopping(&self) {
         // The sender lives as long as this.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
@@ -105,8 +105,8 @@ impl Service {
         }
     }
 
-    /// Answers until it is told to stop, and what it has accepted is answered. This thread and
-    /// those that decode do all but what the models' threads do.
+    /// Answers until [`Control::stop`] is called, and what it has accepted is answered. This thread
+    /// and those that decode do all but what the models' threads do.
     ///
     /// # Errors
     /// The system has no thread for it.

@@ -96,7 +96,7 @@ pub struct Limits {
     pub streams: usize,
     /// Pictures that are decoded and searched at a time.
     pub decoders: usize,
-    /// How long requests may go on after the service was told to stop.
+    /// How long requests may go on once the service is stopping.
     pub drain: Duration,
 }
 

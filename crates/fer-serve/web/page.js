@@ -196,7 +196,7 @@ function card(file, record) {
 async function classify(files) {
   const pictures = [...files].filter((file) => !file.type || file.type.startsWith("image/"));
   if (pictures.length === 0) {
-    if (files.length) fail("These files are no pictures.");
+    if (files.length) fail("These files are not pictures.");
     return;
   }
   fail();
@@ -251,7 +251,7 @@ function cameraProblem(error) {
       return "The browser may not use the camera. Allow it in the address bar, then start again.";
     case "NotFoundError":
     case "OverconstrainedError":
-      return "There is no camera on this device.";
+      return "This device has no camera.";
     case "NotReadableError":
       return "The camera is in use by another program.";
     default:

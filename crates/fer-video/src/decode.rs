@@ -68,7 +68,7 @@ impl Decoder {
             command.args(["-t", &duration.to_string()]);
         }
         command.args(source.input(ffmpeg)?);
-        // The first video that is no cover picture.
+        // The first video that is not a cover picture.
         command.args(["-map", "0:V:0"]);
         command.args(ffmpeg.keep_times());
         command.args([

@@ -98,12 +98,12 @@ impl<R: Read> Reader<R> {
     /// Reads the headers. The input should be buffered.
     ///
     /// # Errors
-    /// The input ends early, or is no NUT stream of one video.
+    /// The input ends early, or is not a NUT stream of one video.
     pub fn new(mut input: R) -> Result<Self> {
         let mut id = [0; FILE_ID.len()];
         input.read_exact(&mut id)?;
         if &id != FILE_ID {
-            return Err(NutError::Damaged("it is no NUT stream"));
+            return Err(NutError::Damaged("it is not a NUT stream"));
         }
         let mut reader = Self {
             input,
@@ -256,7 +256,7 @@ impl<R: Read> Reader<R> {
         }
         header.bytes()?;
         if class != 0 || time_base >= self.time_bases.len() || msb_pts_shift > 31 {
-            return Err(NutError::Damaged("it is no stream of video"));
+            return Err(NutError::Damaged("its stream is not a video"));
         }
         let (width, height) = (header.varint()?, header.varint()?);
         let bytes = width.checked_mul(height).and_then(|p| p.checked_mul(3));

@@ -202,7 +202,7 @@ impl Shared {
             }
             let shared = self.clone();
             std::thread::spawn(move || {
-                // A browser that goes away is no failure.
+                // A browser may go away at any time.
                 let _ = shared.answer(stream);
             });
         }

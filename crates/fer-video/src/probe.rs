@@ -101,7 +101,7 @@ pub fn probe(ffmpeg: &Ffmpeg, source: &VideoSource) -> Result<Option<Probe>, Vid
     let began = Instant::now();
     let (printed, said, ended_well) = output(&mut command, &ffmpeg.ffprobe, limit)?;
     if !is_file && !ended_well && began.elapsed() > limit {
-        // What takes that long is no file.
+        // A file answers sooner.
         return Ok(None);
     }
     let answer = serde_json::from_str(&printed).ok().filter(|_| ended_well);

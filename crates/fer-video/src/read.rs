@@ -96,7 +96,7 @@ pub enum Event {
         index: u64,
         /// The time of the next frame.
         time: f64,
-        /// How long there was no frame, in seconds.
+        /// The time without a frame, in seconds.
         seconds: f64,
         /// What ffmpeg said, if anything.
         reason: String,

@@ -39,7 +39,7 @@ pub enum VideoSource {
 }
 
 impl VideoSource {
-    /// The source that an argument names. Numbers that are no file are cameras.
+    /// The source that an argument names. A number is a camera, unless a file has that name.
     pub fn of(argument: &OsStr) -> Self {
         let path = || Self::File(argument.into());
         let Some(text) = argument.to_str() else {

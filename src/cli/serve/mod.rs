@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use fer::classifier::Classifier;
 use fer::faces::{Detector, DetectorRef};
 use fer::host::Host;
 use fer_serve::{Access, Control, Limits, Reloaded, Service, Settings, Token};
 
 use self::models::Offered;
 use super::model_args::{EngineArgs, EngineChoice, announce};
-use super::{Status, advice, signals};
+use super::{Status, advice, faces, signals};
 
 /// The shortest token, in characters.
 const SHORTEST_TOKEN: usize = 16;
@@ -181,9 +182,13 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let options = args.on.options(args.engine)?;
     let detector = Detector::load(&which, &options.backend, options.threads, host)?;
     let quiet = args.quiet;
-    let said = move |description: &_| {
-        if !quiet {
-            announce(description);
+    let said = move |classifier: &dyn Classifier| {
+        if quiet {
+            return;
+        }
+        announce(classifier.description());
+        if classifier.spec().reads_faces() {
+            faces::announce(classifier.spec());
         }
     };
     let sources = offered.sources(host, said)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
-use fer::classifier::{Classifier, Description};
+use fer::classifier::Classifier;
 use fer::host::Host;
 use fer::{LoadOptions, ModelRef};
 use fer_serve::{LoadFailure, Source};
@@ -50,7 +50,7 @@ impl Offered {
     pub(super) fn sources(
         self,
         host: &Host,
-        said: impl Fn(&Description) + Clone + Send + 'static,
+        said: impl Fn(&dyn Classifier) + Clone + Send + 'static,
     ) -> Result<Vec<Source>> {
         let source = |model: Model| {
             let (host, said) = (host.clone(), said.clone());
@@ -101,14 +101,14 @@ impl Model {
         &self,
         loaded: &mut Option<Option<Stamp>>,
         host: &Host,
-        said: &dyn Fn(&Description),
+        said: &dyn Fn(&dyn Classifier),
     ) -> Result<Option<Box<dyn Classifier>>, LoadFailure> {
         let stamp = self.stamp();
         if loaded.as_ref() == Some(&stamp) {
             return Ok(None);
         }
         let classifier = fer::load(&self.model, &self.options, host)?;
-        said(classifier.description());
+        said(&*classifier);
         *loaded = Some(stamp);
         Ok(Some(classifier))
     }

@@ -48,7 +48,12 @@ pub struct Args {
 #[derive(clap::Args)]
 pub struct VideoArgs {
     /// Take only every N-th frame.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     pub every: u64,
 
     /// Take at most X frames a second.
@@ -64,7 +69,12 @@ pub struct VideoArgs {
     pub duration: Option<f64>,
 
     /// Run the detector on every K-th frame only; in between, faces move along their tracks.
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(
+        long,
+        value_name = "K",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u64).range(1..=1000)
+    )]
     pub detect_every: u64,
 
     /// Average the probabilities of a track over this time, 0 for not at all [default: 0.5 for live

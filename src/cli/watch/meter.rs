@@ -12,7 +12,7 @@ use crate::cli::progress::Progress;
 /// The interval between lines about a live source.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// The longest latency that is told from longer ones, in milliseconds.
+/// Longer latencies are counted as this one, in milliseconds.
 const SLOWEST: usize = 10_000;
 
 /// The time over which the rate is measured.
@@ -70,7 +70,7 @@ impl Meter {
                 self.failed += u64::from(!record.outcome.as_ref().is_ok_and(Content::is_whole));
             }
             Ok(Content::Whole(_)) => {}
-            // A gap is no failed frame.
+            // A gap is not a failed frame.
             Err(_) => self.failed += u64::from(item.moment.gap.is_none()),
         }
         if !item.is_frame() {

@@ -59,6 +59,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let session = args.model.open(1, host)?;
     if !args.quiet {
         announce(session.description());
+        super::faces::announce(session.spec());
     }
     let labels = session.spec().labels.clone();
     let faces = args

@@ -85,7 +85,7 @@ fn draw(
         if let Some(preview) = preview {
             let mut preview = preview.lock().unwrap_or_else(PoisonError::into_inner);
             if preview.wants_picture() {
-                // A picture that is not shown is no reason to end.
+                // Reading goes on without a preview.
                 let _ = preview.picture(&pixels);
             }
         }
@@ -102,7 +102,7 @@ fn draw(
     }
     match (encoder, annotate) {
         (Some(encoder), _) => encoder.finish(),
-        (None, Some(_)) => Ok(Some("no video was written, as there was no frame".into())),
+        (None, Some(_)) => Ok(Some("no video was written, because no frame was read".into())),
         (None, None) => Ok(None),
     }
 }

@@ -396,7 +396,7 @@ fn small_convolutions_that_follow_one_another_are_one_call() {
             "let d = compiled.chain(KERNELS::compiled::Input::Sum(y, &self.double, x.clone()), \
              &[(&self.point1, &self.depth1, false, None)]); d",
         ),
-        // A convolution of one pixel alone is no link.
+        // A convolution of one pixel alone does not make a link.
         (
             "let c = self.point1.forward(input); let d = self.depth1.forward(c);
              let e = self.point2.forward(d); e",

@@ -284,11 +284,10 @@ unsafe fn strided<S: Simd, const N: usize, const P: usize>(
     }
 }
 
-/// A 3×3 depthwise convolution, with ReLU if wanted; of `R` rows, whose 2×2 maxima are the output
-/// if that is two.
-pub(super) struct Depthwise<'a, const ROWS: usize> {
-    /// Neighboring rows of the input, with a pixel of zeros at both ends: three for one row, four
-    /// for two.
+/// A 3×3 depthwise convolution, with ReLU if wanted; of `R` rows, whose `R`×`R` maxima are the
+/// output.
+pub(super) struct Depthwise<'a, const ROWS: usize, const R: usize> {
+    /// The `R + 2` neighboring rows of the input, with a pixel of zeros at both ends.
     pub input: [&'a [f32]; ROWS],
     /// `[rows, columns, channels]`.
     pub kernel: &'a [f32],
@@ -296,11 +295,11 @@ pub(super) struct Depthwise<'a, const ROWS: usize> {
     pub bias: &'a [f32],
     /// Whether ReLU follows.
     pub relu: bool,
-    /// `[width, channels]`, or half the width.
+    /// `[width / R, channels]`.
     pub output: &'a mut [f32],
 }
 
-impl WithSimd for Depthwise<'_, 3> {
+impl<const ROWS: usize, const R: usize> WithSimd for Depthwise<'_, ROWS, R> {
     type Output = ();
 
     #[inline(always)]
@@ -314,16 +313,17 @@ impl WithSimd for Depthwise<'_, 3> {
     }
 }
 
-impl Depthwise<'_, 3> {
+impl<const ROWS: usize, const R: usize> Depthwise<'_, ROWS, R> {
     /// `C` is the number of channels, or 0 for any.
     #[inline(always)]
     fn run<S: Simd, const C: usize>(self, simd: S) {
+        const { assert!(ROWS == R + 2 && OUTPUTS.is_multiple_of(R)) }
         let channels = if C > 0 { C } else { self.bias.len() };
         let width = self.output.len() / channels;
         assert!(
             self.input
                 .iter()
-                .all(|row| row.len() >= (width + 2) * channels)
+                .all(|row| row.len() >= (R * width + 2) * channels)
         );
         assert_eq!(self.kernel.len(), 9 * channels);
         for channel in (0..channels).step_by(S::F32_LANES) {
@@ -336,20 +336,19 @@ impl Depthwise<'_, 3> {
                 let least = simd.splat_f32s(if self.relu { 0.0 } else { f32::NEG_INFINITY });
                 tiles(
                     width,
-                    OUTPUTS,
+                    OUTPUTS / R,
                     #[inline(always)]
                     |x, whole| {
-                        let at = x * channels + channel;
+                        let at = R * x * channels + channel;
                         let input = self.input.map(|row| row.as_ptr().add(at));
                         let output = output.add(x * channels);
                         if whole {
-                            let sums = sums::<S, 3, 1, OUTPUTS>(simd, input, channels, &taps, bias);
-                            for (i, sum) in sums[0].iter().enumerate() {
-                                store::<S>(output.add(i * channels), simd.max_f32s(least, *sum));
-                            }
+                            let sums =
+                                sums::<S, ROWS, R, OUTPUTS>(simd, input, channels, &taps, bias);
+                            maxima(simd, &sums, least, output, channels);
                         } else {
-                            let [[sum]] = sums::<S, 3, 1, 1>(simd, input, channels, &taps, bias);
-                            store::<S>(output, simd.max_f32s(least, sum));
+                            let sums = sums::<S, ROWS, R, R>(simd, input, channels, &taps, bias);
+                            maxima(simd, &sums, least, output, channels);
                         }
                     },
                 );
@@ -358,65 +357,27 @@ impl Depthwise<'_, 3> {
     }
 }
 
-impl WithSimd for Depthwise<'_, 4> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match self.bias.len() {
-            16 => self.run::<S, 16>(simd),
-            32 => self.run::<S, 32>(simd),
-            64 => self.run::<S, 64>(simd),
-            _ => self.run::<S, 0>(simd),
-        }
-    }
-}
-
-impl Depthwise<'_, 4> {
-    /// `C` is the number of channels, or 0 for any.
-    #[inline(always)]
-    fn run<S: Simd, const C: usize>(self, simd: S) {
-        let channels = if C > 0 { C } else { self.bias.len() };
-        let width = self.output.len() / channels;
-        assert!(
-            self.input
-                .iter()
-                .all(|row| row.len() >= (2 * width + 2) * channels)
-        );
-        assert_eq!(self.kernel.len(), 9 * channels);
-        for channel in (0..channels).step_by(S::F32_LANES) {
-            // SAFETY: as for one row.
-            unsafe {
-                let taps = taps::<S>(self.kernel.as_ptr().add(channel), channels);
-                let bias = load::<S>(self.bias.as_ptr().add(channel));
-                let output = self.output.as_mut_ptr().add(channel);
-                let least = simd.splat_f32s(if self.relu { 0.0 } else { f32::NEG_INFINITY });
-                tiles(
-                    width,
-                    OUTPUTS / 2,
-                    #[inline(always)]
-                    |x, whole| {
-                        let at = 2 * x * channels + channel;
-                        let input = self.input.map(|row| row.as_ptr().add(at));
-                        let output = output.add(x * channels);
-                        if whole {
-                            let [a, b] =
-                                sums::<S, 4, 2, OUTPUTS>(simd, input, channels, &taps, bias);
-                            for i in 0..OUTPUTS / 2 {
-                                let a = simd.max_f32s(a[2 * i], a[2 * i + 1]);
-                                let b = simd.max_f32s(b[2 * i], b[2 * i + 1]);
-                                let most = simd.max_f32s(least, simd.max_f32s(a, b));
-                                store::<S>(output.add(i * channels), most);
-                            }
-                        } else {
-                            let [a, b] = sums::<S, 4, 2, 2>(simd, input, channels, &taps, bias);
-                            let (a, b) = (simd.max_f32s(a[0], a[1]), simd.max_f32s(b[0], b[1]));
-                            store::<S>(output, simd.max_f32s(least, simd.max_f32s(a, b)));
-                        }
-                    },
-                );
+/// Writes the `R`×`R` maxima of `R` rows of `N` sums, each of them at least `least`.
+///
+/// # Safety
+/// `output` has room for `N / R` pixels.
+#[inline(always)]
+unsafe fn maxima<S: Simd, const R: usize, const N: usize>(
+    simd: S,
+    sums: &[[S::f32s; N]; R],
+    least: S::f32s,
+    output: *mut f32,
+    channels: usize,
+) {
+    for i in 0..N / R {
+        let mut most = least;
+        for row in sums {
+            for sum in &row[i * R..][..R] {
+                most = simd.max_f32s(most, *sum);
             }
         }
+        // SAFETY: by the caller's promise.
+        unsafe { store::<S>(output.add(i * channels), most) };
     }
 }
 

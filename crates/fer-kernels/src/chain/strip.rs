@@ -109,7 +109,7 @@ fn produce(feed: &Feed, stages: &mut [Stage], row: usize, output: &mut [f32]) {
     stage.next = Some(end);
     let (kernel, bias, relu) = (&link.depthwise, &link.depthwise_bias, link.relu);
     if link.pool {
-        dispatch(Depthwise::<4> {
+        dispatch(Depthwise::<4, 2> {
             input: std::array::from_fn(|i| stage.between((first + i).checked_sub(1))),
             kernel,
             bias,
@@ -117,7 +117,7 @@ fn produce(feed: &Feed, stages: &mut [Stage], row: usize, output: &mut [f32]) {
             output,
         });
     } else {
-        dispatch(Depthwise::<3> {
+        dispatch(Depthwise::<3, 1> {
             input: std::array::from_fn(|i| stage.between((first + i).checked_sub(1))),
             kernel,
             bias,

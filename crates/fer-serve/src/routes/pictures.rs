@@ -199,7 +199,8 @@ pub(crate) fn record(name: &str, outcome: Result<Seen, String>, labels: &[String
     report::object(&record, labels)
 }
 
-fn content(seen: Seen) -> Content {
+/// What a record of a picture holds.
+pub(super) fn content(seen: Seen) -> Content {
     let (width, height) = (seen.width, seen.height);
     let mut faces = Vec::with_capacity(seen.views.len());
     for (view, prediction) in seen.views {

@@ -13,12 +13,13 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use fer_core::report::{self, Content, Moment, Record};
 use fer_faces::{Face, Smoother, Tracker};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::options::Options;
-use super::pictures::record;
+use super::pictures::content;
 use crate::models::Model;
 use crate::problem::Problem;
 use crate::see::{Search, Seen, Unseen, View, see};
@@ -161,26 +162,32 @@ impl Stream {
         model: &Model,
         seen: Result<Seen, Unseen>,
     ) -> Value {
-        let labels = &model.spec().labels;
-        let mut tracks = Vec::new();
-        let seen = seen.map_err(|e| e.into_problem().reason).map(|mut seen| {
-            tracks = self.track(time, &mut seen);
-            seen
-        });
-        let mut ordered = Map::new();
-        ordered.insert("frame".into(), json!(number));
-        ordered.insert("time".into(), json!((time * 1000.0).round() / 1000.0));
-        let Value::Object(mut rest) = record("-", seen, labels) else {
-            return Value::Object(ordered);
-        };
-        rest.remove("path");
-        if let Some(Value::Array(faces)) = rest.get_mut("faces") {
-            for (face, track) in faces.iter_mut().zip(tracks) {
-                face["track"] = json!(track);
+        let seen = seen.map_err(|e| e.into_problem().reason);
+        let outcome = seen.map(|mut seen| {
+            let tracks = self.track(time, &mut seen);
+            let mut content = content(seen);
+            if let Content::Faces(picture) = &mut content {
+                for (face, track) in picture.faces.iter_mut().zip(tracks) {
+                    face.track = Some(track);
+                }
             }
+            content
+        });
+        let record = Record {
+            path: "-".into(),
+            moment: Some(Moment {
+                frame: number,
+                time,
+                skipped: None,
+                gap: None,
+            }),
+            outcome,
+        };
+        let mut object = report::object(&record, &model.spec().labels);
+        if let Value::Object(object) = &mut object {
+            object.shift_remove("path");
         }
-        ordered.append(&mut rest);
-        Value::Object(ordered)
+        object
     }
 
     /// The track of each view, whose probabilities become the averages along it.

@@ -1,4 +1,4 @@
-//! An HTTP client that writes what it is told to, right or wrong.
+//! An HTTP client that writes what a test gives it, right or wrong.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
