@@ -10,13 +10,14 @@ use fer_burn::device::DeviceSpec;
 use fer_core::calibration::Calibration;
 use fer_core::classifier::{Classifier, Note, Respecified};
 use fer_core::host::Host;
+use fer_core::images::address;
 use fer_core::model_file::FileKind;
 use fer_core::onnx::{self, Header, OnnxError, OnnxModel};
 use fer_core::probe;
 use fer_core::session::{Session, SessionOptions as Joining};
 use fer_core::spec::{Basis, Field, Hints, ModelSpec, NOT_CALIBRATED, OutputKind, SpecError};
 #[cfg(feature = "ort")]
-use fer_ort::runtime::{NotFound, Origin};
+use fer_ort::runtime::NotFound;
 #[cfg(feature = "ort")]
 use fer_ort::{ModelSource, OrtClassifier, Provider, ProviderOptions, SessionOptions, library};
 
@@ -68,6 +69,12 @@ impl ModelRef {
         if let Some(builtin) = compiled::find(name) {
             return Ok(Self::Builtin(builtin));
         }
+        if let Some(what) = address(name).filter(|_| !path.exists()) {
+            return Err(LoadError::Onnx(OnnxError::Read {
+                path: name.into(),
+                source: std::io::Error::other(what),
+            }));
+        }
         let name = name.to_string();
         Err(if path.is_dir() {
             match FileKind::read(path) {
@@ -98,10 +105,10 @@ impl ModelRef {
 /// What runs the model.
 #[derive(Debug, Clone)]
 pub enum Backend {
-    /// ONNX Runtime on the CPU if its library is found, else the compiled-in model. A training run
-    /// uses Burn on the CPU.
+    /// The CPU. A model that is compiled in runs as such, which is faster; any other ONNX file runs
+    /// in ONNX Runtime, a training run in Burn.
     Auto {
-        /// ONNX Runtime's library, if the user names it: then it runs there or fails.
+        /// ONNX Runtime's library, if the user names it.
         library: Option<PathBuf>,
     },
     /// ONNX Runtime.
@@ -380,76 +387,49 @@ fn load_ort(
     Ok(Box::new(classifier))
 }
 
-/// ONNX Runtime's library, or why it can't be used, if something else may take its place.
-///
-/// # Errors
-/// The user named a library that can't be used.
-#[cfg(feature = "ort")]
-pub(crate) fn automatic(
-    library: Option<&Path>,
-    host: &Host,
-) -> Result<Result<&'static library::Library, NoOnnxRuntime>, LoadError> {
-    let located = fer_ort::runtime::locate(library, host);
-    // Nothing may replace a library that the user named.
-    let named = match &located {
-        Ok(found) => matches!(found.origin, Origin::Option | Origin::Environment),
-        Err(e) => matches!(e, NotFound::WrongPath { .. }),
-    };
-    let opened = located
-        .map_err(NoOnnxRuntime::from)
-        .and_then(|found| library::open(&found).map_err(NoOnnxRuntime::Library));
-    match opened {
-        Err(e) if named => Err(e.into()),
-        opened => Ok(opened),
-    }
-}
-
-/// ONNX Runtime on the CPU, or else the compiled-in model, with a note that says why.
-#[cfg(feature = "ort")]
-fn load_auto(
-    mut file: File,
-    library: Option<&Path>,
-    options: &LoadOptions,
-    host: &Host,
-) -> Result<Box<dyn Classifier>, LoadError> {
-    let unusable = match automatic(library, host)? {
-        Ok(library) => {
-            return load_ort(
-                file,
-                Provider::Cpu,
-                &ProviderOptions::default(),
-                library,
-                options,
-            );
-        }
-        Err(reason) if file.compiled.is_none() => {
-            return Err(LoadError::NeedsOnnxRuntime {
-                model: file.name,
-                reason,
-            });
-        }
-        Err(NoOnnxRuntime::NotFound(_)) => None,
-        Err(e) => Some(e.to_string()),
-    };
-    file.notes.push(Note::NoOnnxRuntime { unusable });
-    load_compiled(file, DeviceSpec::default(), options)
-}
-
-/// The compiled-in model, the only one that this build runs.
-#[cfg(not(feature = "ort"))]
+/// The compiled-in model if it is one, else ONNX Runtime on the CPU.
 fn load_auto(
     file: File,
-    _: Option<&Path>,
+    library: Option<&Path>,
     options: &LoadOptions,
-    _: &Host,
+    host: &Host,
 ) -> Result<Box<dyn Classifier>, LoadError> {
-    if file.compiled.is_none() {
-        return Err(LoadError::NeedsOnnxRuntime {
+    if file.compiled.is_some() {
+        return load_compiled(file, DeviceSpec::default(), options);
+    }
+    #[cfg(feature = "ort")]
+    {
+        let model = &file.name;
+        let library = needed(model, library, host)?;
+        let cpu = ProviderOptions::default();
+        load_ort(file, Provider::Cpu, &cpu, library, options)
+    }
+    #[cfg(not(feature = "ort"))]
+    {
+        let _ = (library, host);
+        Err(LoadError::NeedsOnnxRuntime {
             model: file.name,
             reason: NoOnnxRuntime::NotBuiltIn,
-        });
+        })
     }
-    load_compiled(file, DeviceSpec::default(), options)
+}
+
+/// ONNX Runtime's library, without which a model can't run.
+///
+/// # Errors
+/// It can't be used.
+#[cfg(feature = "ort")]
+pub(crate) fn needed(
+    model: &str,
+    library: Option<&Path>,
+    host: &Host,
+) -> Result<&'static library::Library, LoadError> {
+    let found = fer_ort::runtime::locate(library, host).map_err(NoOnnxRuntime::from);
+    let opened = found.and_then(|found| library::open(&found).map_err(NoOnnxRuntime::Library));
+    opened.map_err(|reason| LoadError::NeedsOnnxRuntime {
+        model: model.into(),
+        reason,
+    })
 }
 
 /// Loads an ONNX file into ONNX Runtime on the CPU, to check it. If ONNX Runtime is not installed

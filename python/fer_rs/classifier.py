@@ -24,8 +24,8 @@ class Classifier:
         An ONNX file, a run folder or checkpoint of `fer train`, or a compiled-in model's name.
         Default: the first compiled-in model.
     engine:
-        "auto" takes ONNX Runtime if it is found, first in this Python's environment, else the
-        compiled-in model; "ort"; "burn" is the compiled-in model.
+        "auto" runs a compiled-in model as such, and other ONNX files in ONNX Runtime, which it finds
+        first in this Python's environment; "ort" and "burn" ask for one.
     provider:
         ONNX Runtime's execution provider, as "cpu" or "cuda". The model runs there or this raises.
     faces:
@@ -101,6 +101,8 @@ class Classifier:
             "meta": dict(meta or {}),
             "onnxruntime": None if onnxruntime is None else os.fspath(onnxruntime),
         }
+        if onnxruntime is not None and engine == "auto":
+            engine = "ort"
         if onnxruntime is None and engine != "burn" and "ORT_DYLIB_PATH" not in os.environ:
             onnxruntime = onnxruntime_library()
         self._native = NativeClassifier(

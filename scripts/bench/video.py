@@ -5,7 +5,7 @@
     python3 scripts/bench/video.py --soak MINUTES
 
 Contenders of the first form, each a process of its own that writes JSON lines to a pipe: fer with detection on every frame and on
-every third one, through ONNX Runtime with the library of Python's package, also with --annotate; and Python with OpenCV's
+every third one, through ONNX Runtime with the library of Python's package and compiled in, also with --annotate; and Python with OpenCV's
 VideoCapture and FaceDetectorYN and ONNX Runtime (peer_video.py) with detection on every frame. The clips are the example's
 photograph on gray, once and five times, moving. The environment of Python is that of environment.py.
 
@@ -68,6 +68,7 @@ def against_python(options, folder):
     for faces in (1, 5):
         video = clip(folder, faces, options.seconds)
         fer = [options.fer, "watch", "--quiet", "--engine", "ort", "--ort-lib", library, "--meta", "temperature=1", video]
+        compiled = [options.fer, "watch", "--quiet", "--engine", "burn", "--meta", "temperature=1", video]
         annotate = ["--annotate", folder / "out.mp4"]
         contenders = {
             "Python": [python, HERE / "peer_video.py", options.detector, options.model, video, environment.cores()],
@@ -75,6 +76,9 @@ def against_python(options, folder):
             "fer, detection on every third frame": [*fer, "--detect-every", "3"],
             "fer, annotated": [*fer, *annotate],
             "fer, detection on every third frame, annotated": [*fer, "--detect-every", "3", *annotate],
+            "fer, compiled in": compiled,
+            "fer, compiled in, detection on every third frame": [*compiled, "--detect-every", "3"],
+            "fer, compiled in, annotated": [*compiled, *annotate],
         }
         rates = {name: [] for name in contenders}
         for turn in range(options.rounds + 1):

@@ -132,7 +132,7 @@ pub struct ModelArgs {
     #[arg(short, long, value_name = "FILE")]
     pub model: Option<String>,
 
-    /// auto uses ONNX Runtime if it is found, else the compiled-in model.
+    /// auto runs a built-in model as it is compiled in, other ONNX files in ONNX Runtime.
     #[arg(long, default_value_t, value_name = "auto|ort|burn")]
     pub engine: EngineChoice,
 
@@ -182,9 +182,7 @@ impl EngineArgs {
             (_, Some(Device::Named(device))) => Ok(Backend::Burn(device)),
             (EngineChoice::Burn, None) => Ok(Backend::Burn(DeviceSpec::default())),
             #[cfg(feature = "ort")]
-            _ => Ok(Backend::Auto {
-                library: self.ort.ort_lib.clone(),
-            }),
+            _ => Ok(Backend::default()),
             #[cfg(not(feature = "ort"))]
             (EngineChoice::Auto, None) => Ok(Backend::default()),
             #[cfg(not(feature = "ort"))]
@@ -214,7 +212,8 @@ impl EngineArgs {
         if let (Some(Device::Named(device)), true) = (self.device, provider != Provider::Cpu) {
             bail!(named_for_ort(device));
         }
-        let wanted = engine == EngineChoice::Ort || provider != Provider::Cpu;
+        let named = engine == EngineChoice::Auto && self.ort.ort_lib.is_some();
+        let wanted = engine == EngineChoice::Ort || provider != Provider::Cpu || named;
         Ok(wanted.then(|| Backend::Ort {
             provider,
             options,

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use fer::data::{Dataset, Split, shortened};
 use fer::device::Choices;
 use fer::host::Host;
+use fer::images::address;
 use fer::model::Architecture;
 use fer::spec::FaceCrop;
 use fer::train::checkpoint::Checkpoint;
@@ -299,10 +300,10 @@ fn configuration(args: &Args) -> Result<Config> {
         &mut config.loss.votes,
     ];
     for path in paths.into_iter().flatten() {
-        *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+        *path = absolute(path);
     }
     if let Split::List(path) = &mut config.data.split {
-        *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+        *path = absolute(path);
     }
     for teacher in config
         .loss
@@ -310,8 +311,7 @@ fn configuration(args: &Args) -> Result<Config> {
         .iter_mut()
         .filter(|name| Path::new(name).exists())
     {
-        *teacher = std::path::absolute(&*teacher)
-            .map_or(teacher.clone(), |path| path.display().to_string());
+        *teacher = absolute(Path::new(teacher)).display().to_string();
     }
     config.architecture = args.architecture.unwrap_or(config.architecture);
     config.epochs = args.epochs.unwrap_or(config.epochs);
@@ -327,8 +327,15 @@ fn configuration(args: &Args) -> Result<Config> {
 
 /// The data that the command line names.
 fn data(args: &Args) -> Option<PathBuf> {
-    let path = args.data.as_ref()?;
-    Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+    args.data.as_deref().map(absolute)
+}
+
+/// The path from the root. An address stays as it is, to be named as such.
+fn absolute(path: &Path) -> PathBuf {
+    match path.to_str().and_then(address) {
+        Some(_) if !path.exists() => path.into(),
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.into()),
+    }
 }
 
 /// Says what happened before the first step.

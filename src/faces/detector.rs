@@ -19,7 +19,7 @@ use super::onnx_file;
 use crate::compiled;
 use crate::load::Backend;
 #[cfg(feature = "ort")]
-use crate::load::automatic;
+use crate::load::needed;
 use crate::load_error::LoadError;
 #[cfg(feature = "ort")]
 use crate::load_error::NoOnnxRuntime;
@@ -77,22 +77,15 @@ impl Detector {
                 Self::on_ort(which, library, *provider, options, threads)
             }
             #[cfg(feature = "ort")]
-            Backend::Auto { library } => {
-                match (automatic(library.as_deref(), host)?, which) {
-                    (Ok(library), _) => {
-                        let options = ProviderOptions::default();
-                        Self::on_ort(which, library, Provider::Cpu, &options, threads)
-                    }
-                    // The classifier's notes say that ONNX Runtime is missing.
-                    (Err(_), DetectorRef::Builtin) => {
-                        Self::on_burn(which, DeviceSpec::default(), threads)
-                    }
-                    (Err(reason), DetectorRef::Onnx(path)) => Err(LoadError::NeedsOnnxRuntime {
-                        model: path.display().to_string(),
-                        reason,
-                    }),
+            Backend::Auto { library } => match which {
+                DetectorRef::Builtin => Self::on_burn(which, DeviceSpec::default(), threads),
+                DetectorRef::Onnx(path) => {
+                    let name = path.display().to_string();
+                    let library = needed(&name, library.as_deref(), host)?;
+                    let options = ProviderOptions::default();
+                    Self::on_ort(which, library, Provider::Cpu, &options, threads)
                 }
-            }
+            },
             #[cfg(not(feature = "ort"))]
             Backend::Auto { .. } => {
                 let _ = host;

@@ -169,6 +169,31 @@ fn what_is_no_image_is_named_with_what_to_do() {
     all_right(wrong);
 }
 
+#[test]
+fn an_address_in_the_place_of_a_file_is_named_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out").display().to_string();
+    let address = "https://example.org/faces.zip";
+    let face = "examples/faces/happy.png";
+    let rows: &[&[&str]] = &[
+        &["eval", "--data", address],
+        &["train", "--data", address, "--out", &out],
+        &["train", "--data", "examples/faces", "--exclude", address, "--out", &out],
+        &["data", "check", address],
+        &["convert", address, "-o", &out],
+        &["infer", "--model", address, face],
+    ];
+    let mut wrong = Vec::new();
+    for args in rows {
+        let run = run(args);
+        let said = format!("{address}: is a URL, not a file; download it first");
+        if run.code != 2 || !run.error().contains(&said) || run.stderr.lines().count() != 1 {
+            wrong.push(format!("{args:?}: {run:?}"));
+        }
+    }
+    all_right(wrong);
+}
+
 /// The beginning of a HEIC file.
 const HEIC: &[u8] = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\x08free";
 

@@ -119,11 +119,10 @@ fn a_library_that_the_user_names_is_used_or_refused() {
                 wrong.push(format!("{library} on {engine}: {run:?}"));
             }
         }
-        let output = fer()
-            .env("ORT_DYLIB_PATH", library)
-            .args(["infer", FACE])
-            .output()
-            .unwrap();
+        let mut command = fer();
+        command.env("ORT_DYLIB_PATH", library);
+        let output = command.args(["infer", "--engine", "ort", FACE]).output();
+        let output = output.unwrap();
         if output.status.code() != Some(2) {
             wrong.push(format!("ORT_DYLIB_PATH={library}: {output:?}"));
         }
@@ -132,26 +131,29 @@ fn a_library_that_the_user_names_is_used_or_refused() {
 }
 
 #[test]
-fn a_library_found_by_itself_that_can_not_be_used_is_told_before_burn_takes_over() {
+fn auto_needs_onnx_runtime_for_models_that_are_not_compiled_in_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("libonnxruntime.so"), "no library").unwrap();
     let nowhere = tempfile::tempdir().unwrap();
-    let run = common::Run::of(
-        fer()
+    let foreign = "tests/fixtures/tiny.onnx";
+    // Found by itself, and damaged.
+    let infer = |args: &[&str]| {
+        let mut command = fer();
+        command
             .env_remove("ORT_DYLIB_PATH")
             .env("FER_DATA_DIR", nowhere.path())
             .env("FER_PYTHON", nowhere.path().join("no-python"))
-            .env("LD_LIBRARY_PATH", folder.path())
-            .args(["infer", FACE])
-            .output()
-            .unwrap(),
-    )
-    .expect(0);
-    assert!(
-        run.stderr.contains("on burn cpu") && run.stderr.contains("can't be used"),
-        "{}",
-        run.stderr
-    );
+            .env("LD_LIBRARY_PATH", folder.path());
+        common::Run::of(command.arg("infer").args(args).arg(FACE).output().unwrap())
+    };
+    let compiled = infer(&[]).expect(0);
+    assert!(compiled.stderr.contains("on burn cpu"), "{}", compiled.stderr);
+    let foreign = infer(&["--model", foreign]).expect(2);
+    assert!(foreign.error().contains("can't be used"), "{}", foreign.stderr);
+    if ort().is_some() {
+        let here = run(&["infer", FACE]).expect(0);
+        assert!(here.stderr.contains("on burn cpu"), "{}", here.stderr);
+    }
 }
 
 #[test]

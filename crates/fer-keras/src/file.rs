@@ -16,6 +16,7 @@ use zip::ZipArchive;
 use super::ConvertError;
 use super::hdf5::Hdf5;
 use super::weights::Weights;
+use fer_core::images::address;
 use fer_core::model_file::FileKind;
 use fer_core::onnx::MAX_FILE_BYTES;
 
@@ -188,9 +189,12 @@ fn version_beside(config: &Path) -> Result<Option<String>, ConvertError> {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConvertError> {
-    let failed = |source| ConvertError::Read {
+    let failed = |source: io::Error| ConvertError::Read {
         path: path.display().to_string(),
-        source,
+        source: match path.to_str().and_then(address) {
+            Some(what) if source.kind() == io::ErrorKind::NotFound => io::Error::other(what),
+            _ => source,
+        },
     };
     let file = File::open(path).map_err(failed)?;
     let metadata = fs::metadata(path).map_err(failed)?;

@@ -162,11 +162,16 @@ fn count(results: &Mutex<Results>, start: Instant, answered: io::Result<bool>) {
     }
 }
 
+/// Whether the server has not closed a connection that it owes nothing.
+fn is_open(stream: &TcpStream) -> bool {
+    matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
 /// Sends one request and reads its response; whether its status is 200.
 async fn once(plan: &Plan, number: usize, connection: &mut Option<TcpStream>) -> io::Result<bool> {
     let mut stream = match connection.take() {
-        Some(stream) => stream,
-        None => {
+        Some(stream) if is_open(&stream) => stream,
+        _ => {
             let stream = TcpStream::connect(&plan.address).await?;
             stream.set_nodelay(true)?;
             stream

@@ -106,7 +106,7 @@ impl Default for Limits {
             body: 20 << 20,
             pixels: 50_000_000,
             files: 32,
-            queue: 256,
+            queue: 1024,
             queue_bytes: 256 << 20,
             max_batch: 64,
             max_wait: Duration::ZERO,

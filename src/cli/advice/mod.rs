@@ -281,11 +281,6 @@ fn keras(error: &KerasError) -> Option<String> {
 /// A note about a loaded model, with what to do about it.
 pub fn note(note: &Note) -> String {
     match note {
-        Note::NoOnnxRuntime { unusable: None } => {
-            format!("{note}; `fer runtime install` installs it")
-        }
-        #[cfg(feature = "ort")]
-        Note::NoOnnxRuntime { unusable: Some(_) } => format!("{note}; {ANOTHER_LIBRARY}"),
         Note::Guessed(what) => {
             let ways: Vec<&str> = what.iter().map(|a| setting(a.field)).collect();
             format!("{note} — to set it: --meta {}", ways.join(" --meta "))

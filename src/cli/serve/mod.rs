@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
-    /// auto uses ONNX Runtime if it is found, else the compiled-in model.
+    /// auto runs a built-in model as it is compiled in, other ONNX files in ONNX Runtime.
     #[arg(long, default_value_t, value_name = "auto|ort|burn")]
     engine: EngineChoice,
 

@@ -32,6 +32,9 @@ use super::{Status, signals};
 /// The most faces of a batch. A batch runs as soon as no other frame waits.
 const BATCH: usize = 8;
 
+/// As many images as a video may have, for an engine that starts faster for a few.
+const MANY: usize = usize::MAX;
+
 /// What is smoothed over by default for live sources, in seconds.
 const SMOOTH_LIVE: f64 = 0.5;
 
@@ -56,7 +59,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     video.check_paths(&source, path)?;
     let output = path.map(Output::open).transpose()?;
 
-    let session = args.model.open(1, host)?;
+    let session = args.model.open(MANY, host)?;
     if !args.quiet {
         announce(session.description());
         super::faces::announce(session.spec());

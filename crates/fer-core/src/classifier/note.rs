@@ -30,11 +30,6 @@ pub enum Note {
         /// (operator, provider that runs it, how many of them).
         operators: Vec<(String, String, usize)>,
     },
-    /// Burn runs the model, because ONNX Runtime can't.
-    NoOnnxRuntime {
-        /// Why the library can't be used; `None` if none was found.
-        unusable: Option<String>,
-    },
     /// Layers of a compiled-in model that take time and that the kernels don't support. Burn
     /// computes them.
     Generic(&'static [&'static str]),
@@ -105,12 +100,6 @@ impl fmt::Display for Note {
                 }
                 Ok(())
             }
-            Self::NoOnnxRuntime { unusable: None } => {
-                f.write_str("ONNX Runtime is not installed: running on burn")
-            }
-            Self::NoOnnxRuntime {
-                unusable: Some(reason),
-            } => write!(f, "{reason}: running on burn"),
             Self::Tf32 => f.write_str("Burn may multiply float32 as TF32 on this device"),
             Self::Unfinished { progress, epochs } => {
                 write!(f, "its weights are those of {progress} of {epochs}")

@@ -10,8 +10,9 @@ pub(super) fn named(path: &Path) -> Option<String> {
     address(text).or_else(|| camera(path))
 }
 
-/// What to do with an address (a URL).
-fn address(text: &str) -> Option<String> {
+/// What to do with an address (a URL), which is given where a file is wanted: words that follow its
+/// name.
+pub fn address(text: &str) -> Option<String> {
     if text.starts_with("data:") {
         return Some("is a data URL, not a file; decode its Base64 into a file".into());
     }

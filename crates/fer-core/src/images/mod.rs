@@ -9,5 +9,6 @@ mod jpeg;
 pub mod sources;
 
 pub use decode::{DecodeError, Decoded, MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, read};
+pub use elsewhere::address;
 pub use encode::png;
 pub use foreign::Foreign;

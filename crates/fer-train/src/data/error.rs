@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use fer_core::images::address;
 use fer_core::names;
 
 /// A data set that can't be used, and why; the text is for the user.
@@ -112,9 +113,14 @@ pub enum DataError {
 
 impl DataError {
     pub(super) fn read(path: &Path, source: io::Error) -> Self {
-        Self::Read {
-            path: names::of(path),
-            source,
+        match path.to_str().and_then(address) {
+            Some(problem) if source.kind() == io::ErrorKind::NotFound => {
+                Self::folders(path, problem)
+            }
+            _ => Self::Read {
+                path: names::of(path),
+                source,
+            },
         }
     }
 
