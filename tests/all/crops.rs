@@ -143,7 +143,9 @@ fn a_model_without_a_crop_gets_the_default_as_a_guess() {
         model.metadata_props.retain(|entry| entry.key != "fer.crop");
     });
     let infer = |model: &str, options: &[&str]| {
-        let args = ["infer", "--format", "json", "--model", model, ASTRONAUT];
+        let args = [
+            "infer", "--engine", "ort", "--format", "json", "--model", model, ASTRONAUT,
+        ];
         run(&[&args[..], options].concat()).expect(0)
     };
     let guess = format!("guessed, because nothing states it: faces are cut out as {FRAME}");

@@ -178,7 +178,6 @@ fn an_address_in_the_place_of_a_file_is_named_as_such() {
     let rows: &[&[&str]] = &[
         &["eval", "--data", address],
         &["train", "--data", address, "--out", &out],
-        &["train", "--data", "examples/faces", "--exclude", address, "--out", &out],
         &["data", "check", address],
         &["convert", address, "-o", &out],
         &["infer", "--model", address, face],

@@ -147,9 +147,17 @@ fn auto_needs_onnx_runtime_for_models_that_are_not_compiled_in_alone() {
         common::Run::of(command.arg("infer").args(args).arg(FACE).output().unwrap())
     };
     let compiled = infer(&[]).expect(0);
-    assert!(compiled.stderr.contains("on burn cpu"), "{}", compiled.stderr);
+    assert!(
+        compiled.stderr.contains("on burn cpu"),
+        "{}",
+        compiled.stderr
+    );
     let foreign = infer(&["--model", foreign]).expect(2);
-    assert!(foreign.error().contains("can't be used"), "{}", foreign.stderr);
+    assert!(
+        foreign.error().contains("can't be used"),
+        "{}",
+        foreign.stderr
+    );
     if ort().is_some() {
         let here = run(&["infer", FACE]).expect(0);
         assert!(here.stderr.contains("on burn cpu"), "{}", here.stderr);

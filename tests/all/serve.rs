@@ -137,7 +137,10 @@ fn a_guessed_crop_is_said_before_it_listens() {
     said(&mut stderr, "listening on");
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(guess.contains("guessed, because nothing states it"), "{guess}");
+    assert!(
+        guess.contains("guessed, because nothing states it"),
+        "{guess}"
+    );
 }
 
 #[test]

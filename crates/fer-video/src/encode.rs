@@ -187,7 +187,9 @@ impl Encoder {
     /// ffmpeg failed, or the file can't be written.
     pub fn finish(mut self) -> Result<Option<String>, VideoError> {
         if self.frames == 0 {
-            return Ok(Some("no video was written, because no frame was read".into()));
+            return Ok(Some(
+                "no video was written, because no frame was read".into(),
+            ));
         }
         if let Some(writer) = self.writer.take() {
             let flushed = writer.into_inner().into_inner();
