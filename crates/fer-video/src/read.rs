@@ -272,7 +272,9 @@ impl Shared {
             }
             if state.events.len() >= MAX_REPORTS {
                 let oldest = state.events.iter().position(|event| !is_frame(event));
-                oldest.and_then(|at| state.events.remove(at));
+                if let Some(at) = oldest {
+                    state.events.remove(at);
+                }
             }
             state.events.push_back(event);
             self.changed.notify_all();

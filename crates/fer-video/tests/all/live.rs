@@ -158,3 +158,32 @@ fn a_source_that_does_not_come_back_is_lost() {
     );
     assert!(matches!(end, Err(VideoError::Unreadable { .. })), "{end:?}");
 }
+
+/// A program that closes its outputs and goes on, as ffmpeg may while it takes leave of a server.
+#[cfg(unix)]
+#[test]
+fn an_ffmpeg_that_does_not_end_is_ended() {
+    let Some(mut ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    ffmpeg.ffmpeg = folder.path().join("ffmpeg");
+    // Written by another process, so that no file of this one is open for writing as it is run.
+    let script = "#!/bin/sh\nexec >&- 2>&-\nexec sleep 1000\n";
+    let written = std::process::Command::new("/bin/sh")
+        .args([
+            "-c",
+            r#"printf "$1" > "$2" && chmod 755 "$2""#,
+            "sh",
+            script,
+        ])
+        .arg(&ffmpeg.ffmpeg)
+        .status();
+    assert!(written.unwrap().success());
+    let stop = Arc::new(AtomicBool::new(false));
+    let source = VideoSource::Drawn("testsrc2".into());
+    let frames = Frames::start(&ffmpeg, &source, live(), stop.clone());
+    // Until it is waited for.
+    std::thread::sleep(Duration::from_millis(300));
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(frames.wait(), None);
+    frames.finish().unwrap();
+}
