@@ -107,9 +107,10 @@ impl Decoder {
         let stdout = child.stdout.take();
         let said = Arc::new(Mutex::new(Said::default()));
         let listener = child.stderr.take().map(|stderr| {
-            let said = said.clone();
+            let (said, source) = (said.clone(), source.clone());
             std::thread::spawn(move || {
                 lines(stderr, |line| {
+                    let line = source.without_password(&line);
                     let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
                     said.since.get_or_insert_with(|| (line.clone(), 0)).1 += 1;
                     said.reason.add(&line);

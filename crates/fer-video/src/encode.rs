@@ -187,7 +187,9 @@ impl Encoder {
     /// ffmpeg failed, or the file can't be written.
     pub fn finish(mut self) -> Result<Option<String>, VideoError> {
         if self.frames == 0 {
-            return Ok(Some("no video was written, because no frame was read".into()));
+            return Ok(Some(
+                "no video was written, because no frame was read".into(),
+            ));
         }
         if let Some(writer) = self.writer.take() {
             let flushed = writer.into_inner().into_inner();
@@ -253,13 +255,17 @@ impl Encoder {
         let output_path = self.output.as_ref().map_or(&*self.path, Temporary::path);
         command.args(["-f", format]).arg(named(output_path));
         let (_, said, ended_well) = output(&mut command, &self.ffmpeg.ffmpeg, Duration::MAX)?;
-        match ended_well {
-            true => Ok(note),
-            false => Err(VideoError::Write {
-                path: self.path.clone(),
-                reason: reason(&said),
-            }),
+        if ended_well {
+            return Ok(note);
         }
+        let reason = reason(&said);
+        Err(VideoError::Write {
+            path: self.path.clone(),
+            reason: match &self.sound {
+                Some(sound) => sound.source.without_password(&reason),
+                None => reason,
+            },
+        })
     }
 
     /// Why ffmpeg does not take more.

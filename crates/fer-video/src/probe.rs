@@ -109,7 +109,7 @@ pub fn probe(ffmpeg: &Ffmpeg, source: &VideoSource) -> Result<Option<Probe>, Vid
         Some(answer) => checked(answer, &name).map(Some),
         None => Err(VideoError::Unreadable {
             name,
-            reason: reason(&said),
+            reason: source.without_password(&reason(&said)),
         }),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fer_video::{Event, Frames, ReadOptions, VideoError, VideoSource};
+use fer_video::{Event, Frames, ReadOptions, VideoError, VideoSource, probe};
 
 use crate::clips::{clip, ffmpeg, read};
 
@@ -186,4 +186,39 @@ fn an_ffmpeg_that_does_not_end_is_ended() {
     stop.store(true, Ordering::Relaxed);
     assert_eq!(frames.wait(), None);
     frames.finish().unwrap();
+}
+
+#[test]
+fn a_password_is_in_no_message() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    // A playlist whose only part is missing. ffmpeg names the part with its whole address.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 2000];
+            let _ = stream.read(&mut request);
+            let answer = match request.starts_with(b"GET /list.m3u8") {
+                true => {
+                    "HTTP/1.0 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n\r\n\
+                     #EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\npart.ts\n#EXT-X-ENDLIST\n"
+                }
+                false => "HTTP/1.0 404 Not Found\r\n\r\n",
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let source = VideoSource::Url(format!("http://user:secret@{host}/list.m3u8"));
+    let refusals = [
+        probe(&ffmpeg, &source).map(drop),
+        read(&ffmpeg, &source, live()).1,
+    ];
+    for refusal in refusals {
+        let said = refusal.unwrap_err().to_string();
+        assert!(
+            said.contains("user:***@") && !said.contains("secret"),
+            "{said}"
+        );
+    }
 }
