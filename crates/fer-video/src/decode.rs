@@ -66,7 +66,7 @@ pub(crate) enum Step {
 }
 
 impl Decoder {
-    /// Starts to decode.
+    /// Starts to decode, to frames of `size` (width and height) or of the source's own.
     ///
     /// # Errors
     /// ffmpeg can't be started.
@@ -74,6 +74,7 @@ impl Decoder {
         ffmpeg: &Ffmpeg,
         source: &VideoSource,
         options: &ReadOptions,
+        size: Option<[usize; 2]>,
     ) -> Result<Self, VideoError> {
         let mut command = ffmpeg.command();
         if options.start > 0.0 {
@@ -86,6 +87,9 @@ impl Decoder {
         // The first video that is not a cover picture.
         command.args(["-map", "0:V:0"]);
         command.args(ffmpeg.keep_times());
+        if let Some([width, height]) = size {
+            command.args(["-s", &format!("{width}x{height}")]);
+        }
         command.args([
             "-enc_time_base",
             "-1",

@@ -159,6 +159,7 @@ impl Frames {
             shared: shared.clone(),
             began: Instant::now(),
             seen: 0,
+            size: None,
             time: options.start,
             last_taken: None,
         };
