@@ -47,6 +47,18 @@ fn a_cut_off_stream_is_an_error_and_not_a_frame() {
 }
 
 #[test]
+fn sizes_are_limited() {
+    let size = |size| match read(&written(size, &[])) {
+        Err(NutError::TooLarge { width, height }) => Some([width, height]),
+        Err(NutError::Damaged(_)) => Some([0, 0]),
+        _ => None,
+    };
+    assert_eq!(size([10_000, 10_000]), None);
+    assert_eq!(size([10_000, 10_001]), Some([10_000, 10_001]));
+    assert_eq!(size([1, 0]), Some([0, 0]));
+}
+
+#[test]
 fn short_times_and_elided_headers_are_completed() {
     let rows = [
         (5u64, 100i64, 7u32, 133i64),

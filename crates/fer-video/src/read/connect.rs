@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fer_core::images::{MAX_PIXELS, Pixels};
+use fer_core::images::Pixels;
 
 use super::{Event, Frame, PAUSE, ReadOptions, Shared, TICK};
 use crate::decode::{Decoder, Step};
+use crate::nut::NutError;
 use crate::{Ffmpeg, VideoError, VideoSource};
 
 /// The thread that reads.
@@ -133,18 +134,17 @@ impl Source {
                     continue;
                 }
                 Ok(Step::End) => break,
+                Err(NutError::TooLarge { width, height }) => {
+                    return Err(VideoError::TooLarge {
+                        name,
+                        width,
+                        height,
+                    });
+                }
                 Err(source) => return Err(VideoError::Output { name, source }),
             };
             let arrived = Instant::now();
             let [width, height] = decoder.size();
-            if (width * height) as u64 > MAX_PIXELS {
-                let (width, height) = (width as u64, height as u64);
-                return Err(VideoError::TooLarge {
-                    name,
-                    width,
-                    height,
-                });
-            }
             let offset = *offset.get_or_insert_with(|| match (self.options.live, self.seen) {
                 (false, _) => self.options.start,
                 (true, 0) => -time,
