@@ -99,8 +99,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let frames = Frames::start(&ffmpeg, &source, options, Arc::clone(&stop));
     let pace = Pace::default();
     let result = stream.run(pace.items(&frames, live, &stop), &mut |seen| {
-        pace.done();
-        let Observation { item, outcome } = seen;
+        let Observation { mut item, outcome } = seen;
+        item.done();
         let content = outcome.map(|seen| content(seen, item.moment.time, &mut smoother));
         let record = Record {
             path: name.clone(),

@@ -102,7 +102,9 @@ fn draw(
     }
     match (encoder, annotate) {
         (Some(encoder), _) => encoder.finish(),
-        (None, Some(_)) => Ok(Some("no video was written, because no frame was read".into())),
+        (None, Some(_)) => Ok(Some(
+            "no video was written, because no frame was read".into(),
+        )),
         (None, None) => Ok(None),
     }
 }
