@@ -134,8 +134,8 @@ struct State {
 }
 
 impl<'a> Follow<'a> {
-    /// The stage; the detector runs on every `every`-th frame, at least 1, and in between faces move
-    /// along their tracks.
+    /// The stage; the detector runs on every `every`-th frame, at least 1, and in between faces
+    /// move along their tracks.
     pub fn new(faces: &'a Faces<'a>, every: u64) -> Self {
         Self {
             faces,

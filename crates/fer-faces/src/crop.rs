@@ -15,8 +15,8 @@ pub const FRAME: FaceCrop = FaceCrop::FER2013;
 /// of their own: that bounds the memory.
 const FINE: usize = 1024;
 
-/// A side of that picture is at most so many times as long as the crop's longer side would be in it.
-/// Only a box that is nearly three times as long as wide would need more.
+/// A side of that picture is at most so many times as long as the crop's longer side would be in
+/// it. Only a box that is nearly three times as long as wide would need more.
 const MOST: f64 = 3.0;
 
 /// How a face is cut out of its picture.

@@ -1,5 +1,6 @@
-//! Emotions along tracks: the shares of each track, and its probabilities over time. Memory does not
-//! grow with the length of a video: when the bins are used up, two become one, of twice the length.
+//! Emotions along tracks: the shares of each track, and its probabilities over time. Memory does
+//! not grow with the length of a video: when the bins are used up, two become one, of twice the
+//! length.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -80,7 +80,9 @@ proptest! {
     fn what_is_written_is_read(
         times in prop::collection::vec(0u32..10_000_000, 0..5), fill in any::<u8>(),
     ) {
-        let frame = |(i, units): (usize, u32)| (f64::from(units) / UNITS, vec![fill.wrapping_add(i as u8); 12]);
+        let frame = |(i, units): (usize, u32)| {
+            (f64::from(units) / UNITS, vec![fill.wrapping_add(i as u8); 12])
+        };
         let frames: Vec<(f64, Vec<u8>)> = times.into_iter().enumerate().map(frame).collect();
         prop_assert_eq!(read(&written([2, 2], &frames)).unwrap(), frames);
     }

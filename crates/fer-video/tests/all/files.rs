@@ -66,7 +66,8 @@ fn times_of_a_variable_rate_are_those_of_the_container() {
     let Some(ffmpeg) = ffmpeg() else { return };
     let folder = tempfile::tempdir().unwrap();
     // Frame n at (n + n²/10) / 25 s.
-    let times = "testsrc2=s=64x64:r=25:d=0.8,settb=1/1000,setpts=(N+N*N/10)/25/TB -fps_mode passthrough -enc_time_base 1/1000";
+    let times = "testsrc2=s=64x64:r=25:d=0.8,settb=1/1000,setpts=(N+N*N/10)/25/TB \
+                 -fps_mode passthrough -enc_time_base 1/1000";
     for name in ["v.mp4", "v.mkv"] {
         let path = clip(&ffmpeg, folder.path(), name, times);
         let found: Vec<f64> = frames(&ffmpeg, &path, ReadOptions::default())
@@ -226,7 +227,8 @@ fn a_playlist_opens_no_other_file() {
         (
             "a.m3u8",
             format!(
-                "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/{name}\n#EXT-X-ENDLIST\n"
+                "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n\
+                 http://127.0.0.1:9/{name}\n#EXT-X-ENDLIST\n"
             ),
         ),
         (
