@@ -6,7 +6,7 @@
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fer_core::images::Pixels;
@@ -28,6 +28,8 @@ pub struct FrameItem {
     bytes: usize,
     /// Why the frame has no picture.
     problem: Option<String>,
+    /// Of a live source, until the frame is done.
+    in_work: Option<InWork>,
 }
 
 impl FrameItem {
@@ -77,7 +79,13 @@ impl FrameItem {
             bytes: pixels.as_ref().map_or(0, |p| p.data.len()),
             pixels: Mutex::new(pixels),
             problem,
+            in_work: None,
         }
+    }
+
+    /// Lets the next frame of a live source in.
+    pub fn done(&mut self) {
+        self.in_work = None;
     }
 
     /// Whether there is a picture.
@@ -126,8 +134,8 @@ struct State {
 }
 
 impl<'a> Follow<'a> {
-    /// The stage; the detector runs on every `every`-th frame, at least 1, and in between faces move
-    /// along their tracks.
+    /// The stage; the detector runs on every `every`-th frame, at least 1, and in between faces
+    /// move along their tracks.
     pub fn new(faces: &'a Faces<'a>, every: u64) -> Self {
         Self {
             faces,
@@ -180,9 +188,41 @@ const IN_WORK: usize = 2;
 
 /// Lets a live source's next frame in when another is done.
 #[derive(Default)]
-pub struct Pace {
+pub struct Pace(Arc<Count>);
+
+/// How many frames are in work.
+#[derive(Default)]
+struct Count {
     in_work: Mutex<usize>,
-    done: Condvar,
+    changed: Condvar,
+}
+
+/// A frame's place among those in work. It is free again when this is dropped: when the frame is
+/// done, or is lost because the stream failed.
+struct InWork(Arc<Count>);
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        *self.0.lock() -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Count {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.in_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room for a frame, or `stop` is set.
+    fn wait(&self, stop: &AtomicBool) {
+        let mut in_work = self.lock();
+        while *in_work >= IN_WORK && !stop.load(Ordering::Relaxed) {
+            let waited = self
+                .changed
+                .wait_timeout(in_work, Duration::from_millis(50));
+            in_work = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
 }
 
 impl Pace {
@@ -196,24 +236,45 @@ impl Pace {
     ) -> impl Iterator<Item = FrameItem> + Send + 'a {
         std::iter::from_fn(move || {
             if live {
-                let mut in_work = self.in_work.lock().unwrap_or_else(PoisonError::into_inner);
-                while *in_work >= IN_WORK && !stop.load(Ordering::Relaxed) {
-                    let waited = self.done.wait_timeout(in_work, Duration::from_millis(50));
-                    in_work = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
+                self.0.wait(stop);
             }
-            let event = frames.wait()?;
-            if live {
-                *self.in_work.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-            }
-            Some(FrameItem::new(event, live))
+            let mut item = FrameItem::new(frames.wait()?, live);
+            item.in_work = live.then(|| self.enter());
+            Some(item)
         })
     }
 
-    /// An item is done.
-    pub fn done(&self) {
-        let mut in_work = self.in_work.lock().unwrap_or_else(PoisonError::into_inner);
-        *in_work = in_work.saturating_sub(1);
-        self.done.notify_all();
+    fn enter(&self) -> InWork {
+        *self.0.lock() += 1;
+        InWork(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_that_are_done_or_lost_leave_room_for_others() {
+        let pace = Pace::default();
+        let frame = || {
+            let event = Event::Broken {
+                index: 0,
+                time: 0.0,
+                reason: "damaged".into(),
+            };
+            let mut item = FrameItem::new(event, true);
+            item.in_work = Some(pace.enter());
+            item
+        };
+        let (mut done, lost) = (frame(), frame());
+        assert_eq!(*pace.0.lock(), IN_WORK);
+        done.done();
+        assert_eq!(*pace.0.lock(), 1);
+        // What the stream holds when it fails is dropped.
+        drop(lost);
+        assert_eq!(*pace.0.lock(), 0);
+        drop(done);
+        assert_eq!(*pace.0.lock(), 0);
     }
 }

@@ -39,8 +39,8 @@ impl FromStr for Choice {
 #[derive(clap::Args)]
 pub struct FaceArgs {
     /// Search pictures for faces: always, never, or auto: if the model reads faces (its classes are
-    /// emotions, or it names a crop), in all pictures but ready-made crops (up to 128x128 pixels, or
-    /// filled by one face). `never` classifies the whole picture.
+    /// emotions, or it names a crop), in all pictures but ready-made crops (up to 128x128 pixels,
+    /// or filled by one face). `never` classifies the whole picture.
     #[arg(long, value_name = "auto|always|never", default_value = "auto")]
     faces: Choice,
 

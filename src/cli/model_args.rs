@@ -24,7 +24,7 @@ use super::advice;
 /// The requested engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EngineChoice {
-    /// ONNX Runtime if its library is found, else the compiled-in model.
+    /// A built-in model as it is compiled in, a file in ONNX Runtime.
     #[default]
     Auto,
     Ort,

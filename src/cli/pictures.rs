@@ -89,8 +89,8 @@ impl PictureArgs {
     }
 }
 
-/// Fails if a source can't be read twice, or lies in the folder that is written to, where it could be
-/// overwritten.
+/// Fails if a source can't be read twice, or lies in the folder that is written to, where it could
+/// be overwritten.
 fn check(source: &Source, folder: &Path, option: &str) -> Result<()> {
     let path = match source {
         Source::File(path) if path.is_file() => path,

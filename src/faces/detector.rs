@@ -54,7 +54,8 @@ enum Runner {
 
 impl Detector {
     /// Loads a detector; `threads` is the number of compute threads, `None` for one per core.
-    /// [`Backend::Auto`] takes ONNX Runtime if its library is found, else the compiled-in detector.
+    /// With [`Backend::Auto`], the built-in detector runs as it is compiled in, a file in ONNX
+    /// Runtime.
     ///
     /// # Errors
     /// The file is not such a detector, or the backend can't run it.

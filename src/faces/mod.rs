@@ -31,8 +31,8 @@ pub use fer_faces::{
 };
 pub use locate::{Faces, Place};
 
-/// What is guessed about the crops of a model whose pictures are searched: that they are FER-2013's,
-/// if the model does not say how faces are cut out for it.
+/// What is guessed about the crops of a model whose pictures are searched: that they are
+/// FER-2013's, if the model does not say how faces are cut out for it.
 pub fn guessed_crop(spec: &ModelSpec) -> Option<Note> {
     spec.crop.is_none().then(|| {
         Note::Guessed(vec![Assumed {

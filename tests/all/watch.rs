@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -302,6 +302,77 @@ fn ctrl_c_ends_a_live_source_and_leaves_a_video_that_plays() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+#[test]
+fn a_live_stream_is_not_read_again_for_its_sound() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("a.ts");
+    make(
+        &ffmpeg,
+        &format!(
+            "-f lavfi -i testsrc2=s=64x64:r=25:d=2 -f lavfi -i sine=d=2 -c:a aac {}",
+            clip.display()
+        ),
+    );
+    let bytes = std::fs::read(clip).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    // Without a length, so that it could be endless.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 2000]);
+            let head: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n";
+            let _ = stream.write_all(&[head, &bytes[..]].concat());
+        }
+    });
+    let out = folder.path().join("out.mp4");
+    let done = run(&["watch", &address, "--annotate", &text(&out)]);
+    // ffmpeg may call the end early, which is a record with an error.
+    assert!(done.code < 2, "{}", done.stderr);
+    assert!(
+        records(&done.stdout)[0]["skipped"].is_u64(),
+        "{}",
+        done.stdout
+    );
+    let written = probed(&ffmpeg, &out);
+    assert!(written.frames.is_some(), "{written:?}");
+    assert_eq!(written.sound, None);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_video_that_can_t_be_written_is_said_with_the_reason_and_the_rest_is_written() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let clip = text(&two_faces(&ffmpeg, folder.path()));
+    let at = |name: &str| folder.path().join(name);
+    let (programs, video, timeline) = (at("programs"), at("out.mp4"), at("t.csv"));
+    std::fs::create_dir(&programs).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *'-i pipe:0'*) echo 'the disk is full' >&2; exit 1;; esac\n\
+         exec '{}' \"$@\"\n",
+        ffmpeg.ffmpeg.display()
+    );
+    // Written by another process, so that no file of this one is open for writing as it is run.
+    let write = r#"printf '%s' "$1" > "$2" && chmod 755 "$2""#;
+    let written = Command::new("/bin/sh")
+        .args(["-c", write, "sh", &script])
+        .arg(programs.join("ffmpeg"))
+        .status();
+    assert!(written.unwrap().success());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(programs).chain(std::env::split_paths(&path));
+    let done = fer()
+        .args(["watch", &clip, "--annotate", &text(&video)])
+        .args(["--timeline", &text(&timeline)])
+        .env("PATH", std::env::join_paths(path).unwrap())
+        .output();
+    let done = Run::of(done.unwrap()).expect(2);
+    assert!(done.error().contains("the disk is full"), "{}", done.stderr);
+    assert!(timeline.is_file() && !video.exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn the_preview_is_seen_at_its_address_alone() {
@@ -382,7 +453,7 @@ fn what_can_t_be_watched_is_said_with_what_to_do() {
     std::fs::write(at("text.mp4"), "no video").unwrap();
     let (clip, sound, noise) = (at("a.mp4"), at("sound.wav"), at("text.mp4"));
     let gif = at("a.gif");
-    let rows: [(&[&str], &str); 10] = [
+    let rows: [(&[&str], &str); 11] = [
         (&[&sound], "has no video; it has: audio (pcm_s16le)"),
         (&[&noise], "can't read "),
         (&["none.mp4"], "No such file"),
@@ -402,6 +473,10 @@ fn what_can_t_be_watched_is_said_with_what_to_do() {
         (
             &[&clip, "--summary", "none/s.json"],
             "can't write none/s.json (--summary)",
+        ),
+        (
+            &[&clip, "--timeline", "x.csv", "--summary", "./x.csv"],
+            "is --timeline; name another file",
         ),
         (&["lavfi:testsrc2", "--start", "3"], "--start is for files"),
         (

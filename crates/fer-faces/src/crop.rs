@@ -15,6 +15,10 @@ pub const FRAME: FaceCrop = FaceCrop::FER2013;
 /// of their own: that bounds the memory.
 const FINE: usize = 1024;
 
+/// A side of that picture is at most so many times as long as the crop's longer side would be in
+/// it. Only a box that is nearly three times as long as wide would need more.
+const MOST: f64 = 3.0;
+
 /// How a face is cut out of its picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Crop {
@@ -66,7 +70,8 @@ impl Crop {
         let fine = if width.max(height) <= FINE { 2.0 } else { 1.0 };
         // Pixels of the bounds for one of the frame's lengths.
         let scale = [fine * width as f64 / w, fine * height as f64 / h];
-        let size = [0, 1].map(|i| ((bounds[i] * scale[i]).ceil() as usize).max(1));
+        let most = MOST * fine * width.max(height) as f64;
+        let size = [0, 1].map(|i| (bounds[i] * scale[i]).min(most).ceil().max(1.0) as usize);
         let part = about(center, [0, 1].map(|i| size[i] as f64 / scale[i]));
         let values = resample(pixels, part, size);
         let channels = pixels.channels;
@@ -224,6 +229,7 @@ mod tests {
     #[test]
     fn what_is_turned_is_padded_and_bounded() {
         let turned = crop("square,scale=1,upright=10", [8, 8]);
+        let boxed = crop("box,scale=1,upright=10", [8, 8]);
         for (width, height) in [(1, 1), (1, 1000), (1000, 1), (30, 30)] {
             for channels in [1, 3] {
                 let picture = Pixels {
@@ -232,11 +238,20 @@ mod tests {
                     channels,
                     data: vec![7; width * height * channels],
                 };
-                for side in [1e-3, 20.0, 1e6, 1e38] {
-                    let mut head = face(-3.0, -3.0, side, side);
+                for (w, h) in [
+                    (1e-3, 1e-3),
+                    (20.0, 20.0),
+                    (1e6, 1e6),
+                    (1e38, 1e38),
+                    (1.0, 1e38),
+                    (1e38, 1.0),
+                ] {
+                    let mut head = face(-3.0, -3.0, w, h);
                     head.landmarks[1] = [1.0, 1.0];
-                    let cut = turned.cut(&picture, &head);
-                    assert_eq!(cut.data, vec![7; 64 * channels], "{width}x{height} {side}");
+                    for turned in [turned, boxed] {
+                        let cut = turned.cut(&picture, &head);
+                        assert_eq!(cut.data, vec![7; 64 * channels], "{width}x{height} {w}x{h}");
+                    }
                 }
             }
         }

@@ -1,13 +1,17 @@
 //! One run of ffmpeg that decodes a source to raw frames.
 
-use std::io::BufReader;
-use std::process::{Child, ChildStdout, Stdio};
+use std::io::{self, BufReader};
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::ffmpeg::{Reason, lines, spawn};
 use crate::nut::{NutError, Reader};
 use crate::{Ffmpeg, ReadOptions, VideoError, VideoSource};
+
+/// How often it is looked whether a process has ended.
+const TICK: Duration = Duration::from_millis(1);
 
 /// A running ffmpeg.
 pub(crate) struct Decoder {
@@ -25,6 +29,17 @@ pub(crate) struct Running(Arc<Mutex<Child>>);
 impl Running {
     pub(crate) fn kill(&self) {
         let _ = self.lock().kill();
+    }
+
+    /// Waits for the end, during which another thread can still kill.
+    fn wait(&self) -> io::Result<ExitStatus> {
+        loop {
+            let ended = self.lock().try_wait()?;
+            if let Some(status) = ended {
+                return Ok(status);
+            }
+            std::thread::sleep(TICK);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Child> {
@@ -51,7 +66,7 @@ pub(crate) enum Step {
 }
 
 impl Decoder {
-    /// Starts to decode.
+    /// Starts to decode, to frames of `size` (width and height) or of the source's own.
     ///
     /// # Errors
     /// ffmpeg can't be started.
@@ -59,6 +74,7 @@ impl Decoder {
         ffmpeg: &Ffmpeg,
         source: &VideoSource,
         options: &ReadOptions,
+        size: Option<[usize; 2]>,
     ) -> Result<Self, VideoError> {
         let mut command = ffmpeg.command();
         if options.start > 0.0 {
@@ -71,6 +87,9 @@ impl Decoder {
         // The first video that is not a cover picture.
         command.args(["-map", "0:V:0"]);
         command.args(ffmpeg.keep_times());
+        if let Some([width, height]) = size {
+            command.args(["-s", &format!("{width}x{height}")]);
+        }
         command.args([
             "-enc_time_base",
             "-1",
@@ -92,9 +111,10 @@ impl Decoder {
         let stdout = child.stdout.take();
         let said = Arc::new(Mutex::new(Said::default()));
         let listener = child.stderr.take().map(|stderr| {
-            let said = said.clone();
+            let (said, source) = (said.clone(), source.clone());
             std::thread::spawn(move || {
                 lines(stderr, |line| {
+                    let line = source.without_password(&line);
                     let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
                     said.since.get_or_insert_with(|| (line.clone(), 0)).1 += 1;
                     said.reason.add(&line);
@@ -161,7 +181,7 @@ impl Decoder {
     pub(crate) fn finish(&mut self) -> (bool, String) {
         // Without a reader, ffmpeg does not wait.
         (self.frames, self.stdout) = (None, None);
-        let status = self.child.lock().wait();
+        let status = self.child.wait();
         if let Some(listener) = self.listener.take() {
             let _ = listener.join();
         }

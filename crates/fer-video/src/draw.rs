@@ -7,7 +7,7 @@ use ab_glyph::{Font as _, FontRef, PxScale, ScaleFont, point};
 /// A color in RGB.
 pub type Color = [u8; 3];
 
-/// Black, white, and the gray of lines that lead the eye.
+/// Black.
 pub const BLACK: Color = [0, 0, 0];
 /// White.
 pub const WHITE: Color = [255, 255, 255];

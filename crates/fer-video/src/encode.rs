@@ -29,8 +29,12 @@ const ENCODERS: [(&str, &[&str]); 5] = [
     ("mpeg4", &["-q:v", "4", "-bf", "0"]),
 ];
 
-/// The kinds of sound that MP4 and QuickTime hold as they are.
-const IN_MP4: [&str; 7] = ["aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"];
+/// The kinds of sound that MP4 and QuickTime hold as they are, and one that only MP4 does.
+const IN_BOTH: [&str; 5] = ["aac", "mp3", "ac3", "eac3", "alac"];
+const IN_MP4: &str = "opus";
+
+/// How long the address of the sound may be silent, in microseconds.
+const PATIENCE: &str = "15000000";
 
 /// The sound of a source. The times of the frames are those of the sound.
 #[derive(Debug, Clone)]
@@ -200,7 +204,14 @@ impl Encoder {
             let broken = io::Error::other("the encoder ended early");
             return Err(self.failed(&broken));
         }
-        let note = self.join()?;
+        let note = match self.join(self.sound.as_ref()) {
+            // The pictures are not lost with the sound.
+            Err(VideoError::Write { reason, .. }) if self.sound.is_some() => {
+                self.join(None)?;
+                Some(format!("the video has no sound: {reason}"))
+            }
+            joined => joined?,
+        };
         if let Some(output) = self.output.take() {
             output.rename(&self.path).map_err(|e| VideoError::Write {
                 path: self.path.clone(),
@@ -211,7 +222,7 @@ impl Encoder {
     }
 
     /// Copies the pictures and the sound into the output.
-    fn join(&self) -> Result<Option<String>, VideoError> {
+    fn join(&self, sound: Option<&Sound>) -> Result<Option<String>, VideoError> {
         let mut command = self.ffmpeg.command();
         command.args(["-y", "-f", "nut", "-i"]);
         command.arg(named(self.pictures.path()));
@@ -223,14 +234,21 @@ impl Encoder {
             frames => (self.last - self.first) / (frames - 1) as f64,
         };
         let mut note = None;
-        if let Some(sound) = &self.sound {
+        if let Some(sound) = sound {
             if self.first > 0.0 {
                 command.args(["-ss", &self.first.to_string()]);
             }
             command.args(["-t", &(self.last - self.first + mean).to_string()]);
+            if matches!(sound.source, VideoSource::Url(_)) {
+                command.args(["-rw_timeout", PATIENCE]);
+            }
             command.args(sound.source.opened(&self.ffmpeg)?);
             command.args(["-map", "0:v:0", "-map", "1:a:0"]);
-            let is_kept = ending == "mkv" || IN_MP4.contains(&&*sound.codec);
+            let is_kept = match &*ending {
+                "mkv" => true,
+                "mov" => IN_BOTH.contains(&&*sound.codec),
+                _ => IN_BOTH.contains(&&*sound.codec) || sound.codec == IN_MP4,
+            };
             command.args(["-c:a", if is_kept { "copy" } else { "aac" }]);
             // Nothing from before the first frame.
             command.args(["-copypriorss:a", "0"]);
@@ -255,13 +273,17 @@ impl Encoder {
         let output_path = self.output.as_ref().map_or(&*self.path, Temporary::path);
         command.args(["-f", format]).arg(named(output_path));
         let (_, said, ended_well) = output(&mut command, &self.ffmpeg.ffmpeg, Duration::MAX)?;
-        match ended_well {
-            true => Ok(note),
-            false => Err(VideoError::Write {
-                path: self.path.clone(),
-                reason: reason(&said),
-            }),
+        if ended_well {
+            return Ok(note);
         }
+        let reason = reason(&said);
+        Err(VideoError::Write {
+            path: self.path.clone(),
+            reason: match sound {
+                Some(sound) => sound.source.without_password(&reason),
+                None => reason,
+            },
+        })
     }
 
     /// Why ffmpeg does not take more.

@@ -138,7 +138,8 @@ impl Ffmpeg {
     }
 }
 
-/// Runs a program to its end, or until a time limit; its outputs, bounded, and whether it succeeded.
+/// Runs a program to its end, or until a time limit; its outputs, bounded, and whether it
+/// succeeded.
 pub(crate) fn output(
     command: &mut Command,
     program: &Path,

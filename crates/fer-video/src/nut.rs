@@ -57,6 +57,14 @@ pub enum NutError {
     /// The bytes are not those of a NUT stream of one raw video.
     #[error("the decoder's output is damaged: {0}")]
     Damaged(&'static str),
+    /// The pictures are over the limit.
+    #[error("pictures of {width}x{height} are too large")]
+    TooLarge {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+    },
 }
 
 type Result<T> = std::result::Result<T, NutError>;
@@ -260,8 +268,11 @@ impl<R: Read> Reader<R> {
         }
         let (width, height) = (header.varint()?, header.varint()?);
         let bytes = width.checked_mul(height).and_then(|p| p.checked_mul(3));
-        if !bytes.is_some_and(|bytes| (1..=MAX_FRAME).contains(&bytes)) {
-            return Err(NutError::Damaged("its pictures are too large"));
+        if bytes.is_none_or(|bytes| bytes > MAX_FRAME) {
+            return Err(NutError::TooLarge { width, height });
+        }
+        if bytes == Some(0) {
+            return Err(NutError::Damaged("its pictures have no pixels"));
         }
         self.stream = Stream {
             time_base,

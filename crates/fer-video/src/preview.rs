@@ -22,8 +22,9 @@ const PAGE: &str = include_str!("preview.html");
 const PER_SECOND: u32 = 15;
 const LONGEST: usize = 1280;
 
-/// The most browsers at a time, and the most bytes of a request.
+/// The most browsers that look at a time, the most connections, and the most bytes of a request.
 const MAX_VISITORS: usize = 8;
+const MAX_CONNECTIONS: usize = 4 * MAX_VISITORS;
 const MAX_REQUEST: usize = 8 << 10;
 
 /// How long the tracks are shown, in seconds, and the most tracks of a moment.
@@ -48,7 +49,9 @@ struct Shared {
     page: String,
     state: Mutex<State>,
     changed: Condvar,
+    /// Browsers that look at pictures.
     visitors: AtomicUsize,
+    connections: AtomicUsize,
     closed: AtomicBool,
 }
 
@@ -91,6 +94,7 @@ impl Preview {
             state: Mutex::default(),
             changed: Condvar::new(),
             visitors: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         });
         let serving = shared.clone();
@@ -146,7 +150,7 @@ impl Preview {
         {
             state.moments.pop_front();
         }
-        // Ten a second are enough, however many frames there are.
+        // Of more than 60 frames a second, a shorter time is shown.
         if state.moments.len() > (SHOWN * 60.0) as usize {
             state.moments.pop_front();
         }
@@ -197,14 +201,19 @@ impl Shared {
                 return;
             }
             let Ok(stream) = stream else { continue };
-            if self.visitors.load(Ordering::Relaxed) >= 4 * MAX_VISITORS {
+            if self.connections.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
                 continue;
             }
+            self.connections.fetch_add(1, Ordering::Relaxed);
             let shared = self.clone();
-            std::thread::spawn(move || {
+            let answer = move || {
                 // A browser may go away at any time.
                 let _ = shared.answer(stream);
-            });
+                shared.connections.fetch_sub(1, Ordering::Relaxed);
+            };
+            if std::thread::Builder::new().spawn(answer).is_err() {
+                self.connections.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -270,13 +279,14 @@ impl Shared {
     }
 }
 
-/// The path of a GET request; `None` for others.
+/// The path of a GET request; `None` for others, and for those that take too long.
 fn requested(stream: &mut TcpStream) -> io::Result<Option<String>> {
+    let began = Instant::now();
     let mut request = Vec::new();
     let mut part = [0; 1024];
     while !request.windows(4).any(|w| w == b"\r\n\r\n") {
         let read = stream.read(&mut part)?;
-        if read == 0 || request.len() + read > MAX_REQUEST {
+        if read == 0 || request.len() + read > MAX_REQUEST || began.elapsed() > PATIENCE {
             return Ok(None);
         }
         request.extend_from_slice(&part[..read]);
@@ -371,5 +381,26 @@ mod tests {
         drop(preview);
         let pictures = reader.join().unwrap();
         assert!(pictures.contains("Content-Type: image/jpeg"), "{pictures}");
+    }
+
+    #[test]
+    fn connections_are_few() {
+        let preview = Preview::start("x", &[]).unwrap();
+        let (address, connections) = (preview.address().to_owned(), &preview.shared.connections);
+        let host = address.split('/').nth(2).unwrap();
+        let silent: Vec<TcpStream> = (0..MAX_CONNECTIONS)
+            .map(|_| TcpStream::connect(host).unwrap())
+            .collect();
+        // They are accepted in their order, so that the next one is too many.
+        let mut next = TcpStream::connect(host).unwrap();
+        let _ = next.write_all(b"GET / HTTP/1.1\r\n\r\n");
+        let mut answer = Vec::new();
+        let _ = next.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{answer:?}");
+        drop(silent);
+        while connections.load(Ordering::Relaxed) > 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(get(&address, "/").starts_with("HTTP/1.1 404"));
     }
 }

@@ -109,7 +109,7 @@ pub fn probe(ffmpeg: &Ffmpeg, source: &VideoSource) -> Result<Option<Probe>, Vid
         Some(answer) => checked(answer, &name).map(Some),
         None => Err(VideoError::Unreadable {
             name,
-            reason: reason(&said),
+            reason: source.without_password(&reason(&said)),
         }),
     }
 }
@@ -200,7 +200,8 @@ mod tests {
             (r#"{"streams": []}"#, "has no video; it has: nothing"),
             (
                 r#"{"streams": [{"codec_type": "audio", "codec_name": "mp3"},
-                    {"codec_type": "video", "codec_name": "png", "disposition": {"attached_pic": 1}}]}"#,
+                    {"codec_type": "video", "codec_name": "png",
+                     "disposition": {"attached_pic": 1}}]}"#,
                 "has no video; it has: audio (mp3), video (png)",
             ),
             (

@@ -25,6 +25,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const MAX_WAITING: usize = 64 << 20;
 const MAX_FRAMES: usize = 4;
 
+/// The most reports of breakage and gaps of a live source that wait for their reader.
+const MAX_REPORTS: usize = 64;
+
 /// A first frame may take this many times as long as another.
 const FIRST: u32 = 3;
 
@@ -156,6 +159,7 @@ impl Frames {
             shared: shared.clone(),
             began: Instant::now(),
             seen: 0,
+            size: None,
             time: options.start,
             last_taken: None,
         };
@@ -258,16 +262,20 @@ impl Shared {
         if self.options.live {
             let mut free = None;
             let mut event = event;
-            if let (Event::Frame(frame), Some(Event::Frame(old))) =
-                (&mut event, state.events.back_mut())
-            {
-                frame.skipped += old.skipped + 1;
-                free = Some(std::mem::take(&mut old.pixels.data));
-                state.events.pop_back();
+            let is_frame = |event: &Event| matches!(event, Event::Frame(_));
+            if let Event::Frame(frame) = &mut event {
+                let waiting = state.events.iter().position(is_frame);
+                let waiting = waiting.and_then(|at| state.events.remove(at));
+                if let Some(Event::Frame(old)) = waiting {
+                    frame.skipped += old.skipped + 1;
+                    free = Some(old.pixels.data);
+                }
             }
-            // Reports of breakage, of which many may come while nobody reads.
-            if state.events.len() >= 64 {
-                state.events.pop_front();
+            if state.events.len() >= MAX_REPORTS {
+                let oldest = state.events.iter().position(|event| !is_frame(event));
+                if let Some(at) = oldest {
+                    state.events.remove(at);
+                }
             }
             state.events.push_back(event);
             self.changed.notify_all();
@@ -281,5 +289,62 @@ impl Shared {
         state.events.push_back(event);
         self.changed.notify_all();
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_frame_of_a_damaged_live_source_waits_and_the_others_are_counted() {
+        let shared = Shared {
+            name: "x".into(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            stop: Arc::default(),
+            closed: AtomicBool::new(false),
+            options: ReadOptions {
+                live: true,
+                ..ReadOptions::default()
+            },
+            can_stall: false,
+        };
+        let broken = |index| Event::Broken {
+            index,
+            time: 0.0,
+            reason: "damaged".into(),
+        };
+        let frames = 100;
+        for index in 0..frames {
+            shared.push(broken(index));
+            shared.push(Event::Frame(Frame {
+                index,
+                time: 0.0,
+                skipped: 0,
+                arrived: Instant::now(),
+                pixels: Pixels {
+                    width: 1,
+                    height: 1,
+                    channels: 3,
+                    data: vec![0; 3],
+                },
+            }));
+        }
+        // Reports behind the frame do not push it out.
+        for _ in 0..frames {
+            shared.push(broken(frames));
+        }
+        let state = shared.lock();
+        assert!(state.events.len() <= MAX_REPORTS + 1);
+        let waiting: Vec<(u64, u64)> = state
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Frame(frame) => Some((frame.index, frame.skipped)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(waiting, [(frames - 1, frames - 1)]);
     }
 }

@@ -86,8 +86,19 @@ impl VideoSource {
             Self::File(path) => names::of(path),
             Self::Stdin => "-".into(),
             Self::Camera(name) => name.clone(),
-            Self::Url(url) => without_password(url),
+            Self::Url(url) => self.without_password(url),
             Self::Drawn(graph) => format!("lavfi:{graph}"),
+        }
+    }
+
+    /// A text, in which the address may stand, without its password.
+    pub(crate) fn without_password(&self, text: &str) -> String {
+        match self {
+            Self::Url(url) => match password(url) {
+                Some(password) => text.replace(&format!(":{password}@"), ":***@"),
+                None => text.into(),
+            },
+            _ => text.into(),
         }
     }
 
@@ -189,20 +200,12 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-/// An address whose password is `***`.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.into();
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => {
-            let user = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:***@{host}{path}")
-        }
-        _ => url.into(),
-    }
+/// The password in an address.
+fn password(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    Some(user.split_once(':')?.1)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Emotions along tracks: the shares of each track, and its probabilities over time. Memory does not
-//! grow with the length of a video: when the bins are used up, two become one, of twice the length.
+//! Emotions along tracks: the shares of each track, and its probabilities over time. Memory does
+//! not grow with the length of a video: when the bins are used up, two become one, of twice the
+//! length.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,6 +22,9 @@ const MAX_COURSES: usize = 500;
 
 /// A frame stands for at most this many seconds: what was lost in between is nobody's.
 const MAX_STEP: f64 = 1.0;
+
+/// The weight of a frame that stands for no time, in seconds.
+const NO_TIME: f64 = 1e-6;
 
 /// What tracks showed over time.
 #[derive(Debug, Clone)]
@@ -126,6 +130,9 @@ impl Timeline {
         self.step = self
             .last
             .map_or(self.step, |last| (time - last).clamp(0.0, MAX_STEP));
+        if self.frames == 1 && self.step > NO_TIME {
+            self.weigh_first();
+        }
         let start = *self.start.get_or_insert(time);
         (self.last, self.end) = (Some(time), time.max(self.end));
         while ((self.end - start) / self.bin) as usize >= MAX_BINS {
@@ -158,7 +165,7 @@ impl Timeline {
             track.last = time;
             track.frames += 1;
             track.seconds += step;
-            let weight = step.max(1e-6);
+            let weight = step.max(NO_TIME);
             let mut best = 0;
             for (class, p) in probabilities.iter().enumerate().take(classes) {
                 track.sums[class] += weight * f64::from(*p);
@@ -180,6 +187,21 @@ impl Timeline {
         if any {
             self.frames_with_faces += 1;
             self.seconds_with_faces += step;
+        }
+    }
+
+    /// Gives the first frame, whose time was not known, that of the second.
+    fn weigh_first(&mut self) {
+        let (step, times) = (self.step, self.step / NO_TIME);
+        for track in self.tracks.values_mut() {
+            track.seconds = step;
+            let sums = track.sums.iter_mut().chain(&mut track.led);
+            sums.for_each(|sum| *sum *= times);
+            for (seconds, sums) in track.bins.values_mut() {
+                *seconds *= times;
+                sums.iter_mut().for_each(|sum| *sum *= times as f32);
+            }
+            self.seconds_with_faces = step;
         }
     }
 
@@ -323,6 +345,12 @@ mod tests {
         };
         near(&track["shares"]["happy"], 0.25);
         near(&track["seconds_of"]["a,b"], 3.0);
+        // The first frame counts as much as another.
+        assert_eq!(
+            (&track["seconds"], &summary["seconds_with_faces"]),
+            (&json!(4.0), &json!(4.0))
+        );
+        assert_eq!(track["seconds_of"]["happy"], 1.0);
         near(&track["mean_probabilities"]["happy"], 0.375);
         near(&summary["seconds"], 4.0);
         near(&summary["tracks"][1]["first"], 2.0);

@@ -82,7 +82,7 @@ pub struct VideoArgs {
     #[arg(long, value_name = "SECONDS")]
     pub smooth: Option<f64>,
 
-    /// Write the frames with boxes and labels as a video, with the source's sound (.mp4, .m4v, .mov,
+    /// Write the frames with boxes and labels as a video, with a file's sound (.mp4, .m4v, .mov,
     /// .mkv).
     #[arg(long, value_name = "FILE")]
     pub annotate: Option<PathBuf>,

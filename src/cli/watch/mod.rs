@@ -77,7 +77,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     report_at_once(&mut *report, format)?;
 
     let name = source.name();
-    let sound = probed.as_ref().and_then(|p| p.sound.clone());
+    // What a live source sounded like can't be read again.
+    let sound = probed.as_ref().filter(|_| !live);
+    let sound = sound.and_then(|p| p.sound.clone());
     let mut outputs = Outputs::open(video, &ffmpeg, &source, sound, &labels)?;
     let total = expected(probed.as_ref(), &options);
     let mut meter = Meter::new(total, live, args.quiet, output.is_none());
@@ -99,8 +101,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let frames = Frames::start(&ffmpeg, &source, options, Arc::clone(&stop));
     let pace = Pace::default();
     let result = stream.run(pace.items(&frames, live, &stop), &mut |seen| {
-        pace.done();
-        let Observation { item, outcome } = seen;
+        let Observation { mut item, outcome } = seen;
+        item.done();
         let content = outcome.map(|seen| content(seen, item.moment.time, &mut smoother));
         let record = Record {
             path: name.clone(),
@@ -130,7 +132,11 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     }
     match result {
         Ok(()) => {}
-        Err(StreamError::Sink(e)) => return Err(e).context("can't write the results"),
+        Err(StreamError::Sink(e)) => {
+            // If it is the video that can't be written, this says why.
+            written?;
+            return Err(e).context("can't write the results");
+        }
         Err(e) => return Err(e.into()),
     }
     finished?;
@@ -196,7 +202,10 @@ fn content(seen: Seen<(u64, Face)>, time: f64, smoother: &mut Smoother) -> Pictu
 
 /// Fails if two outputs have the same name, or one has the source's.
 fn check_distinct(source: &VideoSource, paths: &[(&'static str, &Path)]) -> Result<()> {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let real = |path: &Path| {
+        let real = path.canonicalize().or_else(|_| std::path::absolute(path));
+        real.unwrap_or_else(|_| path.to_path_buf())
+    };
     let mut seen: Vec<(&str, PathBuf)> = Vec::new();
     if let VideoSource::File(path) = source {
         seen.push(("the source", real(path)));

@@ -104,10 +104,8 @@ impl Outputs {
 
     /// Completes the files; what there is to say about them.
     pub fn finish(self, source: &str) -> Result<Vec<String>> {
-        let note = match self.pictures {
-            Some(pictures) => pictures.finish()?,
-            None => None,
-        };
+        // If it failed, the others are still written.
+        let note = self.pictures.map_or(Ok(None), Pictures::finish);
         if let Some(timeline) = &self.timeline {
             if let Some(path) = &self.timeline_path {
                 let is_csv = path
@@ -128,7 +126,7 @@ impl Outputs {
                 write(path, Ok(text.into_bytes()))?;
             }
         }
-        Ok(note.into_iter().collect())
+        Ok(note?.into_iter().collect())
     }
 }
 

@@ -63,7 +63,8 @@ impl Pictures {
     /// Waits until all is drawn; what there is to say about the video.
     pub fn finish(self) -> Result<Option<String>, VideoError> {
         drop(self.sender);
-        self.thread.join().unwrap_or(Ok(None))
+        let joined = self.thread.join();
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

@@ -27,7 +27,8 @@ pub const MOST: usize = 128;
 /// The fewest rows of a strip. The first rows of a strip take rows that the one above has too.
 const FEWEST: usize = 4;
 
-/// A convolution of one pixel, a depthwise one of 3×3 with a padding of one pixel, and what follows.
+/// A convolution of one pixel, a depthwise one of 3×3 with a padding of one pixel, and what
+/// follows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
     channels: [usize; 2],
@@ -43,7 +44,8 @@ pub struct Link {
     pool: bool,
 }
 
-/// A layer's kernels as ONNX and Burn have them, outputs first, and its bias, zeros if it is `None`.
+/// A layer's kernels as ONNX and Burn have them, outputs first, and its bias, zeros if it is
+/// `None`.
 pub type Weights<'a> = (&'a [f32], Option<&'a [f32]>);
 
 impl Link {

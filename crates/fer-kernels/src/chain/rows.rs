@@ -102,8 +102,8 @@ impl Pointwise<'_> {
                 P,
                 #[inline(always)]
                 |x, whole| {
-                    // SAFETY: the pixels from x, and the outputs from `block`, are within the slices,
-                    // by the assertions.
+                    // SAFETY: the pixels from x, and the outputs from `block`, are within the
+                    // slices, by the assertions.
                     unsafe {
                         let input = self.input.as_ptr().add(x * inputs);
                         let kernel = self.kernel.as_ptr().add(block);

@@ -47,6 +47,18 @@ fn a_cut_off_stream_is_an_error_and_not_a_frame() {
 }
 
 #[test]
+fn sizes_are_limited() {
+    let size = |size| match read(&written(size, &[])) {
+        Err(NutError::TooLarge { width, height }) => Some([width, height]),
+        Err(NutError::Damaged(_)) => Some([0, 0]),
+        _ => None,
+    };
+    assert_eq!(size([10_000, 10_000]), None);
+    assert_eq!(size([10_000, 10_001]), Some([10_000, 10_001]));
+    assert_eq!(size([1, 0]), Some([0, 0]));
+}
+
+#[test]
 fn short_times_and_elided_headers_are_completed() {
     let rows = [
         (5u64, 100i64, 7u32, 133i64),
@@ -68,7 +80,9 @@ proptest! {
     fn what_is_written_is_read(
         times in prop::collection::vec(0u32..10_000_000, 0..5), fill in any::<u8>(),
     ) {
-        let frame = |(i, units): (usize, u32)| (f64::from(units) / UNITS, vec![fill.wrapping_add(i as u8); 12]);
+        let frame = |(i, units): (usize, u32)| {
+            (f64::from(units) / UNITS, vec![fill.wrapping_add(i as u8); 12])
+        };
         let frames: Vec<(f64, Vec<u8>)> = times.into_iter().enumerate().map(frame).collect();
         prop_assert_eq!(read(&written([2, 2], &frames)).unwrap(), frames);
     }

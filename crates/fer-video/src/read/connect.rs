@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fer_core::images::{MAX_PIXELS, Pixels};
+use fer_core::images::Pixels;
 
 use super::{Event, Frame, PAUSE, ReadOptions, Shared, TICK};
 use crate::decode::{Decoder, Step};
+use crate::nut::NutError;
 use crate::{Ffmpeg, VideoError, VideoSource};
 
 /// The thread that reads.
@@ -18,6 +19,8 @@ pub(super) struct Source {
     pub(super) began: Instant,
     /// Frames decoded so far.
     pub(super) seen: u64,
+    /// Width and height of the first one, which all others have too.
+    pub(super) size: Option<[usize; 2]>,
     /// The time of the last one.
     pub(super) time: f64,
     /// The time of the last frame that was passed on.
@@ -81,6 +84,10 @@ impl Source {
                 }
                 return Ok(());
             }
+            // ffmpeg counts the seconds of each connection anew.
+            if self.is_over(self.began.elapsed().as_secs_f64()) {
+                return Ok(());
+            }
             if ended.frames > 0 || lost.is_none() {
                 let last = self.shared.lock().last.unwrap_or_else(Instant::now);
                 lost = Some((last, ended.reason.clone()));
@@ -103,7 +110,7 @@ impl Source {
     /// Reads one connection to its end.
     fn connection(&mut self, lost: &mut Option<(Instant, String)>) -> Result<Ended, VideoError> {
         let name = self.shared.name.clone();
-        let mut decoder = Decoder::start(&self.ffmpeg, &self.source, &self.options)?;
+        let mut decoder = Decoder::start(&self.ffmpeg, &self.source, &self.options, self.size)?;
         {
             let mut state = self.shared.lock();
             state.running = Some(decoder.running());
@@ -127,18 +134,17 @@ impl Source {
                     continue;
                 }
                 Ok(Step::End) => break,
+                Err(NutError::TooLarge { width, height }) => {
+                    return Err(VideoError::TooLarge {
+                        name,
+                        width,
+                        height,
+                    });
+                }
                 Err(source) => return Err(VideoError::Output { name, source }),
             };
             let arrived = Instant::now();
             let [width, height] = decoder.size();
-            if (width * height) as u64 > MAX_PIXELS {
-                let (width, height) = (width as u64, height as u64);
-                return Err(VideoError::TooLarge {
-                    name,
-                    width,
-                    height,
-                });
-            }
             let offset = *offset.get_or_insert_with(|| match (self.options.live, self.seen) {
                 (false, _) => self.options.start,
                 (true, 0) => -time,
@@ -148,6 +154,15 @@ impl Source {
             self.time = (offset + time).max(self.time);
             if self.seen == 0 {
                 self.began = arrived;
+                self.size = Some([width, height]);
+            }
+            if self.options.live && self.is_over(self.time) {
+                let (well, reason) = (true, String::new());
+                return Ok(Ended {
+                    well,
+                    frames,
+                    reason,
+                });
             }
             if let Some((since, reason)) = lost.take() {
                 self.shared.push(Event::Gap {
@@ -198,6 +213,11 @@ impl Source {
             frames,
             reason,
         })
+    }
+
+    /// Whether a live source has been read for as long as was asked for.
+    fn is_over(&self, seconds: f64) -> bool {
+        self.options.duration.is_some_and(|most| seconds >= most)
     }
 
     /// Whether a frame is among those asked for.

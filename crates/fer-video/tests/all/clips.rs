@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fer_core::host::Host;
 use fer_video::{Event, Ffmpeg, Frame, Frames, ReadOptions, VideoError, VideoSource};
+use tempfile::TempDir;
 
 /// ffmpeg, or `None` and a word about it.
 pub fn ffmpeg() -> Option<Ffmpeg> {
@@ -39,6 +40,15 @@ pub fn make(ffmpeg: &Ffmpeg, folder: &Path, args: &str) {
 pub fn clip(ffmpeg: &Ffmpeg, folder: &Path, name: &str, how: &str) -> PathBuf {
     make(ffmpeg, folder, &format!("-f lavfi -i {how} {name}"));
     folder.join(name)
+}
+
+/// ffmpeg, a folder, and a clip of a test picture in it; `None` without ffmpeg.
+#[track_caller]
+pub fn made(name: &str, how: &str) -> Option<(Ffmpeg, TempDir, PathBuf)> {
+    let ffmpeg = ffmpeg()?;
+    let folder = tempfile::tempdir().unwrap();
+    let path = clip(&ffmpeg, folder.path(), name, how);
+    Some((ffmpeg, folder, path))
 }
 
 /// All events of a source.

@@ -4,18 +4,13 @@ use std::path::Path;
 
 use fer_video::{Event, ReadOptions, VideoError, VideoSource, probe};
 
-use crate::clips::{clip, ffmpeg, frames, make, mean, read};
+use crate::clips::{clip, ffmpeg, frames, made, make, mean, read};
 
 #[test]
 fn every_frame_is_read_with_its_time() {
-    let Some(ffmpeg) = ffmpeg() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = clip(
-        &ffmpeg,
-        folder.path(),
-        "a.mp4",
-        "testsrc2=s=160x90:r=25:d=2",
-    );
+    let Some((ffmpeg, _folder, path)) = made("a.mp4", "testsrc2=s=160x90:r=25:d=2") else {
+        return;
+    };
     let all = frames(&ffmpeg, &path, ReadOptions::default());
     assert_eq!(all.len(), 50);
     let mut wrong = Vec::new();
@@ -71,7 +66,8 @@ fn times_of_a_variable_rate_are_those_of_the_container() {
     let Some(ffmpeg) = ffmpeg() else { return };
     let folder = tempfile::tempdir().unwrap();
     // Frame n at (n + n²/10) / 25 s.
-    let times = "testsrc2=s=64x64:r=25:d=0.8,settb=1/1000,setpts=(N+N*N/10)/25/TB -fps_mode passthrough -enc_time_base 1/1000";
+    let times = "testsrc2=s=64x64:r=25:d=0.8,settb=1/1000,setpts=(N+N*N/10)/25/TB \
+                 -fps_mode passthrough -enc_time_base 1/1000";
     for name in ["v.mp4", "v.mkv"] {
         let path = clip(&ffmpeg, folder.path(), name, times);
         let found: Vec<f64> = frames(&ffmpeg, &path, ReadOptions::default())
@@ -177,11 +173,11 @@ fn what_is_no_video_is_refused_with_the_reason() {
 
 #[test]
 fn a_cut_off_file_gives_its_frames_and_says_that_it_ends_early() {
-    let Some(ffmpeg) = ffmpeg() else { return };
-    let folder = tempfile::tempdir().unwrap();
     // The index first, as for the web.
     let how = "testsrc2=s=320x240:r=25:d=4 -movflags +faststart";
-    let path = clip(&ffmpeg, folder.path(), "web.mp4", how);
+    let Some((ffmpeg, _folder, path)) = made("web.mp4", how) else {
+        return;
+    };
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() * 6 / 10]).unwrap();
     let (events, end) = read(&ffmpeg, &VideoSource::File(path), ReadOptions::default());
@@ -200,14 +196,9 @@ fn a_cut_off_file_gives_its_frames_and_says_that_it_ends_early() {
 
 #[test]
 fn damage_within_a_file_is_reported_and_reading_goes_on() {
-    let Some(ffmpeg) = ffmpeg() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = clip(
-        &ffmpeg,
-        folder.path(),
-        "a.ts",
-        "testsrc2=s=320x240:r=25:d=2 -g 10",
-    );
+    let Some((ffmpeg, _folder, path)) = made("a.ts", "testsrc2=s=320x240:r=25:d=2 -g 10") else {
+        return;
+    };
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     for byte in &mut bytes[middle..middle + 3000] {
@@ -236,7 +227,8 @@ fn a_playlist_opens_no_other_file() {
         (
             "a.m3u8",
             format!(
-                "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/{name}\n#EXT-X-ENDLIST\n"
+                "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n\
+                 http://127.0.0.1:9/{name}\n#EXT-X-ENDLIST\n"
             ),
         ),
         (
@@ -259,9 +251,9 @@ fn a_playlist_opens_no_other_file() {
 #[cfg(unix)]
 #[test]
 fn a_named_pipe_is_read_to_its_end() {
-    let Some(ffmpeg) = ffmpeg() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = clip(&ffmpeg, folder.path(), "a.ts", "testsrc2=s=64x64:r=25:d=1");
+    let Some((ffmpeg, folder, path)) = made("a.ts", "testsrc2=s=64x64:r=25:d=1") else {
+        return;
+    };
     let pipe = folder.path().join("pipe");
     assert!(
         std::process::Command::new("mkfifo")
@@ -281,14 +273,11 @@ fn a_named_pipe_is_read_to_its_end() {
 
 #[test]
 fn pictures_of_8k_are_read_and_larger_ones_refused() {
-    let Some(ffmpeg) = ffmpeg() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = clip(
-        &ffmpeg,
-        folder.path(),
-        "8k.avi",
-        "color=gray:s=7680x4320:r=5:d=0.6 -c:v mjpeg",
-    );
+    let Some((ffmpeg, folder, path)) =
+        made("8k.avi", "color=gray:s=7680x4320:r=5:d=0.6 -c:v mjpeg")
+    else {
+        return;
+    };
     let found = frames(&ffmpeg, &path, ReadOptions::default());
     assert_eq!(found.len(), 3);
     assert_eq!(found[0].pixels.width, 7680);
@@ -298,9 +287,17 @@ fn pictures_of_8k_are_read_and_larger_ones_refused() {
         "16k.avi",
         "color=gray:s=12000x9000:r=5:d=0.2 -c:v mjpeg",
     );
-    let error = probe(&ffmpeg, &VideoSource::File(path)).unwrap_err();
-    assert!(
-        matches!(error, VideoError::TooLarge { width: 12000, .. }),
-        "{error}"
-    );
+    let source = VideoSource::File(path);
+    // Not every source can be looked at before.
+    for error in [
+        probe(&ffmpeg, &source).unwrap_err(),
+        read(&ffmpeg, &source, ReadOptions::default())
+            .1
+            .unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, VideoError::TooLarge { width: 12000, .. }),
+            "{error}"
+        );
+    }
 }

@@ -56,6 +56,11 @@ fn the_sound_is_kept_and_cut_to_the_frames() {
         ("aac", "mp4", false),
         ("pcm_s16le", "mkv", false),
         ("pcm_s16le", "mp4", true),
+        ("libopus", "mp4", false),
+        ("libopus", "mov", true),
+        ("flac", "mkv", false),
+        ("flac", "mp4", true),
+        ("flac", "mov", true),
     ] {
         make(
             &ffmpeg,
@@ -66,6 +71,7 @@ fn the_sound_is_kept_and_cut_to_the_frames() {
         );
         let source = VideoSource::File(folder.path().join("in.mkv"));
         let sound = probe(&ffmpeg, &source).unwrap().unwrap().sound.unwrap();
+        let codec = codec.trim_start_matches("lib");
         assert_eq!(sound, codec);
         let path = folder.path().join(format!("out.{ending}"));
         let sound = Some(Sound {
@@ -96,6 +102,27 @@ fn the_sound_is_kept_and_cut_to_the_frames() {
             "{codec} {ending}"
         );
     }
+}
+
+#[test]
+fn sound_that_is_gone_takes_no_picture_with_it() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.mp4");
+    let sound = Some(Sound {
+        source: VideoSource::File(folder.path().join("gone.mp4")),
+        codec: "aac".into(),
+    });
+    let mut encoder = Encoder::start(&ffmpeg, &path, [65, 49], sound).unwrap();
+    for frame in 0..5 {
+        encoder
+            .frame(f64::from(frame) / 20.0, &picture(99).data)
+            .unwrap();
+    }
+    let said = encoder.finish().unwrap().unwrap();
+    assert!(said.contains("No such file"), "{said}");
+    assert_eq!(frames(&ffmpeg, &path, ReadOptions::default()).len(), 5);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
