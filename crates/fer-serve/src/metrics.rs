@@ -129,7 +129,7 @@ impl Metrics {
         seconds.observe(took.as_secs_f64());
     }
 
-    /// A picture was read, with so many faces or none that could be searched for, or not.
+    /// A picture was read and so many faces were found in it, or it could not be read.
     pub(crate) fn picture(&self, faces: Option<usize>) {
         self.pictures.inc();
         match faces {

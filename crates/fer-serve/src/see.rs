@@ -79,7 +79,11 @@ pub(crate) async fn see(
 ) -> Result<Seen, Unseen> {
     let seen = seen(shared, model, search, bytes).await;
     match &seen {
-        Ok(seen) => shared.metrics.picture(Some(seen.views.len())),
+        Ok(seen) => {
+            let views = seen.views.iter();
+            let faces = views.filter(|(view, _)| matches!(view, View::Face(_)));
+            shared.metrics.picture(Some(faces.count()));
+        }
         Err(Unseen::Picture(_)) => shared.metrics.picture(None),
         Err(Unseen::Service(_)) => {}
     }
