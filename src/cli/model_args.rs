@@ -24,7 +24,7 @@ use super::advice;
 /// The requested engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EngineChoice {
-    /// ONNX Runtime if its library is found, else the compiled-in model.
+    /// A compiled-in model as such, other ONNX files in ONNX Runtime.
     #[default]
     Auto,
     Ort,

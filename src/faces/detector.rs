@@ -54,7 +54,7 @@ enum Runner {
 
 impl Detector {
     /// Loads a detector; `threads` is the number of compute threads, `None` for one per core.
-    /// [`Backend::Auto`] takes ONNX Runtime if its library is found, else the compiled-in detector.
+    /// [`Backend::Auto`] runs the compiled-in detector as such, and a file in ONNX Runtime.
     ///
     /// # Errors
     /// The file is not such a detector, or the backend can't run it.
