@@ -143,6 +143,31 @@ async function camera() {
   await browser.close();
 }
 
+/** Two presses while the browser still starts the camera are one start. */
+async function twice() {
+  const browser = await launch("--use-fake-ui-for-media-stream", ...clip);
+  const { page, wrong } = await open(browser, { permissions: ["camera"] });
+  const tracks = await page.evaluateHandle(() => {
+    const tracks = [];
+    const devices = navigator.mediaDevices;
+    const get = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async (wanted) => {
+      const stream = await get(wanted);
+      tracks.push(...stream.getTracks());
+      return stream;
+    };
+    document.getElementById("camera").click();
+    document.getElementById("camera").click();
+    return tracks;
+  });
+  await page.locator("#live-faces li.face").first().waitFor();
+  await page.locator("#camera").click();
+  await page.waitForTimeout(500);
+  assert.deepEqual(await tracks.evaluate((all) => all.map((t) => t.readyState)), ["ended"]);
+  assert.deepEqual(wrong, []);
+  await browser.close();
+}
+
 async function refused() {
   const browser = await launch(...clip, "--deny-permission-prompts");
   const { page, wrong } = await open(browser);
@@ -156,5 +181,6 @@ async function refused() {
 
 await pictures();
 await camera();
+await twice();
 await refused();
 console.log("the page works");

@@ -255,6 +255,8 @@ function card(file, record) {
       (_, i) => i + 1,
     );
   });
+  // The service reads more kinds of pictures than browsers do.
+  image.addEventListener("error", () => URL.revokeObjectURL(address));
   image.src = address;
   const list = element(
     "ol",
@@ -327,6 +329,8 @@ document.addEventListener("drop", (event) => {
 // ---- the camera ----
 
 let camera = null;
+// Whether the user is being asked, or the camera is starting.
+let starting = false;
 
 function cameraProblem(error) {
   switch (error.name) {
@@ -343,23 +347,30 @@ function cameraProblem(error) {
 }
 
 async function start() {
+  // A second one would leave the first one's camera on.
+  if (starting) return;
   fail();
   if (!navigator.mediaDevices) {
     fail("Browsers give the camera to localhost and to https addresses alone.");
     return;
   }
+  const video = byId("video");
   let stream;
+  starting = true;
   try {
     stream = await navigator.mediaDevices.getUserMedia({
       video: { width: { ideal: 640 }, facingMode: "user" },
     });
+    video.srcObject = stream;
+    await video.play();
   } catch (error) {
+    stream?.getTracks().forEach((track) => track.stop());
+    video.srcObject = null;
     fail(cameraProblem(error));
     return;
+  } finally {
+    starting = false;
   }
-  const video = byId("video");
-  video.srcObject = stream;
-  await video.play();
   // As in a mirror, unless the camera looks away from the user.
   const mirrored = stream.getVideoTracks()[0].getSettings().facingMode !== "environment";
   video.parentElement.classList.toggle("mirror", mirrored);
@@ -420,10 +431,12 @@ function send(mine) {
   mine.canvas.getContext("2d").drawImage(video, 0, 0, mine.canvas.width, mine.canvas.height);
   mine.canvas.toBlob(
     (frame) => {
-      if (camera !== mine || !frame || mine.socket.readyState !== WebSocket.OPEN) return;
-      mine.waiting += 1;
-      mine.sent = (mine.sent ?? -1) + 1;
-      mine.socket.send(frame);
+      if (camera !== mine || mine.socket.readyState !== WebSocket.OPEN) return;
+      if (frame) {
+        mine.waiting += 1;
+        mine.sent = (mine.sent ?? -1) + 1;
+        mine.socket.send(frame);
+      }
       setTimeout(() => send(mine), 30);
     },
     "image/jpeg",
@@ -442,6 +455,9 @@ function seen(mine, record) {
   const rate = span > 0 ? (mine.records.length - 1) / span : 0;
   byId("rate").textContent =
     mine.records.length > 3 ? `· ${rate.toFixed(rate < 10 ? 1 : 0)} a second` : "";
+  if (record.error || mine.failed) fail(record.error);
+  mine.failed = Boolean(record.error);
+  if (record.error) return;
   const faces = facesOf(record);
   const number = (found, i) => found.track ?? i + 1;
   boxes(
@@ -488,7 +504,8 @@ function draw(history, now) {
     pen.stroke();
   });
   const legend = byId("legend");
-  if (legend.childElementCount !== labels.length) {
+  if (legend.dataset.labels !== labels.join()) {
+    legend.dataset.labels = labels.join();
     legend.replaceChildren(
       ...labels.map((label, i) => {
         const dot = shape("svg", { viewBox: "0 0 2 2", "aria-hidden": "true" });
