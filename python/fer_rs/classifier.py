@@ -24,8 +24,8 @@ class Classifier:
         An ONNX file, a run folder or checkpoint of `fer train`, or a compiled-in model's name.
         Default: the first compiled-in model.
     engine:
-        "auto" runs a compiled-in model as such, and other ONNX files in ONNX Runtime, which it finds
-        first in this Python's environment; "ort" and "burn" ask for one.
+        "auto" runs a compiled-in model as such, and other ONNX files in ONNX Runtime, which it
+        finds first in this Python's environment; "ort" and "burn" ask for one.
     provider:
         ONNX Runtime's execution provider, as "cpu" or "cuda". The model runs there or this raises.
     faces:
@@ -81,9 +81,7 @@ class Classifier:
             raise ValueError(f"min_face={min_face} is not a number of pixels")
         if max_faces is not None and max_faces < 1:
             raise ValueError(f"max_faces={max_faces} is not at least 1")
-        if threads is None:
-            threads = _threads_given()
-        elif not 1 <= threads <= 256:
+        if threads is not None and not 1 <= threads <= 256:
             raise ValueError(f"threads={threads} is not 1 to 256")
         self._arguments: dict[str, Any] = {
             "model": None if model is None else os.fspath(model),
@@ -110,7 +108,8 @@ class Classifier:
             engine=engine,
             provider=provider,
             faces=faces,
-            threads=threads,
+            # Not among the arguments: where it is unpickled, another number may be given.
+            threads=_threads_given() if threads is None else threads,
             library=None if engine == "burn" else onnxruntime,
             detector=detector,
             min_score=min_score,

@@ -30,7 +30,9 @@ def convert(model: PathLike, output: PathLike, **options: Any) -> Path:
     return Path(output)
 
 
-def train(data: PathLike, out: PathLike, config: Mapping[str, Any] | None = None, **options: Any) -> Path:
+def train(
+    data: PathLike, out: PathLike, config: Mapping[str, Any] | None = None, **options: Any
+) -> Path:
     """Trains a network on a folder of images into the run folder `out`, which it returns.
 
     `config` is what a recipe file has, as nested dictionaries. KeyboardInterrupt ends the training
@@ -101,7 +103,15 @@ def _run(arguments: Iterable[Any], options: Mapping[str, Any], *, partly: bool =
     with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            command, stdout=printed, stderr=pipe, text=True, encoding="utf-8", errors="replace"
+            command,
+            stdout=printed,
+            stderr=pipe,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            # A terminal and Jupyter interrupt whole groups of processes. The program gets the
+            # signal from here alone, once: a second one would end it unsaved.
+            start_new_session=True,
         )
         with process:
             try:
@@ -109,9 +119,7 @@ def _run(arguments: Iterable[Any], options: Mapping[str, Any], *, partly: bool =
                     last = line.rstrip()
                     sys.stderr.write(line)
             except KeyboardInterrupt:
-                # A terminal interrupts the program too. A second interrupt would end it unsaved.
-                if not (sys.stdin and sys.stdin.isatty()):
-                    process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGINT)
                 sys.stderr.write(process.stderr.read())
                 raise
         if process.returncode == 0 or (process.returncode == 1 and partly):

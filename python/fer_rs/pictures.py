@@ -20,10 +20,19 @@ class Named(NamedTuple):
 
 
 def is_one(pictures: Any) -> bool:
-    """Whether this is one picture and not several."""
+    """Whether this is one picture and not several.
+
+    Raises ValueError for an array that may be a picture with alpha or a stack of narrow ones.
+    """
     if isinstance(pictures, np.ndarray):
+        if pictures.ndim == 3 and pictures.shape[-1] in (2, 4):
+            raise ValueError(
+                f"an array of shape {pictures.shape} may be a picture with alpha, or pictures of "
+                f"{pictures.shape[-1]} columns: drop alpha, as array[:, :, :3], or give a list"
+            )
         return pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (1, 3))
-    return isinstance(pictures, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pil(pictures)
+    one_file = (str, os.PathLike, bytes, bytearray, memoryview)
+    return isinstance(pictures, one_file) or _is_pil(pictures)
 
 
 def several(
@@ -44,7 +53,13 @@ def one(picture: Any, channel_order: str, value_range: tuple[float, float] | Non
     if isinstance(picture, (bytes, bytearray, memoryview)):
         return Named("<bytes>", bytes(picture))
     if _is_pil(picture):
-        gray = picture.mode in ("1", "L", "I;16")
+        if picture.mode[0] in "IF":
+            # PIL would cut their values off at 255.
+            raise TypeError(
+                f"a PIL image of mode {picture.mode} does not say which values are black and "
+                "white: give its file, or an array of floats with a value_range"
+            )
+        gray = picture.mode in ("1", "L")
         # Alpha is dropped without blending, as everywhere in fer.
         return Named("<PIL image>", _pixels(np.asarray(picture.convert("L" if gray else "RGB"))))
     if isinstance(picture, np.ndarray):

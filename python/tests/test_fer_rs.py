@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fer_rs
+from fer_rs import deepface
 
 ROOT = Path(__file__).resolve().parents[2]
 FACES = sorted((ROOT / "examples/faces").glob("*.png"))
@@ -117,6 +118,7 @@ def test_bgr_is_not_rgb():
     [
         (np.zeros((48, 48)), ValueError),
         (np.zeros((48, 48), np.int32), TypeError),
+        (np.zeros((48, 48, 4), np.uint8), ValueError),
         (np.zeros((0, 48), np.uint8), (TypeError, ValueError)),
         ([np.zeros(48, np.uint8)], ValueError),
         ([np.zeros((3, 48, 48, 3), np.uint8)], ValueError),
@@ -127,6 +129,14 @@ def test_bgr_is_not_rgb():
 def test_what_is_not_a_picture(classifier, picture, error):
     with pytest.raises(error):
         classifier(picture)
+
+
+def test_pil_images_of_more_than_8_bits(classifier):
+    image = pytest.importorskip("PIL.Image")
+    for kind in (np.uint16, np.int32, np.float32):
+        picture = image.fromarray(np.full((48, 48), 1000, kind))
+        with pytest.raises(TypeError, match=picture.mode):
+            classifier(picture)
 
 
 def test_floats_outside_their_range():
@@ -174,6 +184,12 @@ def test_pickled_by_its_arguments():
     again = pickle.loads(pickle.dumps(classifier))
     assert np.array_equal(again.predict_proba(FACES), classifier.predict_proba(FACES))
     assert again(ASTRONAUT).faces[0].score is None
+
+
+def test_threads_are_those_given_where_it_is_unpickled(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert fer_rs.Classifier(engine="burn").__reduce__()[1][0]["threads"] is None
+    assert fer_rs.Classifier(engine="burn", threads=2).__reduce__()[1][0]["threads"] == 2
 
 
 def test_threads_share_a_classifier(classifier):
@@ -233,6 +249,25 @@ def test_deepfaces_shape():
     assert whole["region"]["w"] == 300 and whole["face_confidence"] == 0
     with pytest.raises(ValueError, match="emotion alone"):
         fer_rs.analyze(str(ASTRONAUT), actions=["age"])
+    (same,) = fer_rs.analyze(str(ASTRONAUT), actions="emotion")
+    assert same["region"] == result["region"]
+    with pytest.raises(TypeError, match="one picture"):
+        fer_rs.analyze([str(ASTRONAUT)])
+
+
+def test_deepfaces_boxes_lie_in_the_picture(classifier):
+    image = pytest.importorskip("PIL.Image")
+    # The face's left and upper part are cut off.
+    cut = np.asarray(image.open(ASTRONAUT).convert("RGB"))[90:, 200:]
+    for result in fer_rs.analyze(cut, classifier=classifier, enforce_detection=False):
+        region = result["region"]
+        assert region["x"] >= 0 and region["x"] + region["w"] <= cut.shape[1]
+        assert region["y"] >= 0 and region["y"] + region["h"] <= cut.shape[0]
+    box = fer_rs.Box(-10.4, -3, 50, 200)
+    face = fer_rs.Face("sad", 1.0, {"sad": 1.0}, box, 0.9, ((-1, 5),) * 5, None)
+    region = deepface._result(face, 100, 80)["region"]
+    eyes = {"left_eye": (0, 5), "right_eye": (0, 5)}
+    assert region == {"x": 0, "y": 0, "w": 40, "h": 80, **eyes}
 
 
 def test_batches_keep_rows_and_columns():
@@ -259,7 +294,8 @@ def test_the_program_is_installed():
 
 def test_the_environments_onnxruntime_is_found():
     pytest.importorskip("onnxruntime")
-    classifier = fer_rs.Classifier()
+    assert " burn " in fer_rs.Classifier().description, "compiled-in models run as such"
+    classifier = fer_rs.Classifier(engine="ort")
     assert "site-packages" in classifier.description and " ort cpu " in classifier.description
     burn = fer_rs.Classifier(engine="burn")
     expected = burn.predict_proba(FACES)
@@ -292,16 +328,19 @@ def test_convert(tmp_path):
     assert onnx.is_file()
 
 
-def test_ctrl_c_saves_a_training(tmp_path):
+@pytest.mark.parametrize("group", [False, True])
+def test_ctrl_c_saves_a_training(tmp_path, group):
     assert program("data", "synth", tmp_path / "faces", "--count", 700).returncode == 0
     script = (
         "import fer_rs, sys\n"
-        f"fer_rs.train({str(tmp_path / 'faces')!r}, {str(tmp_path / 'run')!r}, preset='tiny', epochs=500)\n"
+        f"fer_rs.train({str(tmp_path / 'faces')!r}, {str(tmp_path / 'run')!r},"
+        " preset='tiny', epochs=500)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        start_new_session=True,
         # A shell's background jobs ignore the signal, and so would this.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -309,8 +348,10 @@ def test_ctrl_c_saves_a_training(tmp_path):
     while not list((tmp_path / "run").rglob("*.ckpt")) and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    assert b"KeyboardInterrupt" in process.communicate(timeout=120)[1]
+    # A terminal and Jupyter send it to all processes of the group.
+    os.killpg(process.pid, signal.SIGINT) if group else process.send_signal(signal.SIGINT)
+    stderr = process.communicate(timeout=120)[1]
+    assert b"KeyboardInterrupt" in stderr and b"stopped and saved" in stderr
     said = program("train", "--resume", tmp_path / "run", "--epochs", 2)
     assert said.returncode == 2, "a run is resumed as it was begun"
     assert list((tmp_path / "run").rglob("*.ckpt"))

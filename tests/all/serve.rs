@@ -200,12 +200,15 @@ fn changed_files_are_loaded_on_sighup_and_damaged_ones_are_not() {
 }
 
 #[test]
-fn what_would_let_others_in_is_refused() {
-    let rows: [(&[&str], &str); 8] = [
+fn settings_that_let_others_in_or_nobody_are_refused() {
+    let rows: [(&[&str], &str); 11] = [
         (&["--listen", "0.0.0.0:0"], "--no-auth"),
         (&["--listen", "[::]:0"], "FER_TOKEN"),
         (&["--token", "short"], "16"),
         (&["--token", "with a space in the middle"], "16"),
+        (&["--allow-host", "https://example.org"], "without a port"),
+        (&["--allow-host", "example.org:8080"], "without a port"),
+        (&["--max-body", "300"], "--queue-bytes 256"),
         (&["--allow-origin", "*"], "not an origin"),
         (&["--allow-origin", "https://example.org/"], "not an origin"),
         (&["--listen", "8080"], "an address and a port"),

@@ -69,7 +69,7 @@ impl Admission {
         self.queue.saturating_sub(self.requests.available_permits())
     }
 
-    /// How many bytes of bodies are held.
+    /// How many bytes are held.
     pub(crate) fn held(&self) -> usize {
         self.queue_bytes
             .saturating_sub(self.bytes.available_permits())

@@ -99,7 +99,7 @@ impl Metrics {
             self.connections.clone(),
         );
         r.register("fer_queue", "Requests that wait or run", self.queue.clone());
-        let help = "Bytes of bodies in memory";
+        let help = "Bytes of bodies and tensors in memory";
         r.register("fer_queue_bytes", help, self.queue_bytes.clone());
         r.register(
             "fer_streams",
@@ -129,7 +129,7 @@ impl Metrics {
         seconds.observe(took.as_secs_f64());
     }
 
-    /// A picture was read, with so many faces or none that could be searched for, or not.
+    /// A picture was read and so many faces were found in it, or it could not be read.
     pub(crate) fn picture(&self, faces: Option<usize>) {
         self.pictures.inc();
         match faces {
@@ -165,7 +165,7 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// All of it as text, with the requests in the queue and the bytes of their bodies.
+    /// All of it as text, with the requests in the queue and the bytes that they hold.
     pub(crate) fn text(&self, waiting: usize, held: usize) -> String {
         self.queue.set(waiting as i64);
         self.queue_bytes.set(held as i64);

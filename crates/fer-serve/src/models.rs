@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use fer_core::classifier::{Classifier, Description, EngineError};
+use fer_core::panics;
 use fer_core::preprocess::Preprocessor;
 use fer_core::session::{Session, SessionOptions};
 use fer_core::spec::ModelSpec;
@@ -93,11 +94,9 @@ impl Models {
         };
         let mut ready = BTreeMap::new();
         for source in &mut sources {
-            let loaded = (source.load)().and_then(|classifier| {
-                let classifier = classifier.ok_or("nothing was loaded")?;
-                opening.open(&source.name, classifier)
-            });
-            let model = loaded.map_err(|e| (source.name.clone(), e))?;
+            let loaded = opening.load(source);
+            let model = loaded.and_then(|model| model.ok_or("nothing was loaded".into()));
+            let model = model.map_err(|e| (source.name.clone(), e))?;
             ready.insert(source.name.clone(), model);
         }
         let default = sources.first().map(|source| source.name.clone());
@@ -128,11 +127,7 @@ impl Models {
     pub(crate) fn reload(&self) -> Vec<Reloaded> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let reload = |source: &mut Source| {
-            let loaded = (source.load)().and_then(|classifier| {
-                let model = classifier.map(|c| self.opening.open(&source.name, c));
-                model.transpose()
-            });
-            let outcome = loaded.map(|model| {
+            let outcome = self.opening.load(source).map(|model| {
                 let changed = model.is_some();
                 if let Some(model) = model {
                     self.opening.metrics.reload(&source.name, false);
@@ -164,6 +159,17 @@ impl Models {
 }
 
 impl Opening {
+    /// Loads a model and opens it; `None` if nothing has changed. A panic of what reads the file is
+    /// a failure like any other, so that a later reload can go on.
+    fn load(&self, source: &mut Source) -> Result<Option<Arc<Model>>, LoadFailure> {
+        let loaded = panics::caught(|| {
+            let classifier = (source.load)()?;
+            let model = classifier.map(|c| self.open(&source.name, c));
+            model.transpose()
+        });
+        loaded.unwrap_or_else(|panic| Err(format!("loading it panicked: {panic}").into()))
+    }
+
     /// Starts a thread for a model, once it has shown on an image of zeros that it runs.
     fn open(
         &self,

@@ -88,3 +88,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[test]
+    fn a_write_fails_if_nobody_reads_it_in_time() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (stream, mut client) = duplex(8);
+            let mut stream = Patient::new(stream, Duration::from_millis(50));
+            stream.write_all(&[1; 8]).await.unwrap();
+            client.read_exact(&mut [0; 8]).await.unwrap();
+            let error = stream.write_all(&[2; 9]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        });
+    }
+}

@@ -79,7 +79,11 @@ pub(crate) async fn see(
 ) -> Result<Seen, Unseen> {
     let seen = seen(shared, model, search, bytes).await;
     match &seen {
-        Ok(seen) => shared.metrics.picture(Some(seen.views.len())),
+        Ok(seen) => {
+            let views = seen.views.iter();
+            let faces = views.filter(|(view, _)| matches!(view, View::Face(_)));
+            shared.metrics.picture(Some(faces.count()));
+        }
         Err(Unseen::Picture(_)) => shared.metrics.picture(None),
         Err(Unseen::Service(_)) => {}
     }
@@ -117,7 +121,8 @@ async fn seen(
         views,
         tensors,
     } = prepared;
-    let output = classify(model, tensors).await.map_err(Unseen::Service)?;
+    let output = classify(shared, model, tensors).await;
+    let output = output.map_err(Unseen::Service)?;
     let rows = output.chunks_exact(model.spec().labels.len());
     let predictions = rows.map(Prediction::new).collect::<Result<Vec<_>, _>>();
     let predictions = predictions.map_err(|e| Unseen::Service(Problem::of_session(&e.into())))?;
@@ -140,8 +145,29 @@ fn unseen(shared: &Shared, error: &ItemError) -> Unseen {
     }
 }
 
-/// The probabilities for tensors of any number of images: `[n, classes]`.
-pub(crate) async fn classify(model: &Arc<Model>, tensors: Vec<f32>) -> Result<Vec<f32>, Problem> {
+/// The probabilities for tensors of any number of images: `[n, classes]`. Those of many images run
+/// as several batches, so that one request neither takes the model from the others for long nor
+/// has the engine make room for all of it at once. Tensors that wait count as bytes in memory.
+pub(crate) async fn classify(
+    shared: &Shared,
+    model: &Arc<Model>,
+    tensors: Vec<f32>,
+) -> Result<Vec<f32>, Problem> {
+    let _room = shared.admission.bytes(size_of_val(&tensors[..]))?;
+    let most = shared.settings.limits.max_batch.max(1);
+    let most = most.saturating_mul(model.spec().image_len());
+    if tensors.len() <= most {
+        return batch(model, tensors).await;
+    }
+    let mut output = Vec::new();
+    for part in tensors.chunks(most) {
+        output.extend(batch(model, part.to_vec()).await?);
+    }
+    Ok(output)
+}
+
+/// The probabilities for tensors that run as one batch, maybe with those of other requests.
+async fn batch(model: &Arc<Model>, tensors: Vec<f32>) -> Result<Vec<f32>, Problem> {
     if tensors.is_empty() {
         return Ok(Vec::new());
     }

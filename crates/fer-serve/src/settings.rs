@@ -75,9 +75,9 @@ pub struct Limits {
     pub files: usize,
     /// Requests that wait or run (503).
     pub queue: usize,
-    /// Bytes of the bodies of all requests (503); at most 4 GiB.
+    /// Bytes of the bodies and tensors of all requests (503); at most 4 GiB.
     pub queue_bytes: u32,
-    /// Images in a batch of the model.
+    /// Images in a batch of the model. A request with more runs as several batches.
     pub max_batch: usize,
     /// How long a batch waits for more images. With zero, those that arrive while a batch runs are
     /// the next one.

@@ -30,7 +30,9 @@ async function open(browser, options = {}) {
     if (protocol !== "blob:" && origin !== address) wrong.push(request.url());
   });
   await page.goto(address);
-  await page.waitForFunction(() => document.getElementById("model").textContent.includes("classes"));
+  await page.waitForFunction(() =>
+    document.getElementById("model").textContent.includes("classes"),
+  );
   return { context, page, wrong };
 }
 
@@ -41,7 +43,10 @@ async function shoot(page, name) {
       await page.setViewportSize({ width, height: 900 });
       await page.emulateMedia({ colorScheme });
       await page.waitForTimeout(150);
-      await page.screenshot({ path: join(shots, `${name}-${width}-${colorScheme}.png`), fullPage: true });
+      await page.screenshot({
+        path: join(shots, `${name}-${width}-${colorScheme}.png`),
+        fullPage: true,
+      });
     }
   }
 }
@@ -51,7 +56,10 @@ async function pictures() {
   const { context, page, wrong } = await open(browser);
   // Dropped: a face, none, and no picture.
   const drop = async (names) => {
-    const files = names.map((name) => ({ name, data: readFileSync(file(name)).toString("base64") }));
+    const files = names.map((name) => ({
+      name,
+      data: readFileSync(file(name)).toString("base64"),
+    }));
     const transfer = await page.evaluateHandle((files) => {
       const transfer = new DataTransfer();
       for (const { name, data } of files) {
@@ -70,7 +78,10 @@ async function pictures() {
   assert.ok((await face.locator("dl.bars dt").count()) >= 2);
   assert.match(await face.locator("h3").innerText(), /\d+ %/);
   assert.match(await face.locator("img").getAttribute("alt"), /face\.png: 1 face: \w+ \d+ %/);
-  assert.match(await page.locator("article.card", { hasText: "none.png" }).innerText(), /No face was found/);
+  assert.match(
+    await page.locator("article.card", { hasText: "none.png" }).innerText(),
+    /No face was found/,
+  );
   assert.match(await page.locator("#status").innerText(), /2 pictures, 1 face\./);
   // The box lies where the record says, in the picture's own pixels.
   const [left, width, whole] = await face.locator(".stage svg").evaluate((svg) => {
@@ -99,7 +110,9 @@ async function pictures() {
   assert.equal(await page.locator("h1").innerText(), "fer");
   await context.setOffline(false);
   await page.reload();
-  await page.waitForFunction(() => document.getElementById("model").textContent.includes("classes"));
+  await page.waitForFunction(() =>
+    document.getElementById("model").textContent.includes("classes"),
+  );
   assert.deepEqual(wrong, []);
   await browser.close();
 }
@@ -112,7 +125,9 @@ async function camera() {
   await page.locator("#live-faces li.face dl.bars").first().waitFor();
   await page.waitForFunction(() => document.querySelectorAll("#overlay rect").length >= 3);
   await page.waitForFunction(() => document.querySelectorAll("#legend li").length >= 2);
-  await page.waitForFunction(() => document.getElementById("rate").textContent.includes("a second"));
+  await page.waitForFunction(() =>
+    document.getElementById("rate").textContent.includes("a second"),
+  );
   assert.equal(await page.locator("#camera").getAttribute("aria-pressed"), "true");
   // A line is drawn.
   await page.waitForTimeout(1500);
@@ -124,6 +139,31 @@ async function camera() {
   await shoot(page, "camera");
   await page.locator("#camera").click();
   assert.ok(await page.locator("#live").isHidden());
+  assert.deepEqual(wrong, []);
+  await browser.close();
+}
+
+/** Two presses while the browser still starts the camera are one start. */
+async function twice() {
+  const browser = await launch("--use-fake-ui-for-media-stream", ...clip);
+  const { page, wrong } = await open(browser, { permissions: ["camera"] });
+  const tracks = await page.evaluateHandle(() => {
+    const tracks = [];
+    const devices = navigator.mediaDevices;
+    const get = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async (wanted) => {
+      const stream = await get(wanted);
+      tracks.push(...stream.getTracks());
+      return stream;
+    };
+    document.getElementById("camera").click();
+    document.getElementById("camera").click();
+    return tracks;
+  });
+  await page.locator("#live-faces li.face").first().waitFor();
+  await page.locator("#camera").click();
+  await page.waitForTimeout(500);
+  assert.deepEqual(await tracks.evaluate((all) => all.map((t) => t.readyState)), ["ended"]);
   assert.deepEqual(wrong, []);
   await browser.close();
 }
@@ -141,5 +181,6 @@ async function refused() {
 
 await pictures();
 await camera();
+await twice();
 await refused();
 console.log("the page works");

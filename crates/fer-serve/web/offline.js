@@ -4,14 +4,23 @@ const KEPT = "fer-page";
 const FILES = ["/", "/page.js", "/page.css", "/icon.svg"];
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(KEPT).then((kept) => kept.addAll(FILES)).then(() => self.skipWaiting()));
+  event.waitUntil(
+    caches
+      .open(KEPT)
+      .then((kept) => kept.addAll(FILES))
+      .then(() => self.skipWaiting()),
+  );
 });
 
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 
 self.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
-  if (event.request.method !== "GET" || url.origin !== location.origin || !FILES.includes(url.pathname)) {
+  if (
+    event.request.method !== "GET" ||
+    url.origin !== location.origin ||
+    !FILES.includes(url.pathname)
+  ) {
     return;
   }
   event.respondWith(

@@ -4,10 +4,25 @@ const byId = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 // The classes' colors, which have a contrast of at least 3 with both papers.
 const COLORS = {
-  angry: "#d1382c", disgust: "#4d8b31", fear: "#8b5cc7", happy: "#b87a00",
-  neutral: "#767b83", sad: "#2f7fc4", surprise: "#c4508f", contempt: "#0f8a83",
+  angry: "#d1382c",
+  disgust: "#4d8b31",
+  fear: "#8b5cc7",
+  happy: "#b87a00",
+  neutral: "#767b83",
+  sad: "#2f7fc4",
+  surprise: "#c4508f",
+  contempt: "#0f8a83",
 };
-const OTHER = ["#d1382c", "#4d8b31", "#8b5cc7", "#b87a00", "#2f7fc4", "#c4508f", "#0f8a83", "#767b83"];
+const OTHER = [
+  "#d1382c",
+  "#4d8b31",
+  "#8b5cc7",
+  "#b87a00",
+  "#2f7fc4",
+  "#c4508f",
+  "#0f8a83",
+  "#767b83",
+];
 const SECONDS = 30;
 
 const color = (label, index) => COLORS[label] ?? OTHER[index % OTHER.length];
@@ -85,7 +100,8 @@ function describe() {
   const { name, labels, width, height, channels, engine, provider } = model();
   const kind = channels === 1 ? "gray" : "color";
   byId("model").textContent =
-    `${name}: ${labels.length} classes, ${kind} faces of ${width}×${height} pixels, on ${engine} ${provider}`;
+    `${name}: ${labels.length} classes, ${kind} faces of ${width}×${height} pixels, ` +
+    `on ${engine} ${provider}`;
 }
 
 function query(more = {}) {
@@ -110,7 +126,11 @@ function colorOf(face) {
 }
 
 function bar(p, fill) {
-  const drawn = shape("svg", { viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" });
+  const drawn = shape("svg", {
+    viewBox: "0 0 100 1",
+    preserveAspectRatio: "none",
+    "aria-hidden": "true",
+  });
   drawn.append(shape("rect", { width: p * 100, height: 1, fill }));
   return element("div", { class: "bar" }, drawn);
 }
@@ -121,7 +141,13 @@ function face(found, number) {
   if (found.error) {
     return element("li", { class: "face" }, element("h3", {}, badge, found.error));
   }
-  const heading = element("h3", {}, badge, element("b", {}, found.label), percent(found.confidence));
+  const heading = element(
+    "h3",
+    {},
+    badge,
+    element("b", {}, found.label),
+    percent(found.confidence),
+  );
   badge.style.background = colorOf(found);
   const bars = element("dl", { class: "bars" });
   labelsOf(found).forEach((label, i) => {
@@ -153,10 +179,40 @@ function boxes(overlay, faces, width, height, numberOf, mirrored = false) {
     const tx = Math.min(Math.max(x, 0), Math.max(width - tw, 0));
     const ty = y - th >= 0 ? y - th : Math.min(y + h, height - th);
     overlay.append(
-      shape("rect", { x, y, width: w, height: h, fill: "none", stroke: "#fff", "stroke-width": unit * 0.7, rx: unit, "stroke-opacity": 0.8 }),
-      shape("rect", { x, y, width: w, height: h, fill: "none", stroke, "stroke-width": unit * 0.45, rx: unit }),
+      shape("rect", {
+        x,
+        y,
+        width: w,
+        height: h,
+        fill: "none",
+        stroke: "#fff",
+        "stroke-width": unit * 0.7,
+        rx: unit,
+        "stroke-opacity": 0.8,
+      }),
+      shape("rect", {
+        x,
+        y,
+        width: w,
+        height: h,
+        fill: "none",
+        stroke,
+        "stroke-width": unit * 0.45,
+        rx: unit,
+      }),
       shape("rect", { x: tx, y: ty, width: tw, height: th, fill: stroke, rx: unit / 2 }),
-      shape("text", { x: tx + size * 0.25, y: ty + size, fill: "#fff", "font-size": size, "font-family": "system-ui, sans-serif", "font-weight": 650 }, text),
+      shape(
+        "text",
+        {
+          x: tx + size * 0.25,
+          y: ty + size,
+          fill: "#fff",
+          "font-size": size,
+          "font-family": "system-ui, sans-serif",
+          "font-weight": 650,
+        },
+        text,
+      ),
     );
   });
 }
@@ -171,7 +227,11 @@ function summary(faces) {
 
 /** The card of a picture. */
 function card(file, record) {
-  const made = element("article", { class: "card" }, element("h2", {}, file.name || "Pasted picture"));
+  const made = element(
+    "article",
+    { class: "card" },
+    element("h2", {}, file.name || "Pasted picture"),
+  );
   if (record.error) {
     made.append(element("p", { class: "refused" }, `Not read: ${record.error}`));
     return made;
@@ -183,13 +243,34 @@ function card(file, record) {
   image.addEventListener("load", () => {
     URL.revokeObjectURL(address);
     if (image.naturalWidth < 192) image.classList.add("small");
-    const [width, height] = [record.width ?? image.naturalWidth, record.height ?? image.naturalHeight];
-    boxes(overlay, faces.filter((f) => f.score !== null), width, height, (_, i) => i + 1);
+    const [width, height] = [
+      record.width ?? image.naturalWidth,
+      record.height ?? image.naturalHeight,
+    ];
+    boxes(
+      overlay,
+      faces.filter((f) => f.score !== null),
+      width,
+      height,
+      (_, i) => i + 1,
+    );
   });
+  // The service reads more kinds of pictures than browsers do.
+  image.addEventListener("error", () => URL.revokeObjectURL(address));
   image.src = address;
-  const list = element("ol", { class: "faces", "aria-label": "Faces" }, ...faces.map((f, i) => face(f, i + 1)));
-  const side = element("div", { class: "side" }, faces.length ? list : element("p", {}, "No face was found."));
-  made.append(element("div", { class: "result" }, element("div", { class: "stage" }, image, overlay), side));
+  const list = element(
+    "ol",
+    { class: "faces", "aria-label": "Faces" },
+    ...faces.map((f, i) => face(f, i + 1)),
+  );
+  const side = element(
+    "div",
+    { class: "side" },
+    faces.length ? list : element("p", {}, "No face was found."),
+  );
+  made.append(
+    element("div", { class: "result" }, element("div", { class: "stage" }, image, overlay), side),
+  );
   return made;
 }
 
@@ -206,17 +287,21 @@ async function classify(files) {
     try {
       const form = new FormData();
       form.append("images", file, file.name || "picture");
-      const { records: [record] } = await ask(`/v1/classify?${query()}`, { method: "POST", body: form });
+      const {
+        records: [record],
+      } = await ask(`/v1/classify?${query()}`, { method: "POST", body: form });
       faces += facesOf(record).length;
       byId("results").prepend(card(file, record));
-      if (pictures.length === 1) say(record.error ? "" : `${file.name || "Picture"}: ${summary(facesOf(record))}`);
+      if (pictures.length === 1)
+        say(record.error ? "" : `${file.name || "Picture"}: ${summary(facesOf(record))}`);
     } catch (error) {
       say("");
       fail(error.message);
       return;
     }
   }
-  if (pictures.length > 1) say(`${pictures.length} pictures, ${faces} ${faces === 1 ? "face" : "faces"}.`);
+  if (pictures.length > 1)
+    say(`${pictures.length} pictures, ${faces} ${faces === 1 ? "face" : "faces"}.`);
 }
 
 byId("choose").addEventListener("change", async (event) => {
@@ -244,6 +329,8 @@ document.addEventListener("drop", (event) => {
 // ---- the camera ----
 
 let camera = null;
+// Whether the user is being asked, or the camera is starting.
+let starting = false;
 
 function cameraProblem(error) {
   switch (error.name) {
@@ -260,21 +347,30 @@ function cameraProblem(error) {
 }
 
 async function start() {
+  // A second one would leave the first one's camera on.
+  if (starting) return;
   fail();
   if (!navigator.mediaDevices) {
     fail("Browsers give the camera to localhost and to https addresses alone.");
     return;
   }
+  const video = byId("video");
   let stream;
+  starting = true;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, facingMode: "user" } });
+    stream = await navigator.mediaDevices.getUserMedia({
+      video: { width: { ideal: 640 }, facingMode: "user" },
+    });
+    video.srcObject = stream;
+    await video.play();
   } catch (error) {
+    stream?.getTracks().forEach((track) => track.stop());
+    video.srcObject = null;
     fail(cameraProblem(error));
     return;
+  } finally {
+    starting = false;
   }
-  const video = byId("video");
-  video.srcObject = stream;
-  await video.play();
   // As in a mirror, unless the camera looks away from the user.
   const mirrored = stream.getVideoTracks()[0].getSettings().facingMode !== "environment";
   video.parentElement.classList.toggle("mirror", mirrored);
@@ -283,7 +379,9 @@ async function start() {
   const protocols = ["fer"];
   if (token) {
     const bytes = String.fromCharCode(...new TextEncoder().encode(token));
-    protocols.push(`token.${btoa(bytes).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "")}`);
+    protocols.push(
+      `token.${btoa(bytes).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "")}`,
+    );
   }
   const socket = new WebSocket(address, protocols);
   const canvas = document.createElement("canvas");
@@ -294,7 +392,11 @@ async function start() {
   socket.addEventListener("close", ({ code, reason }) => {
     if (camera !== mine) return;
     stop();
-    fail(code === 1006 ? `${away} Or it has as many streams as it takes.` : `The stream ended: ${reason || code}.`);
+    fail(
+      code === 1006
+        ? `${away} Or it has as many streams as it takes.`
+        : `The stream ended: ${reason || code}.`,
+    );
   });
   stream.getVideoTracks()[0].addEventListener("ended", () => camera === mine && stop());
   byId("live").hidden = false;
@@ -327,13 +429,19 @@ function send(mine) {
   mine.canvas.width = Math.round(video.videoWidth * scale);
   mine.canvas.height = Math.round(video.videoHeight * scale);
   mine.canvas.getContext("2d").drawImage(video, 0, 0, mine.canvas.width, mine.canvas.height);
-  mine.canvas.toBlob((frame) => {
-    if (camera !== mine || !frame || mine.socket.readyState !== WebSocket.OPEN) return;
-    mine.waiting += 1;
-    mine.sent = (mine.sent ?? -1) + 1;
-    mine.socket.send(frame);
-    setTimeout(() => send(mine), 30);
-  }, "image/jpeg", 0.85);
+  mine.canvas.toBlob(
+    (frame) => {
+      if (camera !== mine || mine.socket.readyState !== WebSocket.OPEN) return;
+      if (frame) {
+        mine.waiting += 1;
+        mine.sent = (mine.sent ?? -1) + 1;
+        mine.socket.send(frame);
+      }
+      setTimeout(() => send(mine), 30);
+    },
+    "image/jpeg",
+    0.85,
+  );
 }
 
 let spoken = "";
@@ -345,10 +453,21 @@ function seen(mine, record) {
   mine.records = [...mine.records, performance.now()].filter((t) => t > performance.now() - 3000);
   const span = (performance.now() - mine.records[0]) / 1000;
   const rate = span > 0 ? (mine.records.length - 1) / span : 0;
-  byId("rate").textContent = mine.records.length > 3 ? `· ${rate.toFixed(rate < 10 ? 1 : 0)} a second` : "";
+  byId("rate").textContent =
+    mine.records.length > 3 ? `· ${rate.toFixed(rate < 10 ? 1 : 0)} a second` : "";
+  if (record.error || mine.failed) fail(record.error);
+  mine.failed = Boolean(record.error);
+  if (record.error) return;
   const faces = facesOf(record);
   const number = (found, i) => found.track ?? i + 1;
-  boxes(byId("overlay"), faces.filter((f) => f.score !== null), record.width ?? 1, record.height ?? 1, number, mine.mirrored);
+  boxes(
+    byId("overlay"),
+    faces.filter((f) => f.score !== null),
+    record.width ?? 1,
+    record.height ?? 1,
+    number,
+    mine.mirrored,
+  );
   byId("live-faces").replaceChildren(...faces.slice(0, 4).map((f, i) => face(f, number(f, i))));
   if (faces[0]?.probabilities) mine.history.push({ time: record.time, ...faces[0] });
   mine.history = mine.history.filter((past) => past.time > record.time - SECONDS);
@@ -385,12 +504,15 @@ function draw(history, now) {
     pen.stroke();
   });
   const legend = byId("legend");
-  if (legend.childElementCount !== labels.length) {
-    legend.replaceChildren(...labels.map((label, i) => {
-      const dot = shape("svg", { viewBox: "0 0 2 2", "aria-hidden": "true" });
-      dot.append(shape("circle", { cx: 1, cy: 1, r: 1, fill: color(label, i) }));
-      return element("li", {}, dot, label);
-    }));
+  if (legend.dataset.labels !== labels.join()) {
+    legend.dataset.labels = labels.join();
+    legend.replaceChildren(
+      ...labels.map((label, i) => {
+        const dot = shape("svg", { viewBox: "0 0 2 2", "aria-hidden": "true" });
+        dot.append(shape("circle", { cx: 1, cy: 1, r: 1, fill: color(label, i) }));
+        return element("li", {}, dot, label);
+      }),
+    );
   }
 }
 

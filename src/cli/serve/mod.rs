@@ -143,6 +143,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 impl LimitArgs {
+    /// Fails if no request of the largest size that is allowed could ever get in.
+    fn check(&self) -> Result<()> {
+        if self.max_body > self.queue_bytes as usize {
+            bail!(
+                "--max-body {} is above --queue-bytes {}, the MiB of all requests",
+                self.max_body,
+                self.queue_bytes
+            );
+        }
+        Ok(())
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             max_batch: self.max_batch,
@@ -164,9 +176,13 @@ impl LimitArgs {
 pub fn run(args: Args, host: &Host) -> Result<Status> {
     let address = address(&args.listen)?;
     let access = access(&args, address.ip())?;
+    for host in &args.allow_host {
+        check_host(host)?;
+    }
     for origin in &args.allow_origin {
         check_origin(origin)?;
     }
+    args.limits.check()?;
     let offered = Offered::parse(&args.model, args.engine, &args.on)?;
     let limits = args.limits.limits();
     more_files(limits.connections);
@@ -262,6 +278,15 @@ fn access(args: &Args, ip: IpAddr) -> Result<Access> {
         );
     }
     Ok(Access::Token(Token::new(token)))
+}
+
+/// Names are compared without a port.
+fn check_host(host: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || !host.chars().all(plain) {
+        bail!("--allow-host {host} is not a name without a port, such as faces.example.org");
+    }
+    Ok(())
 }
 
 /// Origins are compared as text, so they have to be as browsers write them.

@@ -119,7 +119,9 @@ impl Model {
             ModelRef::Builtin(_) => return None,
             ModelRef::Onnx(path) => path.clone(),
             #[cfg(feature = "train")]
-            ModelRef::Trained(path) if path.is_dir() => path.join("best.ckpt"),
+            ModelRef::Trained(path) if path.is_dir() => {
+                fer::train::run::chosen(path).unwrap_or_else(|_| path.clone())
+            }
             #[cfg(feature = "train")]
             ModelRef::Trained(path) => path.clone(),
         };
@@ -196,4 +198,32 @@ fn provide(_: &mut EngineArgs, provider: &str) -> Result<(), String> {
     Err(format!(
         "{provider} belongs to ONNX Runtime, which is not built in"
     ))
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_changed_when_the_checkpoint_that_counts_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::create_dir_all(folder.path().join("checkpoints")).unwrap();
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        let model = Model {
+            name: "run".into(),
+            model: ModelRef::Trained(folder.path().into()),
+            options: LoadOptions::default(),
+        };
+        write("config.toml", "");
+        write("checkpoints/last.ckpt", "1");
+        let last = model.stamp();
+        assert!(model.stamp() == last);
+        write("checkpoints/best.ckpt", "1");
+        let best = model.stamp();
+        assert!(best != last);
+        write("checkpoints/best.ckpt", "22");
+        assert!(model.stamp() != best);
+    }
 }

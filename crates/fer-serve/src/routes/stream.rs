@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::options::Options;
 use super::pictures::content;
+use crate::admission::Room;
 use crate::models::Model;
 use crate::problem::Problem;
 use crate::see::{Search, Seen, Unseen, View, see};
@@ -72,6 +73,8 @@ struct Frame {
     number: u64,
     time: f64,
     bytes: Bytes,
+    /// Among the bytes of all requests.
+    room: Room,
 }
 
 /// A frame at work.
@@ -101,7 +104,10 @@ impl Stream {
                     Some(Ok(Message::Binary(bytes))) => {
                         let (number, time) = (frames, self.began.elapsed().as_secs_f64());
                         frames += 1;
-                        let frame = Frame { number, time, bytes };
+                        let Ok(room) = shared.admission.bytes(bytes.len()) else {
+                            break Some((close_code::AGAIN, "too many bytes are in memory"));
+                        };
+                        let frame = Frame { number, time, bytes, room };
                         shared.metrics.frame(newest.replace(frame).is_some());
                     }
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -143,9 +149,10 @@ impl Stream {
         let model = self.shared.models.get(Some(&self.model))?;
         let (shared, search) = (self.shared.clone(), self.search);
         Some(Box::pin(async move {
-            let _room = shared.admission.frame().await;
+            let rooms = (shared.admission.frame().await, frame.room);
             let deadline = shared.settings.limits.deadline;
             let seen = timeout(deadline, see(&shared, &model, search, frame.bytes)).await;
+            drop(rooms);
             let seen = seen.unwrap_or_else(|_| {
                 let reason = format!("the frame took longer than {deadline:?}");
                 Err(Unseen::Picture(reason))

@@ -105,16 +105,35 @@ fn the_newest_frame_counts() {
     assert_eq!(server.batches(), [1, 1]);
 }
 
-#[test]
-fn a_stream_ends_with_a_reason() {
-    let server = Server::with(|settings| settings.limits.streams = 2);
-    let closed = |socket: &mut Socket| loop {
+/// Why a stream was closed.
+fn closed(socket: &mut Socket) -> String {
+    loop {
         match socket.read() {
             Ok(Message::Close(Some(frame))) => return frame.reason.to_string(),
             Ok(_) => {}
             Err(error) => return error.to_string(),
         }
-    };
+    }
+}
+
+#[test]
+fn frames_count_among_the_bytes_in_memory() {
+    let server = Server::with(|settings| settings.limits.queue_bytes = 60_000);
+    let mut socket = open(&server, "?faces=never");
+    let gate = server.switches.gate.lock().unwrap();
+    send(&mut socket, picture(200, 200, 0));
+    until("the first frame runs", || server.batches() == [1]);
+    send(&mut socket, picture(200, 200, 0));
+    assert_eq!(closed(&mut socket), "too many bytes are in memory");
+    drop(gate);
+    let mut socket = open(&server, "?faces=never");
+    send(&mut socket, picture(200, 200, 0));
+    assert_eq!(record(&mut socket)["frame"], 0);
+}
+
+#[test]
+fn a_stream_ends_with_a_reason() {
+    let server = Server::with(|settings| settings.limits.streams = 2);
     let mut first = open(&server, "");
     first.send(Message::text("frame")).unwrap();
     assert_eq!(closed(&mut first), "frames are binary messages");

@@ -136,6 +136,26 @@ fn a_model_is_loaded_anew_without_a_lost_request() {
 }
 
 #[test]
+fn a_load_that_panics_is_a_failed_one() {
+    let switches = Switches::default();
+    let (mut loads, fakes) = (0, switches.clone());
+    let source = Source {
+        name: "m".into(),
+        load: Box::new(move || {
+            loads += 1;
+            assert_ne!(loads, 2, "a damaged file");
+            Ok(Some(Box::new(Fake::new(&fakes, 1.0)) as _))
+        }),
+    };
+    let server = Server::of(vec![source], &switches, |_| {});
+    let failed = server.control.reload().remove(0).outcome.unwrap_err();
+    assert!(failed.to_string().contains("a damaged file"), "{failed}");
+    post(server.address, PATH, "image/png", &picture(2, 2, 255)).expect(200);
+    assert!(server.control.reload()[0].outcome.as_ref().unwrap());
+    post(server.address, PATH, "image/png", &picture(2, 2, 255)).expect(200);
+}
+
+#[test]
 fn a_model_that_can_t_be_loaded_is_named() {
     let source = Source {
         name: "broken".into(),

@@ -115,3 +115,25 @@ fn bytes_in_bytes_out() {
         exchange(server.address, &request).unwrap().expect(400);
     }
 }
+
+#[test]
+fn a_large_request_runs_as_several_batches_of_bounded_bytes() {
+    let server = Server::with(|settings| {
+        settings.limits.max_batch = 4;
+        settings.limits.queue_bytes = 20_000;
+    });
+    let infer = |images: usize| {
+        let data = vec![1; images * 4];
+        let body = json!({"inputs": [{"name": "input", "datatype": "FP32",
+            "shape": [images, 2, 2, 1], "data": data}]});
+        let body = body.to_string();
+        post(server.address, INFER, "application/json", body.as_bytes())
+    };
+    let found = infer(10).expect(200).json();
+    assert_eq!(found["outputs"][0]["shape"], json!([10, 2]));
+    assert_eq!(found["outputs"][0]["data"][18], 1.0);
+    assert_eq!(server.batches(), [4, 4, 2]);
+    // Some 8,000 bytes of JSON are 16,000 bytes of tensors.
+    infer(1000).expect(503);
+    infer(10).expect(200);
+}

@@ -90,6 +90,8 @@ fn forms_and_json_have_a_record_a_picture() {
         json!({"images": []}),
         json!({"image": light, "images": [light]}),
         json!({"image": 7}),
+        json!({"images": [[1, 2, 3]]}),
+        json!({"images": [{"name": "a"}]}),
         json!({"image": "/etc/passwd"}),
         json!({"image": "http://localhost/x.jpg"}),
         json!({"image": light, "faces": "never"}),
@@ -174,17 +176,28 @@ fn counters_count() {
     for _ in 0..3 {
         post(server.address, PATH, "image/png", &picture(256, 256, 255)).expect(200);
     }
+    // Nothing is found in a whole picture or a crop.
+    for (query, side) in [("?faces=never", 256), ("", 4)] {
+        let path = format!("{PATH}{query}");
+        post(
+            server.address,
+            &path,
+            "image/png",
+            &picture(side, side, 255),
+        )
+        .expect(200);
+    }
     post(server.address, PATH, "image/png", b"x").expect(422);
     get(server.address, "/some/path").expect(404);
     let metrics = get(server.address, "/metrics").expect(200);
     let text = String::from_utf8(metrics.body).unwrap();
     let wanted = [
-        "fer_requests_total{route=\"/v1/classify\",status=\"200\"} 3",
+        "fer_requests_total{route=\"/v1/classify\",status=\"200\"} 5",
         "fer_requests_total{route=\"/v1/classify\",status=\"422\"} 1",
         "fer_requests_total{route=\"other\",status=\"404\"} 1",
-        "fer_request_seconds_count{route=\"/v1/classify\"} 4",
+        "fer_request_seconds_count{route=\"/v1/classify\"} 6",
         "fer_batch_images_count{model=\"first\"}",
-        "fer_pictures_total 4",
+        "fer_pictures_total 6",
         "fer_pictures_unreadable_total 1",
         "fer_faces_total 3",
         "fer_queue 0",

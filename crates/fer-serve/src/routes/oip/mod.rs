@@ -120,7 +120,7 @@ pub(super) async fn infer(
             Infer::read(&bytes, json_length, wanted.spec())
         });
         let request = request.await?;
-        let output = classify(&model, request.tensors).await?;
+        let output = classify(&shared, &model, request.tensors).await?;
         let rows = output.chunks_exact(model.spec().labels.len());
         rows.map(Prediction::new)
             .collect::<Result<Vec<_>, _>>()
