@@ -1,5 +1,6 @@
 from typing import Any
 
+EXTENSIONS: frozenset[str]
 OLDEST_ONNXRUNTIME: tuple[int, int]
 __version__: str
 
