@@ -1,6 +1,5 @@
 from typing import Any
 
-EXTENSIONS: frozenset[str]
 OLDEST_ONNXRUNTIME: tuple[int, int]
 __version__: str
 

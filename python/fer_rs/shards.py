@@ -27,9 +27,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from ._fer import EXTENSIONS, __version__
+from ._fer import __version__
 from .batch import Batch
 
+#: The names of pictures, as the program goes by them in a folder.
+EXTENSIONS = frozenset(
+    "jpg jpeg jpe jfif png bmp gif webp tif tiff pgm ppm pbm tga heic heif avif jxl".split()
+)
 #: Pictures that a worker has in memory at a time.
 AT_ONCE = 256
 #: A picture's file is read this far, past the 256 MiB that fer takes, so that it says so.

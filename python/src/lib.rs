@@ -9,10 +9,8 @@ mod classifier;
 mod pictures;
 mod program;
 
-use fer::images::sources::{EXTENSIONS, UNREADABLE};
 use fer::kernels::allocator::Reuse;
 use pyo3::prelude::*;
-use pyo3::types::PyFrozenSet;
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
@@ -28,8 +26,6 @@ mod _fer {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        let extensions = [&EXTENSIONS[..], &UNREADABLE].concat();
-        module.add("EXTENSIONS", PyFrozenSet::new(module.py(), extensions)?)?;
         module.add("OLDEST_ONNXRUNTIME", (1, fer::ort::library::OLDEST_MINOR))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from fer_rs import shards  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FACES = sorted((ROOT / "examples/faces").glob("*.png"))
+LABELS = [record.faces[0].label for record in fer_rs.Classifier(engine="burn")(FACES)]
 BATCH = fer_rs.Batch(engine="burn", drop=True)
 
 
@@ -52,7 +55,7 @@ def test_parquet_files_become_parquet_files(tmp_path):
     assert [(r.rows, r.errors, r.problem) for r in reports] == [(0, 0, None), (len(FACES) + 1, 1, None)]
     table = pq.read_table(tmp_path / "out/a/0.parquet")
     assert table.column_names == ["id", *fer_rs.Batch.schema().names]
-    assert table["label"].to_pylist()[:-1] == [face.stem for face in FACES]
+    assert table["label"].to_pylist()[:-1] == LABELS
     last = table.to_pylist()[-1]
     assert last["label"] is None and last["faces"] == [] and last["error"] == "no picture"
     assert json.loads(table.schema.metadata[b"fer.labels"]) == fer_rs.Classifier(engine="burn").labels
@@ -102,7 +105,7 @@ def test_tar_files(tmp_path):
     (report,) = run(tmp_path / "in", tmp_path / "out")
     assert (report.rows, report.errors) == (len(FACES) + 1, 1)
     got = {row["path"]: row["label"] for row in rows(tmp_path / "out")}
-    assert got == {**{f"{f.stem}.png": f.stem for f in FACES}, "broken.JPG": None}
+    assert got == {**dict(zip((f.name for f in FACES), LABELS)), "broken.JPG": None}
     tar = (tmp_path / "in/000.tar").read_bytes()
     (tmp_path / "in/001.tar").write_bytes(tar[: len(tar) // 2 + 100])
     (report,) = run(tmp_path / "in", tmp_path / "out")
@@ -125,6 +128,22 @@ def test_a_folder_of_pictures_is_listed_once(tmp_path):
     got = rows(tmp_path / "out")
     wanted = {str(tmp_path / "in" / name) for name in ["bad.jpg", *(f.name for f in FACES)]}
     assert {row["path"] for row in got} == wanted and len(got) == len(wanted)
+
+
+def test_pictures_have_the_names_that_the_program_goes_by(tmp_path):
+    (tmp_path / "in").mkdir()
+    others = ("txt", "mp4", "svg", "pdf", "psd", "csv", "")
+    for extension in [*shards.EXTENSIONS, *others, "JPG"]:
+        (tmp_path / "in" / f"a.{extension}").write_bytes(b"text")
+    listed = subprocess.run(
+        [sys.executable, "-m", "fer_rs", "infer", "-q", "--engine", "burn", "--format", "jsonl", tmp_path / "in"],
+        capture_output=True,
+        text=True,
+    )
+    (shard,) = shards.begin(tmp_path / "in", tmp_path / "out", BATCH)
+    paths = Path(shard.source).read_text().splitlines()
+    assert sorted(paths) == sorted(json.loads(line)["path"] for line in listed.stdout.splitlines())
+    assert len(paths) == len(shards.EXTENSIONS) + 1
 
 
 def test_an_output_belongs_to_its_source_and_operator(tmp_path):
@@ -161,4 +180,4 @@ def test_an_address_is_a_place(tmp_path):
     for face in FACES:
         (tmp_path / "in" / face.name).write_bytes(face.read_bytes())
     run(f"file://{tmp_path}/in", f"file://{tmp_path}/out")
-    assert sorted(row["label"] for row in rows(tmp_path / "out")) == sorted(f.stem for f in FACES)
+    assert sorted(row["label"] for row in rows(tmp_path / "out")) == sorted(LABELS)

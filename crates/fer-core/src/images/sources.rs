@@ -21,7 +21,7 @@ pub const EXTENSIONS: [&str; 14] = [
 
 /// Extensions of photographs that fer can't read. In a folder they count too, so that each gets a
 /// record, which says what to do.
-pub const UNREADABLE: [&str; 4] = ["heic", "heif", "avif", "jxl"];
+const UNREADABLE: [&str; 4] = ["heic", "heif", "avif", "jxl"];
 
 /// The largest `@list` that fer reads: 256 MiB.
 const MAX_LIST_BYTES: u64 = 256 << 20;
