@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import re
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -35,7 +36,7 @@ def ray():
     ray = engine("ray")
     # Not an interpreter's own thread: what a worker gets is what Ray says.
     os.environ.pop("OMP_NUM_THREADS", None)
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=1 << 30, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield ray
     ray.shutdown()
@@ -101,14 +102,15 @@ def test_pyarrow_and_pandas(tmp_path):
     assert list(seen["error"].isna()) == [True, False, False] and seen["error"][8] == "no picture"
 
 
-@pytest.mark.parametrize("batch_format", ["pyarrow", "numpy", "pandas"])
+@pytest.mark.parametrize("batch_format", ["numpy", "pandas"])
 def test_rays_map_batches(ray, tmp_path, batch_format):
     expected = pictures(tmp_path / "in")
     seen = ray.data.read_parquet(str(tmp_path / "in")).map_batches(
         fer_rs.Batch,
         fn_constructor_kwargs={"engine": "burn", "drop": True},
         batch_format=batch_format,
-        compute=ray.data.ActorPoolStrategy(size=2),
+        # Ray lists and reads files with CPUs that the workers leave: two here would wait forever.
+        concurrency=(1, 2),
     )
     check(seen.iter_rows(), expected)
 
@@ -139,12 +141,14 @@ def test_a_worker_of_rays_computes_with_its_cpus(ray):
     assert threads_given() is None, "the driver has the machine"
 
 
-def test_rays_example_in_the_docs(ray, tmp_path, monkeypatch):
+def test_rays_example_in_the_docs(tmp_path):
+    """As written, with PyArrow's batches."""
+    engine("ray")
     text = (ROOT / "docs/python.md").read_text()
     (code,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "import ray" in c]
     expected = pictures(tmp_path / "pictures")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "docs/python.md", "exec"), {})
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]
     check(pq.read_table(tmp_path / "emotions").to_pylist(), expected)
 
 
@@ -165,8 +169,6 @@ def sources(folder):
 
 def run_example(name, folder, **environment):
     """An example on each kind of source, then with nothing left to do."""
-    import subprocess
-
     sources(folder)
     for kind in ("folder", "parquet", "tar"):
         command = [sys.executable, EXAMPLES / name, folder / kind, folder / "out" / kind, "--engine", "burn"]

@@ -88,7 +88,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="fer-scale-") as folder:
         folder = Path(folder)
         faults.draw(folder, args.count, args.shards)
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 << 20)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=1 << 30)
         ray.data.DataContext.get_current().enable_progress_bars = False
         fer, python = fer_rs.Batch(engine="burn", drop=True), OnnxRuntime(args.model)
         contenders = {

@@ -6,6 +6,7 @@ namespace too, so that nothing of the machine's own network changes.
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 HEAD = "10.77.0.1"
 STARTED = "Ray runtime started"
+# By which the nodes of this cluster know each other.
+TOKEN = secrets.token_hex(32)
 
 
 def missing():
@@ -68,15 +71,15 @@ class Cluster:
         """Starts a node. It has its own /tmp/ray, as on a machine of its own."""
         namespace = f"{self.prefix}-{name}"
         self._namespace(namespace)
-        ip("link", "add", "up", "netns", namespace, "type", "veth", "peer", "name", name, "netns", self.switch)
-        ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "up")
-        ip("-n", namespace, "link", "set", "up", "up")
+        ip("link", "add", "eth0", "netns", namespace, "type", "veth", "peer", "name", name, "netns", self.switch)
+        ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
+        ip("-n", namespace, "link", "set", "eth0", "up")
         ip("-n", self.switch, "link", "set", name, "master", "switch", "up")
         own = self.folder / name
         own.mkdir()
         ray = [
             self.python, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats",
-            f"--node-ip-address={address}", "--object-store-memory=200000000", *options,
+            f"--node-ip-address={address}", "--object-store-memory=1000000000", *options,
         ]
         with open(self.folder / f"{name}.log", "wb") as log:
             self.nodes[name] = subprocess.Popen(
@@ -123,8 +126,9 @@ class Cluster:
 
 
 def environment():
-    """Without what an outer shell may say about Ray or threads."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("RAY_") and k != "OMP_NUM_THREADS"}
+    """Without what an outer shell may say about Ray or threads. Workers do not give way to other programs."""
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") and k != "OMP_NUM_THREADS"}
+    return {**ours, "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
 
 
 def ip(*arguments):
