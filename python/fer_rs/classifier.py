@@ -13,6 +13,7 @@ from . import pictures as _pictures
 from ._fer import ImageError, NativeClassifier
 from .library import onnxruntime_library
 from .records import Box, Face, Record
+from .workers import threads_given
 
 
 class Classifier:
@@ -32,8 +33,8 @@ class Classifier:
         "auto" searches pictures for faces if the model's classes are emotions, except ready-made
         crops (up to 128x128 pixels, or filled by one face); "always"; "never".
     threads:
-        Compute threads. Default: $OMP_NUM_THREADS, which Ray and Spark set to what they gave a
-        worker, else one per core.
+        Compute threads. Default: the CPUs that Ray or Spark gave this worker, else
+        $OMP_NUM_THREADS, else one per core.
     channel_order:
         Of arrays: "rgb", or "bgr" as OpenCV's.
     value_range:
@@ -109,7 +110,7 @@ class Classifier:
             provider=provider,
             faces=faces,
             # Not among the arguments: where it is unpickled, another number may be given.
-            threads=_threads_given() if threads is None else threads,
+            threads=threads_given() if threads is None else threads,
             library=None if engine == "burn" else onnxruntime,
             detector=detector,
             min_score=min_score,
@@ -191,8 +192,27 @@ class Classifier:
         a = self._arguments
         return _pictures.several(pictures, a["channel_order"], a["value_range"])
 
+    def lenient(self, pictures: Iterable[Any]) -> list[Record]:
+        """Records of several pictures where `None`, and an array that is not a picture, is a record
+        with an error too."""
+        a = self._arguments
+        given: list[_pictures.Named] = []
+        records: list[Record | None] = []
+        for picture in pictures:
+            try:
+                if picture is None:
+                    raise _pictures.NotAPicture("no picture")
+                given.append(_pictures.one(picture, a["channel_order"], a["value_range"]))
+                records.append(None)
+            except _pictures.NotAPicture as error:
+                records.append(Record("<none>", 0, 0, (), str(error)))
+        seen = iter(self._seen(given, whole=False))
+        return [record or next(seen) for record in records]
+
     def _records(self, pictures: Iterable[Any], whole: bool) -> list[Record]:
-        given = self._named(pictures)
+        return self._seen(self._named(pictures), whole)
+
+    def _seen(self, given: list[_pictures.Named], whole: bool) -> list[Record]:
         seen = self._native.run([picture for _, picture in given], whole)
         return [
             Record(name, width, height, tuple(map(self._face, faces)), error)
@@ -218,9 +238,3 @@ class Classifier:
 def _make(arguments: dict[str, Any]) -> Classifier:
     arguments = dict(arguments)
     return Classifier(arguments.pop("model"), **arguments)
-
-
-def _threads_given() -> int | None:
-    """What $OMP_NUM_THREADS allows, if it is a number of threads."""
-    text = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(text), 256) if text.isdecimal() and int(text) > 0 else None

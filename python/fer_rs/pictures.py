@@ -19,6 +19,10 @@ class Named(NamedTuple):
     picture: Native
 
 
+class NotAPicture(ValueError):
+    """This array is not a picture, though others of its kind are."""
+
+
 def is_one(pictures: Any) -> bool:
     """Whether this is one picture and not several.
 
@@ -89,11 +93,11 @@ def _eight_bits(array: np.ndarray, value_range: tuple[float, float] | None) -> n
     if not (np.isfinite([low, high]).all() and low < high):
         raise ValueError(f"value_range={value_range} is not (black, white) with black < white")
     if not np.isfinite(array).all():
-        raise ValueError("pixels are NaN or infinite")
+        raise NotAPicture("pixels are NaN or infinite")
     # A range that does not fit would give a wrong answer without a word.
     slack = 1e-3 * (high - low)
     if array.size and (array.min() < low - slack or array.max() > high + slack):
-        raise ValueError(
+        raise NotAPicture(
             f"pixels from {array.min():g} to {array.max():g} are outside value_range={value_range}"
         )
     scaled = (array.astype(np.float64) - low) * (255.0 / (high - low))
@@ -105,7 +109,7 @@ def _pixels(array: np.ndarray, channel_order: str = "rgb") -> Native:
     if array.ndim == 2:
         array = array[:, :, np.newaxis]
     if array.ndim != 3 or array.shape[-1] not in (1, 3):
-        raise ValueError(
+        raise NotAPicture(
             f"an array of shape {array.shape} is not a picture: "
             "pictures are [height, width], [height, width, 1] or [height, width, 3]"
         )

@@ -186,9 +186,15 @@ def test_pickled_by_its_arguments():
     assert again(ASTRONAUT).faces[0].score is None
 
 
-def test_threads_are_those_given_where_it_is_unpickled(monkeypatch):
+def test_the_environment_says_how_many_threads(monkeypatch):
+    given = {"3": 3, "1000": 256, "0": None, "all": None}
+    for text, threads in given.items():
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert fer_rs.workers.threads_given() == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert fer_rs.Classifier(engine="burn").__reduce__()[1][0]["threads"] is None
+    # Where it is unpickled, the environment may say something else.
+    arguments = fer_rs.Classifier(engine="burn").__reduce__()[1][0]
+    assert arguments["threads"] is None
     assert fer_rs.Classifier(engine="burn", threads=2).__reduce__()[1][0]["threads"] == 2
 
 
@@ -277,10 +283,20 @@ def test_batches_keep_rows_and_columns():
     assert list(batch["id"]) == [0, 1, 2, 3]
     assert [e is None for e in batch["error"]] == [True, False, True, False]
     assert batch["label"][2] == "happy" and batch["label"][1] is None
-    assert batch["probabilities"][0].shape == (7,)
+    assert len(batch["probabilities"][0]) == 7
     images = operator({"image": np.zeros((2, 48, 48), np.uint8)})
     assert len(images["label"]) == 2 and images["error"][0] is None
-    with pytest.raises(KeyError, match="path, bytes or image"):
+    # What is at hand goes before what is still to be read.
+    both = operator({"path": ["no.png"], "bytes": [FACES[0].read_bytes()]})
+    assert list(both["label"]) == [FACES[0].stem]
+    # One array that is not a picture does not stop the others.
+    odd = np.empty(2, dtype=object)
+    odd[:] = [np.zeros((48, 48, 4), np.uint8), np.zeros((48, 48), np.uint8)]
+    assert [e is None for e in operator({"image": odd})["error"]] == [False, True]
+    assert "bytes" not in fer_rs.Batch(engine="burn", drop=True)({"bytes": [b""]})
+    with pytest.raises(TypeError, match="not a picture"):
+        operator({"bytes": [7]})
+    with pytest.raises(KeyError, match="bytes, image or path"):
         operator({"url": paths})
 
 
