@@ -13,6 +13,7 @@
 //! | `fer-keras` | Keras models → ONNX files |
 //! | `fer-faces` | faces in pictures: a detector's outputs, passes, crops |
 //! | `fer-video` | frames of videos, streams and cameras, annotated videos (feature `video`) |
+//! | `fer-shards` | Parquet files and WebDataset's shards (feature `shards`) |
 //! | `fer-train` | data, augmentation, networks, training, evaluation, export (feature `train`) |
 //!
 //! Their modules are re-exported here. The library prints nothing, never exits, and reads the
@@ -67,6 +68,8 @@ pub mod doctor;
 #[cfg(feature = "train")]
 pub mod export;
 pub mod faces;
+#[cfg(feature = "train")]
+pub mod labeled;
 mod load;
 mod load_error;
 pub mod parity;
@@ -89,6 +92,8 @@ pub use fer_kernels as kernels;
 pub use fer_ort as ort;
 #[cfg(feature = "ort")]
 pub use fer_ort::runtime;
+#[cfg(feature = "shards")]
+pub use fer_shards as shards;
 #[cfg(feature = "train")]
 pub use fer_train::{augment, data, eval, model, plot, train, trained};
 #[cfg(feature = "video")]
