@@ -179,7 +179,7 @@ fn some(images: &Dataset) -> Vec<u8> {
 fn validation_images(trained: &Trained, source: &Path) -> Result<Dataset, NoValidation> {
     let config = &trained.config;
     let path = config.data.path.as_deref().ok_or(NoValidation::NoPath)?;
-    let mut catalog = Catalog::open_as(path, config.data.named_classes())?;
+    let mut catalog = crate::labeled::open(path, config.data.named_classes())?;
     if let Some(list) = &config.data.exclude {
         catalog.exclude(list)?;
     }

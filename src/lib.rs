@@ -13,6 +13,7 @@
 //! | `fer-keras` | Keras models → ONNX files |
 //! | `fer-faces` | faces in pictures: a detector's outputs, passes, crops |
 //! | `fer-serve` | a classifier and a detector behind HTTP (feature `serve`) |
+//! | `fer-shards` | Parquet files and WebDataset's shards (feature `shards`) |
 //! | `fer-train` | data, augmentation, networks, training, evaluation, export (feature `train`) |
 //! | `fer-video` | frames of videos, streams and cameras, annotated videos (feature `video`) |
 //!
@@ -68,6 +69,8 @@ pub mod doctor;
 #[cfg(feature = "train")]
 pub mod export;
 pub mod faces;
+#[cfg(feature = "train")]
+pub mod labeled;
 mod load;
 mod load_error;
 pub mod parity;
@@ -90,6 +93,8 @@ pub use fer_kernels as kernels;
 pub use fer_ort as ort;
 #[cfg(feature = "ort")]
 pub use fer_ort::runtime;
+#[cfg(feature = "shards")]
+pub use fer_shards as shards;
 #[cfg(feature = "train")]
 pub use fer_train::{augment, data, eval, model, plot, train, trained};
 #[cfg(feature = "video")]

@@ -372,7 +372,7 @@ pub fn opened(
     exclude: Option<&Path>,
     quiet: bool,
 ) -> Result<Catalog> {
-    let mut catalog = Catalog::open_as(path, classes)?;
+    let mut catalog = fer::labeled::open(path, classes)?;
     if !quiet {
         say_opened(&catalog);
     }

@@ -36,7 +36,7 @@ impl FromStr for Choice {
 }
 
 /// The options of `fer infer`.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct FaceArgs {
     /// Search pictures for faces: always, never, or auto: if the model reads faces (its classes are
     /// emotions, or it names a crop), in all pictures but ready-made crops (up to 128x128 pixels,
@@ -53,7 +53,7 @@ pub struct FaceArgs {
 }
 
 /// How faces are searched, in every command that does it.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct SearchArgs {
     /// Leave out faces whose longer side is shorter than this.
     #[arg(long, value_name = "PIXELS")]

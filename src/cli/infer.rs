@@ -1,23 +1,26 @@
 //! `fer infer`: classifies images and writes one record per image.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
-use fer::files::{self, Temporary};
 use fer::host::Host;
 use fer::images::sources::{self, Source, Sources};
 use fer::images::{Decoded, Pixels};
 use fer::names::Tally;
-use fer::report::{Content, Format, Record, Shape};
+use fer::report::{Content, Format, Record, Report, Shape};
+use fer::session::Session;
 use fer::stream::{BatchSize, Item, ItemError, Reduce, Stream, StreamError, StreamOptions};
 
 use super::Status;
 use super::faces::{FaceArgs, Found};
+use super::items;
 use super::model_args::{ModelArgs, announce};
+use super::output::{Output, RecordFormat, record_format_of};
+use super::partial::{self, Begun, Done, Partial};
 #[cfg(feature = "train")]
 use super::pictures::PictureArgs;
 use super::progress::Progress;
@@ -25,7 +28,8 @@ use super::progress::Progress;
 #[derive(clap::Args)]
 pub struct Args {
     /// Images, folders, patterns ('faces/*.png'), @list.txt (one path per line), - for one image on
-    /// standard input, or one video (see `fer watch`).
+    /// standard input, or one video (see `fer watch`). A build with shards reads the images in
+    /// .parquet and .tar files too.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<OsString>,
 
@@ -39,15 +43,20 @@ pub struct Args {
     #[command(flatten)]
     pictures: PictureArgs,
 
-    /// table, json, jsonl or csv [default: by the extension of --output (.txt for a table), else
-    /// table].
+    /// table, json, jsonl, csv or, in a build with shards, parquet [default: by the extension of
+    /// --output (.txt for a table), else table].
     #[arg(long, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<RecordFormat>,
 
     /// Write the records to this file, or with - to standard output. A file is written whole or not
     /// at all.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Go on behind the records that an interrupted run left in FILE.part (jsonl, csv, parquet). A
+    /// FILE that is complete stays as it is.
+    #[arg(long)]
+    resume: bool,
 
     /// Images per batch, or auto: it grows from 64 while that is faster [default: auto on Burn's
     /// GPUs and with --provider cuda, else 64].
@@ -68,14 +77,17 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         Asked::Pictures(args) => *args,
         Asked::Video(args) => return super::watch::run(*args, host),
     };
-    let sources = list(&args.paths, args.quiet)?;
+    let sources = list_for_infer(&args.paths, args.quiet)?;
     let path = args
         .output
         .as_deref()
         .filter(|path| *path != Path::new("-"));
-    let format = args.format.map_or_else(|| format_of(path), Ok)?;
-    let output = path.map(Output::open).transpose()?;
-    let session = args.model.open(sources.len(), host)?;
+    let format = args.format.map_or_else(|| record_format_of(path), Ok)?;
+    let Some(output) = Destination::open(path, format, &args)? else {
+        return Ok(Status::Done);
+    };
+    let total = items::count(&sources);
+    let session = args.model.open(total.unwrap_or(usize::MAX), host)?;
     if !args.quiet {
         announce(session.description());
     }
@@ -95,18 +107,22 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         args.pictures.open(frame, &sources, &labels)?
     };
 
-    let out: Box<dyn Write> = match &output {
-        Some(output) => Box::new(BufWriter::new(output.file()?)),
-        // Flushed line by line, so a reader sees each record as soon as it is ready.
-        None => Box::new(std::io::stdout().lock()),
-    };
-    let mut report = format.report(&labels, shape, out);
-    report.begin()?;
+    let facts = || facts(&session, &args);
+    let mut items = items::pictures(&sources);
+    let (mut report, done) = output.start(&facts, &labels, shape, &mut items)?;
+    if done.pictures > 0 && !args.quiet {
+        super::say(format_args!(
+            "going on behind the records of {} images",
+            done.pictures
+        ));
+    }
     // Records on the terminal are progress enough, and a bar would break them up.
-    let records_are_seen = output.is_none() && std::io::stdout().is_terminal();
-    let mut progress =
-        (!args.quiet && !records_are_seen).then(|| Progress::new(sources.len(), "classifying"));
-    let mut failed = 0usize;
+    let records_are_seen =
+        matches!(output, Destination::Stdout(_)) && std::io::stdout().is_terminal();
+    let mut progress = (!args.quiet && !records_are_seen)
+        .then(|| Progress::going_on(total, done.pictures, "classifying"));
+    let mut seen = 0usize;
+    let mut failed = done.failed;
     let mut found = Found::default();
     let mut guessed = Tally::default();
     let options = StreamOptions {
@@ -122,13 +138,14 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
             guessed.add(|| format!("{path} ({bits} bits)"));
         }
         let outcome = outcome.map_err(|e| e.to_string());
+        seen += 1;
         failed += usize::from(!outcome.as_ref().is_ok_and(Content::is_whole));
         if let Ok(content) = &outcome {
             found.count(content);
         }
         #[cfg(feature = "train")]
         if let (Ok(content), Some(pictures)) = (&outcome, &mut pictures) {
-            pictures.add(item.source, content)?;
+            pictures.add(&item.source, content)?;
         }
         let moment = None;
         report.record(&Record {
@@ -139,7 +156,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         progress.iter_mut().for_each(Progress::step);
         Ok(())
     };
-    let items = sources.iter().map(Watched::new);
+    let items = items.map(Watched::new);
     let result = match &faces {
         None => Stream::whole(&session, options).run(items, &mut |seen| {
             let (item, prediction) = seen.into_parts();
@@ -162,8 +179,13 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         Ok(()) => report.finish()?,
         Err(StreamError::Sink(e)) => return Err(e).context("can't write the results"),
         Err(StreamError::Session(e)) => {
-            // Earlier records on standard output stay. A file is written whole or not at all.
+            // Earlier records on standard output stay, and those that can be gone on with.
             report.finish()?;
+            if let Destination::Partial(partial) = &output
+                && let Some(advice) = partial.advice()
+            {
+                super::say(advice);
+            }
             return Err(e.into());
         }
     }
@@ -175,13 +197,11 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
             .context("can't write the pictures of faces")?;
     }
     if let (Some(faces), false) = (&faces, args.quiet) {
-        found.say(faces, sources.len());
+        found.say(faces, seen);
     }
     // The process ends soon: freeing a session allocation by allocation would waste time.
     std::mem::forget(session);
-    if let Some(output) = output {
-        output.keep()?;
-    }
+    output.keep(&labels, shape)?;
     if !args.quiet {
         super::say_guessed(&guessed);
     }
@@ -191,10 +211,113 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if !args.quiet {
         super::say(format_args!(
             "{failed} of {} images failed; their records say why",
-            sources.len()
+            done.pictures + seen
         ));
     }
     Ok(Status::Failed)
+}
+
+/// Where the records go.
+enum Destination {
+    Stdout(Format),
+    /// A file that comes whole or not at all, a pipe or a device.
+    Direct(Output, Format),
+    /// A file that can be gone on with.
+    Partial(Partial),
+}
+
+impl Destination {
+    /// Opens it, so that an unwritable path is reported before the work. `None` for a file that is
+    /// complete already.
+    fn open(path: Option<&Path>, format: RecordFormat, args: &Args) -> Result<Option<Self>> {
+        let resumable = path.filter(|path| partial::is_resumable(path, format));
+        if args.resume && resumable.is_none() {
+            bail!(
+                "--resume goes on with a file: name one with --output, of jsonl, csv or, in a build \
+                 with shards, parquet"
+            );
+        }
+        #[cfg(feature = "train")]
+        if let (true, Some(option)) = (args.resume, args.pictures.given()) {
+            bail!("--resume goes on with records; {option} needs all pictures, so leave it out");
+        }
+        if let Some(path) = resumable {
+            return Ok(match Partial::begin(path, format, args.resume)? {
+                Begun::Partial(partial) => Some(Self::Partial(partial)),
+                Begun::Complete(path) => {
+                    if !args.quiet {
+                        super::say(format_args!(
+                            "{} is complete; leave --resume out to write it anew",
+                            path.display()
+                        ));
+                    }
+                    None
+                }
+            });
+        }
+        match (path, format) {
+            (path, RecordFormat::Text(format)) => Ok(Some(match path {
+                None => Self::Stdout(format),
+                Some(path) => Self::Direct(Output::open(path)?, format),
+            })),
+            #[cfg(feature = "shards")]
+            (_, RecordFormat::Parquet) => {
+                bail!("Parquet is written to a file; name one with --output")
+            }
+        }
+    }
+
+    /// Begins the report; of one that is gone on with, the pictures that are done are taken from
+    /// `pictures`.
+    fn start<'a>(
+        &self,
+        facts: &dyn Fn() -> serde_json::Value,
+        labels: &'a [String],
+        shape: Shape,
+        pictures: &mut items::Pictures<'_>,
+    ) -> Result<(Box<dyn Report + 'a>, Done)> {
+        let (out, format): (Box<dyn Write>, _) = match self {
+            Self::Partial(partial) => {
+                let mut names = pictures.map(|source| source.name());
+                return partial.start(&facts(), labels, shape, &mut names);
+            }
+            Self::Direct(output, format) => (Box::new(BufWriter::new(output.file()?)), *format),
+            // Flushed line by line, so a reader sees each record as soon as it is ready.
+            Self::Stdout(format) => (Box::new(std::io::stdout().lock()), *format),
+        };
+        let mut report = format.report(labels, shape, out);
+        report.begin()?;
+        Ok((report, Done::default()))
+    }
+
+    /// Gives a file its name.
+    fn keep(self, labels: &[String], shape: Shape) -> Result<()> {
+        match self {
+            Self::Stdout(_) => Ok(()),
+            Self::Direct(output, _) => output.keep(),
+            Self::Partial(partial) => partial.keep(labels, shape),
+        }
+    }
+}
+
+/// What the records are made with, by what a user calls it. Records of other facts do not go
+/// together.
+fn facts(session: &Session, args: &Args) -> serde_json::Value {
+    let model = session.description();
+    // Of a file, that it is the same one as before; the modules of a run's folder are in it.
+    let file = Path::new(&model.model).metadata().ok();
+    let modified = file.as_ref().and_then(|m| m.modified().ok());
+    let modified = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    serde_json::json!({
+        "fer": env!("CARGO_PKG_VERSION"),
+        "model": model.model,
+        "model file": file.map(|m| m.len()),
+        "date of the model file": modified.map(|at| at.as_secs_f64()),
+        "engine": format!("{} {}", model.engine, model.provider),
+        "classes": session.spec().labels,
+        "specification": format!("{:?}", session.spec()),
+        "search for faces": format!("{:?}", args.faces),
+    })
 }
 
 /// What the arguments name.
@@ -224,12 +347,21 @@ fn video(args: Args) -> Result<Asked> {
     if args.batch_size.is_some() {
         bail!("--batch-size is for pictures; frames are classified as they come");
     }
+    if args.resume {
+        bail!("--resume is for pictures; a video is followed from its beginning");
+    }
+    let format = match args.format {
+        None => None,
+        Some(RecordFormat::Text(format)) => Some(format),
+        #[cfg(feature = "shards")]
+        Some(RecordFormat::Parquet) => bail!("Parquet is for pictures; use jsonl or csv"),
+    };
     Ok(Asked::Video(Box::new(super::watch::Args {
         source: source.clone(),
         model: args.model,
         faces: args.faces,
         video: super::watch::VideoArgs::default(),
-        format: args.format,
+        format,
         usual_format: Format::Table,
         output: args.output,
         quiet: args.quiet,
@@ -238,13 +370,13 @@ fn video(args: Args) -> Result<Asked> {
 
 /// An image that is classified, and what was guessed as it was read.
 struct Watched<'a> {
-    source: &'a Source,
+    source: Cow<'a, Source>,
     /// How many bits it seems to have.
     guessed_bits: OnceLock<u8>,
 }
 
 impl<'a> Watched<'a> {
-    fn new(source: &'a Source) -> Self {
+    fn new(source: Cow<'a, Source>) -> Self {
         Self {
             source,
             guessed_bits: OnceLock::new(),
@@ -266,7 +398,22 @@ impl Item for Watched<'_> {
 /// The images that the arguments name; an error if they name none. Says which files of folders are
 /// passed over.
 pub fn list(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
-    let Sources { list, passed_over } = sources::list(paths);
+    listed(sources::list(paths), quiet)
+}
+
+/// The same, with the shards of folders where they are read.
+fn list_for_infer(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
+    let sources = match cfg!(feature = "shards") {
+        true => sources::list_with_shards(paths),
+        false => sources::list(paths),
+    };
+    listed(sources, quiet)
+}
+
+fn listed(sources: Sources, quiet: bool) -> Result<Vec<Source>> {
+    let Sources {
+        list, passed_over, ..
+    } = sources;
     let first = list.iter().find_map(|s| match s {
         Source::Unusable { path, reason } => Some(format!("{path}: {reason}")),
         _ => None,
@@ -281,80 +428,5 @@ pub fn list(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
         }
         (false, Some(reason)) => bail!("no image to read: {reason}"),
         (false, None) => bail!("no image to read"),
-    }
-}
-
-/// The format that the output's extension names: a table without one, an error if it names none.
-pub(super) fn format_of(output: Option<&Path>) -> Result<Format> {
-    let Some((path, ending)) = output.and_then(|path| Some((path, path.extension()?))) else {
-        return Ok(Format::Table);
-    };
-    match ending.to_string_lossy().to_ascii_lowercase().as_str() {
-        "txt" | "table" => Ok(Format::Table),
-        "json" => Ok(Format::Json),
-        "jsonl" | "ndjson" => Ok(Format::Jsonl),
-        "csv" => Ok(Format::Csv),
-        other => bail!(
-            "--output {}: .{other} names no format; use .txt, .json, .jsonl or .csv, or --format",
-            path.display()
-        ),
-    }
-}
-
-/// The output of --output.
-pub(super) enum Output {
-    /// A file that gets its name only when it is complete.
-    Whole { file: Temporary, path: PathBuf },
-    /// A pipe or device, which is written directly.
-    Stream(File),
-}
-
-impl Output {
-    /// Opens it, so that an unwritable path is reported before the work.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let is_folder = path.is_dir()
-            || path
-                .as_os_str()
-                .to_string_lossy()
-                .ends_with(std::path::is_separator);
-        if is_folder {
-            bail!("--output {} is a folder; name a file", path.display());
-        }
-        // A link stays a link: its target is written.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let existing = path.metadata().ok();
-        if existing.as_ref().is_some_and(|m| !m.is_file()) {
-            let file = File::options().write(true).open(&path);
-            return Ok(Self::Stream(file.with_context(|| {
-                format!("can't write {} (--output)", path.display())
-            })?));
-        }
-        let file = files::temporary(&path)
-            .with_context(|| format!("can't write {} (--output)", path.display()))?;
-        if let Some(existing) = existing {
-            file.as_file()
-                .set_permissions(existing.permissions())
-                .context("can't set the output's permissions")?;
-        }
-        Ok(Self::Whole { file, path })
-    }
-
-    pub(super) fn file(&self) -> Result<File> {
-        let file = match self {
-            Self::Whole { file, .. } => file.as_file(),
-            Self::Stream(file) => file,
-        };
-        file.try_clone().context("can't open the output twice")
-    }
-
-    /// Renames the file to its final name.
-    pub(super) fn keep(self) -> Result<()> {
-        if let Self::Whole { file, path } = self {
-            // Not forced to the disk, unlike in `files::keep`: the predictions can be computed
-            // again, and a short run should be fast.
-            let kept = file.rename(&path);
-            kept.with_context(|| format!("can't write {}", path.display()))?;
-        }
-        Ok(())
     }
 }

@@ -20,12 +20,15 @@ mod eval;
 mod export;
 mod faces;
 mod infer;
+mod items;
 #[cfg(feature = "ort")]
 mod layers;
 mod man;
 mod model_args;
+mod output;
 #[cfg(feature = "ort")]
 mod parity;
+mod partial;
 #[cfg(feature = "train")]
 mod pictures;
 mod progress;

@@ -38,7 +38,6 @@ pub struct PictureArgs {
 
 impl PictureArgs {
     /// The first option that was given.
-    #[cfg(feature = "video")]
     pub fn given(&self) -> Option<&'static str> {
         let options = [("--annotate", &self.annotate), ("--crops", &self.crops)];
         options

@@ -9,12 +9,15 @@ use std::io::IsTerminal;
 /// The interval between plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Progress of a run over a known number of images.
+/// Progress of a run over images.
 pub struct Progress {
     unit: &'static str,
     bar: Option<ProgressBar>,
+    /// 0 if it is not known.
     total: usize,
     done: usize,
+    /// Those that an earlier run has done.
+    before: usize,
     start: Instant,
     last_line: Instant,
 }
@@ -40,9 +43,29 @@ impl Progress {
             bar,
             total,
             done: 0,
+            before: 0,
             start: now,
             last_line: now,
         }
+    }
+
+    /// Starts to count images, of `total` if it is known; some are done already.
+    pub fn going_on(total: Option<usize>, done: usize, what: &'static str) -> Self {
+        let mut progress = Self::new(total.unwrap_or_default(), what);
+        if let (None, true) = (total, std::io::stderr().is_terminal()) {
+            let style = ProgressStyle::with_template("{msg} {spinner} {pos} images  {per_sec}");
+            progress.bar = Some(
+                ProgressBar::no_length()
+                    .with_message(what)
+                    .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner())),
+            );
+        }
+        progress.done = done;
+        progress.before = done;
+        if let Some(bar) = &progress.bar {
+            bar.set_position(done as u64);
+        }
+        progress
     }
 
     /// Counts one more image.
@@ -50,9 +73,15 @@ impl Progress {
         self.done += 1;
         match &self.bar {
             Some(bar) => bar.inc(1),
-            None if self.done < self.total && self.last_line.elapsed() >= LINE_EVERY => {
+            None if self.done >= self.total && self.total > 0 => {}
+            None if self.last_line.elapsed() >= LINE_EVERY => {
                 self.last_line = Instant::now();
-                let rate = self.done as f64 / self.start.elapsed().as_secs_f64();
+                let now = self.done - self.before;
+                let rate = now as f64 / self.start.elapsed().as_secs_f64();
+                if self.total == 0 {
+                    let unit = self.unit;
+                    return super::say(format_args!("{} {unit}, {rate:.0} {unit}/s", self.done));
+                }
                 let left = (self.total - self.done) as f64 / rate;
                 super::say(format_args!(
                     "{} of {} {unit}, {rate:.0} {unit}/s, {left:.0} s left",

@@ -76,6 +76,7 @@ fn received(end: impl FnOnce(Option<i32>)) {
         }
         stop => {
             files::remove_unfinished();
+            super::partial::interrupted();
             end(stop.map(|_| INTERRUPTED));
         }
     }

@@ -129,8 +129,8 @@ fn absolute(source: &Source) -> Result<PathBuf, ParityError> {
             image: path.clone(),
             reason: reason.clone(),
         }),
-        Source::Stdin => Err(ParityError::Image {
-            image: "standard input".into(),
+        Source::Stdin | Source::Stored { .. } => Err(ParityError::Image {
+            image: source.name(),
             reason: "Keras reads files".into(),
         }),
     }

@@ -90,7 +90,7 @@ fn opened(
     config: &Config,
     setting: &mut Setting<'_>,
 ) -> Result<Catalog, TrainingError> {
-    let mut catalog = Catalog::open_as(path, config.data.named_classes())?;
+    let mut catalog = crate::labeled::open(path, config.data.named_classes())?;
     (setting.notice)(Notice::Opened(&catalog));
     if let Some(list) = &config.data.exclude {
         let images = catalog.exclude(list)?;

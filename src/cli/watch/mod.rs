@@ -25,8 +25,8 @@ use fer::watch::{Follow, Pace};
 pub use self::args::{Args, VideoArgs};
 use self::meter::Meter;
 use self::outputs::Outputs;
-use super::infer::{Output, format_of};
 use super::model_args::announce;
+use super::output::{Output, format_of};
 use super::{Status, signals};
 
 /// The most faces of a batch. A batch runs as soon as no other frame waits.

@@ -44,6 +44,12 @@ pub enum DecodeError {
     /// The file could not be read.
     #[error("can't be read: {0}")]
     Read(#[from] std::io::Error),
+    /// The picture can't be read from the larger file that holds it.
+    #[error("{reason}")]
+    Stored {
+        /// Why.
+        reason: String,
+    },
     /// The file has no bytes.
     #[error("the file is empty")]
     Empty,

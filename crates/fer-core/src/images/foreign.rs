@@ -82,6 +82,15 @@ const ZEROS: Foreign = foreign(
     AGAIN,
 );
 
+const PARQUET: Foreign = foreign(
+    "a Parquet file, not an image",
+    "fer built with the Cargo feature `shards` reads the images in a .parquet",
+);
+const TAR: Foreign = foreign(
+    "a tar archive, not an image",
+    "unpack it; fer built with the Cargo feature `shards` reads the images in a .tar",
+);
+
 /// Files by how they begin: the offset, the bytes there, the kind.
 const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     (0, b"\xff\x0a", JPEG_XL),
@@ -222,11 +231,8 @@ const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
         b"\x28\xb5\x2f\xfd",
         foreign("a Zstandard archive, not an image", UNPACK),
     ),
-    (
-        257,
-        b"ustar",
-        foreign("a tar archive, not an image", UNPACK),
-    ),
+    (0, b"PAR1", PARQUET),
+    (257, b"ustar", TAR),
 ];
 
 impl Foreign {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
 
-use super::elsewhere;
+use super::{SHARDS, Stored, elsewhere, is_shard};
 use crate::names::{self, Tally};
 
 /// Extensions of the files in a folder that count as images.
@@ -33,6 +33,13 @@ pub enum Source {
     File(PathBuf),
     /// An image on standard input.
     Stdin,
+    /// An image in a larger file.
+    Stored {
+        /// The larger file, and which of its images it is: `faces.parquet#17`.
+        name: String,
+        /// Its bytes.
+        image: Stored,
+    },
     /// An argument that names no image, and why. It becomes a record.
     Unusable {
         /// The argument or path.
@@ -49,6 +56,7 @@ impl Source {
         match self {
             Self::File(path) => names::of(path),
             Self::Stdin => "-".into(),
+            Self::Stored { name, .. } => name.clone(),
             Self::Unusable { path, .. } => path.clone(),
         }
     }
@@ -62,11 +70,25 @@ pub struct Sources {
     /// The files of folders that are passed over, because their names are not those of images.
     /// Hidden ones do not count.
     pub passed_over: Tally,
+    /// Whether the shards of folders are listed.
+    with_shards: bool,
 }
 
 /// Lists the images that the arguments name.
 pub fn list(arguments: &[OsString]) -> Sources {
-    let mut sources = Sources::default();
+    listed(Sources::default(), arguments)
+}
+
+/// As [`list`], for callers that read shards ([`SHARDS`]): those of folders are listed too.
+pub fn list_with_shards(arguments: &[OsString]) -> Sources {
+    let sources = Sources {
+        with_shards: true,
+        ..Sources::default()
+    };
+    listed(sources, arguments)
+}
+
+fn listed(mut sources: Sources, arguments: &[OsString]) -> Sources {
     for argument in arguments {
         let path = Path::new(argument);
         let list = argument.as_encoded_bytes().strip_prefix(b"@");
@@ -177,6 +199,7 @@ impl Sources {
     fn add_folder(&mut self, folder: &Path) {
         let before = self.list.len();
         let mut passed_over = Tally::default();
+        let mut shards = false;
         for entry in walkdir::WalkDir::new(folder)
             .follow_links(true)
             .sort_by_file_name()
@@ -185,10 +208,13 @@ impl Sources {
         {
             match entry {
                 Ok(entry) if !entry.file_type().is_file() => {}
-                Ok(entry) if has_name_of(entry.path(), &[&EXTENSIONS[..], &UNREADABLE]) => {
+                Ok(entry) if self.is_listed(entry.path()) => {
                     self.list.push(Source::File(entry.into_path()));
                 }
-                Ok(entry) => passed_over.add(|| names::of(entry.path())),
+                Ok(entry) => {
+                    shards |= is_shard(entry.path());
+                    passed_over.add(|| names::of(entry.path()));
+                }
                 // A link back to a folder that is being walked: its images are already listed.
                 Err(e) if e.loop_ancestor().is_some() => {}
                 Err(e) => {
@@ -202,13 +228,25 @@ impl Sources {
                 0 => String::new(),
                 _ => format!("; not read: {passed_over}"),
             };
+            let shards = match shards {
+                true => format!(
+                    "; fer built with the Cargo feature `shards` reads .{}",
+                    SHARDS.join(" and .")
+                ),
+                false => String::new(),
+            };
             let reason = format!(
-                "the folder holds no images (looked for .{}){others}",
+                "the folder holds no images (looked for .{}){others}{shards}",
                 EXTENSIONS.join(" .")
             );
             return self.unusable(names::of(folder), reason);
         }
         self.passed_over.merge(passed_over);
+    }
+
+    /// Whether a file of a folder is listed.
+    fn is_listed(&self, path: &Path) -> bool {
+        has_name_of(path, &[&EXTENSIONS[..], &UNREADABLE]) || self.with_shards && is_shard(path)
     }
 
     fn add_pattern(&mut self, pattern: &str) {
@@ -253,7 +291,7 @@ pub fn has_image_name(path: &Path) -> bool {
     has_name_of(path, &[&EXTENSIONS])
 }
 
-fn has_name_of(path: &Path, extensions: &[&[&str]]) -> bool {
+pub(super) fn has_name_of(path: &Path, extensions: &[&[&str]]) -> bool {
     let mut known = extensions.iter().copied().flatten();
     path.extension()
         .and_then(|e| e.to_str())

@@ -102,6 +102,7 @@ impl Source {
                 stdin.read_to_end(&mut bytes).map_err(ItemError::Stdin)?;
                 Ok(Decoded::of(&bytes)?)
             }
+            Self::Stored { image, .. } => Ok(image.decoded()?),
             Self::Unusable { reason, .. } => Err(ItemError::Source {
                 reason: reason.clone(),
             }),

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::layout::{self, Found};
 use super::{DataError, Note, fer2013_csv, folders};
-use fer_core::images::{self, DecodeError, Decoded, Foreign, Pixels};
+use fer_core::images::{self, DecodeError, Decoded, Foreign, Pixels, Stored, is_shard};
 use fer_core::names::Tally;
 
 /// What FER-2013's authors meant an image for.
@@ -71,11 +71,11 @@ pub enum Form {
 /// A labelled image that has not been decoded yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// How messages name it: the path as the user named it, or `path/to/fer2013.csv:LINE`, the line
-    /// counted from 1.
+    /// How messages name it: the path as the user named it, `path/to/fer2013.csv:LINE`, the line
+    /// counted from 1, or a shard's path with the image's name in it behind it.
     pub name: String,
     /// How lists and hashes name it, wherever the data set lies: `train/happy/a.jpg` from its
-    /// folder on, with `/` on every system, or `fer2013.csv:LINE`.
+    /// folder on, with `/` on every system, `fer2013.csv:LINE`, or `data/train-0.parquet#ROW`.
     pub relative: String,
     /// Index into [`Catalog::classes`].
     pub label: u16,
@@ -98,6 +98,8 @@ pub(super) enum Origin {
         side: usize,
         pixels: Box<[u8]>,
     },
+    /// In a shard.
+    Stored(Stored),
 }
 
 impl Item {
@@ -116,6 +118,7 @@ impl Item {
     pub fn decoded(&self) -> Result<Decoded, DecodeError> {
         match &self.origin {
             Origin::File(path) => Decoded::read(path),
+            Origin::Stored(image) => image.decoded(),
             Origin::Memory { side, pixels, .. } => Ok(Decoded {
                 pixels: Pixels {
                     width: *side,
@@ -136,15 +139,22 @@ impl Item {
     /// Which row of a CSV file it is, from 0.
     pub(super) fn row(&self) -> Option<usize> {
         match &self.origin {
-            Origin::File(_) => None,
+            Origin::File(_) | Origin::Stored(_) => None,
             Origin::Memory { row, .. } => Some(*row),
         }
     }
 
-    /// The SHA-256 of the file's bytes, or of the pixels that a CSV file gives.
+    /// The SHA-256 of the image file's bytes, or of the pixels that a CSV file gives.
     fn digest(&self) -> Result<[u8; 32], DataError> {
         match &self.origin {
             Origin::Memory { pixels, .. } => Ok(Sha256::digest(pixels).into()),
+            Origin::Stored(image) => {
+                let bytes = image.0.read().map_err(|e| DataError::Image {
+                    name: self.name.clone(),
+                    problem: e.to_string(),
+                })?;
+                Ok(Sha256::digest(&bytes).into())
+            }
             Origin::File(path) => {
                 let mut bytes = Vec::new();
                 let read = File::open(path)
@@ -291,6 +301,10 @@ impl Catalog {
     }
 }
 
+/// What to do with shards where they are not read.
+pub(super) const SHARD: &str = "is a shard, which fer reads where it is built with the Cargo feature \
+    `shards`, as its packages are";
+
 /// A path that does not hold a data set.
 fn no_data_set(path: &Path, is_file: bool) -> DataError {
     let mut head = Vec::new();
@@ -300,6 +314,7 @@ fn no_data_set(path: &Path, is_file: bool) -> DataError {
         false => None,
     };
     let problem = match found {
+        _ if is_file && is_shard(path) => SHARD.into(),
         Some(found) => found.to_string(),
         None => {
             "is neither a folder nor a .csv file; name the data set's folder or fer2013.csv".into()

@@ -46,6 +46,12 @@ pub enum DataError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A shard can't be read, or is not one of labeled images.
+    #[error("{problem}")]
+    Shard {
+        /// The shard and the place in it, what is wrong, and what to do.
+        problem: String,
+    },
     /// A list of images does not fit the data set.
     #[error("{path}: {problem}")]
     List {

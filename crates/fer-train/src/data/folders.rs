@@ -89,7 +89,7 @@ fn add(
 }
 
 /// Whether a data set is RAF-DB by the name of its folder, or of the folder around it.
-fn is_raf_db(source: &Path) -> bool {
+pub(super) fn is_raf_db(source: &Path) -> bool {
     let path = source.canonicalize().unwrap_or_else(|_| source.into());
     path.components().rev().take(2).any(|folder| {
         let name = folder.as_os_str().to_string_lossy().to_lowercase();

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::catalog::SHARD;
 use super::classes::{CLASSES_FILE, MEANT, emotions};
 use super::fer2013_csv;
 use super::folders::shortened;
 use super::{DataError, Note, Usage};
+use fer_core::images::is_shard;
 use fer_core::images::sources::{has_image_name, is_hidden};
 use fer_core::names::{self, Tally};
 use fer_core::spec::EMOTIONS;
@@ -84,6 +86,8 @@ pub(super) struct Listing {
     csv: Vec<PathBuf>,
     /// Whether there is an image among the files.
     has_images: bool,
+    /// A shard among the files.
+    shard: Option<PathBuf>,
     /// Whether there is a file that names the classes.
     names_classes: bool,
 }
@@ -96,6 +100,7 @@ impl Listing {
             files: Tally::default(),
             csv: Vec::new(),
             has_images: false,
+            shard: None,
             names_classes: false,
         };
         let mut files = Vec::new();
@@ -121,6 +126,9 @@ impl Listing {
         files.sort_unstable();
         for path in files {
             listing.has_images |= has_image_name(&path);
+            if listing.shard.is_none() && is_shard(&path) {
+                listing.shard = Some(path.clone());
+            }
             listing.files.add(|| names::of(&path));
             if fer2013_csv::has_its_name(&path) {
                 listing.csv.push(path);
@@ -302,6 +310,11 @@ fn below(listing: &Listing) -> Result<Option<Listing>, DataError> {
 
 /// A folder that does not hold a data set.
 pub(super) fn no_classes(listing: &Listing) -> DataError {
+    let inner = listing.folders.iter().map(|f| Listing::of(&f.path));
+    let mut inner = inner.filter_map(|inner| inner.ok()?.shard);
+    if let Some(shard) = listing.shard.clone().or_else(|| inner.next()) {
+        return DataError::folders(&shard, SHARD);
+    }
     let there = match listing.folders.is_empty() {
         true => "nothing".into(),
         false => shortened(listing.names()),

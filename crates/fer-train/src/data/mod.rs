@@ -3,7 +3,7 @@
 //! wrong with them ([`check`]).
 //!
 //! Two forms are read: folders of images by class, and the original competition's `fer2013.csv`;
-//! see [`Catalog::open`]. What was taken for what, where names leave it open, is a [`Note`].
+//! see [`Catalog::open`]. A third, shards, is read by another crate ([`Catalog::of_shards`]). What was taken for what, where names leave it open, is a [`Note`].
 
 mod catalog;
 pub mod check;
@@ -16,6 +16,7 @@ mod folders;
 mod layout;
 mod list;
 mod note;
+mod shards;
 pub mod split;
 pub mod synth;
 pub mod votes;
@@ -26,6 +27,7 @@ pub use dataset::{Dataset, PixelForm};
 pub use error::DataError;
 pub use folders::shortened;
 pub use note::Note;
+pub use shards::{ShardImage, ShardImages};
 pub use split::{Part, Parts, Split};
 pub use votes::Votes;
 

@@ -96,6 +96,7 @@ fn files_are_recognized() {
         (tiff(false, 1, 1), "unknown"),
         (b"PK\x03\x04".to_vec(), "zip"),
         (tar, "tar archive"),
+        (b"PAR1\x15\x04".to_vec(), "Parquet file"),
         (b"P3\n1 1\n255\n1 2 3\n".to_vec(), "unknown"),
         (vec![], "unknown"),
         (b" \n".to_vec(), "unknown"),
