@@ -10,6 +10,10 @@ use fer::onnx::OnnxModel;
 /// The detector, which is not a classifier; tests/all/faces.rs looks at its card.
 const DETECTOR: &str = "yunet";
 
+/// What the names of models in 8-bit integers end in. ONNX Runtime alone runs them, and what their
+/// cards claim is what is measured beside the float32 model.
+const INT8: &str = ".int8";
+
 /// The names of the classifiers in `models/`, with the text of their cards.
 fn cards() -> Vec<(String, String)> {
     let list = std::fs::read_dir(common::root().join("models"))
@@ -57,10 +61,7 @@ fn regions(page: &str) -> Vec<(&str, &str)> {
 fn cards_name_size_and_calibration_of_their_files() {
     let mut wrong = Vec::new();
     for (name, card) in cards() {
-        let path = common::root()
-            .join("models")
-            .join(&name)
-            .with_extension("onnx");
+        let path = common::root().join("models").join(format!("{name}.onnx"));
         let size = format!("{:.1} MB", path.metadata().unwrap().len() as f64 / 1e6);
         let metadata = OnnxModel::read(&path).unwrap().header.metadata;
         let numbers = metadata
@@ -127,8 +128,11 @@ fn measured(command: &str, model: &str, engine: &str, files: &[(&str, String)]) 
         .into()
 }
 
-fn engines() -> &'static [&'static str] {
-    if ort().is_some() {
+/// The engines that run a model.
+fn engines(model: &str) -> &'static [&'static str] {
+    if model.ends_with(INT8) {
+        if ort().is_some() { &["ort"] } else { &[] }
+    } else if ort().is_some() {
         &["burn", "ort"]
     } else {
         &["burn"]
@@ -171,13 +175,14 @@ fn cards_claim_what_is_measured_on_public_test() {
             .into_iter()
             .filter(|(command, _)| command.starts_with("fer "))
             .collect();
-        for part in [
+        let parts = [
             "--format markdown",
+            "--exclude seen.txt",
             "--votes ferplus.csv",
             "--tta flip",
-            "--exclude seen.txt",
             "--corruptions",
-        ] {
+        ];
+        for part in &parts[..if name.ends_with(INT8) { 2 } else { parts.len() }] {
             if !claims.iter().any(|(command, _)| command.contains(part)) {
                 wrong.push(format!("models/{name}.md has no region of fer eval {part}"));
             }
@@ -186,8 +191,8 @@ fn cards_claim_what_is_measured_on_public_test() {
             // All of the table of corruptions would take minutes; one row is measured below.
             let engines = match command {
                 command if command.contains("--corruptions") => &[][..],
-                command if command.contains("--format markdown") => engines(),
-                _ => &["burn"],
+                command if command.contains("--format markdown") => engines(&name),
+                _ => &engines(&name)[..1.min(engines(&name).len())],
             };
             for engine in engines {
                 let measured = measured(command, &format!("models/{name}.onnx"), engine, &files);
@@ -209,7 +214,7 @@ fn cards_claim_what_is_measured_on_corrupted_images() {
     let Some(data) = data() else { return };
     let data = data.display().to_string();
     let mut wrong = Vec::new();
-    for (name, card) in cards() {
+    for (name, card) in cards().into_iter().filter(|(name, _)| !name.ends_with(INT8)) {
         let args = [
             "eval",
             "-q",
@@ -253,7 +258,7 @@ fn the_readme_shows_what_the_default_model_gives() {
         "README.md has no region of fer infer"
     );
     let mut wrong = Vec::new();
-    for engine in engines() {
+    for engine in engines("fer") {
         for (command, claim) in &shown {
             let measured = measured(command, "models/fer.onnx", engine, &[]);
             if *claim != measured {
