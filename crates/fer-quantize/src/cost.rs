@@ -17,11 +17,16 @@ const Z: f64 = 1.959_963_984_540_054;
 pub fn divergence(expected: &[f32], found: &[f32], classes: usize) -> f64 {
     let rows = expected.len() / classes.max(1);
     let lost = expected.iter().zip(found).map(|(p, q)| {
-        let (p, q) = (f64::from(*p), f64::from(*q).max(EPSILON));
-        if p > 0.0 { p * (p.max(EPSILON) / q).ln() } else { 0.0 }
+        let (p, q) = (f64::from(*p), f64::from(*q));
+        if q.is_nan() {
+            f64::INFINITY
+        } else if p > 0.0 {
+            p * (p.max(EPSILON) / q.max(EPSILON)).ln()
+        } else {
+            0.0
+        }
     });
-    // NaN is the worst.
-    let sum = lost.fold(0.0, |sum, d| if d.is_nan() { f64::INFINITY } else { sum + d });
+    let sum: f64 = lost.sum();
     sum / rows.max(1) as f64
 }
 
@@ -163,12 +168,12 @@ fn figures(rows: &[f32], reference: &[f32], classes: usize, labels: Option<&[usi
 mod tests {
     use super::*;
 
-    const A: [f32; 6] = [0.9, 0.1, 0.2, 0.8, 0.6, 0.4];
-    const B: [f32; 6] = [0.8, 0.2, 0.3, 0.7, 0.4, 0.6];
+    static A: [f32; 6] = [0.9, 0.1, 0.2, 0.8, 0.6, 0.4];
+    static B: [f32; 6] = [0.8, 0.2, 0.3, 0.7, 0.4, 0.6];
 
     #[test]
     fn labels_and_losses_are_compared() {
-        let answers = |rows| (rows, Calibration::NONE);
+        let answers = |rows: &'static [f32]| (rows, Calibration::NONE);
         let found = Comparison::of(answers(&A), answers(&B), 2, Some(&[0, 1, 1]));
         assert_eq!((found.images, found.changed), (3, 1));
         assert_eq!(found.only_right, Some([0, 1]));
@@ -185,7 +190,7 @@ mod tests {
 
     #[test]
     fn without_labels_the_float_network_is_the_reference() {
-        let answers = |rows| (rows, Calibration::NONE);
+        let answers = |rows: &'static [f32]| (rows, Calibration::NONE);
         let found = Comparison::of(answers(&A), answers(&B), 2, None);
         assert_eq!(found.accuracy_change(), None);
         let lost = divergence(&A, &B, 2);

@@ -110,16 +110,8 @@ impl Histogram {
     fn percentile(&self, share: f64) -> [f32; 2] {
         let total: u64 = self.bins.iter().sum();
         let most = (total as f64 * (1.0 - share)) as u64;
-        // The first bin from an end at which more than `most` values have been passed.
-        let reached = |counts: &mut dyn Iterator<Item = &u64>| {
-            let mut passed = 0;
-            counts.position(|count| {
-                passed += count;
-                passed > most
-            })
-        };
-        let low = reached(&mut self.bins.iter()).map_or(0.0, |bin| self.edge(bin));
-        let from_above = reached(&mut self.bins.iter().rev());
+        let low = passing(self.bins.iter(), most).map_or(0.0, |bin| self.edge(bin));
+        let from_above = passing(self.bins.iter().rev(), most);
         let high = from_above.map_or(0.0, |bin| self.edge(2 * HALF - bin));
         [
             low.clamp(self.ends[0], 0.0),
@@ -127,13 +119,22 @@ impl Histogram {
         ]
     }
 
-    /// The range with the least mean squared error of its 256 levels.
+    /// The range with the least mean squared error of its 256 levels: the best upper end, then the
+    /// best lower end beside it.
     fn least_error(&self) -> [f32; 2] {
-        let range = |step: i32| self.ends.map(|end| end * 0.96f32.powi(step));
-        let best = (0..STEPS)
-            .map(|step| (self.error(range(step)), step))
-            .min_by(|a, b| a.0.total_cmp(&b.0));
-        range(best.map_or(0, |(_, step)| step))
+        let mut range = self.ends;
+        for end in [1, 0] {
+            let candidates = (0..STEPS).map(|step| {
+                let mut candidate = range;
+                candidate[end] *= 0.96f32.powi(step);
+                candidate
+            });
+            let best = candidates
+                .map(|candidate| (self.error(candidate), candidate))
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            range = best.map_or(range, |(_, best)| best);
+        }
+        range
     }
 
     /// The sum of the squared errors of the values in a range of 256 levels. A value within it is
@@ -150,6 +151,15 @@ impl Histogram {
         })
         .sum()
     }
+}
+
+/// The first bin at which more than `most` values have been passed.
+fn passing<'a>(mut counts: impl Iterator<Item = &'a u64>, most: u64) -> Option<usize> {
+    let mut passed = 0;
+    counts.position(|count| {
+        passed += count;
+        passed > most
+    })
 }
 
 /// How a range is taken of a distribution.
@@ -277,9 +287,12 @@ mod tests {
         let even: Vec<f32> = (-1000..=1000).map(|i| i as f32 / 1000.0).collect();
         let [low, high] = histogram(&even).range(Method::LeastError);
         assert!(low < -0.9 && high > 0.9, "{low} {high}");
-        let mut tail = even.repeat(50);
-        tail.push(30.0);
-        let [_, high] = histogram(&tail).range(Method::LeastError);
+        let mut many = histogram(&even);
+        for _ in 0..11 {
+            many.merge(&many.clone());
+        }
+        many.merge(&histogram(&[30.0]));
+        let [_, high] = many.range(Method::LeastError);
         assert!((0.9..15.0).contains(&high), "{high}");
     }
 

@@ -37,7 +37,7 @@ impl Rounded {
     pub fn weights(&self) -> Vec<f32> {
         let depth = self.weights.len() / self.scales.len().max(1);
         let rows = self.weights.chunks(depth.max(1)).zip(&self.scales);
-        rows.flat_map(|(row, scale)| row.iter().map(|q| f32::from(*q) * scale))
+        rows.flat_map(|(row, scale)| row.iter().map(move |q| f32::from(*q) * scale))
             .collect()
     }
 }
