@@ -126,7 +126,10 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if let (ModelRef::Onnx(path), Ok(file)) = (&model, target.canonicalize())
         && path.canonicalize().is_ok_and(|path| path == file)
     {
-        bail!("-o {} is the model itself; name another file", target.display());
+        bail!(
+            "-o {} is the model itself; name another file",
+            target.display()
+        );
     }
     // A link stays a link: its target is written.
     let file = target.canonicalize().unwrap_or_else(|_| target.clone());
@@ -177,7 +180,10 @@ fn beside(model: &ModelRef) -> Result<PathBuf> {
         ModelRef::Onnx(path) => {
             let stem = Path::new(path).file_stem();
             let stem = stem.with_context(|| {
-                format!("{} has no file name; name the output with -o", path.display())
+                format!(
+                    "{} has no file name; name the output with -o",
+                    path.display()
+                )
             })?;
             stem.to_string_lossy().into_owned()
         }
@@ -282,7 +288,10 @@ fn report(found: &Quantized, float: Calibration) {
         c.kept() * 100.0,
         c.changed
     ));
-    let figures = [(c.float.accuracy, c.float), (c.quantized.accuracy, c.quantized)];
+    let figures = [
+        (c.float.accuracy, c.float),
+        (c.quantized.accuracy, c.quantized),
+    ];
     if let [(Some(float), _), (Some(quantized), _)] = figures
         && let Some([change, low, high]) = c.accuracy_change()
         && let Some([lost, won]) = c.only_right

@@ -11,12 +11,12 @@ mod lab;
 mod search;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fer_core::calibration::{self, Calibration};
-use fer_core::classifier::{Classifier, EngineError};
+use fer_core::classifier::EngineError;
 use fer_core::files;
 use fer_core::host::Host;
 use fer_core::onnx::{self, OnnxError};
@@ -351,7 +351,11 @@ impl Prepared {
     /// it was: there have to be labels, and enough of them.
     fn calibration(&self, measured: &Measured) -> (Calibration, bool) {
         let old = self.spec.calibration;
-        let Some(labels) = measured.labels.as_ref().filter(|_| old != Calibration::NONE) else {
+        let Some(labels) = measured
+            .labels
+            .as_ref()
+            .filter(|_| old != Calibration::NONE)
+        else {
             return (old, false);
         };
         let labels: Option<Vec<u16>> = labels.iter().map(|l| u16::try_from(*l).ok()).collect();
@@ -386,17 +390,18 @@ impl Prepared {
                 format!("int8 (QDQ), {quantized} of {layers} layers"),
             ),
             ("quantized.images", images.to_string()),
-            (
-                "quantized.labels_kept",
-                format!("{:.6}", comparison.kept()),
-            ),
+            ("quantized.labels_kept", format!("{:.6}", comparison.kept())),
         ];
-        let accuracy = comparison.quantized.accuracy.into_iter().flat_map(|accuracy| {
-            [
-                ("validation.accuracy", format!("{accuracy:.6}")),
-                ("validation.images", comparison.images.to_string()),
-            ]
-        });
+        let accuracy = comparison
+            .quantized
+            .accuracy
+            .into_iter()
+            .flat_map(|accuracy| {
+                [
+                    ("validation.accuracy", format!("{accuracy:.6}")),
+                    ("validation.images", comparison.images.to_string()),
+                ]
+            });
         let known = known.into_iter().chain(accuracy);
         rows.extend(known.map(|(key, value)| (format!("fer.{key}"), value)));
         rows

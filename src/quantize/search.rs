@@ -5,9 +5,7 @@
 use std::collections::HashMap;
 
 use fer_core::spec::InputSpec;
-use fer_quantize::{
-    Group, Histogram, Method, Moments, Params, Plan, divergence, nearest, rounded,
-};
+use fer_quantize::{Group, Histogram, Method, Moments, Params, Plan, divergence, nearest, rounded};
 
 use super::lab::Lab;
 use super::{QuantizeFileError, Ranges, Stage};
@@ -87,7 +85,7 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// ONNX Runtime fails, or an activation is not finite.
-    pub fn run(mut self) -> Result<Found, QuantizeFileError> {
+    pub fn run(self) -> Result<Found, QuantizeFileError> {
         (self.stage)(Stage::Activations);
         let seen = self.look()?;
         (self.stage)(Stage::Weights);
@@ -223,9 +221,10 @@ impl<'a> Search<'a> {
         if names.is_empty() {
             return Ok(());
         }
-        self.lab.outputs(network.with_outputs(&names)?, &mut |output| {
-            take(&output.name, &output.dims, &output.values)
-        })
+        self.lab
+            .outputs(network.with_outputs(&names)?, &mut |output| {
+                take(&output.name, &output.dims, &output.values)
+            })
     }
 
     /// The plan of one method for all ranges, with the weights rounded by the moments.
@@ -239,12 +238,15 @@ impl<'a> Search<'a> {
             .groups
             .iter()
             .zip(&seen.histograms)
-            .map(|(group, histogram)| match exact.filter(|_| group.is_input) {
-                Some(exact) => exact,
-                None => Params::of(histogram.range(method)),
-            })
+            .map(
+                |(group, histogram)| match exact.filter(|_| group.is_input) {
+                    Some(exact) => exact,
+                    None => Params::of(histogram.range(method)),
+                },
+            )
             .collect();
-        let group_of = |tensor: &String| self.groups.iter().position(|g| g.tensors.contains(tensor));
+        let group_of =
+            |tensor: &String| self.groups.iter().position(|g| g.tensors.contains(tensor));
         let layers = self.lab.network.layers.iter().zip(&seen.moments);
         let layers = layers.map(|(layer, moments)| {
             let step = group_of(&layer.input).map_or(0.0, |group| f64::from(params[group].scale));
@@ -323,7 +325,11 @@ impl<'a> Search<'a> {
             };
             if expected.len() == layer.channels && found.len() == layer.channels {
                 let off = expected.iter().zip(found).map(|(a, b)| (a - b) as f32);
-                rounded.bias.iter_mut().zip(off).for_each(|(b, off)| *b += off);
+                rounded
+                    .bias
+                    .iter_mut()
+                    .zip(off)
+                    .for_each(|(b, off)| *b += off);
             }
         }
         let after = self.lost(&corrected)?;

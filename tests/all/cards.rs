@@ -6,6 +6,7 @@
 
 use crate::common::{self, all_right, data, ort, run, skip};
 use fer::onnx::OnnxModel;
+use sha2::{Digest, Sha256};
 
 /// The detector, which is not a classifier; tests/all/faces.rs looks at its card.
 const DETECTOR: &str = "yunet";
@@ -70,6 +71,19 @@ fn cards_name_size_and_calibration_of_their_files() {
         let calibration = numbers.map(|(t, e)| format!("at temperature {t} and exponent {e}"));
         if name == "fer" && calibration.is_none() {
             wrong.push("models/fer.onnx has no calibration".into());
+        }
+        // A quantized file belongs to one float32 file.
+        if let Some(float) = name.strip_suffix(INT8) {
+            for file in [&name, float] {
+                let bytes = std::fs::read(common::path(&format!("models/{file}.onnx"))).unwrap();
+                let digest = Sha256::digest(bytes);
+                let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                if !card.contains(&digest) {
+                    wrong.push(format!(
+                        "models/{name}.md does not have the sha256 of {file}.onnx: {digest}"
+                    ));
+                }
+            }
         }
         let pictures = card
             .split("](")
@@ -214,7 +228,10 @@ fn cards_claim_what_is_measured_on_corrupted_images() {
     let Some(data) = data() else { return };
     let data = data.display().to_string();
     let mut wrong = Vec::new();
-    for (name, card) in cards().into_iter().filter(|(name, _)| !name.ends_with(INT8)) {
+    for (name, card) in cards()
+        .into_iter()
+        .filter(|(name, _)| !name.ends_with(INT8))
+    {
         let args = [
             "eval",
             "-q",

@@ -17,7 +17,11 @@ fn drawn() -> tempfile::TempDir {
 
 fn quantize(model: &str, data: &Path, target: &Path, more: &[&str]) -> Run {
     let (data, target) = (data.display().to_string(), target.display().to_string());
-    run(&[&["quantize", model, "--data", &data, "-o", &target][..], more].concat())
+    run(&[
+        &["quantize", model, "--data", &data, "-o", &target][..],
+        more,
+    ]
+    .concat())
 }
 
 /// Options of a quick run that refuses nothing.
@@ -57,16 +61,33 @@ fn the_default_model_keeps_its_labels() {
     };
     let folder = part_of(&all, 50);
     let target = folder.path().join("fer.int8.onnx");
-    let run = quantize("models/fer.onnx", folder.path(), &target, &["--images", "128"]).expect(0);
-    assert!(run.stderr.contains("10 of 11 layers in 8 bits"), "{}", run.stderr);
+    let run = quantize(
+        "models/fer.onnx",
+        folder.path(),
+        &target,
+        &["--images", "128"],
+    )
+    .expect(0);
+    assert!(
+        run.stderr.contains("10 of 11 layers in 8 bits"),
+        "{}",
+        run.stderr
+    );
     assert!(fs::metadata(&target).unwrap().len() < 2_000_000);
     // What was said is what is measured.
     let [float, quantized] = [path("models/fer.onnx"), target.display().to_string()].map(|model| {
         let data = folder.path().display().to_string();
-        let args = ["eval", "-q", "--model", &model, "--engine", "ort", "--data", &data];
-        let report = common::run(&[&args[..], &["--format", "json"]].concat()).expect(0).stdout;
+        let args = [
+            "eval", "-q", "--model", &model, "--engine", "ort", "--data", &data,
+        ];
+        let report = common::run(&[&args[..], &["--format", "json"]].concat())
+            .expect(0)
+            .stdout;
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-        (report["accuracy"].as_f64().unwrap() * 100.0, report["loss"].as_f64().unwrap())
+        (
+            report["accuracy"].as_f64().unwrap() * 100.0,
+            report["loss"].as_f64().unwrap(),
+        )
     });
     for said in [
         format!("accuracy {:.2} → {:.2} %", float.0, quantized.0),
@@ -85,11 +106,20 @@ fn a_file_has_the_metadata_of_its_model() {
     let target = folder.path().join("fer.int8.onnx");
     let images = folder.path().join("faces");
     let run = quantize("models/fer.onnx", &images, &target, &QUICK).expect(0);
-    assert!(run.stderr.contains("10 of 11 layers in 8 bits"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("10 of 11 layers in 8 bits"),
+        "{}",
+        run.stderr
+    );
     let read = |path: &Path| OnnxModel::read(path).unwrap().header.metadata;
     let (old, new) = (read(Path::new(&path("models/fer.onnx"))), read(&target));
     // What is measured of the file, and the calibration, are its own.
-    let own = ["temperature", "exponent", "validation.accuracy", "validation.images"];
+    let own = [
+        "temperature",
+        "exponent",
+        "validation.accuracy",
+        "validation.images",
+    ];
     let lost: Vec<_> = old
         .iter()
         .filter(|(key, _)| !own.iter().any(|own| **key == format!("fer.{own}")))
@@ -104,15 +134,32 @@ fn a_file_has_the_metadata_of_its_model() {
     let face = "examples/faces/happy.png";
     let record = common::run(&["infer", "--model", &model, "--format", "json", face]).expect(0);
     assert!(record.stderr.contains("on ort cpu"), "{}", record.stderr);
-    assert_eq!(record.records()[0]["faces"][0]["label"], "happy", "{}", record.stdout);
+    assert_eq!(
+        record.records()[0]["faces"][0]["label"],
+        "happy",
+        "{}",
+        record.stdout
+    );
     let burn = common::run(&["infer", "--model", &model, "--engine", "burn", face]).expect(2);
-    assert!(burn.error().contains("not one of the compiled-in models"), "{}", burn.stderr);
+    assert!(
+        burn.error().contains("not one of the compiled-in models"),
+        "{}",
+        burn.stderr
+    );
     let without = run_without_ort(&["infer", "--model", &model, face]).expect(2);
-    assert!(without.error().contains("needs ONNX Runtime"), "{}", without.stderr);
+    assert!(
+        without.error().contains("needs ONNX Runtime"),
+        "{}",
+        without.stderr
+    );
 
     // It is not quantized twice.
     let again = quantize(&model, &images, &folder.path().join("again.onnx"), &QUICK).expect(2);
-    assert!(again.error().contains("is quantized already"), "{}", again.stderr);
+    assert!(
+        again.error().contains("is quantized already"),
+        "{}",
+        again.stderr
+    );
 }
 
 #[test]
@@ -126,12 +173,23 @@ fn a_file_that_loses_too_much_is_not_written() {
     // Ranges that leave out half of the values.
     let coarse = ["--images", "32", "--ranges", "percentile:50"];
     let rows = [
-        (["--max-changed", "0", "--max-loss-rise", "9"], "--max-changed allows 0.00 %"),
-        (["--max-changed", "100%", "--max-loss-rise", "0"], "--max-loss-rise allows 0"),
+        (
+            ["--max-changed", "0", "--max-loss-rise", "9"],
+            "--max-changed allows 0.00 %",
+        ),
+        (
+            ["--max-changed", "100%", "--max-loss-rise", "0"],
+            "--max-loss-rise allows 0",
+        ),
     ];
     let mut wrong = Vec::new();
     for (limits, expected) in rows {
-        let run = quantize("models/fer.onnx", &images, &target, &[&coarse[..], &limits].concat());
+        let run = quantize(
+            "models/fer.onnx",
+            &images,
+            &target,
+            &[&coarse[..], &limits].concat(),
+        );
         let error = run.error().to_string();
         if run.code != 1 || !error.contains(expected) || !error.contains("no file was written") {
             wrong.push(format!("{limits:?}: {} {error}", run.code));
@@ -157,7 +215,13 @@ fn a_converted_model_and_images_without_labels() {
         }
     }
     let mut wrong = Vec::new();
-    for name in ["plain", "mini_xception", "separable", "grouped", "channels_first"] {
+    for name in [
+        "plain",
+        "mini_xception",
+        "separable",
+        "grouped",
+        "channels_first",
+    ] {
         let float = folder.path().join(format!("{name}.onnx"));
         let keras = path(&format!("tests/golden/convert/{name}.k3.keras"));
         let float_name = float.display().to_string();
@@ -172,15 +236,19 @@ fn a_converted_model_and_images_without_labels() {
         let target = target.display().to_string();
         let face = "examples/faces/happy.png";
         let [a, b] = [&float_name, &target].map(|model| {
-            common::run(&["infer", "--model", model, "--faces", "never", "--format", "json", face])
-                .expect(0)
-                .records()
+            common::run(&[
+                "infer", "--model", model, "--faces", "never", "--format", "json", face,
+            ])
+            .expect(0)
+            .records()
         });
         let keys = |records: &[serde_json::Value]| records[0]["probabilities"].clone();
         let (a, b) = (keys(&a), keys(&b));
-        let off = a.as_object().into_iter().flatten().map(|(label, p)| {
-            (p.as_f64().unwrap() - b[label].as_f64().unwrap_or(9.0)).abs()
-        });
+        let off = a
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(label, p)| (p.as_f64().unwrap() - b[label].as_f64().unwrap_or(9.0)).abs());
         let off = off.fold(0.0, f64::max);
         if !(off < 0.1) || a.as_object().is_none() {
             wrong.push(format!("{name}: a probability is off by {off}: {a} {b}"));
@@ -198,23 +266,49 @@ fn what_cannot_be_quantized_is_said_in_one_line() {
     let images = folder.path().join("faces");
     let target = folder.path().join("int8.onnx");
     let open = common::Dim::Open;
-    let sizes = [open, common::Dim::N(1), common::Dim::N(2), common::Dim::N(2)];
+    let sizes = [
+        open,
+        common::Dim::N(1),
+        common::Dim::N(2),
+        common::Dim::N(2),
+    ];
     let dense = common::linear(&sizes, 4, 7, true, |_, _| 0.0);
     let rows = [
-        (path("tests/golden/onnx/quantized_softmax.onnx"), "is quantized already"),
-        (dense.write(folder.path(), "dense.onnx"), "has no layer to quantize"),
-        (path("tests/golden/convert/plain.k3.keras"), "not an ONNX file"),
-        (folder.path().join("none.onnx").display().to_string(), "is neither a file nor"),
+        (
+            path("tests/golden/onnx/quantized_softmax.onnx"),
+            "is quantized already",
+        ),
+        (
+            dense.write(folder.path(), "dense.onnx"),
+            "has no layer to quantize",
+        ),
+        (
+            path("tests/golden/convert/plain.k3.keras"),
+            "not an ONNX file",
+        ),
+        (
+            folder.path().join("none.onnx").display().to_string(),
+            "is neither a file nor",
+        ),
     ];
     let mut wrong = Vec::new();
     for (model, expected) in rows {
         let run = quantize(&model, &images, &target, &QUICK);
-        let lines = run.stderr.lines().filter(|line| line.contains("error")).count();
+        let lines = run
+            .stderr
+            .lines()
+            .filter(|line| line.contains("error"))
+            .count();
         if run.code != 2 || lines != 1 || !run.error().contains(expected) {
             wrong.push(format!("{model}: {} {}", run.code, run.stderr));
         }
     }
-    let nowhere = quantize("models/fer.onnx", &folder.path().join("none"), &target, &QUICK);
+    let nowhere = quantize(
+        "models/fer.onnx",
+        &folder.path().join("none"),
+        &target,
+        &QUICK,
+    );
     if nowhere.code != 2 {
         wrong.push(format!("no data: {}", nowhere.stderr));
     }
@@ -228,7 +322,18 @@ fn what_cannot_be_quantized_is_said_in_one_line() {
     assert!(!target.exists());
     let images = images.display().to_string();
     let target = target.display().to_string();
-    let args = ["quantize", "models/fer.onnx", "--data", &images, "-o", &target];
+    let args = [
+        "quantize",
+        "models/fer.onnx",
+        "--data",
+        &images,
+        "-o",
+        &target,
+    ];
     let run = run_without_ort(&args).expect(2);
-    assert!(run.error().contains("fer runtime install"), "{}", run.stderr);
+    assert!(
+        run.error().contains("fer runtime install"),
+        "{}",
+        run.stderr
+    );
 }

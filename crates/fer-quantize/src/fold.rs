@@ -64,7 +64,12 @@ fn identities(graph: &mut GraphProto) {
 }
 
 /// Whether a tensor is known to be of rank 2, `[n, values]`.
-fn is_matrix(graph: &GraphProto, links: &Links, weights: &HashMap<String, usize>, at: &str) -> bool {
+fn is_matrix(
+    graph: &GraphProto,
+    links: &Links,
+    weights: &HashMap<String, usize>,
+    at: &str,
+) -> bool {
     const KEEP_THE_RANK: [&str; 9] = [
         "Relu",
         "BatchNormalization",
@@ -163,7 +168,11 @@ fn dense_layers(graph: &mut GraphProto) {
 }
 
 /// What a batch normalization does to each channel: `factor · x + offset`.
-fn affine(graph: &GraphProto, known: &HashMap<String, usize>, node: &NodeProto) -> Option<[Vec<f32>; 2]> {
+fn affine(
+    graph: &GraphProto,
+    known: &HashMap<String, usize>,
+    node: &NodeProto,
+) -> Option<[Vec<f32>; 2]> {
     let parameter = |place: usize| floats(&graph.initializer[*known.get(node.input.get(place)?)?]);
     let [gamma, beta] = [parameter(1)?, parameter(2)?];
     let [mean, variance] = [parameter(3)?, parameter(4)?];

@@ -108,7 +108,10 @@ fn layer(
         _ => return None,
     };
     let channels = *shape.first()?;
-    let depth = weights.len().checked_div(channels).filter(|d| (1..=MAX_DEPTH).contains(d))?;
+    let depth = weights
+        .len()
+        .checked_div(channels)
+        .filter(|d| (1..=MAX_DEPTH).contains(d))?;
     let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
         None => vec![0.0; channels],
         Some(_) => floats(initializer(2)?).filter(|b| b.len() == channels)?,
@@ -124,7 +127,12 @@ fn layer(
         .and_then(|next| next.output.first())
         .unwrap_or(sum);
     Some(Layer {
-        name: if node.name.is_empty() { sum } else { &node.name }.clone(),
+        name: if node.name.is_empty() {
+            sum
+        } else {
+            &node.name
+        }
+        .clone(),
         kind,
         input: input.clone(),
         sum: sum.clone(),

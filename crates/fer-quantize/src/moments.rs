@@ -119,7 +119,9 @@ fn sampled(
     let size = |axis: usize, length: usize| {
         let reach = conv.dilations[axis] * (conv.kernel[axis].saturating_sub(1)) + 1;
         // As if padded alike on both sides.
-        (length + 2 * conv.pads[axis]).checked_sub(reach).map_or(0, |left| left / conv.strides[axis] + 1)
+        (length + 2 * conv.pads[axis])
+            .checked_sub(reach)
+            .map_or(0, |left| left / conv.strides[axis] + 1)
     };
     let (rows, columns) = (size(0, h), size(1, w));
     let area = rows * columns;
@@ -170,7 +172,12 @@ fn add_products(sums: &mut [f32], patches: &[f32], depth: usize, n: usize) {
                 let columns = TILE.min(depth - column);
                 if rows == TILE && columns == TILE {
                     let a = [row(first), row(first + 1), row(first + 2), row(first + 3)];
-                    let b = [row(column), row(column + 1), row(column + 2), row(column + 3)];
+                    let b = [
+                        row(column),
+                        row(column + 1),
+                        row(column + 2),
+                        row(column + 3),
+                    ];
                     let products = tile_products(a, b);
                     for (r, products) in products.iter().enumerate() {
                         for (c, product) in products.iter().enumerate() {

@@ -45,7 +45,11 @@ impl FloatNetwork {
                 operator: node.op_type.clone(),
             });
         }
-        if graph.initializer.iter().any(|t| !t.external_data.is_empty()) {
+        if graph
+            .initializer
+            .iter()
+            .any(|t| !t.external_data.is_empty())
+        {
             return Err(QuantizeError::ExternalWeights { model: owned() });
         }
         check_names(graph, name)?;

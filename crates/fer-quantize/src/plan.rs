@@ -59,7 +59,9 @@ impl FloatNetwork {
         let numbers = numbered(graph, &self.needed(&all));
         let mut needed = self.needed(quantized);
         needed.retain(|name, _| numbers.contains_key(name));
-        needed.iter_mut().for_each(|(name, number)| *number = numbers[name]);
+        needed
+            .iter_mut()
+            .for_each(|(name, number)| *number = numbers[name]);
         needed
     }
 
@@ -101,7 +103,11 @@ fn numbered(graph: &GraphProto, needed: &HashMap<String, usize>) -> HashMap<Stri
         numbers.insert(port.name.clone(), next());
     }
     for node in &graph.node {
-        let source = node.input.first().and_then(|input| numbers.get(input)).copied();
+        let source = node
+            .input
+            .first()
+            .and_then(|input| numbers.get(input))
+            .copied();
         let passed = source.filter(|_| PASS_ON.contains(&node.op_type.as_str()));
         for (place, output) in node.output.iter().enumerate() {
             if needed.contains_key(output) {

@@ -113,10 +113,7 @@ impl Histogram {
         let low = passing(self.bins.iter(), most).map_or(0.0, |bin| self.edge(bin));
         let from_above = passing(self.bins.iter().rev(), most);
         let high = from_above.map_or(0.0, |bin| self.edge(2 * HALF - bin));
-        [
-            low.clamp(self.ends[0], 0.0),
-            high.clamp(0.0, self.ends[1]),
-        ]
+        [low.clamp(self.ends[0], 0.0), high.clamp(0.0, self.ends[1])]
     }
 
     /// The range with the least mean squared error of its 256 levels: the best upper end, then the
@@ -259,14 +256,16 @@ mod tests {
 
     #[test]
     fn methods_are_read_as_they_are_written() {
-        for method in [
-            Method::MinMax,
-            Method::Percentile(99.9),
-            Method::LeastError,
-        ] {
+        for method in [Method::MinMax, Method::Percentile(99.9), Method::LeastError] {
             assert_eq!(method.to_string().parse(), Ok(method));
         }
-        for wrong in ["", "mean", "percentile:", "percentile:101", "percentile:nan"] {
+        for wrong in [
+            "",
+            "mean",
+            "percentile:",
+            "percentile:101",
+            "percentile:nan",
+        ] {
             assert!(wrong.parse::<Method>().is_err(), "{wrong}");
         }
     }

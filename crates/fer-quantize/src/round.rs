@@ -47,7 +47,11 @@ fn scale_of(weights: &[f32]) -> f32 {
     let largest = weights.iter().fold(0.0f32, |m, w| m.max(w.abs()));
     let scale = largest / f32::from(LEVELS);
     // A channel of zeros, or of numbers whose steps would be subnormal.
-    if scale < f32::MIN_POSITIVE { 1.0 } else { scale }
+    if scale < f32::MIN_POSITIVE {
+        1.0
+    } else {
+        scale
+    }
 }
 
 fn level(value: f32, scale: f32) -> i8 {
@@ -312,7 +316,10 @@ mod tests {
         let mut moments = Moments::new(&layer).unwrap();
         moments.add(&layer, &[400, depth], &inputs, 1);
         let (plain, by_inputs) = (nearest(&layer), rounded(&layer, &moments, 0.0));
-        let (plain, by_inputs) = (error(&layer, &plain, &inputs), error(&layer, &by_inputs, &inputs));
+        let (plain, by_inputs) = (
+            error(&layer, &plain, &inputs),
+            error(&layer, &by_inputs, &inputs),
+        );
         assert!(by_inputs < plain / 3.0, "{by_inputs} {plain}");
     }
 

@@ -9,7 +9,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use fer_core::onnx::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
+use fer_core::onnx::proto::{
+    GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+};
 
 use crate::graph::{
     Links, Names, float_tensor, int, int8_tensor, int32_tensor, node, prune, uint8_scalar, weights,
@@ -163,8 +165,10 @@ impl Rewriter<'_> {
         let params = self.plan.params[group];
         let scale = self.names.unused(&format!("{tensor}_scale"));
         let zero_point = self.names.unused(&format!("{tensor}_zero_point"));
-        self.weights.push(float_tensor(&scale, &[], &[params.scale]));
-        self.weights.push(uint8_scalar(&zero_point, params.zero_point));
+        self.weights
+            .push(float_tensor(&scale, &[], &[params.scale]));
+        self.weights
+            .push(uint8_scalar(&zero_point, params.zero_point));
         let names = [scale, zero_point];
         self.scales.insert(group, names.clone());
         names
@@ -198,7 +202,10 @@ impl Rewriter<'_> {
 
     /// Gives a layer's node rounded weights and an integer bias.
     fn layer(&mut self, layer: &Layer, rounded: &Rounded, new: &mut NodeProto) {
-        let input = self.tensors.get(&layer.input).map(|group| self.plan.params[*group]);
+        let input = self
+            .tensors
+            .get(&layer.input)
+            .map(|group| self.plan.params[*group]);
         let input = input.unwrap_or(Params {
             scale: 1.0,
             zero_point: 0,
@@ -269,7 +276,7 @@ fn integers(layer: &Layer, rounded: &Rounded, input: Params) -> Integers {
     let channels = weights.chunks_mut(layer.depth).zip(&mut scales);
     for ((weights, scale), bias) in channels.zip(&rounded.bias) {
         let least = (bias.abs() / input.scale / MAX_BIAS).max(f32::MIN_POSITIVE);
-        if *scale < least || !(*scale * input.scale >= f32::MIN_POSITIVE) {
+        if *scale < least || *scale * input.scale < f32::MIN_POSITIVE {
             let larger = least.max(*scale).max(f32::MIN_POSITIVE / input.scale);
             let most = f32::from(LEVELS);
             for q in weights {

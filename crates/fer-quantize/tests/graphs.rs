@@ -18,7 +18,9 @@ fn weight(name: &str, dims: &[i64]) -> TensorProto {
         name: name.into(),
         dims: dims.to_vec(),
         data_type: 1,
-        float_data: (0..size).map(|i| ((i * 37 % 19) - 9) as f32 / 10.0).collect(),
+        float_data: (0..size)
+            .map(|i| ((i * 37 % 19) - 9) as f32 / 10.0)
+            .collect(),
         ..Default::default()
     }
 }
@@ -71,8 +73,18 @@ fn vgg() -> ModelProto {
     let pads = || vec![ints("pads", &[1, 1, 1, 1])];
     let nodes = vec![
         node("Conv", &["x", "w1"], "c1", pads()),
-        node("BatchNormalization", &["c1", "gamma", "beta", "mean", "variance"], "n1", vec![]),
-        node("MaxPool", &["n1"], "p1", vec![ints("kernel_shape", &[2, 2])]),
+        node(
+            "BatchNormalization",
+            &["c1", "gamma", "beta", "mean", "variance"],
+            "n1",
+            vec![],
+        ),
+        node(
+            "MaxPool",
+            &["n1"],
+            "p1",
+            vec![ints("kernel_shape", &[2, 2])],
+        ),
         node("Relu", &["p1"], "r1", vec![]),
         node("Conv", &["r1", "w2", "b2"], "c2", pads()),
         node("Relu", &["c2"], "r2", vec![]),
@@ -111,7 +123,9 @@ fn plan(network: &FloatNetwork) -> Plan {
     let layers = network.layers.iter();
     Plan {
         params: vec![Params::of([0.0, 1.0]); network.groups().len()],
-        layers: layers.map(|layer| (!layer.is_last).then(|| nearest(layer))).collect(),
+        layers: layers
+            .map(|layer| (!layer.is_last).then(|| nearest(layer)))
+            .collect(),
     }
 }
 
@@ -130,7 +144,15 @@ fn layers_are_found_behind_what_is_folded() {
     let found: Vec<_> = network
         .layers
         .iter()
-        .map(|l| (l.input.as_str(), l.output.as_str(), l.channels, l.depth, l.is_last))
+        .map(|l| {
+            (
+                l.input.as_str(),
+                l.output.as_str(),
+                l.channels,
+                l.depth,
+                l.is_last,
+            )
+        })
         .collect();
     // The pooling comes after the ReLU now, under its name.
     assert_eq!(
@@ -171,7 +193,10 @@ fn tensors_that_pass_values_on_have_one_range() {
         .map(|group| (group.tensors.join(" "), group.is_input))
         .collect();
     let expected = [("x", true), ("p1 r1", false), ("r2", false)];
-    assert_eq!(groups, expected.map(|(names, input)| (names.to_string(), input)));
+    assert_eq!(
+        groups,
+        expected.map(|(names, input)| (names.to_string(), input))
+    );
 }
 
 #[test]
@@ -184,19 +209,41 @@ fn files_have_the_form_that_runs_in_integers() {
     assert_eq!(
         operators(&found),
         [
-            q, dq, dq, dq, "Conv", q, dq, "MaxPool", q, dq, dq, dq, "Conv", q, dq,
-            "GlobalAveragePool", "Flatten", "Gemm", "Softmax"
+            q,
+            dq,
+            dq,
+            dq,
+            "Conv",
+            q,
+            dq,
+            "MaxPool",
+            q,
+            dq,
+            dq,
+            dq,
+            "Conv",
+            q,
+            dq,
+            "GlobalAveragePool",
+            "Flatten",
+            "Gemm",
+            "Softmax"
         ]
     );
-    let by_name: HashMap<&str, &TensorProto> =
-        found.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    let by_name: HashMap<&str, &TensorProto> = found
+        .initializer
+        .iter()
+        .map(|t| (t.name.as_str(), t))
+        .collect();
     let maker = |name: &str| found.node.iter().find(|n| n.output[0] == name).unwrap();
     for conv in found.node.iter().filter(|n| n.op_type == "Conv") {
         let [x, w, b] = [0, 1, 2].map(|i| maker(&conv.input[i]));
         let [x_scale, w_scale, b_scale] = [x, w, b].map(|n| by_name[n.input[1].as_str()]);
         let floats = |t: &TensorProto| -> Vec<f32> {
             let bytes = t.raw_data.chunks_exact(4);
-            bytes.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+            bytes
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                .collect()
         };
         let (x_scale, w_scale) = (floats(x_scale)[0], floats(w_scale));
         let product: Vec<f32> = w_scale.iter().map(|w| w * x_scale).collect();
@@ -214,7 +261,11 @@ fn files_have_the_form_that_runs_in_integers() {
     }
     // The pooling's input and output share scale and zero point.
     let pool = found.node.iter().find(|n| n.op_type == "MaxPool").unwrap();
-    let behind = found.node.iter().find(|n| n.input[0] == pool.output[0]).unwrap();
+    let behind = found
+        .node
+        .iter()
+        .find(|n| n.input[0] == pool.output[0])
+        .unwrap();
     assert_eq!(behind.input[1..], maker(&pool.input[0]).input[1..]);
     let model = ModelProto::parse_from_tokio_bytes(&file).unwrap();
     assert_eq!(model.metadata_props.len(), 1);
@@ -255,7 +306,11 @@ fn the_second_input_of_an_addition_is_quantized_too() {
     ];
     let weights = ["w1", "w2", "w3", "w4"].map(|name| weight(name, &[2, 2, 1, 1]));
     let network = parse(&model(nodes, weights.to_vec(), "y")).unwrap();
-    let found = graph(&network.quantized(&plan(&network), &BTreeMap::new()).unwrap());
+    let found = graph(
+        &network
+            .quantized(&plan(&network), &BTreeMap::new())
+            .unwrap(),
+    );
     let add = found.node.iter().find(|n| n.op_type == "Add").unwrap();
     for input in &add.input {
         let maker = found.node.iter().find(|n| n.output[0] == *input).unwrap();
@@ -268,16 +323,32 @@ fn the_second_input_of_an_addition_is_quantized_too() {
 fn a_large_bias_gets_a_scale_that_holds_it() {
     let mut model = vgg();
     let graph_of = model.graph.mut_or_insert_default();
-    let small = graph_of.initializer.iter_mut().find(|t| t.name == "w2").unwrap();
+    let small = graph_of
+        .initializer
+        .iter_mut()
+        .find(|t| t.name == "w2")
+        .unwrap();
     small.float_data.iter_mut().for_each(|w| *w *= 1e-12);
     let network = parse(&model).unwrap();
-    let found = graph(&network.quantized(&plan(&network), &BTreeMap::new()).unwrap());
-    let bias = found.initializer.iter().find(|t| t.name == "w2_bias_quantized").unwrap();
-    let scale = found.initializer.iter().find(|t| t.name == "w2_bias_scale").unwrap();
+    let found = graph(
+        &network
+            .quantized(&plan(&network), &BTreeMap::new())
+            .unwrap(),
+    );
+    let bias = found
+        .initializer
+        .iter()
+        .find(|t| t.name == "w2_bias_quantized")
+        .unwrap();
+    let scale = found
+        .initializer
+        .iter()
+        .find(|t| t.name == "w2_bias_scale")
+        .unwrap();
     for (channel, expected) in network.layers[1].bias.iter().enumerate() {
         let at = |raw: &[u8]| -> [u8; 4] { raw[channel * 4..channel * 4 + 4].try_into().unwrap() };
-        let value = i32::from_le_bytes(at(&bias.raw_data)) as f32
-            * f32::from_le_bytes(at(&scale.raw_data));
+        let value =
+            i32::from_le_bytes(at(&bias.raw_data)) as f32 * f32::from_le_bytes(at(&scale.raw_data));
         assert!((value - expected).abs() < 1e-4, "{value} {expected}");
     }
 }
