@@ -11,6 +11,7 @@
 //! | `fer-burn` | Burn's devices, and classifiers that Burn runs |
 //! | `fer-ort` | ONNX Runtime: its library, sessions, providers (feature `ort`) |
 //! | `fer-keras` | Keras models → ONNX files |
+//! | `fer-quantize` | 8-bit integers: QDQ files, ranges, rounding of weights (features `ort` and `train`) |
 //! | `fer-faces` | faces in pictures: a detector's outputs, passes, crops |
 //! | `fer-serve` | a classifier and a detector behind HTTP (feature `serve`) |
 //! | `fer-shards` | Parquet files and WebDataset's shards (feature `shards`) |
@@ -74,6 +75,8 @@ pub mod labeled;
 mod load;
 mod load_error;
 pub mod parity;
+#[cfg(all(feature = "ort", feature = "train"))]
+pub mod quantize;
 #[cfg(feature = "train")]
 pub mod training;
 pub mod triton;

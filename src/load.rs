@@ -258,20 +258,23 @@ fn load_trained(path: &Path, options: &LoadOptions) -> Result<Box<dyn Classifier
 }
 
 /// A model's file, read but not yet started.
-struct File {
-    name: String,
+pub(crate) struct File {
+    pub(crate) name: String,
     spec: ModelSpec,
     /// Whether it takes whole numbers.
     whole: bool,
     #[cfg(feature = "ort")]
-    source: ModelSource,
+    pub(crate) source: ModelSource,
+    /// The file's own metadata.
+    #[cfg(feature = "ort")]
+    pub(crate) metadata: BTreeMap<String, String>,
     /// The compiled-in model, if this is one by name or a file of the same bytes.
     compiled: Option<&'static BuiltinModel>,
     notes: Vec<Note>,
 }
 
 impl File {
-    fn open(model: &ModelRef, options: &LoadOptions) -> Result<Self, LoadError> {
+    pub(crate) fn open(model: &ModelRef, options: &LoadOptions) -> Result<Self, LoadError> {
         let name = model.name();
         let mut notes = Vec::new();
         let (bytes, header, compiled, path) = match model {
@@ -309,6 +312,8 @@ impl File {
             whole: found.whole,
             #[cfg(feature = "ort")]
             source: path.map_or(ModelSource::Bytes(bytes), ModelSource::Path),
+            #[cfg(feature = "ort")]
+            metadata: header.metadata,
             compiled,
             notes,
         })

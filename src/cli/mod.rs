@@ -32,6 +32,8 @@ mod partial;
 #[cfg(feature = "train")]
 mod pictures;
 mod progress;
+#[cfg(all(feature = "ort", feature = "train"))]
+mod quantize;
 #[cfg(feature = "ort")]
 mod runtime;
 #[cfg(feature = "serve")]
@@ -121,6 +123,13 @@ enum Command {
             can't be converted, which are named, or the file does not run."
     )]
     Convert(convert::Args),
+    /// Quantize a model to 8-bit integers, and measure it before it is written.
+    #[command(
+        after_help = "Exit code: 0 if the file was written, 1 if too much was lost and none was \
+            written, 2 if the model can't be quantized."
+    )]
+    #[cfg(all(feature = "ort", feature = "train"))]
+    Quantize(quantize::Args),
     /// Check, cut out, draw and preview data sets.
     #[command(subcommand)]
     #[cfg(feature = "train")]
@@ -192,6 +201,8 @@ fn dispatch(command: Command, host: &Host) -> Result<Status> {
         #[cfg(feature = "train")]
         Command::Export(args) => export::run(args, host),
         Command::Convert(args) => convert::run(args, host),
+        #[cfg(all(feature = "ort", feature = "train"))]
+        Command::Quantize(args) => quantize::run(args, host),
         #[cfg(feature = "train")]
         Command::Data(command) => data::run(command, host),
         Command::Doctor(args) => doctor::run(&args, host),

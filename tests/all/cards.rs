@@ -6,9 +6,14 @@
 
 use crate::common::{self, all_right, data, ort, run, skip};
 use fer::onnx::OnnxModel;
+use sha2::{Digest, Sha256};
 
 /// The detector, which is not a classifier; tests/all/faces.rs looks at its card.
 const DETECTOR: &str = "yunet";
+
+/// What the names of models in 8-bit integers end in. ONNX Runtime alone runs them, and what their
+/// cards claim is what is measured beside the float32 model.
+const INT8: &str = ".int8";
 
 /// The names of the classifiers in `models/`, with the text of their cards.
 fn cards() -> Vec<(String, String)> {
@@ -57,10 +62,7 @@ fn regions(page: &str) -> Vec<(&str, &str)> {
 fn cards_name_size_and_calibration_of_their_files() {
     let mut wrong = Vec::new();
     for (name, card) in cards() {
-        let path = common::root()
-            .join("models")
-            .join(&name)
-            .with_extension("onnx");
+        let path = common::root().join("models").join(format!("{name}.onnx"));
         let size = format!("{:.1} MB", path.metadata().unwrap().len() as f64 / 1e6);
         let metadata = OnnxModel::read(&path).unwrap().header.metadata;
         let numbers = metadata
@@ -69,6 +71,19 @@ fn cards_name_size_and_calibration_of_their_files() {
         let calibration = numbers.map(|(t, e)| format!("at temperature {t} and exponent {e}"));
         if name == "fer" && calibration.is_none() {
             wrong.push("models/fer.onnx has no calibration".into());
+        }
+        // A quantized file belongs to one float32 file.
+        if let Some(float) = name.strip_suffix(INT8) {
+            for file in [&name, float] {
+                let bytes = std::fs::read(common::path(&format!("models/{file}.onnx"))).unwrap();
+                let digest = Sha256::digest(bytes);
+                let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                if !card.contains(&digest) {
+                    wrong.push(format!(
+                        "models/{name}.md does not have the sha256 of {file}.onnx: {digest}"
+                    ));
+                }
+            }
         }
         let pictures = card
             .split("](")
@@ -127,8 +142,11 @@ fn measured(command: &str, model: &str, engine: &str, files: &[(&str, String)]) 
         .into()
 }
 
-fn engines() -> &'static [&'static str] {
-    if ort().is_some() {
+/// The engines that run a model.
+fn engines(model: &str) -> &'static [&'static str] {
+    if model.ends_with(INT8) {
+        if ort().is_some() { &["ort"] } else { &[] }
+    } else if ort().is_some() {
         &["burn", "ort"]
     } else {
         &["burn"]
@@ -171,13 +189,14 @@ fn cards_claim_what_is_measured_on_public_test() {
             .into_iter()
             .filter(|(command, _)| command.starts_with("fer "))
             .collect();
-        for part in [
+        let parts = [
             "--format markdown",
+            "--exclude seen.txt",
             "--votes ferplus.csv",
             "--tta flip",
-            "--exclude seen.txt",
             "--corruptions",
-        ] {
+        ];
+        for part in &parts[..if name.ends_with(INT8) { 2 } else { parts.len() }] {
             if !claims.iter().any(|(command, _)| command.contains(part)) {
                 wrong.push(format!("models/{name}.md has no region of fer eval {part}"));
             }
@@ -186,8 +205,8 @@ fn cards_claim_what_is_measured_on_public_test() {
             // All of the table of corruptions would take minutes; one row is measured below.
             let engines = match command {
                 command if command.contains("--corruptions") => &[][..],
-                command if command.contains("--format markdown") => engines(),
-                _ => &["burn"],
+                command if command.contains("--format markdown") => engines(&name),
+                _ => &engines(&name)[..1.min(engines(&name).len())],
             };
             for engine in engines {
                 let measured = measured(command, &format!("models/{name}.onnx"), engine, &files);
@@ -209,7 +228,10 @@ fn cards_claim_what_is_measured_on_corrupted_images() {
     let Some(data) = data() else { return };
     let data = data.display().to_string();
     let mut wrong = Vec::new();
-    for (name, card) in cards() {
+    for (name, card) in cards()
+        .into_iter()
+        .filter(|(name, _)| !name.ends_with(INT8))
+    {
         let args = [
             "eval",
             "-q",
@@ -253,7 +275,7 @@ fn the_readme_shows_what_the_default_model_gives() {
         "README.md has no region of fer infer"
     );
     let mut wrong = Vec::new();
-    for engine in engines() {
+    for engine in engines("fer") {
         for (command, claim) in &shown {
             let measured = measured(command, "models/fer.onnx", engine, &[]);
             if *claim != measured {

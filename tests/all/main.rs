@@ -31,6 +31,8 @@ mod operations;
 mod parity;
 mod plot;
 mod providers;
+#[cfg(feature = "ort")]
+mod quantize;
 mod repvgg;
 mod sam;
 #[cfg(feature = "serve")]

@@ -19,6 +19,8 @@ pub struct OrtNetwork {
 pub struct Output {
     /// Its name in the file.
     pub name: String,
+    /// Its dimensions, the batch first.
+    pub dims: Vec<usize>,
     /// Its values, in the order of its dimensions.
     pub values: Vec<f32>,
 }
@@ -59,9 +61,11 @@ impl OrtNetwork {
             let tensor = TensorRef::from_array_view((shape, input))?;
             let outputs = session.run(ort::inputs![tensor])?;
             let values = outputs.iter().map(|(name, value)| {
-                let (_, values) = value.try_extract_tensor::<f32>()?;
+                let (dims, values) = value.try_extract_tensor::<f32>()?;
+                let dims = dims.iter().map(|d| usize::try_from(*d).unwrap_or(0));
                 Ok(Output {
                     name: name.to_owned(),
+                    dims: dims.collect(),
                     values: values.to_vec(),
                 })
             });

@@ -4,6 +4,8 @@
 mod files;
 #[cfg(feature = "ort")]
 mod ort;
+#[cfg(all(feature = "ort", feature = "train"))]
+mod quantize;
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "video")]
@@ -68,6 +70,8 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| typed(error, train::run))
         .or_else(|| typed(error, train::evaluation))
         .or_else(|| typed(error, train::validation));
+    #[cfg(all(feature = "ort", feature = "train"))]
+    let found = found.or_else(|| typed(error, quantize::file));
     #[cfg(feature = "video")]
     let found = found.or_else(|| typed(error, video::video));
     found

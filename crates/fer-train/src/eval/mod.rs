@@ -18,6 +18,7 @@ pub use metrics::{
 };
 pub use robustness::Robustness;
 pub use run::{EvaluateError, Evaluated, FindFace, Predictions, Request};
+pub use shared::outputs_of;
 pub use views::Tta;
 pub use votes::Agreement;
 

@@ -106,6 +106,15 @@ impl Shared {
     }
 }
 
+/// The place in a model's output of each of the data's classes, found by name: by the same name, else
+/// by one that differs in case alone, else by another word for the same emotion. `None` for classes
+/// that the model lacks.
+pub fn outputs_of(classes: &[String], labels: &[String]) -> Vec<Option<usize>> {
+    let shared = Shared::of(classes, labels);
+    let place = |class| shared.place(class).map(|place| shared.outputs[place]);
+    (0..classes.len()).map(place).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +158,13 @@ mod tests {
             .filter(|(found, outputs, all)| found.outputs != *outputs || found.is_all() != *all)
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    #[test]
+    fn classes_have_places_in_the_output() {
+        let owned = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        let found = outputs_of(&owned(&["joy", "cat", "sad"]), &owned(&["sad", "Happy"]));
+        assert_eq!(found, [Some(1), None, Some(0)]);
     }
 
     #[test]
