@@ -5,7 +5,7 @@
 //! | connections: their number, their times, the end of the service | `connections`, `patient` |
 //! | who may ask: host, origin, token | `guard` |
 //! | what waits: requests and bytes, bounded | `admission` |
-//! | bodies, forms | `body`, `multipart` |
+//! | bodies, forms, arrays of JSON | `body`, `multipart`, `few` |
 //! | a picture → faces → tensors → the model → a record | `see` |
 //! | the models by name, and newer ones in their place | `models` |
 //! | the interfaces: pictures, DeepFace's, the Open Inference Protocol, frames, the page | `routes` |
@@ -31,6 +31,7 @@
 mod admission;
 mod body;
 mod connections;
+mod few;
 mod guard;
 mod metrics;
 mod models;

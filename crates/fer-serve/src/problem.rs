@@ -31,6 +31,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 
+    /// The body is not the JSON that the interface takes. What the parser says of it may quote all
+    /// of it, and is cut.
+    pub(crate) fn json(what: &str, error: &serde_json::Error) -> Self {
+        let said: String = error.to_string().chars().take(200).collect();
+        Self::bad(format!("the body is not {what}: {said}"))
+    }
+
     pub(crate) fn too_large(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
     }

@@ -3,6 +3,7 @@
 //! Pictures come as Base64 or in a form. DeepFace also opens addresses and paths of the machine
 //! that it runs on, which would let a client read what it should not: these are refused.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -11,6 +12,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use fer_core::prediction::Prediction;
 use fer_faces::{SearchOptions, When};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use super::pictures::{Kind, Named, decode, see_all};
@@ -23,6 +26,51 @@ use crate::service::Shared;
 
 /// The most fields of a form: the picture, and DeepFace's options.
 const MAX_FIELDS: usize = 32;
+
+/// The action that there is.
+const EMOTION: &str = "emotion";
+
+/// What is read of JSON. DeepFace's other options are ignored.
+#[derive(Deserialize)]
+struct Json {
+    img: Option<String>,
+    img_path: Option<String>,
+    actions: Option<Actions>,
+    enforce_detection: Option<bool>,
+    detector_backend: Option<String>,
+}
+
+/// Whether the actions are [`EMOTION`] alone, as a text or an array.
+struct Actions(bool);
+
+impl<'de> Deserialize<'de> for Actions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadActions)
+    }
+}
+
+struct ReadActions;
+
+impl<'de> Visitor<'de> for ReadActions {
+    type Value = Actions;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("actions: a text, or an array of texts")
+    }
+
+    fn visit_str<E>(self, action: &str) -> Result<Actions, E> {
+        Ok(Actions(action == EMOTION))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut actions: A) -> Result<Actions, A::Error> {
+        let first = actions.next_element::<String>()?;
+        let mut is_alone = first.is_some_and(|action| action == EMOTION);
+        while actions.next_element::<IgnoredAny>()?.is_some() {
+            is_alone = false;
+        }
+        Ok(Actions(is_alone))
+    }
+}
 
 /// What is asked.
 struct Analysis {
@@ -46,7 +94,7 @@ pub(super) async fn analyze(
         let analysis = parsed(&shared, bytes.len(), move || match Kind::of(&headers)? {
             Kind::Json => {
                 let json = serde_json::from_slice(&bytes);
-                of_json(json.map_err(|e| Problem::bad(format!("the body is not JSON: {e}")))?)
+                of_json(json.map_err(|e| Problem::json("such JSON", &e))?)
             }
             Kind::Form(boundary) => of_form(multipart::parts(&bytes, boundary, MAX_FIELDS)?),
             Kind::Bytes => Err(Problem::bad("send JSON, or a form with the file img")),
@@ -94,32 +142,16 @@ fn one(mut seen: Vec<Result<Seen, Unseen>>) -> Result<Seen, Problem> {
     }
 }
 
-fn of_json(body: Value) -> Result<Analysis, Problem> {
-    let Value::Object(body) = body else {
-        return Err(Problem::bad("the body is not a JSON object"));
-    };
-    let picture = body.get("img").or_else(|| body.get("img_path"));
-    let picture = picture.and_then(Value::as_str);
+fn of_json(json: Json) -> Result<Analysis, Problem> {
+    let picture = json.img.or(json.img_path);
     let picture = picture.ok_or_else(|| Problem::bad("img is not one picture in Base64"))?;
-    let actions = match body.get("actions") {
-        None => return Err(only_emotion()),
-        Some(Value::String(action)) => vec![action.clone()],
-        Some(Value::Array(actions)) => {
-            let text = |action: &Value| action.as_str().unwrap_or_default().to_owned();
-            actions.iter().map(text).collect()
-        }
-        Some(_) => Vec::new(),
-    };
-    check(&actions)?;
-    let flag = |name: &str| match body.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Bool(flag)) => Ok(Some(*flag)),
-        Some(_) => Err(Problem::bad(format!("{name} is neither true nor false"))),
-    };
+    if !json.actions.is_some_and(|actions| actions.0) {
+        return Err(only_emotion());
+    }
     Ok(Analysis {
-        picture: decode(picture)?,
-        enforce_detection: flag("enforce_detection")?.unwrap_or(true),
-        skip_detection: body.get("detector_backend").and_then(Value::as_str) == Some("skip"),
+        picture: decode(&picture)?,
+        enforce_detection: json.enforce_detection.unwrap_or(true),
+        skip_detection: json.detector_backend.as_deref() == Some("skip"),
     })
 }
 
@@ -135,29 +167,24 @@ fn of_form(parts: Vec<multipart::Part>) -> Result<Analysis, Problem> {
         (None, None) => return Err(Problem::bad("the form has no file img")),
     };
     // A field a value, or one with JSON's array, or names between commas.
-    let mut actions = Vec::new();
-    for part in parts.iter().filter(|p| p.name == "actions") {
-        let text = String::from_utf8_lossy(&part.content);
-        let names = text.trim().trim_start_matches('[').trim_end_matches(']');
-        let names = names
-            .split(',')
-            .map(|name| name.trim().trim_matches(['"', '\'']));
-        actions.extend(names.map(str::to_owned));
+    let fields = parts.iter().filter(|part| part.name == "actions");
+    let mut actions = fields.flat_map(|part| {
+        let text = str::from_utf8(&part.content).unwrap_or_default().trim();
+        let names = text
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .split(',');
+        names.map(|name| name.trim().trim_matches(['"', '\'']))
+    });
+    if actions.next() != Some(EMOTION) || actions.next().is_some() {
+        return Err(only_emotion());
     }
-    check(&actions)?;
     Ok(Analysis {
         picture,
         enforce_detection: text("enforce_detection")
             .is_none_or(|t| !t.eq_ignore_ascii_case("false")),
         skip_detection: text("detector_backend").as_deref() == Some("skip"),
     })
-}
-
-fn check(actions: &[String]) -> Result<(), Problem> {
-    match actions {
-        [action] if action == "emotion" => Ok(()),
-        _ => Err(only_emotion()),
-    }
 }
 
 fn only_emotion() -> Problem {

@@ -1,5 +1,6 @@
 //! The pictures of a request, and their records.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
@@ -9,9 +10,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use fer_core::report::{self, Content, FoundFace, Picture, Record};
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::few::Few;
 use crate::models::Model;
 use crate::multipart;
 use crate::problem::Problem;
@@ -73,19 +77,58 @@ impl<'a> Kind<'a> {
     }
 }
 
+/// The most pictures in JSON that are read to be refused.
+const MOST: usize = 1 << 20;
+
 /// A picture in JSON: Base64, alone or with a name.
+struct Encoded {
+    name: Option<String>,
+    data: String,
+}
+
+/// A picture in JSON with a name.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Encoded {
-    Plain(String),
-    Named { name: String, data: String },
+struct WithName {
+    name: String,
+    data: String,
+}
+
+impl<'de> Deserialize<'de> for Encoded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadEncoded)
+    }
+}
+
+struct ReadEncoded;
+
+impl<'de> Visitor<'de> for ReadEncoded {
+    type Value = Encoded;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Base64, or an object with name and data")
+    }
+
+    fn visit_str<E>(self, data: &str) -> Result<Encoded, E> {
+        Ok(Encoded {
+            name: None,
+            data: data.to_owned(),
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Encoded, A::Error> {
+        let WithName { name, data } = WithName::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Encoded {
+            name: Some(name),
+            data,
+        })
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Json {
     image: Option<Encoded>,
-    images: Option<Vec<Encoded>>,
+    images: Option<Few<Encoded, MOST>>,
 }
 
 impl Pictures {
@@ -108,9 +151,9 @@ impl Pictures {
                 Self::some(parts.into_iter().map(named).collect::<Result<_, _>>()?)
             }
             Kind::Json => {
-                let json: Json = serde_json::from_slice(body)
-                    .map_err(|e| Problem::bad(format!("the body is not such JSON: {e}")))?;
-                match (json.image, json.images) {
+                let json: Json =
+                    serde_json::from_slice(body).map_err(|e| Problem::json("such JSON", &e))?;
+                match (json.image, json.images.map(|images| images.0)) {
                     (Some(image), None) => image.decoded("-").map(Self::One),
                     (None, Some(images)) if images.len() > limit => {
                         let reason = format!("there are more than {limit} images");
@@ -139,13 +182,9 @@ impl Pictures {
 
 impl Encoded {
     fn decoded(&self, unnamed: &str) -> Result<Named, Problem> {
-        let (name, data) = match self {
-            Self::Plain(data) => (unnamed, data),
-            Self::Named { name, data } => (&name[..], data),
-        };
         Ok(Named {
-            name: name.to_owned(),
-            bytes: decode(data)?,
+            name: self.name.as_deref().unwrap_or(unnamed).to_owned(),
+            bytes: decode(&self.data)?,
         })
     }
 }

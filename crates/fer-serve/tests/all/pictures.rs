@@ -90,6 +90,8 @@ fn forms_and_json_have_a_record_a_picture() {
         json!({"images": []}),
         json!({"image": light, "images": [light]}),
         json!({"image": 7}),
+        json!({"images": [[1, 2, 3]]}),
+        json!({"images": [{"name": "a"}]}),
         json!({"image": "/etc/passwd"}),
         json!({"image": "http://localhost/x.jpg"}),
         json!({"image": light, "faces": "never"}),

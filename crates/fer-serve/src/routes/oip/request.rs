@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 use super::{INPUT, OUTPUT, dims};
+use crate::few::Few;
 use crate::problem::Problem;
 
 /// An inference request, checked.
@@ -28,11 +29,14 @@ pub(super) struct Wanted {
     pub(super) classes: usize,
 }
 
+/// The most tensors of a request, and dimensions of a tensor, that are read to be refused.
+const MOST: usize = 16;
+
 #[derive(Deserialize)]
 struct Body {
     id: Option<String>,
-    inputs: Vec<Tensor>,
-    outputs: Option<Vec<Output>>,
+    inputs: Few<Tensor, MOST>,
+    outputs: Option<Few<Output, MOST>>,
     #[serde(default)]
     parameters: Parameters,
 }
@@ -41,7 +45,7 @@ struct Body {
 struct Tensor {
     name: String,
     datatype: String,
-    shape: Vec<i64>,
+    shape: Few<i64, MOST>,
     data: Option<Values>,
     #[serde(default)]
     parameters: Parameters,
@@ -139,16 +143,17 @@ impl Infer {
             None => (body, &[][..]),
             Some(length) => body.split_at_checked(length).ok_or_else(short)?,
         };
-        let body: Body = serde_json::from_slice(json)
-            .map_err(|e| Problem::bad(format!("the body is not an inference request: {e}")))?;
-        let Ok([tensor]) = <[Tensor; 1]>::try_from(body.inputs) else {
+        let body: Body =
+            serde_json::from_slice(json).map_err(|e| Problem::json("an inference request", &e))?;
+        let Ok([tensor]) = <[Tensor; 1]>::try_from(body.inputs.0) else {
             return Err(Problem::bad(format!(
                 "the request has not one input, {INPUT}"
             )));
         };
         let tensors = tensor.values(binary, spec)?;
         let all = body.parameters.binary_data_output.unwrap_or_default();
-        let outputs = match body.outputs.filter(|outputs| !outputs.is_empty()) {
+        let outputs = body.outputs.map(|outputs| outputs.0);
+        let outputs = match outputs.filter(|outputs| !outputs.is_empty()) {
             None => vec![Wanted {
                 binary: all,
                 classes: 0,
@@ -190,8 +195,9 @@ impl Tensor {
         if self.datatype != "FP32" {
             return Err(Problem::bad(format!("the datatype of {INPUT} is FP32")));
         }
-        let images = self.shape.first().copied().unwrap_or_default();
-        if images < 1 || self.shape != dims(spec, Some(images)) {
+        let Few(shape) = self.shape;
+        let images = shape.first().copied().unwrap_or_default();
+        if images < 1 || shape != dims(spec, Some(images)) {
             let wanted = dims(spec, None);
             let reason = format!("the shape of {INPUT} is {wanted:?}, with at least one image");
             return Err(Problem::bad(reason));
