@@ -30,6 +30,8 @@ from pyarrow import fs
 from ._fer import __version__
 from .batch import Batch
 
+PathLike = str | os.PathLike[str]
+
 #: The names of pictures, as the program goes by them in a folder.
 EXTENSIONS = frozenset(
     "jpg jpeg jpe jfif png bmp gif webp tif tiff pgm ppm pbm tga heic heif avif jxl".split()
@@ -66,7 +68,9 @@ class Report(NamedTuple):
     problem: str | None
 
 
-def begin(source: str, output: str, batch: Batch, *, pictures: int = 10_000) -> list[Shard]:
+def begin(
+    source: PathLike, output: PathLike, batch: Batch, *, pictures: int = 10_000
+) -> list[Shard]:
     """The shards of `source` that have no file in `output` yet.
 
     `source` is a Parquet file, a .tar file, or a folder of one of these or of pictures. A folder of
@@ -154,7 +158,7 @@ def classify(batch: Batch, source: str, output: str) -> Report:
     return Report(source, rows, errors, None)
 
 
-def finish(output: str, reports: Iterable[Report]) -> bool:
+def finish(output: PathLike, reports: Iterable[Report]) -> bool:
     """Says how it went, and removes what killed workers left half written.
 
     Returns whether all shards could be read. Only to be called when no worker is at work.
@@ -288,7 +292,7 @@ def _files(
     return address, sorted(names)
 
 
-def _address(name: str | os.PathLike[str]) -> str:
+def _address(name: PathLike) -> str:
     """An address, or an absolute path."""
     name = os.fspath(name)
     return name.rstrip("/") if "://" in name else os.path.abspath(name)

@@ -1,7 +1,6 @@
 """The operator in the engines that it is for. What is not installed is skipped, or, if FER_REQUIRE
 names it, is missing."""
 
-import contextlib
 import io
 import os
 import re
@@ -52,8 +51,9 @@ def spark():
     builder = SparkSession.builder.master("local[2]")
     for key, value in settings.items():
         builder = builder.config(key, value)
-    with contextlib.closing(builder.getOrCreate()) as session:
-        yield session
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
 
 
 def pictures(folder, n=4):
@@ -110,7 +110,7 @@ def test_rays_map_batches(ray, tmp_path, batch_format):
         fn_constructor_kwargs={"engine": "burn", "drop": True},
         batch_format=batch_format,
         # Ray lists and reads files with CPUs that the workers leave: two here would wait forever.
-        concurrency=(1, 2),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=2),
     )
     check(seen.iter_rows(), expected)
 
@@ -119,7 +119,10 @@ def test_rays_images(ray):
     """Arrays, of which Ray has types of its own, in the order in which files are read."""
     images = ray.data.read_images([str(face) for face in FACES], mode="RGB", include_paths=True)
     seen = images.map_batches(
-        fer_rs.Batch, fn_constructor_kwargs={"engine": "burn", "drop": True}, concurrency=1, batch_format="pyarrow"
+        fer_rs.Batch,
+        fn_constructor_kwargs={"engine": "burn", "drop": True},
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=1),
     ).take_all()
     assert {Path(row["path"]).stem: row["label"] for row in seen} == BY_NAME
     assert "image" not in seen[0]

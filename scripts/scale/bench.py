@@ -132,7 +132,9 @@ def job(folder, operator, workers):
         rows = [{"source": s, "output": f"{output}/{Path(s).name}"} for s in sources]
         began = time.perf_counter()
         tasks = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            lambda shard: shards.classify(operator, **shard)._asdict(), num_cpus=1, concurrency=workers
+            lambda shard: shards.classify(operator, **shard)._asdict(),
+            num_cpus=1,
+            compute=ray.data.TaskPoolStrategy(size=workers),
         )
         done = tasks.take_all()
         seconds = time.perf_counter() - began
