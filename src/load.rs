@@ -266,7 +266,7 @@ pub(crate) struct File {
     #[cfg(feature = "ort")]
     pub(crate) source: ModelSource,
     /// The file's own metadata.
-    #[cfg(feature = "ort")]
+    #[cfg(all(feature = "ort", feature = "train"))]
     pub(crate) metadata: BTreeMap<String, String>,
     /// The compiled-in model, if this is one by name or a file of the same bytes.
     compiled: Option<&'static BuiltinModel>,
@@ -312,7 +312,7 @@ impl File {
             whole: found.whole,
             #[cfg(feature = "ort")]
             source: path.map_or(ModelSource::Bytes(bytes), ModelSource::Path),
-            #[cfg(feature = "ort")]
+            #[cfg(all(feature = "ort", feature = "train"))]
             metadata: header.metadata,
             compiled,
             notes,

@@ -98,7 +98,9 @@ impl<'a> Search<'a> {
         let mut lost = self.correct_biases(&mut plan)?;
         let mut float = Vec::new();
         let (mut answers, mut ranking) = (self.lab.answers_of(&plan)?, None);
-        while self.kept_by(&answers) < self.kept {
+        // With more of them in float32, the file would be another than was asked for.
+        let most = plan.layers.iter().flatten().count() / 2;
+        while self.kept_by(&answers) < self.kept && float.len() < most {
             (self.stage)(Stage::Layers);
             let ranking = match &mut ranking {
                 Some(ranking) => ranking,
@@ -374,10 +376,7 @@ impl<'a> Search<'a> {
         for layer in layers {
             let mut other = plan.clone();
             other.layers[layer] = None;
-            // One layer has to be left.
-            if other.layers.iter().any(Option::is_some) {
-                lost.push((self.lost(&other)?, layer));
-            }
+            lost.push((self.lost(&other)?, layer));
         }
         lost.sort_by(|a, b| b.0.total_cmp(&a.0));
         Ok(lost.into_iter().map(|(_, layer)| layer).collect())
