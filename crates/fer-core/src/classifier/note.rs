@@ -38,6 +38,11 @@ pub enum Note {
     /// Layers of a compiled-in model that take time and that the kernels don't support. Burn
     /// computes them.
     Generic(&'static [&'static str]),
+    /// A compiled-in model of 8-bit integers.
+    Int8 {
+        /// What sums their products, e.g. `AVX2`.
+        instructions: String,
+    },
     /// Burn may multiply float32 as TF32 on this device.
     Tf32,
     /// The model is an unfinished training run.
@@ -111,6 +116,9 @@ impl fmt::Display for Note {
             Self::NoOnnxRuntime {
                 unusable: Some(reason),
             } => write!(f, "{reason}: running on burn"),
+            Self::Int8 { instructions } => {
+                write!(f, "computed with 8-bit integers, by {instructions}")
+            }
             Self::Tf32 => f.write_str("Burn may multiply float32 as TF32 on this device"),
             Self::Unfinished { progress, epochs } => {
                 write!(f, "its weights are those of {progress} of {epochs}")
