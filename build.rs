@@ -16,7 +16,11 @@ mod proto {
 }
 #[path = "crates/fer-core/src/onnx/flush.rs"]
 mod flush;
-#[allow(dead_code, unused_imports, reason = "only whether it can be read matters here")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "only whether it can be read matters here"
+)]
 #[path = "crates/fer-core/src/onnx/qdq/mod.rs"]
 mod qdq;
 #[path = "src/compiled/rewrite.rs"]
