@@ -6,13 +6,23 @@
 //! gets an entry in the table that `src/compiled/mod.rs` includes. The default model is first: the
 //! first of `FER_MODEL`, else `fer`, else the first by name. The face detector, `yunet`, stands
 //! apart.
+//!
+//! Of a file of 8-bit integers, the layers are read to see that the kernels support them. They are
+//! read again when the model is loaded.
 
-/// The protobuf types for `flush`.
+/// The protobuf types for `flush` and `qdq`.
 mod proto {
-    pub use onnx_ir::{ModelProto, TensorProto};
+    pub use onnx_ir::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 }
 #[path = "crates/fer-core/src/onnx/flush.rs"]
 mod flush;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "only whether it can be read matters here"
+)]
+#[path = "crates/fer-core/src/onnx/qdq/mod.rs"]
+mod qdq;
 #[path = "src/compiled/rewrite.rs"]
 mod rewrite;
 
@@ -29,6 +39,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=models");
     println!("cargo::rerun-if-changed=crates/fer-core/src/onnx/flush.rs");
+    println!("cargo::rerun-if-changed=crates/fer-core/src/onnx/qdq");
     println!("cargo::rerun-if-changed=src/compiled/rewrite.rs");
     println!("cargo::rerun-if-changed=src/compiled/rewrite");
     println!("cargo::rerun-if-env-changed=FER_MODEL");
@@ -60,7 +71,6 @@ fn generate() -> Result<(), String> {
 
 /// Compiles a model: the code of its module, and its entry in the table.
 fn module_of(path: &Path, module: &str, out_dir: &Path) -> Result<(String, String), String> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let onnx = out_dir.join(format!("{module}.onnx"));
     let (bytes, count) = flushed(path)?;
     if count > 0 {
@@ -70,7 +80,10 @@ fn module_of(path: &Path, module: &str, out_dir: &Path) -> Result<(String, Strin
             flush::TINY
         );
     }
-    fs::write(&onnx, bytes).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
+    fs::write(&onnx, &bytes).map_err(|e| format!("can't write {}: {e}", onnx.display()))?;
+    if let Some(code) = int8_module_of(&bytes, path, module)? {
+        return Ok(code);
+    }
     compile(&onnx, path)?;
     let code = out_dir.join("generated").join(format!("{module}.rs"));
     let generated =
@@ -111,16 +124,63 @@ mod {module} {{
 "#,
         kernels = rewrite::KERNELS
     );
+    let stem = stem(path);
     let entry = format!(
         r#"
     BuiltinModel {{
         name: {stem:?},
         onnx: include_bytes!(concat!(env!("OUT_DIR"), "/{module}.onnx")),
         generic: &{generic:?},
+        int8: false,
         load: {module}::load,
     }}"#
     );
     Ok((code, entry))
+}
+
+/// The code of a model of 8-bit integers, and its entry in the table; `None` for another model. Its
+/// layers are read here once, so that one that the kernels do not support fails the build.
+fn int8_module_of(
+    bytes: &[u8],
+    path: &Path,
+    module: &str,
+) -> Result<Option<(String, String)>, String> {
+    let model = ModelProto::parse_from_bytes(bytes).map_err(|e| cannot(path, &e.to_string()))?;
+    if !qdq::is_qdq(&model) {
+        return Ok(None);
+    }
+    qdq::read(&model).map_err(|e| cannot(path, &e.to_string()))?;
+    let code = format!(
+        r#"
+mod {module} {{
+    pub(super) const ONNX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/{module}.onnx"));
+
+    pub(super) fn load(device: &burn::tensor::Device) -> super::Forward {{
+        super::int8::load(ONNX, device)
+    }}
+}}
+"#
+    );
+    let entry = format!(
+        r#"
+    BuiltinModel {{
+        name: {:?},
+        onnx: {module}::ONNX,
+        generic: &[],
+        int8: true,
+        load: {module}::load,
+    }}"#,
+        stem(path)
+    );
+    Ok(Some((code, entry)))
+}
+
+/// The name of a model in the table.
+fn stem(path: &Path) -> String {
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The ONNX files to compile in, the default model first.

@@ -10,6 +10,7 @@ use fer_burn::device::{self, DeviceSpec, Listed};
 use fer_core::host::Host;
 use fer_core::onnx;
 use fer_core::spec::ModelSpec;
+use fer_kernels::int8::Instructions;
 #[cfg(feature = "ort")]
 use fer_ort::runtime::{self, Finding};
 #[cfg(feature = "ort")]
@@ -131,6 +132,8 @@ pub struct BuiltinModel {
     pub source: Option<String>,
     /// What takes time and is left to Burn, because the kernels do not support it.
     pub generic: Vec<String>,
+    /// Of a model of 8-bit integers, the instructions that sum their products.
+    pub int8: Option<String>,
 }
 
 /// Examines this machine. `ort_lib` is the library that the user named, if any. `try_device` is
@@ -179,6 +182,7 @@ fn builtin(model: &compiled::BuiltinModel) -> BuiltinModel {
             .map(|s| format!("{}x{}x{}", s.input.width, s.input.height, s.input.channels))
             .unwrap_or_default(),
         labels: spec.map(|s| s.labels).unwrap_or_default(),
+        int8: model.int8.then(|| Instructions::best().to_string()),
         generic: model.generic.iter().map(|what| what.to_string()).collect(),
         source: header.and_then(|h| {
             let said = |key: &str| h.metadata.get(&format!("fer.{key}")).cloned();

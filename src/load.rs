@@ -16,6 +16,7 @@ use fer_core::onnx::{self, Header, OnnxError, OnnxModel};
 use fer_core::probe;
 use fer_core::session::{Session, SessionOptions as Joining};
 use fer_core::spec::{Basis, Field, Hints, ModelSpec, NOT_CALIBRATED, OutputKind, SpecError};
+use fer_kernels::int8::Instructions;
 #[cfg(feature = "ort")]
 use fer_ort::runtime::NotFound;
 #[cfg(feature = "ort")]
@@ -359,6 +360,16 @@ fn load_compiled(
     let Some(compiled) = compiled else {
         return Err(LoadError::NotCompiledIn { model: name });
     };
+    if compiled.int8 {
+        if !device.backend.is_cpu() {
+            return Err(LoadError::Int8OnDevice {
+                model: name,
+                device,
+            });
+        }
+        let instructions = Instructions::best().to_string();
+        notes.push(Note::Int8 { instructions });
+    }
     if !compiled.generic.is_empty() {
         notes.push(Note::Generic(compiled.generic));
     }

@@ -1,6 +1,6 @@
 //! Why a model can't be loaded, as a type with fields.
 
-use fer_burn::device::DeviceError;
+use fer_burn::device::{DeviceError, DeviceSpec};
 use fer_core::onnx::OnnxError;
 use fer_core::spec::SpecError;
 #[cfg(feature = "ort")]
@@ -52,6 +52,16 @@ pub enum LoadError {
     NotCompiledIn {
         /// The file.
         model: String,
+    },
+    /// A model of 8-bit integers was requested on a GPU.
+    #[error(
+        "{model} computes with 8-bit integers, which Burn does only on the CPU, not on {device}"
+    )]
+    Int8OnDevice {
+        /// The model.
+        model: String,
+        /// The device.
+        device: DeviceSpec,
     },
     /// ONNX Runtime was requested for a training run.
     #[error("{model} is a training run and not an ONNX file; only Burn runs it")]

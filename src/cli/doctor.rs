@@ -200,6 +200,9 @@ fn print(findings: &Findings, out: &mut dyn Write) -> std::io::Result<()> {
         if let Some(source) = &model.source {
             writeln!(out, "    {source}")?;
         }
+        if let Some(instructions) = &model.int8 {
+            writeln!(out, "    computed with 8-bit integers, by {instructions}")?;
+        }
         if !model.generic.is_empty() {
             let generic = model.generic.join(", ");
             writeln!(

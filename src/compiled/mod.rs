@@ -1,10 +1,13 @@
 //! Compiled-in models: Rust code that the build script generated from ONNX files.
 
+mod int8;
 #[cfg(test)]
 mod rewrite;
 
 use burn::tensor::Device;
 use fer_burn::Forward;
+
+pub use int8::{Int8Error, network};
 
 /// A compiled-in model.
 pub struct BuiltinModel {
@@ -15,6 +18,8 @@ pub struct BuiltinModel {
     /// What takes time and is left to Burn, because the kernels do not support it: each kind with
     /// its layers or outputs, e.g. `Conv2d in groups (conv2d3)`.
     pub generic: &'static [&'static str],
+    /// Whether it computes with 8-bit integers, which only the CPU does.
+    pub int8: bool,
     /// Loads the embedded weights and returns the forward pass: `[N, H, W, C]` or `[N, C, H, W]` →
     /// `[N, classes]`.
     pub load: fn(&Device) -> Forward,

@@ -22,6 +22,7 @@ mod foreign;
 mod foreign_files;
 mod gradients;
 mod infer;
+mod int8;
 mod keras_scripts;
 mod layers;
 mod layouts;

@@ -20,6 +20,11 @@ pub fn limit(bits: usize) {
     LIMIT.get_or_init(|| bits);
 }
 
+/// The limit, if there is one; else the largest number.
+pub(super) fn limited() -> usize {
+    LIMIT.get().copied().unwrap_or(usize::MAX)
+}
+
 fn arch() -> Arch {
     let best = Arch::new();
     let Some(limit) = LIMIT.get() else {

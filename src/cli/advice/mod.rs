@@ -83,6 +83,9 @@ fn load(error: &LoadError) -> Option<String> {
         LoadError::NotCompiledIn { model } => Some(format!(
             "compile it in with `FER_MODEL={model} cargo build --release`, or use --engine ort"
         )),
+        LoadError::Int8OnDevice { .. } => {
+            Some("leave --device out, or name the float32 model".into())
+        }
         LoadError::TrainedNotOnnx { model } => Some(format!(
             "export it as an ONNX file with `fer export --onnx --run {model}`"
         )),

@@ -33,6 +33,11 @@ pub enum Note {
     /// Layers of a compiled-in model that take time and that the kernels don't support. Burn
     /// computes them.
     Generic(&'static [&'static str]),
+    /// A compiled-in model of 8-bit integers.
+    Int8 {
+        /// What sums their products, e.g. `AVX2`.
+        instructions: String,
+    },
     /// Burn may multiply float32 as TF32 on this device.
     Tf32,
     /// The model is an unfinished training run.
@@ -99,6 +104,9 @@ impl fmt::Display for Note {
                     write!(f, "{comma}{operator} ×{n} on {on}")?;
                 }
                 Ok(())
+            }
+            Self::Int8 { instructions } => {
+                write!(f, "computed with 8-bit integers, by {instructions}")
             }
             Self::Tf32 => f.write_str("Burn may multiply float32 as TF32 on this device"),
             Self::Unfinished { progress, epochs } => {

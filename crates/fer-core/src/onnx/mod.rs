@@ -1,5 +1,5 @@
-//! ONNX files as bytes: the header ([`Header`]), the removal of subnormal weights ([`flush`]), and
-//! casts to float32 ([`adapt()`]).
+//! ONNX files as bytes: the header ([`Header`]), the removal of subnormal weights ([`flush`]), casts
+//! to float32 ([`adapt()`]), and the layers of networks of 8-bit integers ([`qdq`]).
 //!
 //! Engines run the file. [`crate::spec`] interprets the header for images.
 
@@ -7,6 +7,7 @@ mod adapt;
 pub mod flush;
 mod header;
 pub mod proto;
+pub mod qdq;
 mod tiny;
 
 pub use adapt::adapt;
