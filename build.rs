@@ -190,8 +190,6 @@ fn model_files() -> Result<Vec<PathBuf>, String> {
         .flatten()
         .map(|e| e.path())
         .filter(|p| p.extension().is_some_and(|e| e == "onnx") && p != Path::new(DETECTOR))
-        // Models in 8-bit integers are for ONNX Runtime.
-        .filter(|p| !p.to_string_lossy().ends_with(".int8.onnx"))
         .collect();
     files.sort_by_key(|p| (p.file_stem().is_none_or(|s| s != "fer"), p.clone()));
     // Several are separated as in PATH.

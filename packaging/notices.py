@@ -88,7 +88,7 @@ def cargo(*arguments: str) -> str:
 def linked(target: str) -> list[dict]:
     """The crates from elsewhere whose code is in the program, sorted by name and version."""
     tree = cargo(
-        "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target,
+        "tree", "--locked", "--features", "shards", "--edges", "normal,no-proc-macro", "--target", target,
         "--prefix", "none", "--format", "{p}",
     )
     wanted = {tuple(line.split()[:2]) for line in tree.splitlines()}

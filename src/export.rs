@@ -11,7 +11,7 @@ use fer_core::calibration::Calibration;
 use fer_core::files;
 use fer_core::host::Host;
 use fer_core::spec::FaceCrop;
-use fer_train::data::{Catalog, DataError, Dataset, PixelForm};
+use fer_train::data::{DataError, Dataset, PixelForm};
 use fer_train::train::checkpoint::{CheckpointError, Trained};
 use fer_train::train::{TrainError, run};
 

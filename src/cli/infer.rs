@@ -107,7 +107,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         args.pictures.open(frame, &sources, &labels)?
     };
 
-    let facts = || facts(&session, &args);
+    let facts = || facts(&session, format, &args);
     let mut items = items::pictures(&sources);
     let (mut report, done) = output.start(&facts, &labels, shape, &mut items)?;
     if done.pictures > 0 && !args.quiet {
@@ -302,14 +302,15 @@ impl Destination {
 
 /// What the records are made with, by what a user calls it. Records of other facts do not go
 /// together.
-fn facts(session: &Session, args: &Args) -> serde_json::Value {
+fn facts(session: &Session, format: RecordFormat, args: &Args) -> serde_json::Value {
     let model = session.description();
-    // Of a file, that it is the same one as before; the modules of a run's folder are in it.
+    // That a file is the same one as before.
     let file = Path::new(&model.model).metadata().ok();
     let modified = file.as_ref().and_then(|m| m.modified().ok());
     let modified = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     serde_json::json!({
         "fer": env!("CARGO_PKG_VERSION"),
+        "format": format!("{format:?}"),
         "model": model.model,
         "model file": file.map(|m| m.len()),
         "date of the model file": modified.map(|at| at.as_secs_f64()),

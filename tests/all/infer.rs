@@ -419,7 +419,7 @@ fn pipes_devices_links_and_odd_names_neither_hang_nor_harm() {
     let waits = |signal: &str| {
         format!(
             "mkfifo in; sleep 50 > in & s=$!; {infer} - -o o.csv < in & p=$!; \
-             until ls .fer-* > /dev/null 2>&1; do sleep 0.02; done; \
+             until ls -d o.csv.part > /dev/null 2>&1; do sleep 0.02; done; \
              kill -{signal} $p; wait $p; echo code $?; kill $s"
         )
     };
@@ -533,11 +533,9 @@ fn pipes_devices_links_and_odd_names_neither_hang_nor_harm() {
             wrong.push(format!("{script}: {run:?}"));
         }
         let left = fs::read_dir(folder.path()).unwrap().filter(|e| {
-            e.as_ref()
-                .unwrap()
-                .file_name()
-                .to_string_lossy()
-                .starts_with(".fer-")
+            let name = e.as_ref().unwrap().file_name();
+            let name = name.to_string_lossy();
+            name.starts_with(".fer-") || name.ends_with(".part")
         });
         if left.count() > 0 {
             wrong.push(format!("{script}: a temporary file is left"));

@@ -35,9 +35,12 @@ mod providers;
 #[cfg(feature = "ort")]
 mod quantize;
 mod repvgg;
+mod resume;
 mod sam;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "shards")]
+mod shards;
 mod synth;
 mod train;
 mod votes;

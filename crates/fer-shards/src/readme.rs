@@ -109,7 +109,8 @@ mod tests {
                       dtype:\n        class_label:\n          names:\n          - x\n    - name: \
                       label\n      dtype:\n        class_label:\n          names:\n          - no\n          \
                       - yes\n---\n";
-        let rows: [(&str, Option<&str>, Option<&[&str]>); 7] = [
+        type Row<'a> = (&'a str, Option<&'a str>, Option<&'a [&'a str]>);
+        let rows: [Row; 7] = [
             (
                 numbered,
                 Some("label"),

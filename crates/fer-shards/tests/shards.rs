@@ -191,8 +191,8 @@ fn labels_come_from_the_file_the_readme_or_are_numbers() {
     fs::write(folder.path().join("README.md"), readme).unwrap();
     assert_eq!(labels(&path), ["sad", "fear", "sad"]);
 
-    assert_eq!(find(folder.path()), [path.clone()]);
-    assert_eq!(find(&path), [path.clone()]);
+    assert_eq!(find(folder.path()), std::slice::from_ref(&path));
+    assert_eq!(find(&path), std::slice::from_ref(&path));
     fs::write(folder.path().join("data/a.png"), "").unwrap();
     assert_eq!(
         find(folder.path()),

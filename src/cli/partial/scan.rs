@@ -22,6 +22,10 @@ const MAX_LINE: u64 = 64 << 20;
 pub struct Scan<'a> {
     pub folder: &'a Path,
     pub format: RecordFormat,
+    #[cfg_attr(
+        not(feature = "shards"),
+        expect(dead_code, reason = "Parquet's columns are named by them")
+    )]
     pub labels: &'a [String],
     pub shape: Shape,
 }

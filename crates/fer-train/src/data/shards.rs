@@ -38,7 +38,7 @@ impl Catalog {
     ///
     /// What a shard's images are for is in its name (`train-00000-of-00002.parquet`,
     /// `faces-test-03.tar`) or in that of a folder around it, in the words of [`open`](Self::open);
-    /// where no name says it, the data set has no parts. The classes are found as for folders, from
+    /// where no name says it, and of the only shard, the data set has no parts. The classes are found as for folders, from
     /// the labels and from a `classes.txt`; `given` names them.
     ///
     /// # Errors
@@ -73,7 +73,9 @@ impl Catalog {
         }
         let mut parts = Vec::new();
         for shard in shards {
-            parts.push((part_of(&shard.path, source), shard));
+            // A shard that is named itself is all that is meant.
+            let part = part_of(&shard.path, source).filter(|_| shard.path != source);
+            parts.push((part, shard));
         }
         let of_part = parts.iter().find(|(part, _)| part.is_some());
         let of_none = parts.iter().find(|(part, _)| part.is_none());
