@@ -325,7 +325,7 @@ fn a_network_computes_the_same_by_all_instructions_and_any_number_of_threads() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
-    assert_eq!(network(Instructions::Plain).forward(&[]), []);
+    assert!(network(Instructions::Plain).forward(&[]).is_empty());
 }
 
 #[test]
