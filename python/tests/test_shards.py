@@ -156,7 +156,7 @@ def test_an_output_belongs_to_its_source_and_operator(tmp_path):
         shards.begin(tmp_path / "in", tmp_path / "out", fer_rs.Batch(faces="never", drop=True))
     # How many threads compute does not matter.
     assert shards.begin(tmp_path / "in", tmp_path / "out", fer_rs.Batch(engine="burn", drop=True, threads=1)) == []
-    # An output inside its source is no source.
+    # An output inside its source is not read.
     run(tmp_path / "in", tmp_path / "in/out")
     assert run(tmp_path / "in", tmp_path / "in/out") == []
 

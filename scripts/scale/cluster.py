@@ -25,7 +25,7 @@ def missing():
         return "namespaces need root"
     for program in ("ip", "unshare", "nsenter"):
         if not shutil.which(program):
-            return f"there is no program {program}"
+            return f"the program {program} is missing"
     name = f"fer{os.getpid()}-try"
     tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if tried.returncode != 0:

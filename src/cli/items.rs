@@ -1,5 +1,5 @@
-//! The pictures that are classified ([`pictures`]): the listed ones, and in a shard's place those in
-//! it, which are listed as they are needed.
+//! The pictures that are classified ([`pictures`]): the listed ones, and in a shard's place those
+//! in it, which are listed as they are needed.
 
 use std::borrow::Cow;
 

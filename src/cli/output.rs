@@ -73,7 +73,7 @@ pub fn format_of(output: Option<&Path>) -> Result<Format> {
     }
 }
 
-/// The file that an output's path means, which is no folder. A link stays a link: its target is
+/// The file that an output's path means, which is not a folder. A link stays a link: its target is
 /// written.
 pub fn target(path: &Path) -> Result<PathBuf> {
     let is_folder = path.is_dir()

@@ -1,7 +1,8 @@
 //! An output of `fer infer` that an interrupted run leaves behind, and a later one goes on with
 //! ([`Partial`]).
 //!
-//! The records of `OUT` are written into the folder `OUT.part`, and moved to `OUT` when all are there:
+//! The records of `OUT` are written into the folder `OUT.part`, and moved to `OUT` when all are
+//! there:
 //!
 //! | in the folder | |
 //! |---|---|
@@ -66,8 +67,8 @@ pub fn is_resumable(path: &Path, format: RecordFormat) -> bool {
 }
 
 impl Partial {
-    /// Begins an output, or with `resume` goes on with it, so that what can't be written is reported
-    /// before the work.
+    /// Begins an output, or with `resume` goes on with it, so that what can't be written is
+    /// reported before the work.
     pub fn begin(path: &Path, format: RecordFormat, resume: bool) -> Result<Begun> {
         let target = target(path)?;
         let mut name = target.clone().into_os_string();
@@ -117,8 +118,8 @@ impl Partial {
     }
 
     /// Begins the records of a model with these classes, or goes on with those that are there and
-    /// were made with the same `facts`. `names` are the pictures, in their order; those that are done
-    /// are taken from it.
+    /// were made with the same `facts`. `names` are the pictures, in their order; those that are
+    /// done are taken from it.
     pub fn start<'a>(
         &self,
         facts: &Value,

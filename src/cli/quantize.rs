@@ -33,9 +33,9 @@ pub struct Args {
     #[command(flatten)]
     classes: ClassArgs,
 
-    /// How the data is divided: keras, official, fold:K/N or list:FILE. The training part quantizes,
-    /// the validation part is only measured on [default: official; fold:1/5, where the data has no
-    /// parts].
+    /// How the data is divided: keras, official, fold:K/N or list:FILE. The training part
+    /// quantizes, the validation part is only measured on [default: official; fold:1/5, where the
+    /// data has no parts].
     #[arg(long, value_name = "SPLIT")]
     split: Option<Split>,
 

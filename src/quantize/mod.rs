@@ -174,7 +174,7 @@ pub enum QuantizeFileError {
         /// The tensor.
         tensor: String,
     },
-    /// There are no images.
+    /// The data has no images.
     #[error("there is no {of} image that can be read and has a class of the model's")]
     NoImages {
         /// Which kind: training or held-out.
@@ -248,11 +248,11 @@ impl Prepared {
         &self.spec
     }
 
-    /// Quantizes the model, measures it, and writes it to `target`, whole or not at all: if too much
-    /// is lost, nothing is written.
+    /// Quantizes the model, measures it, and writes it to `target`, whole or not at all: if too
+    /// much is lost, nothing is written.
     ///
     /// # Errors
-    /// There are no images, ONNX Runtime fails, or the file can't be written.
+    /// The data has no images, ONNX Runtime fails, or the file can't be written.
     pub fn quantize(
         &self,
         images: &Images,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Run, fer, path, root, run};
 
-/// The arguments of a run over the example faces, many times, and one that is no image.
+/// The arguments of a run over the example faces, many times, and one that is not an image.
 struct Case {
     folder: tempfile::TempDir,
     list: String,

@@ -1,5 +1,5 @@
-//! Parquet files and WebDataset's archives through the program: pictures to classify, data sets, and
-//! records.
+//! Parquet files and WebDataset's archives through the program: pictures to classify, data sets,
+//! and records.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -282,7 +282,7 @@ fn records_are_written_as_parquet_and_gone_on_with() {
     );
     assert!(!folder.path().join("a.parquet.part").exists());
 
-    // A Parquet file of records is no data set: it has no images.
+    // A Parquet file of records is not a data set: it has no images.
     let refused = run(&["infer", &output]).expect(1);
     assert!(
         refused

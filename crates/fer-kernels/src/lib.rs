@@ -6,9 +6,9 @@
 //! on slices. A convolution becomes matrix products (`gemm`), as written (`patches`) or with fewer
 //! multiplications (`winograd`); in compiled-in models, [`depthwise`] convolutions and those of one
 //! pixel and few channels ([`pointwise`]) are computed directly, and where they follow one another
-//! ([`chain`]) row by row. [`int8`] has networks of 8-bit integers. [`simd`] chooses the instructions
-//! and divides the work among the threads of [`threads`], and [`team`] keeps them together for
-//! many short loops.
+//! ([`chain`]) row by row. [`int8`] has networks of 8-bit integers. [`simd`] chooses the
+//! instructions and divides the work among the threads of [`threads`], and [`team`] keeps them
+//! together for many short loops.
 //!
 //! ```
 //! use burn::nn::conv::Conv2dConfig;

@@ -12,8 +12,8 @@ const BINS: usize = 15;
 /// The 97.5th percentile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// The mean Kullback–Leibler divergence, in nats, of the probabilities `found` from `expected`, both
-/// `[n, classes]`: how much of what the expected ones say is lost.
+/// The mean Kullback–Leibler divergence, in nats, of the probabilities `found` from `expected`,
+/// both `[n, classes]`: how much of what the expected ones say is lost.
 pub fn divergence(expected: &[f32], found: &[f32], classes: usize) -> f64 {
     let rows = expected.len() / classes.max(1);
     let lost = expected.iter().zip(found).map(|(p, q)| {

@@ -193,7 +193,8 @@ fn affine(
     Some([factor.into_iter().map(|f| f as f32).collect(), offset])
 }
 
-/// A batch normalization directly behind a convolution or dense layer becomes a part of its weights.
+/// A batch normalization directly behind a convolution or dense layer becomes a part of its
+/// weights.
 fn batch_norms(graph: &mut GraphProto) {
     loop {
         let (links, known) = (Links::of(graph), weights(graph));
@@ -244,7 +245,8 @@ fn without(graph: &mut GraphProto, removed: &HashSet<usize>) {
     });
 }
 
-/// A layer whose outputs are multiplied and moved channel by channel: its node, and its new weights.
+/// A layer whose outputs are multiplied and moved channel by channel: its node, and its new
+/// weights.
 fn scaled(
     graph: &GraphProto,
     known: &HashMap<String, usize>,

@@ -26,7 +26,7 @@ impl FloatNetwork {
     /// Reads an ONNX file's bytes.
     ///
     /// # Errors
-    /// They are no ONNX model, or one that can't be quantized.
+    /// They are not an ONNX model, or it can't be quantized.
     pub fn parse(bytes: &Bytes, name: &str) -> Result<Self, QuantizeError> {
         let mut model = onnx::parse_proto(bytes, name)?;
         let owned = || name.to_string();

@@ -1,9 +1,9 @@
 //! A network and a plan → a graph in QDQ form.
 //!
 //! Each quantized tensor goes through QuantizeLinear and DequantizeLinear, and everything that took
-//! it takes what comes back. A layer's weights and bias come from DequantizeLinear. Where a tensor's
-//! zero point is 0, its smallest value is 0, so that the ReLU that made it is left out: the
-//! quantization clamps as it did. ONNX Runtime's own tool writes the same form, and its graph
+//! it takes what comes back. A layer's weights and bias come from DequantizeLinear. Where a
+//! tensor's zero point is 0, its smallest value is 0, so that the ReLU that made it is left out:
+//! the quantization clamps as it did. ONNX Runtime's own tool writes the same form, and its graph
 //! optimizer makes an integer operator of each layer.
 
 use std::collections::{BTreeMap, HashMap};

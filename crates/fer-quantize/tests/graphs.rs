@@ -1,4 +1,5 @@
-//! Graphs in and out: what is folded, which form quantized files have, and which models are refused.
+//! Graphs in and out: what is folded, which form quantized files have, and which models are
+//! refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

@@ -6,11 +6,11 @@
 //!             └→ labeled (name, label, bytes on demand)     data sets
 //! ```
 //!
-//! A shard is never read whole: a `.tar` is walked by its headers, a Parquet file by its footer, and
-//! the bytes of a picture are read when it is decoded, from any thread. Both are untrusted: what a
-//! file says of sizes is checked before memory is allocated for it. The `parquet` crate may still
-//! panic on a damaged file. A panic is caught where it is called and becomes a [`ShardError`], so
-//! that it costs a picture or a file, not the program.
+//! A shard is never read whole: a `.tar` is walked by its headers, a Parquet file by its footer,
+//! and the bytes of a picture are read when it is decoded, from any thread. Both are untrusted:
+//! what a file says of sizes is checked before memory is allocated for it. The `parquet` crate may
+//! still panic on a damaged file. A panic is caught where it is called and becomes a
+//! [`ShardError`], so that it costs a picture or a file, not the program.
 
 mod file;
 mod parquet;

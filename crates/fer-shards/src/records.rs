@@ -3,8 +3,8 @@
 //!
 //! A Parquet file can't be read before it is finished. So records are written in parts, files of
 //! [`PART`] pictures each ([`Parts`]), which are joined at the end ([`join`]): nothing is computed
-//! anew for that, as the parts' columns are copied as they are. What is done by an interrupted run is
-//! known from its parts ([`done`]).
+//! anew for that, as the parts' columns are copied as they are. What is done by an interrupted run
+//! is known from its parts ([`done`]).
 
 use std::fs::{self, File};
 use std::io::{self, Write};

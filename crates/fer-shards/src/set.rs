@@ -33,8 +33,8 @@ pub struct LabeledImage {
     pub image: Arc<dyn Blob>,
 }
 
-/// The shards that a path names: itself, or those in a folder, sorted. None if it is another file, or
-/// if there are images in the folder: then it is a data set of folders.
+/// The shards that a path names: itself, or those in a folder, sorted. None if it is another file,
+/// or if there are images in the folder: then it is a data set of folders.
 pub fn find(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
         let own = is_shard(path) && path.is_file();
@@ -62,8 +62,8 @@ pub fn find(path: &Path) -> Vec<PathBuf> {
 
 /// The labeled images of a shard, in their order. No image is read.
 ///
-/// The classes are named by the file itself (a text, or Hugging Face's metadata), or by the README.md
-/// in the folder `set` or one between it and the shard.
+/// The classes are named by the file itself (a text, or Hugging Face's metadata), or by the
+/// README.md in the folder `set` or one between it and the shard.
 ///
 /// # Errors
 /// The shard can't be read, or an image has no label.

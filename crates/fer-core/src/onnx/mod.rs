@@ -1,5 +1,5 @@
-//! ONNX files as bytes: the header ([`Header`]), the removal of subnormal weights ([`flush`]), casts
-//! to float32 ([`adapt()`]), and the layers of networks of 8-bit integers ([`qdq`]).
+//! ONNX files as bytes: the header ([`Header`]), the removal of subnormal weights ([`flush`]),
+//! casts to float32 ([`adapt()`]), and the layers of networks of 8-bit integers ([`qdq`]).
 //!
 //! Engines run the file. [`crate::spec`] interprets the header for images.
 

@@ -15,8 +15,8 @@ pub enum Instructions {
     Avx512Vnni,
     /// `vpdpbusd` on 256 bits: 32 products of bytes.
     AvxVnni,
-    /// `vpmaddubsw` on 256 bits, 32 products of bytes, where the weights are so small that the sum of
-    /// two products fits into a word; else `vpmaddwd`, 16 products of words.
+    /// `vpmaddubsw` on 256 bits, 32 products of bytes, where the weights are so small that the sum
+    /// of two products fits into a word; else `vpmaddwd`, 16 products of words.
     Avx2,
     /// Code for any processor: products of words.
     Plain,

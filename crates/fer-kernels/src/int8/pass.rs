@@ -47,8 +47,8 @@ impl Quantization {
         }
     }
 
-    /// What the sum of a channel, less the zero points, is multiplied by to get its mean, in units of
-    /// the scale of `to`, or of 1.
+    /// What the sum of a channel, less the zero points, is multiplied by to get its mean, in units
+    /// of the scale of `to`, or of 1.
     fn mean_factor(self, pixels: usize, to: Option<Self>) -> f32 {
         self.scale / (to.map_or(1.0, |to| to.scale) * pixels as f32)
     }

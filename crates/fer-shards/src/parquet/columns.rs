@@ -56,7 +56,7 @@ impl Columns {
     /// Finds the columns in a file's schema.
     ///
     /// # Errors
-    /// There is no column of images, or several can be meant; the text names the columns.
+    /// No column has images, or several have; the text names the columns.
     pub fn of(metadata: &ParquetMetaData) -> Result<Self, String> {
         let file = metadata.file_metadata();
         let columns = file.schema_descr().columns();

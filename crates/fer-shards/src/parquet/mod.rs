@@ -1,5 +1,5 @@
-//! Parquet files with a column of images ([`Parquet`]): opened by their footer, and read a few rows at
-//! a time, at the rows that are wanted.
+//! Parquet files with a column of images ([`Parquet`]): opened by their footer, and read a few rows
+//! at a time, at the rows that are wanted.
 
 mod columns;
 pub mod pages;
@@ -159,8 +159,8 @@ impl Parquet {
         self.columns.label.as_ref()
     }
 
-    /// The labels of all rows, as the file has them: names, or numbers as text; `None` where there is
-    /// none, which is -1 too. Empty without a column of labels.
+    /// The labels of all rows, as the file has them: names, or numbers as text; `None` where there
+    /// is none, which is -1 too. Empty without a column of labels.
     ///
     /// # Errors
     /// The column is damaged.
@@ -321,8 +321,8 @@ fn present(metadata: &ParquetMetaData, column: usize) -> i16 {
     schema.column(column).max_def_level()
 }
 
-/// The next values of a column, at most so many. `present` is the definition level of a value that is
-/// there.
+/// The next values of a column, at most so many. `present` is the definition level of a value that
+/// is there.
 fn next<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
     most: usize,

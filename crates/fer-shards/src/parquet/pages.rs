@@ -1,5 +1,5 @@
-//! The pages of a column, checked before they are decoded ([`Pages`]): their sizes before anything is
-//! allocated for them, and the number of their values before they are unpacked.
+//! The pages of a column, checked before they are decoded ([`Pages`]): their sizes before anything
+//! is allocated for them, and the number of their values before they are unpacked.
 
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
@@ -71,8 +71,8 @@ impl Length for Chunks {
 impl ChunkReader for Chunks {
     type T = Header;
 
-    /// Called for the header of a page alone; and before a page whose header was read already, where
-    /// nothing is read from it.
+    /// Called for the header of a page alone; and before a page whose header was read already,
+    /// where nothing is read from it.
     fn get_read(&self, start: u64) -> Result<Self::T> {
         Ok(Header {
             file: Arc::clone(&self.0),

@@ -3,7 +3,8 @@
 //! wrong with them ([`check`]).
 //!
 //! Two forms are read: folders of images by class, and the original competition's `fer2013.csv`;
-//! see [`Catalog::open`]. A third, shards, is read by another crate ([`Catalog::of_shards`]). What was taken for what, where names leave it open, is a [`Note`].
+//! see [`Catalog::open`]. A third, shards, is read by another crate ([`Catalog::of_shards`]). What
+//! was taken for what, where names leave it open, is a [`Note`].
 
 mod catalog;
 pub mod check;

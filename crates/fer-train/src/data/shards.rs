@@ -38,11 +38,11 @@ impl Catalog {
     ///
     /// What a shard's images are for is in its name (`train-00000-of-00002.parquet`,
     /// `faces-test-03.tar`) or in that of a folder around it, in the words of [`open`](Self::open);
-    /// where no name says it, and of the only shard, the data set has no parts. The classes are found as for folders, from
-    /// the labels and from a `classes.txt`; `given` names them.
+    /// where no name says it, and of the only shard, the data set has no parts. The classes are
+    /// found as for folders, from the labels and from a `classes.txt`; `given` names them.
     ///
     /// # Errors
-    /// There are no images; some shards are parts and others are not; the classes do not fit.
+    /// The set has no images; some shards are parts and others are not; the classes do not fit.
     pub fn of_shards(
         source: &Path,
         shards: Vec<ShardImages>,

@@ -95,8 +95,9 @@ impl Shared {
         })
     }
 
-    /// The probabilities of the shared classes, from all that a model gives: as they are if they are
-    /// probabilities of these classes alone, else scaled to a sum of 1, as independent `scores`.
+    /// The probabilities of the shared classes, from all that a model gives: as they are if they
+    /// are probabilities of these classes alone, else scaled to a sum of 1, as independent
+    /// `scores`.
     pub fn probabilities(&self, all: &[f32], scores: bool) -> Vec<f32> {
         let mut shared: Vec<f32> = self.outputs.iter().map(|output| all[*output]).collect();
         if self.model_has_more || scores {
@@ -106,9 +107,9 @@ impl Shared {
     }
 }
 
-/// The place in a model's output of each of the data's classes, found by name: by the same name, else
-/// by one that differs in case alone, else by another word for the same emotion. `None` for classes
-/// that the model lacks.
+/// The place in a model's output of each of the data's classes, found by name: by the same name,
+/// else by one that differs in case alone, else by another word for the same emotion. `None` for
+/// classes that the model lacks.
 pub fn outputs_of(classes: &[String], labels: &[String]) -> Vec<Option<usize>> {
     let shared = Shared::of(classes, labels);
     let place = |class| shared.place(class).map(|place| shared.outputs[place]);

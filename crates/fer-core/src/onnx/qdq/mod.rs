@@ -1,9 +1,9 @@
 //! Networks of 8-bit integers in ONNX files, in QDQ form, as a list of layers.
 //!
-//! In such a file, each tensor of bytes stands between a QuantizeLinear and a DequantizeLinear node,
-//! and the nodes between two of these pairs are written as if they computed float32. [`read`] joins
-//! each operator with the pairs around it into one [`Layer`]. Layers without such pairs compute
-//! numbers.
+//! In such a file, each tensor of bytes stands between a QuantizeLinear and a DequantizeLinear
+//! node, and the nodes between two of these pairs are written as if they computed float32. [`read`]
+//! joins each operator with the pairs around it into one [`Layer`]. Layers without such pairs
+//! compute numbers.
 //!
 //! The build script compiles this folder too, and reads the models that it compiles in.
 
