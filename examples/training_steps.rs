@@ -2,8 +2,8 @@
 //! prints how long they took: fer's side of `scripts/bench/train_peers.py`, where the protocol is
 //! described.
 //!
-//! `cargo run --release --example training_steps -- notebook batches.bin 64 [bits=256] [device=cuda]
-//! [precision=bf16]`
+//! `cargo run --release --example training_steps -- notebook batches.bin 64 [bits=256]
+//! [device=cuda] [precision=bf16]`
 
 use std::io::{BufRead, Write};
 use std::time::Instant;

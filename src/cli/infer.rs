@@ -233,8 +233,8 @@ impl Destination {
         let resumable = path.filter(|path| partial::is_resumable(path, format));
         if args.resume && resumable.is_none() {
             bail!(
-                "--resume goes on with a file: name one with --output, of jsonl, csv or, in a build \
-                 with shards, parquet"
+                "--resume goes on with a file: name one with --output, of jsonl, csv or, in a \
+                 build with shards, parquet"
             );
         }
         #[cfg(feature = "train")]

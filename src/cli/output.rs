@@ -38,8 +38,8 @@ fn parquet() -> Result<RecordFormat, String> {
 #[cfg(not(feature = "shards"))]
 fn parquet() -> Result<RecordFormat, String> {
     Err(
-        "Parquet is written by fer built with `cargo build --release --features shards`, and by its \
-         packages"
+        "Parquet is written by fer built with `cargo build --release --features shards`, and by \
+         its packages"
             .into(),
     )
 }

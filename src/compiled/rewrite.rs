@@ -5,8 +5,8 @@
 //! self.LAYER.forward(IN);`, `let OUT = burn::tensor::activation::relu(IN);` and `let OUT =
 //! A.add(B);`. It joins a layer with the operations that alone use its output into one call, and
 //! small convolutions that follow one another into one for all of them (`chain`). A layer that the
-//! kernels support is an error anywhere else. What they do not support is left to Burn, and is named
-//! if it takes time.
+//! kernels support is an error anywhere else. What they do not support is left to Burn, and is
+//! named if it takes time.
 
 #[path = "rewrite/chain.rs"]
 mod chain;

@@ -1,8 +1,8 @@
 //! Threads that stay together for many short loops, as those of a network of small layers.
 //!
 //! A thread pool's threads sleep between two loops. To wake one takes as long as a small layer, and
-//! on a busy machine far longer. [`together`] keeps the pool's threads in a loop, in which they wait
-//! for the next work, until all of it is done. The calling thread leads and works itself. It waits
+//! on a busy machine far longer. [`together`] keeps the pool's threads in a loop, in which they
+//! wait for the next work, until all of it is done. The calling thread leads and works itself. It waits
 //! for nobody to begin: of threads that are late, the others do the part.
 
 use std::cell::Cell;

@@ -37,8 +37,8 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Starts to measure; `total` frames are expected. Where records are seen on a terminal, there
-    /// is no bar.
+    /// Starts to measure; `total` frames are expected. Records that are seen on a terminal take
+    /// the place of the bar.
     pub fn new(total: Option<u64>, live: bool, quiet: bool, on_stdout: bool) -> Self {
         let seen = on_stdout && std::io::stdout().is_terminal();
         let total = total.filter(|_| !quiet && !seen && !live);

@@ -302,8 +302,8 @@ impl Catalog {
 }
 
 /// What to do with shards where they are not read.
-pub(super) const SHARD: &str = "is a shard, which fer reads where it is built with the Cargo feature \
-    `shards`, as its packages are";
+pub(super) const SHARD: &str = "is a shard, which fer reads where it is built with the Cargo \
+    feature `shards`, as its packages are";
 
 /// A path that does not hold a data set.
 fn no_data_set(path: &Path, is_file: bool) -> DataError {
