@@ -105,6 +105,12 @@ fn module_of(path: &Path, module: &str, out_dir: &Path) -> Result<(String, Strin
             generic.join(", ")
         );
     }
+    // Burn's own loops over all threads have none while these stay together.
+    let pass = if generic.is_empty() {
+        "compiled.pass(input, |input| model.forward(&compiled, input))"
+    } else {
+        "model.forward(&compiled, input)"
+    };
     let code = format!(
         r#"
 #[allow(clippy::all, clippy::pedantic, clippy::restriction, dead_code, missing_docs, unused)]
@@ -115,7 +121,7 @@ mod {module} {{
         let model = Model::from_embedded(device);
         let compiled = {kernels}::compiled::Compiled::default();
         Box::new(move |input| {{
-            let output = model.forward(&compiled, input);
+            let output = {pass};
             let n = output.dims()[0];
             output.reshape([n as i64, -1])
         }})

@@ -1,15 +1,14 @@
 //! How long the face detector takes on a picture of 640×640 pixels, compiled in and in ONNX
 //! Runtime, on as many threads as there are cores.
 //!
-//! `cargo bench --bench detector`. The two take turns in one process, in blocks with a pause before
-//! each, as ONNX Runtime's threads go on waiting for a while. On a busy machine, the CPU time says
-//! more than the time on the clock, on one thread most (on several, ONNX Runtime's waiting counts).
-//! `FER_BENCH_THREADS=1` sets the number of threads, `FER_BENCH_BITS=256` (or 0) limits the
-//! compiled-in one to AVX2 (or no vectors).
+//! `cargo bench --bench detector`. `FER_BENCH_THREADS=1` sets the number of threads,
+//! `FER_BENCH_BITS=256` (or 0) limits the compiled-in one to AVX2 (or no vectors).
 
 #![allow(clippy::expect_used, reason = "a benchmark may panic")]
 
-use std::time::{Duration, Instant};
+mod turns;
+
+use std::hint::black_box;
 
 use fer::device::DeviceSpec;
 use fer::faces::{Detector, DetectorRef, Network};
@@ -25,117 +24,38 @@ static MEMORY: Reuse = Reuse::new();
 const SIDE: usize = 640;
 const BLOCKS: usize = 20;
 const RUNS: usize = 25;
-const PAUSE: Duration = Duration::from_millis(100);
 
 fn main() {
-    let number = |name: &str| {
-        let value = std::env::var(name).ok();
-        value.map(|value| value.parse::<usize>().expect("a number"))
-    };
-    if let Some(bits) = number("FER_BENCH_BITS") {
+    if let Some(bits) = turns::number("FER_BENCH_BITS") {
         simd::limit(bits);
     }
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let threads = number("FER_BENCH_THREADS").unwrap_or(cores);
+    let threads = turns::threads();
+    let image = picture();
     let ort = Backend::Ort {
         provider: Provider::Cpu,
         options: ProviderOptions::default(),
         library: None,
     };
-    let contenders: Vec<(&str, Detector)> = [
+    let mut contenders: Vec<turns::Contender> = Vec::new();
+    for (name, backend) in [
         ("compiled in", Backend::Burn(DeviceSpec::default())),
         ("ONNX Runtime", ort),
-    ]
-    .into_iter()
-    .filter_map(|(name, backend)| {
+    ] {
         let host = Host::from_env();
         match Detector::load(&DetectorRef::Builtin, &backend, Some(threads), &host) {
-            Ok(detector) => Some((name, detector)),
-            Err(e) => {
-                eprintln!("skipped: {name}: {e}");
-                None
+            Ok(detector) => {
+                let image = &image;
+                let once = move || {
+                    let anchors = detector.anchors(image.clone(), [SIDE; 2]);
+                    black_box(anchors.expect("it runs"));
+                };
+                contenders.push((name, Box::new(once)));
             }
+            Err(e) => eprintln!("skipped: {name}: {e}"),
         }
-    })
-    .collect();
-    let image = picture();
+    }
     println!("{threads} threads, {}", simd::instructions());
-    let mut times = vec![Vec::new(); contenders.len()];
-    let mut on_cpu = vec![Vec::new(); contenders.len()];
-    let mut ratios = Vec::new();
-    for block in 0..=BLOCKS {
-        let mut medians = Vec::new();
-        let all = times.iter_mut().zip(&mut on_cpu);
-        for ((_, detector), (times, on_cpu)) in contenders.iter().zip(all) {
-            std::thread::sleep(PAUSE);
-            let before = cpu_time();
-            let mut own: Vec<f64> = (0..RUNS).map(|_| once(detector, &image)).collect();
-            if let (Some(before), Some(after)) = (before, cpu_time()) {
-                on_cpu.push((after - before) / RUNS as f64);
-            }
-            medians.push(median(&mut own));
-            // The first block warms up.
-            if block > 0 {
-                times.extend(own);
-            }
-        }
-        if let [compiled, ort] = medians[..] {
-            ratios.push(compiled / ort);
-        }
-    }
-    let all = times.iter_mut().zip(&mut on_cpu);
-    for ((name, _), (times, on_cpu)) in contenders.iter().zip(all) {
-        let median = median(times);
-        let at = |share: usize| times[(times.len() - 1) * share / 100];
-        println!(
-            "{name:14} median {median:.2} ms, least {:.2}, 10 % {:.2}, 90 % {:.2}",
-            at(0),
-            at(10),
-            at(90)
-        );
-        if !on_cpu.is_empty() {
-            let (middle, least) = (self::median(on_cpu), on_cpu[0]);
-            println!(
-                "{name:14} CPU time of a pass, of blocks: median {middle:.2} ms, least {least:.2}"
-            );
-        }
-    }
-    if ratios.len() > 1 {
-        ratios.remove(0);
-        let middle = median(&mut ratios);
-        println!(
-            "compiled in ÷ ONNX Runtime, medians of a block: {middle:.2} ({:.2}–{:.2})",
-            ratios[0],
-            ratios[ratios.len() - 1]
-        );
-    }
-}
-
-/// Milliseconds of one pass.
-fn once(detector: &Detector, image: &[f32]) -> f64 {
-    let image = image.to_vec();
-    let began = Instant::now();
-    let anchors = detector.anchors(image, [SIDE; 2]).expect("it runs");
-    let took = began.elapsed().as_secs_f64() * 1e3;
-    std::hint::black_box(anchors);
-    took
-}
-
-/// The CPU time of all threads in milliseconds, on Linux; with the image's copies.
-fn cpu_time() -> Option<f64> {
-    let threads = std::fs::read_dir("/proc/self/task").ok()?;
-    let of = |path: std::path::PathBuf| {
-        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    let nanoseconds: f64 = threads.flatten().filter_map(|entry| of(entry.path())).sum();
-    Some(nanoseconds / 1e6)
-}
-
-/// The middle one; they are sorted then.
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    turns::turns(contenders, BLOCKS, RUNS);
 }
 
 /// The example's photograph, as the detector takes it.

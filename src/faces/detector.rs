@@ -9,7 +9,6 @@ use fer_burn::{Forward, describe, values};
 use fer_core::classifier::Description;
 use fer_core::host::Host;
 use fer_faces::{Network, NetworkError, Scores};
-use fer_kernels::team::together;
 use fer_kernels::threads::{self, FlushToZero};
 #[cfg(feature = "ort")]
 use fer_ort::{OrtNetwork, Provider, ProviderOptions, library};
@@ -158,10 +157,8 @@ impl Network for Detector {
             Runner::Burn { forward, device } => {
                 let _flushed = FlushToZero::new();
                 let data = TensorData::new(image, shape);
-                // The layers are short: the compute threads stay together for all of them.
                 let (on, forward) = (&*device, &mut *forward);
-                let work = move || values(forward(Tensor::from_data(data, on)));
-                let outputs = move || together(work);
+                let outputs = move || values(forward(Tensor::from_data(data, on)));
                 device::computed(device, outputs).and_then(|values| values)
             }
             #[cfg(feature = "ort")]

@@ -22,14 +22,22 @@ use super::nn;
 use super::norm::{Affine, Epilogue, Statistics};
 use super::ops::{self, ConvOptions};
 use super::pointwise;
+use super::team::together;
 
-/// Kernels are prepared again for a batch that is this many times as large as the last one.
-const LARGER: usize = 4;
+/// The most images that are few: to read a layer's kernels takes as long as to compute with them.
+const FEW: usize = 2;
+
+/// The most images with whose layers, which are short, the threads stay together.
+const TOGETHER: usize = 8;
+
+/// For how many images kernels are prepared: few, or many.
+const PREPARED_FOR: [usize; 2] = [1, 64];
 
 /// Values computed from a model's weights. Each model has its own.
 #[derive(Default)]
 pub struct Compiled {
-    convolutions: RefCell<HashMap<ParamId, Convolution>>,
+    /// For few images (false) and for many.
+    convolutions: RefCell<HashMap<(ParamId, bool), Convolution>>,
     direct: RefCell<HashMap<ParamId, Direct>>,
     /// By the first layer.
     chains: RefCell<HashMap<ParamId, Chain>>,
@@ -72,7 +80,7 @@ struct Direct {
 struct Convolution {
     prepared: Prepared,
     bias: Option<Vec<f32>>,
-    /// Height and width of the images that it was prepared for.
+    /// Of the images that it was prepared for.
     dims: [usize; 4],
 }
 
@@ -99,25 +107,36 @@ impl Compiled {
             return if then_relu { relu(y) } else { y };
         };
         let [batch, channels, height, width] = x.dims();
-        let mut convolutions = self.convolutions.borrow_mut();
-        let prepared = convolutions.get(&conv.weight.id).filter(|c| {
-            let [planned, _, planned_height, planned_width] = c.dims;
-            [planned_height, planned_width] == [height, width] && batch < LARGER * planned
-        });
-        if prepared.is_none() {
+        let many = batch > FEW;
+        let dims = [PREPARED_FOR[usize::from(many)], channels, height, width];
+        let prepare = || {
             let options = ConvOptions {
                 stride: conv.stride,
                 padding,
                 relu: then_relu,
             };
-            let dims = [batch, channels, height, width];
-            convolutions.insert(conv.weight.id, Convolution::new(conv, norm, dims, options));
-        }
-        match convolutions.get(&conv.weight.id) {
-            Some(Convolution { prepared, bias, .. }) => {
-                ops::conv2d_prepared(x, prepared, bias.as_deref(), then_relu)
-            }
-            None => unreachable!("it was just inserted"),
+            Convolution::new(conv, norm, dims, options)
+        };
+        let mut convolutions = self.convolutions.borrow_mut();
+        let convolution = convolutions
+            .entry((conv.weight.id, many))
+            .and_modify(|c| {
+                if c.dims != dims {
+                    *c = prepare();
+                }
+            })
+            .or_insert_with(prepare);
+        let Convolution { prepared, bias, .. } = &*convolution;
+        ops::conv2d_prepared(x, prepared, bias.as_deref(), then_relu)
+    }
+
+    /// A forward pass of a model whose layers are all the kernels'. For few images, the threads stay
+    /// together for all layers.
+    pub fn pass<R>(&self, input: Tensor<4>, forward: impl FnOnce(Tensor<4>) -> R) -> R {
+        if ops::is_plain(&input) && input.dims()[0] <= TOGETHER {
+            together(|| forward(input))
+        } else {
+            forward(input)
         }
     }
 

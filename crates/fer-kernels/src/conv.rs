@@ -13,9 +13,11 @@
 
 use std::ops::Range;
 
+use super::first;
 use super::gemm::{Panelled, multiply, multiply_transposed, transpose};
 use super::patches::Patches;
-use super::simd::{Scratch, Shared, buffer, on_pool, panel, parallel};
+use super::simd::{Scratch, Shared, buffer, panel};
+use super::team::{on_pool, parallel};
 use super::winograd::{Tile25, Tile33, Tile43, Winograd};
 
 /// Bytes of expanded matrices that are processed at a time, unless that is too few rows for the
@@ -85,6 +87,8 @@ pub(super) trait Method: Send + Sync {
     fn inner(&self) -> usize;
     /// Rows per image.
     fn rows(&self) -> usize;
+    /// The lines of tiles or pixels that they are for.
+    fn lines(&self) -> usize;
     /// Multiplications per output channel, for this many images and for the expansion of the
     /// kernels.
     fn work(&self, images: usize) -> usize {
@@ -96,7 +100,7 @@ pub(super) trait Method: Send + Sync {
     fn expand_kernel(&self, kernel: &[f32], expanded: Shared, shape: Panelled, rows: Range<usize>);
     /// The given rows of the gradient of `[inner, out]` → the gradient of the kernels.
     fn collect_kernel(&self, expanded: &[f32], shape: Panelled, kernel: Shared, rows: Range<usize>);
-    /// One slice of an image → `[rows, inner]`, starting at `row`.
+    /// One slice of an image → these lines of `[rows, inner]`, which starts at `row`.
     fn expand_input(
         &self,
         image: &[f32],
@@ -104,6 +108,7 @@ pub(super) trait Method: Send + Sync {
         shape: Panelled,
         row: usize,
         slice: usize,
+        lines: Range<usize>,
     );
     /// The gradient of `[rows, inner]` from `row` on, added to one slice of the image's gradient.
     fn collect_input(
@@ -114,7 +119,7 @@ pub(super) trait Method: Send + Sync {
         slice: usize,
         image: Shared,
     );
-    /// One panel of `[rows, out]`, starting at `row` → the image, with bias and ReLU.
+    /// These lines of one panel of `[rows, out]`, which starts at `row` → the image, with bias and ReLU.
     #[allow(
         clippy::too_many_arguments,
         reason = "a matrix, a place in it, an image, and what is done on the way"
@@ -125,6 +130,7 @@ pub(super) trait Method: Send + Sync {
         shape: Panelled,
         row: usize,
         panel: usize,
+        lines: Range<usize>,
         bias: Option<&[f32]>,
         relu: bool,
         image: Shared,
@@ -243,6 +249,9 @@ impl Conv {
         if len == 0 {
             return Vec::new();
         }
+        if first::takes(self) {
+            return first::forward(self, input, kernel, bias, relu);
+        }
         let shapes = Shapes::new(self, method);
         let mut v = Scratch::new(shapes.input(shapes.images).values());
         let mut y = Scratch::new(shapes.output(shapes.images).values());
@@ -252,7 +261,7 @@ impl Conv {
                 let (v_shape, y_shape) = (shapes.input(count), shapes.output(count));
                 self.expand_inputs(method, input, &mut v, v_shape);
                 multiply(&v, v_shape, kernel, shapes.kernel, &mut y);
-                each(count, y_shape.panels(), |image, panel| {
+                each_line(method, count, y_shape.panels(), |image, panel, lines| {
                     let output = output.section(
                         (chunk * shapes.images + image) * self.output_len(),
                         self.output_len(),
@@ -262,6 +271,7 @@ impl Conv {
                         y_shape,
                         image * method.rows(),
                         panel,
+                        lines,
                         bias,
                         relu,
                         output,
@@ -424,12 +434,13 @@ impl Conv {
 
     fn expand_inputs(&self, method: &dyn Method, images: &[f32], v: &mut [f32], shape: Panelled) {
         let v = Shared::new(v);
-        each(
+        each_line(
+            method,
             images.len() / self.input_len(),
             method.slices(),
-            |image, slice| {
+            |image, slice, lines| {
                 let values = &images[image * self.input_len()..(image + 1) * self.input_len()];
-                method.expand_input(values, v, shape, image * method.rows(), slice);
+                method.expand_input(values, v, shape, image * method.rows(), slice, lines);
             },
         );
     }
@@ -446,7 +457,15 @@ impl Prepared {
     /// For `conv` with these kernels and any batch size. The batch size of `conv` decides on the
     /// algorithm.
     pub fn new(conv: Conv, kernel: &[f32]) -> Self {
-        let method = conv.method();
+        Self::with(conv, conv.method(), kernel)
+    }
+
+    /// The same with a given algorithm; `None` if it does not support this convolution.
+    pub fn by(conv: Conv, way: Algorithm, kernel: &[f32]) -> Option<Self> {
+        conv.by(way).map(|method| Self::with(conv, method, kernel))
+    }
+
+    fn with(conv: Conv, method: Box<dyn Method>, kernel: &[f32]) -> Self {
         assert_eq!(kernel.len(), conv.kernel_len(), "kernel of {conv:?}");
         let shape = conv.kernel_shape(&*method);
         let mut expanded = vec![0.0; shape.values()];
@@ -536,6 +555,23 @@ fn expand_kernel(method: &dyn Method, kernel: &[f32], shape: Panelled, expanded:
 /// Every image and every part of it, in parallel.
 fn each(images: usize, parts: usize, body: impl Fn(usize, usize) + Sync + Send) {
     parallel(images * parts, |task| body(task / parts, task % parts));
+}
+
+/// The same, and where these are few, ranges of their lines.
+fn each_line(
+    method: &dyn Method,
+    images: usize,
+    parts: usize,
+    body: impl Fn(usize, usize, Range<usize>) + Sync + Send,
+) {
+    const FEW: usize = 8;
+    let lines = method.lines();
+    let pieces = FEW.div_ceil((images * parts).max(1)).min(lines).max(1);
+    parallel(images * parts * pieces, |task| {
+        let (task, piece) = (task / pieces, task % pieces);
+        let lines = piece * lines / pieces..(piece + 1) * lines / pieces;
+        body(task / parts, task % parts, lines);
+    });
 }
 
 /// 0..`rows` in blocks, in parallel.

@@ -7,7 +7,8 @@
 use pulp::{Simd, WithSimd};
 
 use super::elementwise::above_zero;
-use super::simd::{Shared, buffer, dispatch, on_pool, parallel};
+use super::simd::{Shared, buffer, dispatch};
+use super::team::{on_pool, parallel};
 
 /// Channels that are computed together: a vector of AVX-512, two of AVX2.
 const LANES: usize = 16;

@@ -1,6 +1,7 @@
 //! Elementwise operations: dropout, sums with ReLU, and Adam's step.
 
-use super::simd::{Shared, buffer, on_pool, parallel, vectorized};
+use super::simd::{Shared, buffer, vectorized};
+use super::team::{on_pool, parallel};
 
 /// The number of values of one task.
 const BLOCK: usize = 1 << 15;

@@ -13,7 +13,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::simd::{Scratch, Shared, VECTORS, dispatch, inlined, panel, parallel};
+use super::simd::{Scratch, Shared, VECTORS, dispatch, inlined, panel};
+use super::team::parallel;
 
 /// The length of the sums before they are stored in the result and loaded again, so that a panel of
 /// B stays in the L1 cache.
@@ -21,6 +22,9 @@ const DEPTH: usize = 512;
 
 /// Rows of the result that one task computes.
 const ROWS: usize = 96;
+
+/// Of fewer tasks, each computes one panel of the result's columns.
+const FEW: usize = 32;
 
 /// A packed operand: `batch` matrices of `rows × columns`, one after another, with `pitch` values
 /// from one start to the next.
@@ -68,9 +72,15 @@ pub fn multiply(a: &[f32], a_shape: Panelled, b: &[f32], b_shape: Panelled, c: &
         a.len() >= a_shape.values() && b.len() >= b_shape.values() && c.len() >= c_shape.values()
     );
     let c = Shared::new(c);
-    let blocks = a_shape.rows.div_ceil(ROWS);
-    parallel(a_shape.batch * blocks, |task| {
-        let (matrix, block) = (task / blocks, task % blocks);
+    let (blocks, panels) = (a_shape.rows.div_ceil(ROWS), b_shape.panels());
+    let parts = if a_shape.batch * blocks < FEW {
+        panels
+    } else {
+        1
+    };
+    parallel(a_shape.batch * blocks * parts, |task| {
+        let (rest, part) = (task / parts, task % parts);
+        let (matrix, block) = (rest / blocks, rest % blocks);
         let rows = block * ROWS..a_shape.rows.min((block + 1) * ROWS);
         dispatch(Multiply {
             a: a[matrix * a_shape.pitch()..].as_ptr(),
@@ -79,8 +89,28 @@ pub fn multiply(a: &[f32], a_shape: Panelled, b: &[f32], b_shape: Panelled, c: &
             b_shape,
             c: c.at(matrix * c_shape.pitch()),
             rows,
+            columns: part * panels / parts..(part + 1) * panels / parts,
         });
     });
+}
+
+/// Values of a line of the cache.
+const LINE: usize = 16;
+
+/// How many values ahead of its use B is brought into the L2 cache, where it is read for the first time.
+const AHEAD: usize = 2048;
+
+/// Brings the line of the cache at an address, which need not be one, into the L2 cache.
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 struct Multiply {
@@ -90,6 +120,8 @@ struct Multiply {
     b_shape: Panelled,
     c: *mut f32,
     rows: std::ops::Range<usize>,
+    /// Panels.
+    columns: std::ops::Range<usize>,
 }
 
 impl WithSimd for Multiply {
@@ -104,19 +136,22 @@ impl WithSimd for Multiply {
             b_shape,
             c,
             rows,
+            columns,
         } = self;
         let width = VECTORS * S::F32_LANES;
         let inner = a_shape.columns;
         // DEPTH is a multiple of every panel width.
         for depth in (0..inner).step_by(DEPTH) {
             let steps = DEPTH.min(inner - depth);
-            for column in 0..b_shape.panels() {
+            for column in columns.clone() {
                 for_rows::<S>(
                     rows.clone(),
                     inlined!(|row, count| {
+                        // The first block reads B from afar.
+                        let ahead = if row == rows.start { AHEAD } else { 0 };
                         // SAFETY: `multiply` has checked the buffers' lengths against the shapes,
-                        // within which all offsets lie; no other task writes these rows of this
-                        // matrix.
+                        // within which all offsets lie; no other task writes these rows and
+                        // columns of this matrix.
                         unsafe {
                             let product = Product {
                                 a: a.add(depth * a_shape.rows + row * width),
@@ -127,7 +162,9 @@ impl WithSimd for Multiply {
                                 b: b.add(column * b_shape.panel() + depth * width),
                                 steps,
                                 c: c.add(column * a_shape.rows * width + row * width),
+                                c_row: width,
                                 add: depth > 0,
+                                ahead,
                             };
                             product.run(simd, count);
                         }
@@ -223,7 +260,9 @@ impl WithSimd for MultiplyTransposed {
                                         column * a_shape.columns * width
                                             + (panel * width + row) * width,
                                     ),
+                                    c_row: width,
                                     add: add || depth > 0,
+                                    ahead: 0,
                                 };
                                 product.run(simd, count);
                             }
@@ -231,6 +270,96 @@ impl WithSimd for MultiplyTransposed {
                     );
                 }
             }
+        }
+    }
+}
+
+/// Rows of A that lie in an image, where they may overlap: each consists of runs of contiguous values.
+pub struct Runs<'a> {
+    /// From the first value on.
+    pub a: &'a [f32],
+    /// The distance from one row to the next.
+    pub a_row: usize,
+    /// The runs of a row.
+    pub count: usize,
+    /// The distance from one run to the next.
+    pub distance: usize,
+    /// The values of a run.
+    pub len: usize,
+}
+
+/// `c = a · b`, where B is packed and C is not: `[rows, columns]`, with whole panels of columns. Returns
+/// C.
+///
+/// # Safety
+/// No other thread has C at the same time, and its buffer outlives `'c`.
+pub unsafe fn multiply_runs<'c>(
+    a: Runs,
+    b: &[f32],
+    c: Shared,
+    [rows, columns]: [usize; 2],
+) -> &'c mut [f32] {
+    let inner = a.count * a.len;
+    let last = (rows - 1) * a.a_row + (a.count - 1) * a.distance + a.len;
+    assert!(rows * inner > 0 && columns.is_multiple_of(panel()));
+    assert!(a.a.len() >= last && b.len() >= inner * columns);
+    let c = c.section(0, rows * columns);
+    dispatch(MultiplyRuns {
+        a,
+        b: b.as_ptr(),
+        c: c.at(0),
+        rows,
+        columns,
+    });
+    // SAFETY: all rows of all panels are written; not shared by the caller's promise.
+    unsafe { c.part(0, rows * columns) }
+}
+
+struct MultiplyRuns<'a> {
+    a: Runs<'a>,
+    b: *const f32,
+    c: *mut f32,
+    rows: usize,
+    columns: usize,
+}
+
+impl WithSimd for MultiplyRuns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            a,
+            b,
+            c,
+            rows,
+            columns,
+        } = self;
+        let width = VECTORS * S::F32_LANES;
+        let inner = a.count * a.len;
+        for column in 0..columns / width {
+            for_rows::<S>(
+                0..rows,
+                inlined!(|row, count| {
+                    // SAFETY: `multiply_runs` has checked the buffers' lengths.
+                    unsafe {
+                        let product = Product {
+                            a: a.a.as_ptr().add(row * a.a_row),
+                            a_row: a.a_row,
+                            a_step: 1,
+                            a_panel: a.distance,
+                            per_panel: a.len,
+                            b: b.add(column * inner * width),
+                            steps: inner,
+                            c: c.add(row * columns + column * width),
+                            c_row: columns,
+                            add: false,
+                            ahead: 0,
+                        };
+                        product.run(simd, count);
+                    }
+                }),
+            );
         }
     }
 }
@@ -296,8 +425,12 @@ struct Product {
     b: *const f32,
     steps: usize,
     c: *mut f32,
+    /// The distance from one row of C to the next.
+    c_row: usize,
     /// Whether the result is added to the old contents.
     add: bool,
+    /// How many values of B ahead are brought into the cache; 0 for none.
+    ahead: usize,
 }
 
 impl Product {
@@ -345,6 +478,13 @@ impl Product {
                 for _ in 0..steps {
                     let values: [S::f32s; VECTORS] =
                         [b.read_unaligned(), b.add(1).read_unaligned()];
+                    if self.ahead > 0 {
+                        let next = b.cast::<f32>().wrapping_add(self.ahead);
+                        prefetch(next);
+                        if width > LINE {
+                            prefetch(next.wrapping_add(LINE));
+                        }
+                    }
                     for r in 0..R {
                         let factor = simd.splat_f32s(*a.add(r * self.a_row));
                         for v in 0..VECTORS {
@@ -358,7 +498,7 @@ impl Product {
                 panel = panel.wrapping_add(self.a_panel);
             }
             for r in 0..R {
-                let c = self.c.add(r * width).cast::<S::f32s>();
+                let c = self.c.add(r * self.c_row).cast::<S::f32s>();
                 for v in 0..VECTORS {
                     let c = c.add(v);
                     let sum = if self.add {

@@ -7,7 +7,7 @@
 //! multiplications (`winograd`); in compiled-in models, [`depthwise`] convolutions and those of one
 //! pixel and few channels ([`pointwise`]) are computed directly, and where they follow one another
 //! ([`chain`]) row by row. [`int8`] has networks of 8-bit integers. [`simd`] chooses the
-//! instructions and divides the work among the threads of [`threads`], and [`team`] keeps them
+//! instructions, `team` divides the work among the threads of [`threads`], and keeps them
 //! together for many short loops.
 //!
 //! ```
@@ -28,6 +28,7 @@ pub mod compiled;
 pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
+mod first;
 mod gemm;
 pub mod int8;
 pub mod nn;
@@ -37,6 +38,6 @@ mod patches;
 pub mod pointwise;
 pub mod simd;
 pub mod sum;
-pub mod team;
+mod team;
 pub mod threads;
 mod winograd;

@@ -65,7 +65,7 @@ impl Patches {
         runs
     }
 
-    /// Calls `body` for each output pixel with the index of the run's values in the image, if they
+    /// Calls `body` for each output pixel of these lines with the index of the run's values in the image, if they
     /// are inside, and in the expanded matrix.
     #[inline(always)]
     fn for_pixels(
@@ -73,11 +73,12 @@ impl Patches {
         run: &Run,
         shape: Panelled,
         row: usize,
+        lines: Range<usize>,
         mut body: impl FnMut(Option<usize>, usize),
     ) {
         let conv = &self.conv;
-        let [height, width] = conv.output();
-        for y in 0..height {
+        let [_, width] = conv.output();
+        for y in lines {
             let from_y = (y * conv.stride[0] + run.at[0])
                 .checked_sub(conv.padding[0])
                 .filter(|y| *y < conv.input[0]);
@@ -108,6 +109,10 @@ impl Method for Patches {
 
     fn rows(&self) -> usize {
         self.conv.output().iter().product()
+    }
+
+    fn lines(&self) -> usize {
+        self.conv.output()[0]
     }
 
     fn slices(&self) -> usize {
@@ -170,6 +175,7 @@ impl Method for Patches {
         shape: Panelled,
         row: usize,
         slice: usize,
+        lines: Range<usize>,
     ) {
         let runs = self.runs(slice);
         vectorized!({
@@ -179,6 +185,7 @@ impl Method for Patches {
                         run,
                         shape,
                         row,
+                        lines.clone(),
                         inlined!(|from, to| {
                             // SAFETY: these rows and columns are written by this call only.
                             let to = unsafe { expanded.part(to, len) };
@@ -215,6 +222,7 @@ impl Method for Patches {
                     run,
                     shape,
                     row,
+                    0..self.lines(),
                     inlined!(|to, from| {
                         if let Some(to) = to {
                             // SAFETY: this slice's channels of the image are written by this call
@@ -236,19 +244,22 @@ impl Method for Patches {
         shape: Panelled,
         row: usize,
         column: usize,
+        lines: Range<usize>,
         bias: Option<&[f32]>,
         relu: bool,
         image: Shared,
     ) {
         let channels = self.conv.channels[1];
-        let (first, rows) = (column * panel(), self.rows());
+        let (first, width) = (column * panel(), self.conv.output()[1]);
+        let pixels = lines.start * width..lines.end * width;
         let len = panel().min(channels - first);
-        let expanded = &expanded[column * shape.panel() + row * panel()..][..rows * panel()];
+        let start = column * shape.panel() + (row + pixels.start) * panel();
+        let expanded = &expanded[start..][..pixels.len() * panel()];
         let zero = vec![0.0; len];
         let bias = bias.map_or(&zero[..], |b| &b[first..first + len]);
         vectorized!({
-            for (pixel, from) in expanded.chunks_exact(panel()).enumerate() {
-                // SAFETY: this panel's channels of the image are written by this call only.
+            for (pixel, from) in pixels.zip(expanded.chunks_exact(panel())) {
+                // SAFETY: this panel's channels of these lines are written by this call only.
                 let to = unsafe { image.fresh(pixel * channels + first, len) };
                 for ((to, from), bias) in to.iter_mut().zip(from).zip(bias) {
                     let value = from + bias;

@@ -1,13 +1,9 @@
-//! Vector instructions, chosen at run time (AVX-512, AVX2, NEON, or none), and loops over all
-//! threads.
+//! Vector instructions, chosen at run time (AVX-512, AVX2, NEON, or none), and buffers.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
-
-use super::threads;
 
 static ARCH: LazyLock<Arch> = LazyLock::new(arch);
 
@@ -107,26 +103,6 @@ pub const VECTORS: usize = 2;
 /// The number of `f32` values in a vector.
 pub fn lanes() -> usize {
     panel() / VECTORS
-}
-
-/// Calls `body` with 0..`count`, on all threads.
-pub fn parallel(count: usize, body: impl Fn(usize) + Sync + Send) {
-    match count {
-        0 => (),
-        1 => body(0),
-        _ => (0..count).into_par_iter().for_each(body),
-    }
-}
-
-/// Into how many tasks work is best cut, on the thread pool.
-pub(super) fn tasks() -> usize {
-    rayon::current_num_threads()
-}
-
-/// Runs on the thread pool, where nested [`parallel`] loops start fastest.
-pub fn on_pool<R: Send>(body: impl FnOnce() -> R + Send) -> R {
-    threads::start(None);
-    rayon::join(body, || ()).0
 }
 
 /// Buffers for intermediate values whose old contents do not matter. They are kept for reuse.

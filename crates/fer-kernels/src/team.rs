@@ -1,4 +1,5 @@
-//! Threads that stay together for many short loops, as those of a network of small layers.
+//! Loops over all threads: those of rayon's pool, or a team of them that stays together for many short
+//! loops, as those of a network of small layers.
 //!
 //! A thread pool's threads sleep between two loops. To wake one takes as long as a small layer, and
 //! on a busy machine far longer. [`together`] keeps the pool's threads in a loop, in which they
@@ -12,7 +13,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use super::simd::{on_pool, parallel, tasks};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
 use super::threads;
 
 /// After this many looks for work, a thread lets others run before each look.
@@ -26,8 +28,8 @@ thread_local! {
     static LED: Cell<*const Team> = const { Cell::new(ptr::null()) };
 }
 
-/// Runs `body`, whose loops by `share` the pool's threads join.
-pub fn together<R>(body: impl FnOnce() -> R) -> R {
+/// Runs `body`, whose loops by [`parallel`] the pool's threads join.
+pub(super) fn together<R>(body: impl FnOnce() -> R) -> R {
     if !LED.get().is_null() {
         return body();
     }
@@ -43,14 +45,35 @@ pub fn together<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
-/// Calls `body` with 0..`count`, on all threads.
-pub(super) fn share(count: usize, body: impl Fn(usize) + Sync + Send) {
+/// Calls `body` with 0..`count`, on all threads of the team that this thread leads, or of the pool.
+pub(super) fn parallel(count: usize, body: impl Fn(usize) + Sync + Send) {
     let led = LED.get();
-    if led.is_null() || count > MOST {
-        return on_pool(|| parallel(count, body));
+    match count {
+        0 => (),
+        1 => body(0),
+        2..=MOST if !led.is_null() => {
+            // A loop in a task is the pool's.
+            LED.set(ptr::null());
+            // SAFETY: `together` has the team for as long as this thread leads it.
+            unsafe { &*led }.run(count, &body);
+            LED.set(led);
+        }
+        _ => (0..count).into_par_iter().for_each(body),
     }
-    // SAFETY: `together` has the team for as long as this thread leads it.
-    unsafe { &*led }.run(count, &body);
+}
+
+/// Into how many tasks work is best cut, on the thread pool.
+pub(super) fn tasks() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Runs where [`parallel`] loops start fastest: here, if this thread leads a team, else on the pool.
+pub(super) fn on_pool<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+    if !LED.get().is_null() {
+        return body();
+    }
+    threads::start(None);
+    rayon::join(body, || ()).0
 }
 
 /// The end of a team's work.
@@ -197,8 +220,10 @@ mod tests {
 
     fn counted(count: usize) -> Vec<usize> {
         let done: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-        share(count, |i| {
-            done[i].fetch_add(1, Ordering::Relaxed);
+        on_pool(|| {
+            parallel(count, |i| {
+                done[i].fetch_add(1, Ordering::Relaxed);
+            });
         });
         done.into_iter().map(AtomicUsize::into_inner).collect()
     }
@@ -211,6 +236,14 @@ mod tests {
                 for count in (0..200).chain([MOST + 1]) {
                     all &= counted(count) == vec![1; count];
                 }
+                // A loop in a loop.
+                let inner = AtomicUsize::new(0);
+                parallel(20, |_| {
+                    parallel(10, |_| {
+                        inner.fetch_add(1, Ordering::Relaxed);
+                    });
+                });
+                all &= inner.into_inner() == 200;
                 // A team in a team is the same.
                 all && together(|| counted(30)) == [1; 30]
             });
@@ -223,7 +256,7 @@ mod tests {
     fn a_panic_ends_the_team() {
         for bad in [0, 5, 63] {
             let run = || {
-                together(|| share(64, |i| assert_ne!(i, bad)));
+                together(|| parallel(64, |i| assert_ne!(i, bad)));
             };
             assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
             assert!(together(|| counted(64)) == [1; 64]);

@@ -14,8 +14,8 @@ mod strip;
 #[cfg(test)]
 mod tests;
 
-use super::simd::{Aligned, buffer, tasks};
-use super::team::{share, together};
+use super::simd::{Aligned, buffer};
+use super::team::{parallel, tasks, together};
 use strip::Strip;
 
 /// Channels are multiples of this: a vector of AVX-512, two of AVX2.
@@ -221,7 +221,7 @@ impl<'a> Chain<'a> {
             // SAFETY: the strips, each of them one task's, make up all of the buffer.
             unsafe {
                 buffer(self.batch * height * line, |target| {
-                    share(self.batch * strips, |task| {
+                    parallel(self.batch * strips, |task| {
                         let (image, first) = (task / strips, task % strips * rows);
                         let end = height.min(first + rows);
                         let mut strip = Strip::new(self, image);

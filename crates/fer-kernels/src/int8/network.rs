@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::super::simd::{on_pool, parallel, tasks};
+use super::super::team::{on_pool, parallel, tasks};
 use super::super::{team, threads};
 use super::layer::{Buffer, Dims, Kind, Layer, Operation};
 use super::pass::Threads;

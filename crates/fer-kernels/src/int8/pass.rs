@@ -1,6 +1,6 @@
 //! Passes over one image, or over values: everything but convolutions.
 
-use super::super::team;
+use super::super::team::{on_pool, parallel};
 use super::Quantization;
 
 /// What does the tasks of a layer.
@@ -8,7 +8,7 @@ use super::Quantization;
 pub enum Threads {
     /// The calling thread.
     One,
-    /// The threads of a [`team`], which the calling thread leads.
+    /// All threads, or those of the team that the calling thread leads.
     Team,
 }
 
@@ -17,7 +17,7 @@ impl Threads {
     pub(super) fn each(self, count: usize, body: impl Fn(usize) + Sync + Send) {
         match self {
             Self::One => (0..count).for_each(body),
-            Self::Team => team::share(count, body),
+            Self::Team => on_pool(|| parallel(count, body)),
         }
     }
 }

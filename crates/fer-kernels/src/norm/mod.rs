@@ -13,7 +13,8 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use rayon::slice::ParallelSliceMut;
 
 use self::pixel::Slopes;
-use super::simd::{Shared, buffer, inlined, on_pool, parallel, vectorized};
+use super::simd::{Shared, buffer, inlined, vectorized};
+use super::team::{on_pool, parallel};
 
 /// The number of pixels that one task sums.
 const BLOCK: usize = 512;

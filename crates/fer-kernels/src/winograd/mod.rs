@@ -63,6 +63,10 @@ impl<T: Tile> Method for Winograd<T> {
         self.tiles[0] * self.tiles[1]
     }
 
+    fn lines(&self) -> usize {
+        self.tiles[0]
+    }
+
     fn slices(&self) -> usize {
         self.conv.channels[0].div_ceil(panel())
     }
@@ -102,6 +106,7 @@ impl<T: Tile> Method for Winograd<T> {
         shape: Panelled,
         row: usize,
         panel: usize,
+        lines: Range<usize>,
     ) {
         dispatch(ExpandInput {
             method: self,
@@ -110,6 +115,7 @@ impl<T: Tile> Method for Winograd<T> {
             shape,
             row,
             panel,
+            lines,
         });
     }
 
@@ -137,6 +143,7 @@ impl<T: Tile> Method for Winograd<T> {
         shape: Panelled,
         row: usize,
         panel: usize,
+        lines: Range<usize>,
         bias: Option<&[f32]>,
         relu: bool,
         image: Shared,
@@ -147,6 +154,7 @@ impl<T: Tile> Method for Winograd<T> {
             shape,
             row,
             panel,
+            lines,
             bias,
             relu,
             image,

@@ -98,15 +98,18 @@ impl Window {
     }
 }
 
-/// Position of a tile's input, of its output, and its number.
+/// Of the tiles of these lines: position of the input, of the output, and number.
 #[inline(always)]
-fn tiles<T: Tile>(method: &Winograd<T>) -> impl Iterator<Item = ([isize; 2], [isize; 2], usize)> {
-    let [rows, columns] = method.tiles;
+fn tiles<T: Tile>(
+    method: &Winograd<T>,
+    lines: Range<usize>,
+) -> impl Iterator<Item = ([isize; 2], [isize; 2], usize)> {
+    let columns = method.tiles[1];
     let [top, left] = [
         method.conv.padding[0] as isize,
         method.conv.padding[1] as isize,
     ];
-    (0..rows * columns).map(move |number| {
+    (lines.start * columns..lines.end * columns).map(move |number| {
         let output = [number / columns, number % columns].map(|at| (at * T::OUT) as isize);
         ([output[0] - top, output[1] - left], output, number)
     })
@@ -237,6 +240,7 @@ pub(super) struct ExpandInput<'a, T> {
     pub shape: Panelled,
     pub row: usize,
     pub panel: usize,
+    pub lines: Range<usize>,
 }
 
 impl<T: Tile> WithSimd for ExpandInput<'_, T> {
@@ -251,12 +255,13 @@ impl<T: Tile> WithSimd for ExpandInput<'_, T> {
             shape,
             row,
             panel,
+            lines,
         } = self;
         let (conv, width) = (&method.conv, VECTORS * S::F32_LANES);
         let channels = conv.channels[0];
         assert!(image.len() == conv.input[0] * conv.input[1] * channels);
         for (vector, first) in vectors::<S>(panel, channels) {
-            for (from, _, number) in tiles(method) {
+            for (from, _, number) in tiles(method, lines.clone()) {
                 let window = Window::new(
                     image.as_ptr().wrapping_add(first),
                     conv.input,
@@ -310,7 +315,7 @@ impl<T: Tile> WithSimd for CollectInput<'_, T> {
         let ([height, image_width], channels) = (conv.input, conv.channels[0]);
         assert!(expanded.len() >= shape.values());
         for (vector, first) in vectors::<S>(panel, channels) {
-            for ([top, left], _, number) in tiles(method) {
+            for ([top, left], _, number) in tiles(method, 0..method.tiles[0]) {
                 let start = panel * shape.panel() + (row + number) * width + vector * S::F32_LANES;
                 let (rows, columns) = (
                     inside(top, T::SIDE, height),
@@ -354,6 +359,7 @@ pub(super) struct CollectOutput<'a, T> {
     pub shape: Panelled,
     pub row: usize,
     pub panel: usize,
+    pub lines: Range<usize>,
     pub bias: Option<&'a [f32]>,
     pub relu: bool,
     pub image: Shared,
@@ -370,6 +376,7 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
             shape,
             row,
             panel,
+            lines,
             bias,
             relu,
             image,
@@ -381,7 +388,7 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
         for (vector, first) in vectors::<S>(panel, channels) {
             // SAFETY: `first` begins a whole vector of channels.
             let bias = bias.map_or(zero, |b| unsafe { vector_at::<S>(b.as_ptr().add(first)) });
-            for (_, [top, left], number) in tiles(method) {
+            for (_, [top, left], number) in tiles(method, lines.clone()) {
                 let start =
                     panel * shape.panel() + (row + number) * panel_width + vector * S::F32_LANES;
                 let (rows, columns) = (inside(top, T::OUT, height), inside(left, T::OUT, width));
@@ -453,7 +460,7 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
         let zero = simd.splat_f32s(0.0);
         for (vector, first) in vectors::<S>(panel, channels) {
             let mut sum = zero;
-            for (_, from, number) in tiles(method) {
+            for (_, from, number) in tiles(method, 0..method.tiles[0]) {
                 let window = Window::new(
                     gradient.as_ptr().wrapping_add(first),
                     output,
