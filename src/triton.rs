@@ -34,6 +34,12 @@ pub enum TritonError {
         /// The run.
         model: String,
     },
+    /// The model has the name of the face detector, which is written too.
+    #[error("{name} is the name of the face detector, which is written too")]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// A tensor has a type that Triton has no name for.
     #[error("{model}: Triton has no name for the type of {tensor}")]
     Type {
@@ -79,6 +85,11 @@ pub fn write(model: &ModelRef, folder: &Path) -> Result<[String; 2], TritonError
             return Err(TritonError::Trained { model });
         }
     };
+    let detector = compiled::detector();
+    // Some systems have files whose names differ in capitals alone, and some do not.
+    if name.eq_ignore_ascii_case(detector.name) {
+        return Err(TritonError::Name { name });
+    }
     let header = onnx::read_header(&bytes, &name).map_err(LoadError::from)?;
     let found = ModelSpec::resolve_with(&header, &BTreeMap::new(), &hints, &name);
     let spec = found.map_err(LoadError::from)?.spec;
@@ -89,7 +100,6 @@ pub fn write(model: &ModelRef, folder: &Path) -> Result<[String; 2], TritonError
     let config = config(&name, &header, batch, true)?;
     put(folder, &name, &config, &bytes, Some(&spec.labels))?;
 
-    let detector = compiled::detector();
     let bytes = Bytes::from_static(detector.onnx);
     let header = onnx::read_header(&bytes, detector.name).map_err(LoadError::from)?;
     let config = self::config(detector.name, &header, None, false)?;

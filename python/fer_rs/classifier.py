@@ -179,7 +179,7 @@ class Classifier:
             raise ValueError(f"errors is 'raise' or 'nan', not {errors!r}")
         given = self._named([pictures] if _pictures.is_one(pictures) else pictures)
         rows = np.full((len(given), len(self._labels)), np.nan, dtype=np.float32)
-        seen = self._native.run([picture for _, picture in given], True)
+        seen = self._run(given, True)
         for index, (error, _, _, faces) in enumerate(seen):
             error = error or faces[0][4]
             if error is None:
@@ -197,27 +197,28 @@ class Classifier:
         with an error too."""
         a = self._arguments
         given: list[_pictures.Named] = []
-        records: list[Record | None] = []
         for picture in pictures:
             try:
                 if picture is None:
                     raise _pictures.NotAPicture("no picture")
                 given.append(_pictures.one(picture, a["channel_order"], a["value_range"]))
-                records.append(None)
             except _pictures.NotAPicture as error:
-                records.append(Record("<none>", 0, 0, (), str(error)))
-        seen = iter(self._seen(given, whole=False))
-        return [record or next(seen) for record in records]
+                given.append(_pictures.Named("<none>", None, str(error)))
+        return self._seen(given, whole=False)
 
     def _records(self, pictures: Iterable[Any], whole: bool) -> list[Record]:
         return self._seen(self._named(pictures), whole)
 
     def _seen(self, given: list[_pictures.Named], whole: bool) -> list[Record]:
-        seen = self._native.run([picture for _, picture in given], whole)
         return [
             Record(name, width, height, tuple(map(self._face, faces)), error)
-            for (name, _), (error, width, height, faces) in zip(given, seen)
+            for (name, *_), (error, width, height, faces) in zip(given, self._run(given, whole))
         ]
+
+    def _run(self, given: list[_pictures.Named], whole: bool) -> list[Any]:
+        """What is seen in each picture, or its error."""
+        seen = iter(self._native.run([g.picture for g in given if g.error is None], whole))
+        return [next(seen) if g.error is None else (g.error, 0, 0, ()) for g in given]
 
     def _face(self, found: Any) -> Face:
         box, score, landmarks, prediction, error = found

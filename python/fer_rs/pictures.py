@@ -13,10 +13,11 @@ Native = Union[str, bytes, tuple[bytes, int, int, int]]
 
 
 class Named(NamedTuple):
-    """A picture for the extension, and what records call it."""
+    """A picture for the extension, what records call it, and why it has none if it has none."""
 
     name: str
-    picture: Native
+    picture: Native | None
+    error: str | None = None
 
 
 class NotAPicture(ValueError):
@@ -64,8 +65,13 @@ def one(picture: Any, channel_order: str, value_range: tuple[float, float] | Non
                 "white: give its file, or an array of floats with a value_range"
             )
         gray = picture.mode in ("1", "L")
-        # Alpha is dropped without blending, as everywhere in fer.
-        return Named("<PIL image>", _pixels(np.asarray(picture.convert("L" if gray else "RGB"))))
+        try:
+            # Alpha is dropped without blending, as everywhere in fer.
+            pixels = np.asarray(picture.convert("L" if gray else "RGB"))
+        except Exception as error:
+            # PIL reads a file only now, and its plugins raise anything.
+            return Named("<PIL image>", None, f"PIL can't read it: {error}")
+        return Named("<PIL image>", _pixels(pixels))
     if isinstance(picture, np.ndarray):
         return Named("<array>", _pixels(_eight_bits(picture, value_range), channel_order))
     raise TypeError(

@@ -209,13 +209,26 @@ def _of_tar(source: str) -> Iterator[pa.Table]:
         with tarfile.open(fileobj=file, mode="r|") as tar:
             for member in tar:
                 if member.isfile() and _is_picture(member.name):
-                    yield member.name, tar.extractfile(member).read(LARGEST)
+                    # Bytes that are not UTF-8 are surrogates in names.
+                    name = member.name.encode(errors="backslashreplace").decode()
+                    yield name, tar.extractfile(member).read(LARGEST)
 
     yield schema.empty_table()
     with place.open_input_stream(path) as file:
-        rows = pictures(file)
-        while chunk := list(islice(rows, AT_ONCE)):
+        for chunk in _chunks(pictures(file)):
             yield pa.table(list(zip(*chunk)), schema=schema)
+
+
+def _chunks(rows: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    """`AT_ONCE` rows at a time, or fewer of large pictures, of which a small .tar may have many."""
+    chunk: list[tuple[str, bytes]] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == AT_ONCE or sum(len(content) for _, content in chunk) >= LARGEST:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _of_list(source: str) -> Iterator[pa.Table]:

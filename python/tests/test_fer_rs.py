@@ -139,6 +139,20 @@ def test_pil_images_of_more_than_8_bits(classifier):
             classifier(picture)
 
 
+def test_a_truncated_pil_image_is_a_record(classifier):
+    image = pytest.importorskip("PIL.Image")
+    cut = image.open(io.BytesIO(FACES[0].read_bytes()[:500]))
+    records = classifier([cut, FACES[0]])
+    assert [record.error is None for record in records] == [False, True]
+    assert records[0].path == "<PIL image>" and "PIL can't read it" in records[0].error
+    with pytest.raises(fer_rs.ImageError, match="picture 0"):
+        classifier.predict_proba([cut])
+    rows = classifier.predict_proba([cut, FACES[0]], errors="nan")
+    assert np.isnan(rows[0]).all() and not np.isnan(rows[1]).any()
+    batch = fer_rs.Batch(engine="burn")({"image": [cut, image.open(FACES[0])]})
+    assert [e is None for e in batch["error"]] == [False, True]
+
+
 def test_floats_outside_their_range():
     classifier = fer_rs.Classifier(engine="burn", value_range=(0, 1))
     for wrong in [np.full((48, 48), 255.0), np.full((48, 48), -1.0), np.full((48, 48), np.nan)]:

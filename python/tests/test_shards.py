@@ -63,6 +63,14 @@ def test_parquet_files_become_parquet_files(tmp_path):
     assert empty.field("label").type == pa.string() and "bytes" not in empty.names
 
 
+def test_a_few_large_pictures_of_a_tar_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "LARGEST", 1000)
+    write_tar(tmp_path / "a.tar", {f"{n}.png": bytes(600) for n in range(5)} | {"\udcff.png": b"x"})
+    tables = list(shards._of_tar(str(tmp_path / "a.tar")))
+    assert [len(table) for table in tables] == [0, 2, 2, 2]
+    assert tables[-1]["path"].to_pylist() == ["4.png", "\\udcff.png"]
+
+
 def test_what_is_done_is_not_done_again(tmp_path):
     for number, face in enumerate(FACES):
         write_parquet(tmp_path / f"in/{number}.parquet", [face])

@@ -133,6 +133,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     }
     // A link stays a link: its target is written.
     let file = target.canonicalize().unwrap_or_else(|_| target.clone());
+    // A path that can't be written is said before the work.
+    let writable = fer::files::temporary(&file).map(drop);
+    writable.with_context(|| format!("can't write {} (--output)", target.display()))?;
     let settings = Settings {
         ranges: args.ranges,
         max_changed: args.max_changed,

@@ -75,6 +75,8 @@ fn received(end: impl FnOnce(Option<i32>)) {
             super::say("finishing this step, then saving; once more to stop at once");
         }
         stop => {
+            #[cfg(feature = "video")]
+            fer::video::end_all();
             files::remove_unfinished();
             super::partial::interrupted();
             end(stop.map(|_| INTERRUPTED));

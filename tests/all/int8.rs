@@ -293,6 +293,47 @@ fn best(row: &[f32]) -> usize {
         .unwrap()
 }
 
+/// A layer of numbers between bytes on both sides, of which one weight is far larger than the
+/// others: with one scale of 8 bits for all of them, nothing would be left of these. Its bias is
+/// made by a node, as `fer quantize` writes it.
+#[test]
+fn onnx_runtime_computes_a_layer_of_numbers_between_bytes_as_it_is() {
+    if ort().is_none() {
+        return;
+    }
+    let mut g = Graph::new();
+    let x = g.bytes("input", 1.0 / 255.0, 0);
+    let a = g.conv("a", &x, [8, 1, 3, 3], 1.0 / 255.0, 1);
+    let a = g.bytes(&a, 0.01, 0);
+    let mut weights: Vec<f32> = (0..16 * 8 * 9).map(|_| g.number() * 0.1 - 0.05).collect();
+    weights[0] = 20.0;
+    let w = g.floats("b.weight", &[16, 8, 3, 3], &weights);
+    let bias = g.integers("b.bias", &[16], &[1e-10; 16], 30);
+    let b = g.node("Conv", &[&a, &w, &bias], "b", &[("pads", &[1; 4])]);
+    let b = g.node("Relu", &[&b], "b_relu", &[]);
+    let b = g.bytes(&b, 0.004, 0);
+    let f = g.node("GlobalAveragePool", &[&b], "mean", &[]);
+    let f = g.node("Flatten", &[&f], "flat", &[("axis", &[1])]);
+    let weights: Vec<f32> = (0..16 * CLASSES).map(|_| g.number() * 8.0 - 4.0).collect();
+    let w = g.floats("dense", &[16, CLASSES], &weights);
+    let h = g.node("MatMul", &[&f, &w], "logits", &[]);
+    g.node("Softmax", &[&h], "output", &[("axis", &[1])]);
+    let input: Vec<f32> = (0..20 * SIDE * SIDE)
+        .map(|_| (g.number() * 255.0).round() / 255.0)
+        .collect();
+    let onnx = g.finish();
+    let found = compiled::network(&onnx, Instructions::best())
+        .unwrap()
+        .forward(&input);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("float.onnx");
+    std::fs::write(&path, &onnx).unwrap();
+    let expected = on_ort(&path).unwrap().outputs(&input).unwrap();
+    let off = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+    let most = off.fold(0.0, f32::max);
+    assert!(most < 2e-3, "{most}");
+}
+
 #[test]
 fn damaged_files_are_refused_or_computed() {
     let (mut refused, mut state) = (HashSet::new(), 1u32);

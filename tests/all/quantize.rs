@@ -163,6 +163,17 @@ fn a_file_has_the_metadata_of_its_model() {
 }
 
 #[test]
+fn a_path_that_can_t_be_written_is_said_before_the_work() {
+    let target = Path::new("no/such/folder/a.onnx");
+    let run = quantize("models/fer.onnx", Path::new("no/data"), target, &[]).expect(2);
+    let error = run.error();
+    assert!(
+        error.contains("can't write no/such/folder/a.onnx (--output)"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_file_that_loses_too_much_is_not_written() {
     if ort().is_none() {
         return;

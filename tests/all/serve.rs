@@ -276,6 +276,18 @@ fn a_repository_for_triton_has_models_labels_and_configurations() {
     );
     assert!(!config.contains("dynamic_batching"));
     run(&["export", "--triton", &target, "--run", "runs/x"]).expect(2);
+
+    // A model does not take the place of the detector, or the other way around.
+    let own = folder.path().join("Yunet.onnx");
+    std::fs::copy(path("models/fer.onnx"), &own).unwrap();
+    let model = own.display().to_string();
+    let refused = run(&["export", "--triton", &target, "--model", &model]).expect(2);
+    let error = refused.error();
+    assert!(
+        error.contains("is the name of the face detector"),
+        "{error}"
+    );
+    assert!(!folder.path().join("Yunet").exists());
 }
 
 /// The blocks of a language in docs/serving.md.

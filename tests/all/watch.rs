@@ -302,6 +302,30 @@ fn ctrl_c_ends_a_live_source_and_leaves_a_video_that_plays() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+/// A second Ctrl-C ends fer at once, and with it what waits for an address that says nothing.
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_leaves_no_ffmpeg() {
+    if ffmpeg().is_none() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    let mut running = Running::start(&["watch", &address]);
+    let (mut stream, _) = listener.accept().unwrap();
+    running.interrupt();
+    // Two signals at once would be one.
+    let mut said = BufReader::new(running.0.stderr.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
+    running.interrupt();
+    assert_eq!(running.0.wait().unwrap().code(), Some(1));
+    let patience = std::time::Duration::from_secs(4);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let mut request = Vec::new();
+    let ended = stream.read_to_end(&mut request);
+    assert!(ended.is_ok(), "{ended:?}");
+}
+
 #[test]
 fn a_live_stream_is_not_read_again_for_its_sound() {
     let Some(ffmpeg) = ffmpeg() else { return };

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+pub(crate) use fer_core::onnx::graph::int;
 use fer_core::onnx::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
 
 use super::tensor::{Tensor, product};
@@ -386,16 +387,6 @@ impl Graph {
             height,
             width,
         })
-    }
-}
-
-/// An integer attribute.
-pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: name.into(),
-        type_: AttributeType::INT.into(),
-        i: value,
-        ..Default::default()
     }
 }
 

@@ -2,8 +2,9 @@
 //! preceding linear layer, unused nodes are removed, and weights are stored in the order of their
 //! use.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use fer_core::onnx;
 use fer_core::onnx::proto::{NodeProto, TensorProto};
 
 use super::graph::Graph;
@@ -23,17 +24,7 @@ pub(crate) fn optimize(graph: &mut Graph, output: &str) {
 }
 
 fn drop_unused(graph: &mut Graph, output: &str) {
-    let mut used: HashSet<String> = HashSet::from([output.to_string()]);
-    let mut nodes = Vec::with_capacity(graph.nodes.len());
-    for node in std::mem::take(&mut graph.nodes).into_iter().rev() {
-        if node.output.iter().any(|o| used.contains(o)) {
-            used.extend(node.input.iter().cloned());
-            nodes.push(node);
-        }
-    }
-    nodes.reverse();
-    graph.nodes = nodes;
-    graph.weights.retain(|t| used.contains(&t.name));
+    onnx::graph::drop_unused(&mut graph.nodes, &mut graph.weights, [output.into()]);
 }
 
 /// If a convolution or dense layer is directly followed by a batch normalization, the two are one

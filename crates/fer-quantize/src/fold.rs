@@ -21,9 +21,11 @@ pub(crate) fn fold(graph: &mut GraphProto) {
 fn constants(graph: &mut GraphProto) {
     let mut found = Vec::new();
     graph.node.retain_mut(|node| {
-        let is_tensor = node.op_type == "Constant" && node.output.len() == 1;
+        if node.op_type != "Constant" || node.output.len() != 1 {
+            return true;
+        }
         let value = node.attribute.iter_mut().find(|a| a.name == "value");
-        match value.and_then(|a| a.t.take()).filter(|_| is_tensor) {
+        match value.and_then(|a| a.t.take()) {
             Some(mut tensor) => {
                 tensor.name = node.output[0].clone();
                 found.push(tensor);

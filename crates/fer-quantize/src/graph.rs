@@ -4,9 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use fer_core::onnx::ELEM_FLOAT;
-use fer_core::onnx::proto::{
-    AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto, ValueInfoProto,
-};
+use fer_core::onnx::graph::drop_unused;
+use fer_core::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// `TensorProto.DataType`'s number of uint8.
 pub(crate) const UINT8: i32 = 2;
@@ -155,15 +154,6 @@ pub(crate) fn node(
     }
 }
 
-pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: name.into(),
-        type_: AttributeType::INT.into(),
-        i: value,
-        ..Default::default()
-    }
-}
-
 /// An output of the graph, float32 of any shape.
 pub(crate) fn float_output(name: &str) -> ValueInfoProto {
     let mut info = ValueInfoProto {
@@ -197,17 +187,8 @@ pub(crate) fn float_of(node: &NodeProto, name: &str, default: f32) -> f32 {
 
 /// Leaves out the nodes and weights that the outputs do not depend on.
 pub(crate) fn prune(graph: &mut GraphProto) {
-    let mut used: HashSet<String> = graph.output.iter().map(|o| o.name.clone()).collect();
-    let mut nodes = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node).into_iter().rev() {
-        if node.output.iter().any(|o| used.contains(o)) {
-            used.extend(node.input.iter().cloned());
-            nodes.push(node);
-        }
-    }
-    nodes.reverse();
-    graph.node = nodes;
-    graph.initializer.retain(|t| used.contains(&t.name));
+    let outputs = graph.output.iter().map(|port| port.name.clone());
+    drop_unused(&mut graph.node, &mut graph.initializer, outputs);
 }
 
 /// New names for tensors.

@@ -9,6 +9,9 @@ use crate::graph::{Links, attribute, dims, float_of, floats, int_of, ints, weigh
 /// The most weights of an output channel: sums of their products with activations fit 32 bits.
 const MAX_DEPTH: usize = 1 << 16;
 
+/// The largest step, dilation and padding of a convolution, far above that of any image.
+const MAX_STEP: usize = 1 << 16;
+
 /// What a layer computes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
@@ -175,11 +178,12 @@ pub(crate) fn upper_bound(
 
 /// A convolution's geometry; `None` if its attributes do not fit an image.
 fn conv(node: &NodeProto, kernel: [usize; 2]) -> Option<Conv> {
+    let size = |v: i64| usize::try_from(v).ok().filter(|v| *v <= MAX_STEP);
     let pair = |name: &str| -> Option<[usize; 2]> {
         match ints(node, name, &[1, 1])[..] {
             [a, b] => {
-                let size = |v: i64| usize::try_from(v).ok().filter(|v| *v > 0);
-                Some([size(a)?, size(b)?])
+                let step = |v: i64| size(v).filter(|v| *v > 0);
+                Some([step(a)?, step(b)?])
             }
             _ => None,
         }
@@ -191,15 +195,13 @@ fn conv(node: &NodeProto, kernel: [usize; 2]) -> Option<Conv> {
         // Where the size is a multiple of the stride; what is sampled elsewhere is a pixel off.
         b"SAME_UPPER" | b"SAME_LOWER" => {
             let half = |axis: usize| {
-                let reach = dilations[axis] * (kernel[axis].saturating_sub(1)) + 1;
+                let reach = dilations[axis] * kernel[axis].saturating_sub(1) + 1;
                 reach.saturating_sub(strides[axis]) / 2
             };
             [half(0), half(1)]
         }
         _ => match ints(node, "pads", &[0, 0, 0, 0])[..] {
-            [top, left, bottom, right] if bottom >= 0 && right >= 0 => {
-                [usize::try_from(top).ok()?, usize::try_from(left).ok()?]
-            }
+            [top, left, bottom, right] if bottom >= 0 && right >= 0 => [size(top)?, size(left)?],
             _ => return None,
         },
     };

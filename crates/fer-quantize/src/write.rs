@@ -9,12 +9,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
+use fer_core::onnx::graph::int;
 use fer_core::onnx::proto::{
     GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
 };
 
 use crate::graph::{
-    Links, Names, float_tensor, int, int8_tensor, int32_tensor, node, prune, uint8_scalar, weights,
+    Links, Names, float_tensor, int8_tensor, int32_tensor, node, prune, uint8_scalar, weights,
 };
 use crate::layer::{Kind, Layer, clamps_at_zero, upper_bound};
 use crate::network::{bytes, take_outputs};
@@ -126,11 +127,12 @@ impl Rewriter<'_> {
             for input in &mut new.input {
                 *input = self.now(input);
             }
-            let found = layers.get(&place).copied();
-            let rounded = found.and_then(|i| Some((i, self.plan.layers[i].as_ref()?)));
-            if let Some((i, rounded)) = rounded {
-                let layer = &self.network.layers[i];
-                self.layer(layer, rounded, &mut new);
+            if let Some(i) = layers.get(&place) {
+                let layer = &self.network.layers[*i];
+                match &self.plan.layers[*i] {
+                    Some(rounded) => self.layer(layer, rounded, &mut new),
+                    None => self.float_layer(layer, &mut new),
+                }
             }
             self.nodes.push(new);
             for output in &old.output {
@@ -240,6 +242,32 @@ impl Rewriter<'_> {
         if layer.kind == Kind::Dense {
             new.attribute = vec![int("transB", 1)];
         }
+    }
+
+    /// Keeps ONNX Runtime from quantizing the weights of a layer that stays in float32. It does so
+    /// to 8 bits with one scale, between bytes on both sides, unless the bias is made by a node. So
+    /// the bias becomes integers that stand for the same numbers.
+    fn float_layer(&mut self, layer: &Layer, new: &mut NodeProto) {
+        let is_bytes = |tensor: &String| self.tensors.contains_key(tensor);
+        if !is_bytes(&layer.input) || !is_bytes(&layer.output) {
+            return;
+        }
+        let scales = layer.bias.iter().map(|bias| bias.abs() / MAX_BIAS);
+        let scales: Vec<f32> = scales.map(|s| s.max(f32::MIN_POSITIVE)).collect();
+        let bias = layer.bias.iter().zip(&scales);
+        let bias: Vec<i32> = bias
+            .map(|(b, s)| (b / s).round_ties_even() as i32)
+            .collect();
+        let base = new.input.get(1).unwrap_or(&layer.name).clone();
+        let [name, zeros] = ["_bias_quantized", "_bias_zero_point"]
+            .map(|end| self.names.unused(&format!("{base}{end}")));
+        let bias = self.constant(
+            int32_tensor(&name, &bias),
+            int32_tensor(&zeros, &vec![0; layer.channels]),
+            &scales,
+        );
+        new.input.truncate(2);
+        new.input.push(bias);
     }
 
     /// Adds integers with a scale for each channel, and returns the name of what they stand for.

@@ -293,6 +293,86 @@ fn layers_of_a_plan_may_stay_in_float() {
     assert_eq!(operators(&found)[..3], ["Conv", "Relu", q]);
 }
 
+/// Between bytes on both sides, ONNX Runtime quantizes weights whose layer has no bias or a stored
+/// one.
+#[test]
+fn a_layer_that_stays_in_float_has_a_bias_that_a_node_makes() {
+    let nodes = vec![
+        node("Conv", &["x", "w1"], "c1", vec![]),
+        node("Conv", &["c1", "w2", "b2"], "c2", vec![]),
+        node("Relu", &["c2"], "r2", vec![]),
+        node("Conv", &["r2", "w3"], "c3", vec![]),
+        node("Conv", &["c3", "w4"], "c4", vec![]),
+        node("Conv", &["c4", "w5"], "c5", vec![]),
+        node("Conv", &["c5", "w6"], "y", vec![]),
+    ];
+    let mut weights = ["w1", "w2", "w3", "w4", "w5", "w6"]
+        .map(|name| weight(name, &[2, 2, 1, 1]))
+        .to_vec();
+    let mut bias = weight("b2", &[2]);
+    bias.float_data = vec![-0.123_456_78, 1e-40];
+    weights.push(bias);
+    let network = parse(&model(nodes, weights, "y")).unwrap();
+    let mut plan = plan(&network);
+    (plan.layers[1], plan.layers[3]) = (None, None);
+    let file = network.quantized(&plan, &BTreeMap::new()).unwrap();
+    let found = graph(&file);
+    let stored = |name: &String| found.initializer.iter().find(|t| t.name == *name);
+    let mut biases = Vec::new();
+    for weights in ["w2", "w4"] {
+        let conv = found
+            .node
+            .iter()
+            .find(|n| n.input.get(1).is_some_and(|i| i == weights));
+        let made = found
+            .node
+            .iter()
+            .find(|n| n.output[0] == conv.unwrap().input[2])
+            .unwrap();
+        assert_eq!(made.op_type, "DequantizeLinear");
+        let [whole, scale] = [0, 1].map(|i| stored(&made.input[i]).unwrap().raw_data.clone());
+        biases.extend(whole.chunks(4).zip(scale.chunks(4)).map(|(n, scale)| {
+            i32::from_le_bytes(n.try_into().unwrap()) as f32
+                * f32::from_le_bytes(scale.try_into().unwrap())
+        }));
+    }
+    assert_eq!(biases, [-0.123_456_78, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn what_only_looks_like_a_constant_stays_whole() {
+    let mut value = ints("value", &[]);
+    value.t = Some(weight("one", &[1])).into();
+    let mut changed = vgg();
+    let graph_of = changed.graph.mut_or_insert_default();
+    graph_of
+        .node
+        .insert(0, node("ConstantOfShape", &["shape"], "zeros", vec![value]));
+    graph_of.node[1].input[0] = "moved".into();
+    graph_of
+        .node
+        .insert(1, node("Add", &["x", "zeros"], "moved", vec![]));
+    graph_of.initializer.push(weight("shape", &[4]));
+    let network = parse(&changed).unwrap();
+    let found = graph(&network.with_outputs(&["y"]).unwrap());
+    let filled = found.node.iter().find(|n| n.op_type == "ConstantOfShape");
+    assert!(filled.unwrap().attribute[0].t.is_some());
+}
+
+#[test]
+fn convolutions_of_absurd_steps_stay_as_they_are() {
+    for (name, values) in [
+        ("pads", &[i64::MAX, 0, 0, 0][..]),
+        ("dilations", &[i64::MAX, i64::MAX]),
+        ("strides", &[1 << 40, 1]),
+    ] {
+        let mut changed = vgg();
+        changed.graph.mut_or_insert_default().node[4].attribute = vec![ints(name, values)];
+        let layers = parse(&changed).unwrap().layers;
+        assert!(layers.iter().all(|layer| layer.output != "r2"), "{name}");
+    }
+}
+
 #[test]
 fn the_second_input_of_an_addition_is_quantized_too() {
     let nodes = vec![

@@ -18,8 +18,9 @@ use crate::settings::{Limits, Log};
 /// Why a model can't be loaded.
 pub type LoadFailure = Box<dyn Error + Send + Sync>;
 
-/// Loads a model; `None` if nothing has changed since it was loaded last.
-type Load = Box<dyn FnMut() -> Result<Option<Box<dyn Classifier>>, LoadFailure> + Send>;
+/// Loads a model; `None` if nothing has changed since it was loaded last, unless its argument says
+/// that it has to be loaded all the same.
+type Load = Box<dyn FnMut(bool) -> Result<Option<Box<dyn Classifier>>, LoadFailure> + Send>;
 
 /// A model that a service offers.
 pub struct Source {
@@ -34,8 +35,8 @@ pub struct Source {
 pub struct Reloaded {
     /// Its name in requests.
     pub name: String,
-    /// Whether it was loaded anew, as its file had changed; or why it could not be, so that the
-    /// one loaded before goes on.
+    /// Whether it was loaded anew, as its file had changed or its engine had stopped; or why it
+    /// could not be, so that the one loaded before goes on.
     pub outcome: Result<bool, LoadFailure>,
 }
 
@@ -94,7 +95,7 @@ impl Models {
         };
         let mut ready = BTreeMap::new();
         for source in &mut sources {
-            let loaded = opening.load(source);
+            let loaded = opening.load(source, false);
             let model = loaded.and_then(|model| model.ok_or("nothing was loaded".into()));
             let model = model.map_err(|e| (source.name.clone(), e))?;
             ready.insert(source.name.clone(), model);
@@ -122,12 +123,20 @@ impl Models {
         all
     }
 
-    /// Loads those anew whose files have changed. Requests that have a model keep it; it ends with
+    /// The first whose engine has stopped.
+    pub(crate) fn stopped(&self) -> Option<Arc<Model>> {
+        let mut all = self.all().into_iter();
+        all.find(|model| model.session.is_stopped())
+    }
+
+    /// Loads those anew whose files have changed or whose engines have stopped. Requests that have a model keep it; it ends with
     /// the last of them.
     pub(crate) fn reload(&self) -> Vec<Reloaded> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let reload = |source: &mut Source| {
-            let outcome = self.opening.load(source).map(|model| {
+            let model = self.get(Some(&source.name));
+            let is_stopped = model.is_some_and(|model| model.session.is_stopped());
+            let outcome = self.opening.load(source, is_stopped).map(|model| {
                 let changed = model.is_some();
                 if let Some(model) = model {
                     self.opening.metrics.reload(&source.name, false);
@@ -159,11 +168,15 @@ impl Models {
 }
 
 impl Opening {
-    /// Loads a model and opens it; `None` if nothing has changed. A panic of what reads the file is
-    /// a failure like any other, so that a later reload can go on.
-    fn load(&self, source: &mut Source) -> Result<Option<Arc<Model>>, LoadFailure> {
+    /// Loads a model and opens it; `None` if nothing has changed and it is not loaded `all_the_same`.
+    /// A panic of what reads the file is a failure like any other, so that a later reload can go on.
+    fn load(
+        &self,
+        source: &mut Source,
+        all_the_same: bool,
+    ) -> Result<Option<Arc<Model>>, LoadFailure> {
         let loaded = panics::caught(|| {
-            let classifier = (source.load)()?;
+            let classifier = (source.load)(all_the_same)?;
             let model = classifier.map(|c| self.open(&source.name, c));
             model.transpose()
         });

@@ -31,6 +31,12 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 
+    /// The engine of a model has stopped.
+    pub(crate) fn stopped(model: &str) -> Self {
+        let reason = format!("the model {model} has stopped; load it anew with SIGHUP");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+    }
+
     /// The body is not the JSON that the interface takes. What the parser says of it may quote all
     /// of it, and is cut.
     pub(crate) fn json(what: &str, error: &serde_json::Error) -> Self {

@@ -21,6 +21,8 @@ use crate::service::Shared;
 pub(crate) struct Search {
     /// `None` if the whole picture is classified.
     pub(crate) when: Option<When>,
+    /// Whether the whole of a picture without a face is classified.
+    pub(crate) or_whole: bool,
     pub(crate) options: SearchOptions,
 }
 
@@ -36,7 +38,7 @@ pub(crate) struct Seen {
 /// What a prediction is for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum View {
-    /// The whole picture, as asked for.
+    /// The whole picture, as asked for, or as it has no face.
     Whole,
     /// A picture that is a ready-made crop of a face.
     Crop,
@@ -192,12 +194,13 @@ fn prepare(
     let pixels = Decoded::within(bytes, shared.settings.limits.pixels)?.pixels;
     let (width, height) = (pixels.width, pixels.height);
     let faces = find(shared, search, &pixels)?;
+    let faces = faces.filter(|faces| !faces.is_empty() || !search.or_whole);
     let (mut views, mut tensors) = (Vec::new(), Vec::new());
     match faces {
         None => {
             views.push(match search.when {
-                None => View::Whole,
-                Some(_) => View::Crop,
+                Some(when) if when.is_crop(&pixels) => View::Crop,
+                _ => View::Whole,
             });
             tensors = model.preprocessor.tensor(pixels);
         }
@@ -216,7 +219,7 @@ fn prepare(
     })
 }
 
-/// The faces of a picture; `None` if all of it is classified.
+/// The faces of a picture; `None` if it is not searched and all of it is classified.
 fn find(shared: &Shared, search: Search, pixels: &Pixels) -> Result<Option<Vec<Face>>, ItemError> {
     let failed = |reason: String| ItemError::View { reason };
     let Some(when) = search.when.filter(|when| !when.is_crop(pixels)) else {

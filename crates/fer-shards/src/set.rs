@@ -15,8 +15,10 @@ use super::{Shard, ShardError, readme};
 /// How deep the shards may lie in the folder: `DIR/CONFIG/train/0000.parquet`.
 const MAX_DEPTH: usize = 4;
 
-/// The longest `.cls`, and the longest `.json`, in bytes.
-const MAX_CLASS_BYTES: u64 = 4 << 10;
+/// The longest label, which each image of it has, in bytes.
+pub const MAX_LABEL_BYTES: usize = 1 << 10;
+
+/// The longest `.json` of a sample, in bytes.
 const MAX_JSON_BYTES: u64 = 1 << 20;
 
 /// The keys of a sample's JSON that name its class, the most usual first.
@@ -164,7 +166,7 @@ fn samples(archive: &Arc<Tar>, path: &Path, set: &Path) -> Result<Vec<LabeledIma
         match ending.to_ascii_lowercase().as_str() {
             _ if file.is_image() => sample.images.push(file),
             "cls" => {
-                let text = archive.content(&file, MAX_CLASS_BYTES)?;
+                let text = archive.content(&file, MAX_LABEL_BYTES as u64)?;
                 sample.label = Some(String::from_utf8_lossy(&text).trim().to_string());
             }
             "json" if sample.label.is_none() => {

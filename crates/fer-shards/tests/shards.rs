@@ -202,6 +202,36 @@ fn labels_come_from_the_file_the_readme_or_are_numbers() {
 }
 
 /// Writes an archive of these files.
+/// One text in a dictionary may be the label of a million images, which each keep it.
+#[test]
+fn a_label_that_is_no_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let refused = |len: usize| {
+        let schema = "message schema { required binary image; required binary label (STRING); }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let file = File::create(&path).unwrap();
+        let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        for value in [image(0), vec![b'a'; len]] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let values = vec![ByteArray::from(value); 3];
+            let typed = column.typed::<ByteArrayType>();
+            typed.write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+        labeled(&path, &path).err().map(|e| e.to_string())
+    };
+    assert_eq!(refused(1024), None);
+    let error = refused(1025).unwrap();
+    assert!(
+        error.ends_with("a.parquet: the column label: a label is over 1024 bytes"),
+        "{error}"
+    );
+}
+
 fn archive(path: &Path, files: &[(&str, &[u8])]) {
     let mut archive = tar::Builder::new(File::create(path).unwrap());
     for (name, content) in files {

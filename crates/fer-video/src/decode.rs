@@ -1,17 +1,13 @@
 //! One run of ffmpeg that decodes a source to raw frames.
 
-use std::io::{self, BufReader};
-use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::io::BufReader;
+use std::process::{ChildStdout, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use crate::ffmpeg::{Reason, lines, spawn};
+use crate::ffmpeg::{Reason, Running, lines, spawn};
 use crate::nut::{NutError, Reader};
 use crate::{Ffmpeg, ReadOptions, VideoError, VideoSource};
-
-/// How often it is looked whether a process has ended.
-const TICK: Duration = Duration::from_millis(1);
 
 /// A running ffmpeg.
 pub(crate) struct Decoder {
@@ -20,31 +16,6 @@ pub(crate) struct Decoder {
     child: Running,
     said: Arc<Mutex<Said>>,
     listener: Option<JoinHandle<()>>,
-}
-
-/// A handle to the process, to end it from another thread.
-#[derive(Clone)]
-pub(crate) struct Running(Arc<Mutex<Child>>);
-
-impl Running {
-    pub(crate) fn kill(&self) {
-        let _ = self.lock().kill();
-    }
-
-    /// Waits for the end, during which another thread can still kill.
-    fn wait(&self) -> io::Result<ExitStatus> {
-        loop {
-            let ended = self.lock().try_wait()?;
-            if let Some(status) = ended {
-                return Ok(status);
-            }
-            std::thread::sleep(TICK);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Child> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What ffmpeg said on standard error.
@@ -124,7 +95,7 @@ impl Decoder {
         Ok(Self {
             frames: None,
             stdout,
-            child: Running(Arc::new(Mutex::new(child))),
+            child: Running::new(child),
             said,
             listener,
         })
@@ -181,7 +152,7 @@ impl Decoder {
     pub(crate) fn finish(&mut self) -> (bool, String) {
         // Without a reader, ffmpeg does not wait.
         (self.frames, self.stdout) = (None, None);
-        let status = self.child.wait();
+        let status = self.child.wait(None);
         if let Some(listener) = self.listener.take() {
             let _ = listener.join();
         }

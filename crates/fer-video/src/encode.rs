@@ -8,7 +8,6 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use fer_core::files::{self, Temporary};
 
@@ -272,7 +271,7 @@ impl Encoder {
         }
         let output_path = self.output.as_ref().map_or(&*self.path, Temporary::path);
         command.args(["-f", format]).arg(named(output_path));
-        let (_, said, ended_well) = output(&mut command, &self.ffmpeg.ffmpeg, Duration::MAX)?;
+        let (_, said, ended_well) = output(&mut command, &self.ffmpeg.ffmpeg, None)?;
         if ended_well {
             return Ok(note);
         }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -104,7 +105,7 @@ impl Ffmpeg {
     ) -> Result<(String, String), VideoError> {
         let mut command = self.bare(program);
         command.args(args);
-        let (stdout, stderr, _) = output(&mut command, program, ASKED)?;
+        let (stdout, stderr, _) = output(&mut command, program, Some(ASKED))?;
         Ok((stdout, stderr))
     }
 
@@ -138,12 +139,63 @@ impl Ffmpeg {
     }
 }
 
+/// The programs that may still run.
+static RUNNING: Mutex<Vec<Weak<Mutex<Child>>>> = Mutex::new(Vec::new());
+
+/// Ends the programs that this process has started and that may wait for a source, before the
+/// process itself ends: they would wait on.
+pub fn end_all() {
+    let all = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter()
+        .filter_map(Weak::upgrade)
+        .for_each(|child| Running(child).kill());
+}
+
+/// A handle to a program, to end it from another thread.
+#[derive(Clone)]
+pub(crate) struct Running(Arc<Mutex<Child>>);
+
+impl Running {
+    pub(crate) fn new(child: Child) -> Self {
+        let child = Arc::new(Mutex::new(child));
+        let mut all = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Arc::downgrade(&child));
+        Self(child)
+    }
+
+    pub(crate) fn kill(&self) {
+        let _ = self.lock().kill();
+    }
+
+    /// Waits for the end, during which another thread can still kill, and kills after `limit`.
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<ExitStatus> {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let ended = self.lock().try_wait()?;
+            if let Some(status) = ended {
+                return Ok(status);
+            }
+            if limit.is_some_and(|limit| began.elapsed() > limit) {
+                self.kill();
+            }
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(Duration::from_millis(20));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Child> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Runs a program to its end, or until a time limit; its outputs, bounded, and whether it
 /// succeeded.
 pub(crate) fn output(
     command: &mut Command,
     program: &Path,
-    limit: Duration,
+    limit: Option<Duration>,
 ) -> Result<(String, String, bool), VideoError> {
     let failed = |source| VideoError::Start {
         program: program.to_path_buf(),
@@ -155,18 +207,7 @@ pub(crate) fn output(
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let said = std::thread::spawn(move || stderr.map_or(String::new(), text));
     let printed = std::thread::spawn(move || stdout.map_or(String::new(), text));
-    let began = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
-        if began.elapsed() > limit {
-            let _ = child.kill();
-        }
-        std::thread::sleep(pause);
-        pause = (2 * pause).min(Duration::from_millis(20));
-    };
+    let status = Running::new(child).wait(limit).map_err(failed)?;
     let text = |thread: JoinHandle<String>| thread.join().unwrap_or_default();
     Ok((text(printed), text(said), status.success()))
 }

@@ -34,7 +34,7 @@ mod timeline;
 pub use chart::chart;
 pub use encode::{Encoder, Sound, check_ending};
 pub use error::VideoError;
-pub use ffmpeg::Ffmpeg;
+pub use ffmpeg::{Ffmpeg, end_all};
 pub use preview::{Preview, Seen};
 pub use probe::{Probe, probe};
 pub use read::{Event, Frame, Frames, ReadOptions};

@@ -99,7 +99,7 @@ pub fn probe(ffmpeg: &Ffmpeg, source: &VideoSource) -> Result<Option<Probe>, Vid
     let is_file = matches!(source, VideoSource::File(_));
     let limit = if is_file { FILE } else { ADDRESS };
     let began = Instant::now();
-    let (printed, said, ended_well) = output(&mut command, &ffmpeg.ffprobe, limit)?;
+    let (printed, said, ended_well) = output(&mut command, &ffmpeg.ffprobe, Some(limit))?;
     if !is_file && !ended_well && began.elapsed() > limit {
         // A file answers sooner.
         return Ok(None);

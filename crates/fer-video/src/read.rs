@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fer_core::images::Pixels;
 
 use self::connect::Source;
-use crate::decode::Running;
+use crate::ffmpeg::Running;
 use crate::{Ffmpeg, VideoError, VideoSource};
 
 /// How often those who wait look whether they should stop.

@@ -19,6 +19,9 @@ const SCHEMES: [&str; 11] = [
     "rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rtp", "tcp", "mms",
 ];
 
+/// Those that are videos by their kind alone.
+const STREAMS: [&str; 7] = ["rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp"];
+
 /// What an address may lead to. Files are not among it: a playlist could name any.
 const NETWORK: &str =
     "http,https,tcp,tls,udp,rtp,srtp,crypto,httpproxy,rtmp,rtmps,rtmpt,rtsp,srt,mmsh,mmst";
@@ -60,9 +63,10 @@ impl VideoSource {
         if is_number && !Path::new(text).is_file() {
             return Self::Camera(number.into());
         }
-        match is_address(text) {
-            true => Self::Url(text.into()),
-            false => path(),
+        match scheme(text) {
+            // ffmpeg knows none in capitals.
+            Some(scheme) => Self::Url(format!("{scheme}{}", &text[scheme.len()..])),
+            None => path(),
         }
     }
 
@@ -72,12 +76,9 @@ impl VideoSource {
         let ending = path.extension().and_then(OsStr::to_str);
         let named =
             ending.is_some_and(|e| ENDINGS.iter().any(|known| e.eq_ignore_ascii_case(known)));
-        let streams = [
-            "rtsp://", "rtsps://", "rtmp://", "rtmps://", "srt://", "udp://", "rtp://",
-        ];
-        let text = argument.to_str().unwrap_or_default();
-        (named && (path.is_file() || is_address(text)))
-            || streams.iter().any(|scheme| text.starts_with(scheme))
+        let scheme = scheme(argument.to_str().unwrap_or_default());
+        (named && (path.is_file() || scheme.is_some()))
+            || scheme.is_some_and(|scheme| STREAMS.contains(&scheme))
     }
 
     /// The name in records: as given, an address without its password.
@@ -112,9 +113,13 @@ impl VideoSource {
     pub(crate) fn can_be_probed(&self) -> bool {
         match self {
             Self::File(path) => path.is_file(),
-            Self::Url(url) => url.starts_with("http://") || url.starts_with("https://"),
-            _ => false,
+            _ => self.is_http(),
         }
+    }
+
+    /// Whether it is an address of the web, which may be that of a file.
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self, Self::Url(url) if matches!(scheme(url), Some("http" | "https")))
     }
 
     /// ffmpeg's arguments to read this input without delay.
@@ -191,13 +196,11 @@ fn camera(name: &str, ffmpeg: &Ffmpeg) -> Result<(&'static str, String), VideoEr
     })
 }
 
-fn is_address(text: &str) -> bool {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| {
-        SCHEMES
-            .iter()
-            .any(|known| scheme.eq_ignore_ascii_case(known))
-    })
+/// Of an address that ffmpeg reads, its kind in small letters.
+fn scheme(text: &str) -> Option<&'static str> {
+    let (scheme, _) = text.split_once("://")?;
+    let mut known = SCHEMES.into_iter();
+    known.find(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// The password in an address.
@@ -222,7 +225,7 @@ mod tests {
             ("camera:HD Cam", VideoSource::Camera("HD Cam".into())),
             ("123", VideoSource::File("123".into())),
             ("rtsp://h/1", VideoSource::Url("rtsp://h/1".into())),
-            ("HTTP://h/a.mp4", VideoSource::Url("HTTP://h/a.mp4".into())),
+            ("HTTP://h/A.mp4", VideoSource::Url("http://h/A.mp4".into())),
             (
                 "file:///etc/passwd",
                 VideoSource::File("file:///etc/passwd".into()),
@@ -236,6 +239,23 @@ mod tests {
             .filter(|(_, found, expected)| found != expected)
             .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn capitals_in_the_kind_of_an_address_change_nothing() {
+        for (text, is_video, is_http) in [
+            ("HTTP://h/a", false, true),
+            ("https://h/a", false, true),
+            ("Https://h/a.mp4", true, true),
+            ("RTSP://h/1", true, false),
+            ("rtsp://h/1", true, false),
+            ("HTTPS:/h/a.mp4", false, false),
+        ] {
+            let source = VideoSource::of(text.as_ref());
+            assert_eq!(VideoSource::is_video(text.as_ref()), is_video, "{text}");
+            assert_eq!(source.is_http(), is_http, "{text}");
+            assert_eq!(source.can_be_probed(), is_http, "{text}");
+        }
     }
 
     #[test]

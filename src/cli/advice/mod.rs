@@ -122,6 +122,7 @@ fn triton(error: &TritonError) -> Option<String> {
         TritonError::Trained { model } => Some(format!(
             "export it as an ONNX file with `fer export --onnx --run {model}`, and name that"
         )),
+        TritonError::Name { .. } => Some("give the model's file another name".into()),
         TritonError::Type { .. } | TritonError::Write { .. } => None,
     }
 }

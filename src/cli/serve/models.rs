@@ -56,7 +56,12 @@ impl Offered {
             let (host, said) = (host.clone(), said.clone());
             let mut loaded = None;
             let name = model.name.clone();
-            let load = move || model.load(&mut loaded, &host, &said);
+            let load = move |all_the_same: bool| {
+                if all_the_same {
+                    loaded = None;
+                }
+                model.load(&mut loaded, &host, &said)
+            };
             Source {
                 name,
                 load: Box::new(load),

@@ -13,7 +13,10 @@ pub(super) fn named(path: &Path) -> Option<String> {
 /// What to do with an address (a URL), which is given where a file is wanted: words that follow its
 /// name.
 pub fn address(text: &str) -> Option<String> {
-    if text.starts_with("data:") {
+    if text
+        .get(..5)
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("data:"))
+    {
         return Some("is a data URL, not a file; decode its Base64 into a file".into());
     }
     // A path in its normal form, as a list or another program writes it, has one slash.
@@ -23,11 +26,12 @@ pub fn address(text: &str) -> Option<String> {
         return None;
     }
     let rest = rest.trim_start_matches('/');
-    Some(match scheme.to_ascii_lowercase().as_str() {
+    let scheme = scheme.to_ascii_lowercase();
+    Some(match scheme.as_str() {
         "file" => format!("is a URL, not a path; name the file itself, /{rest}"),
         "rtsp" | "rtsps" | "rtmp" | "rtmps" | "rtp" | "srt" | "udp" | "mms" => format!(
-            "is a video stream, not a file; write some of its frames with `ffmpeg -i {text} -vf \
-             fps=1 -frames:v 60 frame%02d.png` and use those"
+            "is a video stream, not a file; write some of its frames with `ffmpeg -i \
+             {scheme}://{rest} -vf fps=1 -frames:v 60 frame%02d.png` and use those"
         ),
         "http" | "https" | "ftp" => {
             format!("is a URL, not a file; download it first, as with `curl -LO '{text}'`")
@@ -75,6 +79,9 @@ mod tests {
                 Some("name the file itself, /tmp/a.jpg"),
             ),
             ("rtsp://camera/1", Some("`ffmpeg -i rtsp://camera/1 ")),
+            // ffmpeg knows none in capitals.
+            ("RTSP://camera/1", Some("`ffmpeg -i rtsp://camera/1 ")),
+            ("DATA:image/png;base64,AA==", Some("data URL")),
             ("data:image/png;base64,AA==", Some("data URL")),
             ("0", Some("if it is a camera")),
             ("12", Some("if it is a camera")),

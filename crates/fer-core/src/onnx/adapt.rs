@@ -5,8 +5,9 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use super::graph::int;
 use super::header::ELEM_FLOAT;
-use super::proto::{AttributeProto, AttributeType, GraphProto, Message, NodeProto};
+use super::proto::{GraphProto, Message, NodeProto};
 use super::{OnnxError, malformed, parse_proto};
 
 /// Puts casts before the input and behind the output `output` of the model called `name`, where
@@ -60,12 +61,7 @@ fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
         name: format!("{to}/Cast"),
         input: vec![from.into()],
         output: vec![to.into()],
-        attribute: vec![AttributeProto {
-            name: "to".into(),
-            i: i64::from(elem_type),
-            type_: AttributeType::INT.into(),
-            ..Default::default()
-        }],
+        attribute: vec![int("to", elem_type.into())],
         ..Default::default()
     }
 }

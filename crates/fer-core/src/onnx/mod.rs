@@ -1,10 +1,12 @@
 //! ONNX files as bytes: the header ([`Header`]), the removal of subnormal weights ([`flush`]),
-//! casts to float32 ([`adapt()`]), and the layers of networks of 8-bit integers ([`qdq`]).
+//! casts to float32 ([`adapt()`]), the layers of networks of 8-bit integers ([`qdq`]), and what all
+//! that writes graphs does ([`graph`]).
 //!
 //! Engines run the file. [`crate::spec`] interprets the header for images.
 
 mod adapt;
 pub mod flush;
+pub mod graph;
 mod header;
 pub mod proto;
 pub mod qdq;

@@ -213,6 +213,13 @@ impl Session {
         &self.shared.description
     }
 
+    /// Whether the engine's thread has panicked, so that every request fails.
+    pub fn is_stopped(&self) -> bool {
+        let thread = self.shared.thread.lock();
+        let thread = thread.unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Returns the probabilities for a batch of any size. `input` holds `n × image_len` values in
     /// the model's layout. The result is `[n, classes]`; each row sums to 1. Waits for room in the
     /// queue.

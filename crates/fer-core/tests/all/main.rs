@@ -8,4 +8,5 @@ mod common;
 mod decode;
 mod onnx_files;
 mod properties;
+mod qdq;
 mod specs;

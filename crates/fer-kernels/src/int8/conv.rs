@@ -140,8 +140,8 @@ impl Prepared {
     /// `kernel` is `[outputs, channels, height, width]`, `bias` is by output channel.
     ///
     /// # Panics
-    /// The lengths do not fit the shape, a scale is not finite, or the processor does not have the
-    /// instructions.
+    /// The lengths do not fit the shape, a kernel or a stride is 0, a scale is not finite, or the
+    /// processor does not have the instructions.
     pub fn new(
         conv: Conv,
         kernel: &[i8],
@@ -150,6 +150,9 @@ impl Prepared {
         instructions: Instructions,
     ) -> Self {
         let [height, width] = conv.kernel;
+        // Else a pixel of the output could begin outside of the image.
+        let moves = conv.kernel.iter().chain(&conv.stride).all(|n| *n > 0);
+        assert!(moves, "kernel and stride of {conv:?}");
         let per_output = conv.input[2] * height * width;
         assert_eq!(
             kernel.len(),
@@ -162,7 +165,7 @@ impl Prepared {
         let mut all = vec![0; padded];
         for (i, bias) in bias.iter().enumerate() {
             let of = &kernel[i * per_output..(i + 1) * per_output];
-            let sum: i32 = of.iter().map(|w| i32::from(*w)).sum();
+            let sum = of.iter().fold(0i32, |sum, w| sum.wrapping_add((*w).into()));
             all[i] = bias.wrapping_sub(sum.wrapping_mul(conv.zero.into()));
         }
         let (mut scale, mut shift, limits, zero) = match output {
@@ -275,7 +278,10 @@ impl Prepared {
             room.clear();
             match bytes {
                 1 => room.resize(len, self.conv.zero),
-                _ => room.extend([self.conv.zero, 0].iter().cycle().take(len)),
+                _ => {
+                    let zero = u16::from(self.conv.zero).to_ne_bytes();
+                    room.extend(zero.iter().cycle().take(len));
+                }
             }
         }
         let pixel = channels.next_multiple_of(group) * bytes;

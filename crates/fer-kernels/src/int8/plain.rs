@@ -34,7 +34,9 @@ unsafe fn sum<const CHANNELS: usize>(
                 // SAFETY: inputs and weights can be read.
                 let (input_value, of) = unsafe { (input.read_unaligned(), *weights) };
                 for lane in 0..CHANNELS {
-                    total[lane] += i32::from(input_value) * i32::from(of[lane]);
+                    // As the vector instructions, which wrap around too.
+                    let product = i32::from(input_value) * i32::from(of[lane]);
+                    total[lane] = i32::wrapping_add(total[lane], product);
                 }
                 input = input.wrapping_add(1);
                 weights = weights.wrapping_add(1);

@@ -170,6 +170,25 @@ fn convolutions_are_their_definition_on_all_processors() {
 }
 
 #[test]
+#[should_panic(expected = "kernel and stride")]
+fn kernels_without_pixels_are_refused() {
+    let conv = Conv {
+        input: [4, 4, 1],
+        outputs: 1,
+        kernel: [0, 0],
+        stride: [1, 1],
+        padding: [0; 4],
+        zero: 0,
+    };
+    let output = Output::Bytes {
+        scale: vec![1.0],
+        zero: 0,
+        least: 0,
+    };
+    Prepared::new(conv, &[], &[0], output, Instructions::Plain);
+}
+
+#[test]
 fn numbers_are_rounded_half_to_even_within_the_bytes() {
     let to = Quantization {
         scale: 0.5,

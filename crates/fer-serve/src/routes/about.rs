@@ -40,6 +40,9 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response,
     if shared.is_stopping() {
         return Err(Problem::busy("what it can do while it stops"));
     }
+    if let Some(model) = shared.models.stopped() {
+        return Err(Problem::stopped(&model.name));
+    }
     Ok(problem::json(StatusCode::OK, &json!({ "ready": true })))
 }
 

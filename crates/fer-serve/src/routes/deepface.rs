@@ -100,26 +100,20 @@ pub(super) async fn analyze(
             Kind::Bytes => Err(Problem::bad("send JSON, or a form with the file img")),
         });
         let analysis = analysis.await?;
-        let search = |when| Search {
-            when,
+        let search = Search {
+            when: (!analysis.skip_detection).then_some(When::Auto),
+            or_whole: !analysis.enforce_detection,
             options: SearchOptions::default(),
         };
         let picture = [Named {
             name: "img".into(),
             bytes: analysis.picture,
         }];
-        let first = match analysis.skip_detection {
-            true => None,
-            false => Some(When::Auto),
-        };
-        let mut seen = one(see_all(&shared, &model, search(first), &picture).await)?;
+        let seen = one(see_all(&shared, &model, search, &picture).await)?;
         if seen.views.is_empty() {
-            if analysis.enforce_detection {
-                let reason = "no face was found in the picture; with enforce_detection false, all \
-                    of it is analyzed";
-                return Err(Problem::bad(reason));
-            }
-            seen = one(see_all(&shared, &model, search(None), &picture).await)?;
+            let reason = "no face was found in the picture; with enforce_detection false, all of \
+                it is analyzed";
+            return Err(Problem::bad(reason));
         }
         let labels = &model.spec().labels;
         let (width, height) = (seen.width, seen.height);

@@ -73,7 +73,11 @@ impl Options {
             Faces::Auto if model.reads_faces => Some(When::Auto),
             Faces::Auto | Faces::Never => None,
         };
-        Ok(Search { when, options })
+        Ok(Search {
+            when,
+            or_whole: false,
+            options,
+        })
     }
 
     /// The seconds of `smooth`.

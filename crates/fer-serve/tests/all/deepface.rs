@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Response, form, post};
+use crate::client::{Response, form, get, post};
 use crate::server::{Server, picture};
 
 /// Base64, for tests.
@@ -89,6 +89,12 @@ fn a_picture_without_a_face_is_an_error_unless_it_may_be() {
             "{more}"
         );
     }
+    // It is decoded once.
+    let metrics = String::from_utf8(get(server.address, "/metrics").body).unwrap();
+    let pictures = metrics
+        .lines()
+        .find(|line| line.starts_with("fer_pictures_total"));
+    assert_eq!(pictures, Some("fer_pictures_total 3"), "{metrics}");
 }
 
 #[test]

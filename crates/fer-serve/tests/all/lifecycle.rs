@@ -71,7 +71,7 @@ fn a_model_is_loaded_anew_without_a_lost_request() {
     // The next load: a factor, a failure, or nothing new.
     let next: Arc<Mutex<Result<Option<f32>, &str>>> = Arc::new(Mutex::new(Ok(Some(1.0))));
     let (ask, fakes) = (next.clone(), switches.clone());
-    let load = move || -> Result<Option<Box<dyn Classifier>>, LoadFailure> {
+    let load = move |_| -> Result<Option<Box<dyn Classifier>>, LoadFailure> {
         let factor = (*ask.lock().unwrap())?;
         Ok(factor.map(|factor| Box::new(Fake::new(&fakes, factor)) as _))
     };
@@ -141,7 +141,7 @@ fn a_load_that_panics_is_a_failed_one() {
     let (mut loads, fakes) = (0, switches.clone());
     let source = Source {
         name: "m".into(),
-        load: Box::new(move || {
+        load: Box::new(move |_| {
             loads += 1;
             assert_ne!(loads, 2, "a damaged file");
             Ok(Some(Box::new(Fake::new(&fakes, 1.0)) as _))
@@ -156,10 +156,47 @@ fn a_load_that_panics_is_a_failed_one() {
 }
 
 #[test]
+fn a_service_whose_engine_stopped_is_not_ready_until_it_is_loaded_anew() {
+    let switches = Switches::default();
+    let (mut loaded, fakes) = (false, switches.clone());
+    let source = Source {
+        name: "m".into(),
+        load: Box::new(move |all_the_same| {
+            let first = !std::mem::replace(&mut loaded, true);
+            let fake = (first || all_the_same).then(|| Fake::new(&fakes, 1.0));
+            Ok(fake.map(|fake| Box::new(fake) as _))
+        }),
+    };
+    let server = Server::of(vec![source], &switches, |_| {});
+    let paths = ["/readyz", "/v2/health/ready", "/v2/models/m/ready"];
+    let ready = |status: u16| {
+        for path in paths {
+            get(server.address, path).expect(status);
+        }
+    };
+    ready(200);
+    switches.panics.store(true, Ordering::Relaxed);
+    post(server.address, PATH, "image/png", &picture(2, 2, 255)).expect(502);
+    until("the thread has ended", || {
+        get(server.address, "/readyz").status == 503
+    });
+    ready(503);
+    let said = String::from_utf8(get(server.address, "/readyz").body).unwrap();
+    assert!(said.contains("the model m has stopped"), "{said}");
+    get(server.address, "/healthz").expect(200);
+
+    switches.panics.store(false, Ordering::Relaxed);
+    assert!(server.control.reload()[0].outcome.as_ref().unwrap());
+    ready(200);
+    post(server.address, PATH, "image/png", &picture(2, 2, 255)).expect(200);
+    assert!(!server.control.reload()[0].outcome.as_ref().unwrap());
+}
+
+#[test]
 fn a_model_that_can_t_be_loaded_is_named() {
     let source = Source {
         name: "broken".into(),
-        load: Box::new(|| Err("no such file".into())),
+        load: Box::new(|_| Err("no such file".into())),
     };
     let error = Service::open(Settings::default(), vec![source], None)
         .err()

@@ -30,6 +30,8 @@ pub struct Switches {
     pub batches: Arc<Mutex<Vec<usize>>>,
     /// Whether batches fail.
     pub fails: Arc<AtomicBool>,
+    /// Whether they panic.
+    pub panics: Arc<AtomicBool>,
 }
 
 impl Fake {
@@ -69,6 +71,8 @@ impl Classifier for Fake {
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
         self.switches.batches.lock().unwrap().push(n);
         drop(self.switches.gate.lock().unwrap());
+        let panics = self.switches.panics.load(Ordering::Relaxed);
+        assert!(!panics, "the test wants it");
         if self.switches.fails.load(Ordering::Relaxed) {
             return Err(EngineError::Run {
                 model: self.description.model.clone(),
@@ -121,7 +125,7 @@ impl Server {
             let mut fake = Some(Fake::new(&switches, 1.0));
             Source {
                 name: name.into(),
-                load: Box::new(move || Ok(fake.take().map(|f| Box::new(f) as _))),
+                load: Box::new(move |_| Ok(fake.take().map(|f| Box::new(f) as _))),
             }
         };
         let sources = vec![one("first"), one("second")];

@@ -14,13 +14,14 @@ use bytes::Bytes;
 use fer_core::images::{Blob, DecodeError, MAX_FILE_BYTES};
 use fer_core::panics;
 use parquet::column::reader::ColumnReaderImpl;
-use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use self::columns::{Columns, Label};
 use self::pages::Pages;
 use crate::file::Positioned;
+use crate::set::MAX_LABEL_BYTES;
 use crate::{Member, ShardError, name_of, stored};
 
 /// The most rows that are read ahead.
@@ -203,9 +204,22 @@ impl Parquet {
             Physical::INT64 => values::<Int64Type>(file, metadata, [group, column], |value| {
                 labels.push(value.and_then(number));
             }),
-            _ => values::<ByteArrayType>(file, metadata, [group, column], |value| {
-                labels.push(value.map(|v| String::from_utf8_lossy(v.data()).into_owned()));
-            }),
+            _ => {
+                let mut too_long = false;
+                values::<ByteArrayType>(file, metadata, [group, column], |value| {
+                    let len = value.as_ref().map_or(0, ByteArray::len);
+                    too_long |= len > MAX_LABEL_BYTES;
+                    let value = value.filter(|_| len <= MAX_LABEL_BYTES);
+                    labels.push(value.map(|v| String::from_utf8_lossy(v.data()).into_owned()));
+                })?;
+                match too_long {
+                    true => {
+                        let problem = format!("a label is over {MAX_LABEL_BYTES} bytes");
+                        Err(ParquetError::General(problem))
+                    }
+                    false => Ok(()),
+                }
+            }
         }
     }
 
@@ -228,7 +242,10 @@ impl Parquet {
         let place = near.and_then(|i| kept.places.remove(i));
         let (place, block) = guarded(|| self.read_on(place, group, row)).map_err(damaged)?;
         let image = block.get(row).cloned();
-        kept.places.push_back(place);
+        // At the end of its row group, a place is of no more use, and its page may be large.
+        if place.row < self.starts[group + 1] {
+            kept.places.push_back(place);
+        }
         kept.blocks.push_back(block);
         while kept.places.len() > KEPT {
             kept.places.pop_front();

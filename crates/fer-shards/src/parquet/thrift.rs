@@ -59,6 +59,11 @@ impl<'a> Compact<'a> {
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
+    /// A number of a field of this type, which has to be one of numbers.
+    fn number_of(&mut self, kind: u8) -> Option<i64> {
+        (I16..=I64).contains(&kind).then(|| self.number())?
+    }
+
     /// The next field's number and type; `None` inside for the end of the structure.
     fn field(&mut self, last: &mut i64) -> Option<Option<(i64, u8)>> {
         let head = self.byte()?;
@@ -126,7 +131,7 @@ impl<'a> Compact<'a> {
         let (mut last, mut children) = (0, 0);
         while let Some((field, kind)) = self.field(&mut last)? {
             match field {
-                5 if (I16..=I64).contains(&kind) => children = self.number()?,
+                5 => children = self.number_of(kind)?,
                 _ => self.skip(kind, false, 0)?,
             }
         }
@@ -142,12 +147,12 @@ pub fn has_sound_schema(metadata: &[u8]) -> bool {
         let mut last = 0;
         let mut sound = false;
         while let Some((field, kind)) = header.field(&mut last)? {
-            if field != 2 || kind != LIST {
+            if field != 2 {
                 header.skip(kind, false, 0)?;
                 continue;
             }
-            let (kind, count) = header.list()?;
-            if kind != STRUCT {
+            let (of, count) = header.list()?;
+            if (kind, of) != (LIST, STRUCT) {
                 return None;
             }
             // How many children of the open groups are still to come.
@@ -191,10 +196,9 @@ pub fn page_size(header: &[u8]) -> Option<PageSize> {
     };
     let mut last = 0;
     while let Some((field, kind)) = header.field(&mut last)? {
-        let number = (I16..=I64).contains(&kind);
         match field {
-            2 if number => size.plain = header.number()?,
-            3 if number => size.stored = header.number()?,
+            2 => size.plain = header.number_of(kind)?,
+            3 => size.stored = header.number_of(kind)?,
             _ => header.skip(kind, false, 0)?,
         }
     }
@@ -251,6 +255,10 @@ mod tests {
             .filter(|(children, sound)| has_sound_schema(&metadata(children)) != *sound)
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
+        // As one byte (type 3), which a reader may take for a number of any length.
+        let mut byte = metadata(&[0]);
+        byte[8] = 0x13;
+        assert!(!has_sound_schema(&byte), "children of another type");
         let nested = [&[0x1c; 100_000][..], &[0]].concat();
         assert!(!has_sound_schema(&nested), "a header of structures alone");
     }
@@ -264,6 +272,9 @@ mod tests {
         };
         assert_eq!(page_size(&header), Some(size));
         assert_eq!(page_size(&header[..11]), None, "cut off");
+        let mut byte = header;
+        byte[2] = 0x13;
+        assert_eq!(page_size(&byte), None, "a size of another type");
     }
 
     proptest! {

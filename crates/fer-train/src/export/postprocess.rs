@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use fer_core::onnx::proto::{
-    AttributeProto, AttributeType, GraphProto, Message, ModelProto, NodeProto,
-};
+use fer_core::onnx::proto::{GraphProto, Message, ModelProto, NodeProto};
 
-use fer_core::onnx::flush;
+use fer_core::onnx::graph::int;
+use fer_core::onnx::{self, flush};
 
 /// The names of the file's input and output.
 const INPUT: &str = "input";
@@ -121,28 +120,8 @@ fn add_softmax(graph: &mut GraphProto) -> Result<(), String> {
     Ok(())
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: name.into(),
-        type_: AttributeType::INT.into(),
-        i: value,
-        ..Default::default()
-    }
-}
-
-/// Leaves out the nodes and weights that the output does not depend on.
 fn drop_unused(graph: &mut GraphProto) {
-    let mut used: HashSet<String> = HashSet::from([OUTPUT.to_string()]);
-    let mut nodes: Vec<NodeProto> = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node).into_iter().rev() {
-        if node.output.iter().any(|o| used.contains(o)) {
-            used.extend(node.input.iter().cloned());
-            nodes.push(node);
-        }
-    }
-    nodes.reverse();
-    graph.node = nodes;
-    graph.initializer.retain(|t| used.contains(&t.name));
+    onnx::graph::drop_unused(&mut graph.node, &mut graph.initializer, [OUTPUT.into()]);
     graph.value_info.clear();
 }
 

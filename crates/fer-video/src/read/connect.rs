@@ -71,7 +71,7 @@ impl Source {
             // A camera and a stream have no end of their own.
             let endless = match &self.source {
                 VideoSource::Camera(_) => true,
-                VideoSource::Url(url) => !(url.starts_with("http") && ended.well),
+                VideoSource::Url(_) => !(self.source.is_http() && ended.well),
                 _ => false,
             };
             if !self.options.live || !endless || self.options.duration.is_some() && ended.well {

@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
             padding: padding(node)?,
         };
         let bias = self.stored(node, 2)?;
-        self.placed(conv, kernel, 0, None, bias, x)
+        self.placed(conv, kernel, 0, |at| at, bias, x)
     }
 
     pub(super) fn dense(&mut self, node: &NodeProto, x: Tensor) -> Result<Tensor, String> {
@@ -236,53 +236,52 @@ impl<'a> Reader<'a> {
         };
         // Where the file has the weight of each output and each value of an image, in fer's order.
         let [height, width, channels] = dims;
-        let places = (0..outputs).flat_map(|output| {
-            (0..inputs).map(move |value| {
-                let (pixel, channel) = (value / channels, value % channels);
-                let input = match x.order {
-                    Order::ChannelsFirst => channel * height * width + pixel,
-                    Order::ChannelsLast => value,
-                };
-                match transposed {
-                    true => output * inputs + input,
-                    false => input * outputs + output,
-                }
-            })
-        });
-        let places = places.collect::<Vec<_>>();
+        let place = move |at: usize| {
+            let (output, value) = (at / inputs, at % inputs);
+            let (pixel, channel) = (value / channels, value % channels);
+            let input = match x.order {
+                Order::ChannelsFirst => channel * height * width + pixel,
+                Order::ChannelsLast => value,
+            };
+            match transposed {
+                true => output * inputs + input,
+                false => input * outputs + output,
+            }
+        };
         let bias = self.stored(node, 2)?;
         let axis = usize::from(!transposed);
-        let tensor = self.placed(conv, kernel, axis, Some(&places), bias, x)?;
+        let tensor = self.placed(conv, kernel, axis, place, bias, x)?;
         Ok(Tensor {
             flat: true,
             ..tensor
         })
     }
 
-    /// A convolution. The outputs of its kernels are along `axis`; `places` says where their values
-    /// are, if not in fer's order.
+    /// A convolution. The outputs of its kernels are along `axis`; `place` says where the file has
+    /// their values in fer's order.
     fn placed(
         &mut self,
         conv: Conv,
         kernel: Weights,
         axis: usize,
-        places: Option<&[usize]>,
+        place: impl Fn(usize) -> usize,
         bias: Option<Weights>,
         x: Tensor,
     ) -> Result<Tensor, String> {
         let outputs = conv.outputs;
         let dims = output(&conv)?;
+        bounded(dims)?;
         if let What::Dequantized(value) = x.what
             && kernel.are(INT8)
         {
-            let scales = kernel.scales_along(axis, outputs)?;
             let given = ints(&kernel, &[INT8])?;
             let given: Vec<i8> = given.iter().map(|n| *n as i8).collect();
+            let scales = kernel.scales_along(axis, outputs)?;
             let from = self.kinds[value].1.map_or(1.0, |from| from.scale);
             let (bias, shift) = biases(bias, &scales, from)?;
             let operation = Operation::Conv {
                 conv,
-                kernel: ordered(given, places),
+                kernel: ordered(&given, place),
                 scales,
                 bias,
                 shift,
@@ -295,7 +294,7 @@ impl<'a> Reader<'a> {
         let value = self.numbers(x);
         let operation = Operation::FloatConv {
             conv,
-            kernel: ordered(numbers(&kernel)?, places),
+            kernel: ordered(&numbers(&kernel)?, place),
             bias: match bias {
                 Some(bias) => of_channels(numbers(&bias)?, outputs)?,
                 None => vec![0.0; outputs],
@@ -319,12 +318,14 @@ impl<'a> Reader<'a> {
             return Err("it has one input".into());
         };
         let channels = self.kinds[x.value()].0[2];
-        let fits = match (x.flat, &bias.dims()[..]) {
-            (true, [.., n]) => *n == channels || *n == 1,
-            (false, [c, 1, 1] | [1, c, 1, 1]) => *c == channels,
-            (_, dims) => dims.iter().product::<usize>() == 1,
+        let given = numbers(&bias)?;
+        let fits = match (&bias.dims()[..], x.order) {
+            ([n] | [1, n], _) if x.flat => *n == channels,
+            ([n, 1, 1] | [1, n, 1, 1], Order::ChannelsFirst) if !x.flat => *n == channels,
+            _ => false,
         };
-        let bias = of_channels(numbers(&bias)?, channels)?;
+        let fits = fits || given.len() == 1;
+        let bias = of_channels(given, channels)?;
         let to = match self.maker(node, 1 - stored, x) {
             Some(Operation::Conv {
                 shift: to,
@@ -395,12 +396,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Values in the order of their places.
-fn ordered<T: Copy>(values: Vec<T>, places: Option<&[usize]>) -> Vec<T> {
-    match places {
-        Some(places) => places.iter().map(|at| values[*at]).collect(),
-        None => values,
-    }
+/// Values in another order, of which each is at a place.
+fn ordered<T: Copy>(values: &[T], place: impl Fn(usize) -> usize) -> Vec<T> {
+    (0..values.len()).map(|at| values[place(at)]).collect()
 }
 
 /// The dimensions of the output.

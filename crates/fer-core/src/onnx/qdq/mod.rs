@@ -157,6 +157,9 @@ impl<'a> Reader<'a> {
         let [output, ..] = &node.output[..] else {
             return Err("it has no output".into());
         };
+        if self.tensors.contains_key(&**output) {
+            return Err(format!("its output {output} is computed twice"));
+        }
         match &*node.op_type {
             "Constant" => return Ok(()),
             "DequantizeLinear" if self.is_stored(node) => {
@@ -269,6 +272,9 @@ impl<'a> Reader<'a> {
         let Some(scales) = self.stored(node, 1)? else {
             return Err("it has no scale".into());
         };
+        if weights.scales.is_some() || int(node, "block_size").unwrap_or(0) != 0 {
+            return Err("weights with scales of scales, or of blocks, are not supported".into());
+        }
         let scales = numbers(&scales)?;
         let most = *SCALES.end();
         if let Some(scale) = scales.iter().find(|scale| !(0.0..=most).contains(*scale)) {

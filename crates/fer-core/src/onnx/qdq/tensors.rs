@@ -36,21 +36,25 @@ impl Weights<'_> {
 
     /// The scale of each of `count` parts along an axis.
     pub fn scales_along(&self, axis: usize, count: usize) -> Result<Vec<f32>, String> {
-        let axis = axis as i64;
         match &self.scales {
             Some((scales, _)) if scales.len() == 1 => Ok(vec![scales[0]; count]),
-            Some((scales, along)) if scales.len() == count => {
-                let along = match *along < 0 {
-                    true => *along + self.tensor.dims.len() as i64,
-                    false => *along,
-                };
-                match along == axis {
-                    true => Ok(scales.clone()),
-                    false => Err("the scales of its weights belong to another axis".into()),
-                }
-            }
+            Some((scales, along)) if scales.len() == count => match self.axis(*along) == Some(axis)
+            {
+                true => Ok(scales.clone()),
+                false => Err("the scales of its weights belong to another axis".into()),
+            },
             _ => Err("its weights have not one scale for each channel".into()),
         }
+    }
+
+    /// An axis that may count from the end; `None` if there is no such one.
+    fn axis(&self, axis: i64) -> Option<usize> {
+        let rank = self.tensor.dims.len();
+        let axis = match axis < 0 {
+            true => axis.checked_add(rank as i64)?,
+            false => axis,
+        };
+        usize::try_from(axis).ok().filter(|axis| *axis < rank)
     }
 }
 
@@ -76,6 +80,11 @@ pub fn ints(weights: &Weights, types: &[i32]) -> Result<Vec<i64>, String> {
         return Err(format!("the tensor {} has another type", tensor.name));
     }
     let raw = &tensor.raw_data[..];
+    let range = match tensor.data_type {
+        UINT8 => 0..=i64::from(u8::MAX),
+        INT8 => i64::from(i8::MIN)..=i64::from(i8::MAX),
+        _ => i64::MIN..=i64::MAX,
+    };
     let given: Vec<i64> = match tensor.data_type {
         _ if raw.is_empty() && tensor.data_type == INT64 => tensor.int64_data.clone(),
         _ if raw.is_empty() => tensor.int32_data.iter().map(|n| i64::from(*n)).collect(),
@@ -95,7 +104,10 @@ pub fn ints(weights: &Weights, types: &[i32]) -> Result<Vec<i64>, String> {
             .map(|b| i64::from_le_bytes(*b))
             .collect(),
     };
-    whole(weights, given)
+    match given.iter().find(|n| !range.contains(n)) {
+        None => whole(weights, given),
+        Some(n) => Err(format!("the tensor {} has a value {n}", tensor.name)),
+    }
 }
 
 /// The numbers of a tensor, which it stores as they are or as integers with scales.
@@ -113,33 +125,27 @@ pub fn numbers(weights: &Weights) -> Result<Vec<f32>, String> {
         return whole(weights, given);
     };
     let given = ints(weights, &[INT8, INT32, UINT8])?;
-    let dims = weights.dims();
-    let axis = match *axis < 0 {
-        true => *axis + dims.len() as i64,
-        false => *axis,
+    let (scales, inner) = match (&scales[..], weights.axis(*axis)) {
+        ([_], _) => (scales.clone(), usize::MAX),
+        (_, Some(axis)) => {
+            let dims = weights.dims();
+            let inner = dims[axis + 1..].iter().product();
+            (weights.scales_along(axis, dims[axis])?, inner)
+        }
+        (_, None) => return Err("the scales of its weights belong to no axis".into()),
     };
-    let axis = usize::try_from(axis).unwrap_or(usize::MAX);
-    let count = match scales.len() {
-        1 => 1,
-        _ => dims.get(axis).copied().unwrap_or_default(),
-    };
-    let scales = match scales.len() {
-        1 => scales.clone(),
-        _ => weights.scales_along(axis, count)?,
-    };
-    let inner: usize = dims.iter().skip(axis.saturating_add(1)).product();
-    let scale = |i: usize| scales[i / inner.max(1) % count.max(1)];
+    let scale = |i: usize| scales[i / inner % scales.len()];
     let number = |(i, n): (usize, &i64)| *n as f32 * scale(i);
     Ok(given.iter().enumerate().map(number).collect())
 }
 
-/// The values, if they are as many as the tensor's dimensions say.
+/// The values, if they are as many as the tensor's dimensions say, and there are some.
 fn whole<T>(weights: &Weights, given: Vec<T>) -> Result<Vec<T>, String> {
     let dims = weights.dims();
     let len = dims
         .iter()
         .try_fold(1usize, |len, side| len.checked_mul(*side));
-    match len == Some(given.len()) {
+    match len == Some(given.len()) && !given.is_empty() {
         true => Ok(given),
         false => Err(format!(
             "the tensor {} has {} values in the file, and {dims:?} by its dimensions",

@@ -99,6 +99,9 @@ pub(super) async fn ready(
     if shared.is_stopping() {
         return Err(Problem::busy("what it can do while it stops"));
     }
+    if model.session.is_stopped() {
+        return Err(Problem::stopped(&model.name));
+    }
     let about = json!({ "name": model.name, "ready": true });
     Ok(problem::json(StatusCode::OK, &about))
 }
