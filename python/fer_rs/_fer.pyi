@@ -1,5 +1,7 @@
 from typing import Any
 
+import numpy as np
+
 OLDEST_ONNXRUNTIME: tuple[int, int]
 __version__: str
 
@@ -38,7 +40,7 @@ class NativeClassifier:
     @property
     def description(self) -> tuple[str, str, str, str, list[str]]: ...
     def run(
-        self, pictures: list[str | bytes | tuple[bytes, int, int, int]], whole: bool
+        self, pictures: list[str | bytes | np.ndarray], whole: bool
     ) -> list[tuple[str | None, int, int, list[_Face]]]: ...
 
 def run(arguments: list[str]) -> int: ...

@@ -152,7 +152,8 @@ class Classifier:
         [height, width, 1] or [height, width, 3], of uint8, or of floats with a `value_range`. Other
         arrays of three or four dimensions, and other iterables, are several pictures.
 
-        A picture that can't be read is a record with an error. `faces="never"` takes whole pictures
+        Arrays of uint8 are not copied: let nothing write to them before this returns. A picture that
+        can't be read is a record with an error. `faces="never"` takes whole pictures
         for faces in this call.
         """
         if faces not in (None, "never"):
@@ -166,8 +167,8 @@ class Classifier:
         if batch < 1:
             raise ValueError(f"batch={batch} is not at least 1")
         remaining = iter(pictures)
-        while chunk := list(islice(remaining, batch)):
-            yield from self._records(chunk, whole=False)
+        while given := self._named(islice(remaining, batch)):
+            yield from self._seen(given, whole=False)
 
     def predict_proba(self, pictures: Any, *, errors: str = "raise") -> np.ndarray:
         """The probabilities of whole pictures, never searched for faces.

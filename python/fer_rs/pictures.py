@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Union
 
 import numpy as np
 
-# Pixels are (bytes, height, width, channels).
-Native = Union[str, bytes, tuple[bytes, int, int, int]]
+# Pixels are an array of uint8, [height, width, 1 or 3], which is read where it is.
+Native = Union[str, bytes, np.ndarray]
 
 
 class Named(NamedTuple):
@@ -47,11 +47,20 @@ def several(
 
     Raises TypeError or ValueError for what is not a picture.
     """
-    return [one(picture, channel_order, value_range) for picture in pictures]
+    # An iterator may write its next picture into the same array.
+    kept = isinstance(pictures, (np.ndarray, Sequence))
+    return [one(picture, channel_order, value_range, copy=not kept) for picture in pictures]
 
 
-def one(picture: Any, channel_order: str, value_range: tuple[float, float] | None) -> Named:
-    """A picture for the extension."""
+def one(
+    picture: Any,
+    channel_order: str,
+    value_range: tuple[float, float] | None,
+    *,
+    copy: bool = False,
+) -> Named:
+    """A picture for the extension. Without `copy`, an array of uint8 has to stay as it is until the
+    extension is done."""
     if isinstance(picture, (str, os.PathLike)):
         path = os.fspath(picture)
         return Named(os.fsdecode(path), path)
@@ -73,7 +82,10 @@ def one(picture: Any, channel_order: str, value_range: tuple[float, float] | Non
             return Named("<PIL image>", None, f"PIL can't read it: {error}")
         return Named("<PIL image>", _pixels(pixels))
     if isinstance(picture, np.ndarray):
-        return Named("<array>", _pixels(_eight_bits(picture, value_range), channel_order))
+        array = _eight_bits(picture, value_range)
+        if copy and array is picture:
+            array = array.copy()
+        return Named("<array>", _pixels(array, channel_order))
     raise TypeError(
         f"a {type(picture).__name__} is not a picture; "
         "pictures are paths, bytes, PIL images and NumPy arrays"
@@ -110,8 +122,8 @@ def _eight_bits(array: np.ndarray, value_range: tuple[float, float] | None) -> n
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def _pixels(array: np.ndarray, channel_order: str = "rgb") -> Native:
-    """The array's pixels in RGB or gray: bytes, height, width, channels."""
+def _pixels(array: np.ndarray, channel_order: str = "rgb") -> np.ndarray:
+    """A view of the array's pixels in RGB or gray: [height, width, channels]."""
     if array.ndim == 2:
         array = array[:, :, np.newaxis]
     if array.ndim != 3 or array.shape[-1] not in (1, 3):
@@ -121,4 +133,4 @@ def _pixels(array: np.ndarray, channel_order: str = "rgb") -> Native:
         )
     if channel_order == "bgr" and array.shape[-1] == 3:
         array = array[:, :, ::-1]
-    return (array.tobytes(), *array.shape)
+    return array

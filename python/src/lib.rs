@@ -1,10 +1,12 @@
 //! The extension in the wheel `fer-rs`: what the Python package `fer_rs` calls.
 //!
 //! Python prepares arguments and builds records; here a model is loaded ([`classifier`]), pictures
-//! are taken from Python's objects ([`pictures`]), and the program `fer` runs ([`program`]).
+//! are taken from Python's objects ([`pictures`], [`array`](mod@array)), and the program `fer` runs
+//! ([`program`]).
 
 #![deny(clippy::unwrap_used, clippy::expect_used)]
 
+mod array;
 mod classifier;
 mod pictures;
 mod program;

@@ -81,6 +81,100 @@ def test_kinds_of_pictures_give_the_same(classifier):
     assert not wrong
 
 
+def test_arrays_are_read_where_they_are(classifier):
+    values = np.random.default_rng(1).integers(0, 256, (4, 96, 60, 3), np.uint8)
+    readonly = values.copy()
+    readonly.flags.writeable = False
+    unaligned = np.frombuffer(b"-" + values.tobytes(), np.uint8, offset=1).reshape(values.shape)
+    views = {
+        "read-only": readonly,
+        "unaligned": unaligned,
+        "mirrored twice": values[:, ::-1].copy()[:, ::-1],
+        "a part": np.pad(values, ((1, 1), (7, 5), (3, 2), (0, 0)))[1:-1, 7:-5, 3:-2],
+        "every other": np.repeat(values, 2, axis=2)[:, :, ::2],
+        "of another order": np.asfortranarray(values),
+        "planes": np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1),
+    }
+    expected = classifier.predict_proba([picture.copy() for picture in values])
+    wrong = [
+        name
+        for name, view in views.items()
+        if not np.allclose(classifier.predict_proba(view), expected, atol=1e-6, rtol=0)
+    ]
+    assert not wrong
+    # Repeated without being in memory more than once.
+    repeated = np.broadcast_to(values[0, :1], (96, 60, 3))
+    assert classifier(repeated).faces[0].label == classifier(repeated.copy()).faces[0].label
+
+
+def test_an_iterator_may_use_one_array_again(classifier):
+    values = np.random.default_rng(2).integers(0, 256, (5, 48, 48), np.uint8)
+
+    def frames():
+        frame = np.empty((48, 48), np.uint8)
+        for value in values:
+            frame[:] = value
+            yield frame
+
+    expected = classifier.predict_proba(values)
+    np.testing.assert_allclose(classifier.predict_proba(frames()), expected, atol=1e-6)
+    streamed = [record.faces[0].probabilities for record in classifier.stream(frames(), batch=2)]
+    got = [list(probabilities.values()) for probabilities in streamed]
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+MEMORY = """
+import numpy as np, fer_rs
+
+def peak():
+    status = open("/proc/self/status").read()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+classifier = fer_rs.Classifier(engine="burn", threads=2, **%(arguments)r)
+batch = np.full((80, 1000, 1000, 3), 7, np.uint8)
+# What the model itself needs for a batch, and a worker for a picture.
+%(call)s(np.zeros((80, 48, 48, 3), np.uint8))
+%(call)s(batch[:8])
+before = peak()
+assert len(%(call)s(batch)) == 80
+print((peak() - before) / batch.nbytes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        ("classifier.predict_proba", {}),
+        ("classifier.predict_proba", {"channel_order": "bgr"}),
+        ("(lambda batch: classifier(list(batch)))", {"faces": "never"}),
+    ],
+)
+def test_memory_does_not_grow_by_a_batch(call, arguments):
+    script = MEMORY % {"call": call, "arguments": arguments}
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) < 0.2
+
+
+def test_pixels_may_change_while_they_are_read(classifier):
+    """Nobody promises which pixels are seen then, but there is an answer."""
+    pictures = np.zeros((300, 64, 64, 3), np.uint8)
+    stop = threading.Event()
+
+    def write():
+        value = 0
+        while not stop.is_set():
+            value = (value + 1) % 256
+            pictures.fill(value)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    rows = classifier.predict_proba(pictures)
+    stop.set()
+    thread.join()
+    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
+
+
 def test_what_is_one_picture_and_what_several(classifier):
     rows = [
         ((48, 48), 1),

@@ -28,8 +28,8 @@ use super::progress::Progress;
 #[derive(clap::Args)]
 pub struct Args {
     /// Images, folders, patterns ('faces/*.png'), @list.txt (one path per line), - for one image on
-    /// standard input, or one video (see `fer watch`). A build with shards reads the images in
-    /// .parquet and .tar files too.
+    /// standard input, or one video (see `fer watch`). Of fer2013.csv and files like it the images
+    /// are read; in a build with shards, those in .parquet, .tar and .tar.gz files too.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<OsString>,
 
@@ -77,7 +77,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         Asked::Pictures(args) => *args,
         Asked::Video(args) => return super::watch::run(*args, host),
     };
-    let sources = list_for_infer(&args.paths, args.quiet)?;
+    let sources = list_with_shards(&args.paths, args.quiet)?;
     let path = args
         .output
         .as_deref()
@@ -394,6 +394,10 @@ impl Item for Watched<'_> {
         guessed_bits.map(|bits| self.guessed_bits.set(bits));
         Ok(pixels)
     }
+
+    fn bytes(&self) -> usize {
+        self.source.bytes()
+    }
 }
 
 /// The images that the arguments name; an error if they name none. Says which files of folders are
@@ -403,7 +407,7 @@ pub fn list(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
 }
 
 /// The same, with the shards of folders where they are read.
-fn list_for_infer(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
+pub fn list_with_shards(paths: &[OsString], quiet: bool) -> Result<Vec<Source>> {
     let sources = match cfg!(feature = "shards") {
         true => sources::list_with_shards(paths),
         false => sources::list(paths),

@@ -20,6 +20,7 @@ use fer::session::Session;
 use serde_json::json;
 
 use self::target::Target;
+use super::items;
 use super::model_args::{EngineChoice, announce};
 use super::progress::Progress;
 use super::{Status, advice};
@@ -43,8 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "TARGET")]
     candidate: Option<String>,
 
-    /// Images to compare on: a folder, pattern or file (repeatable; with --keras, the same as
-    /// PATH).
+    /// Images to compare on: a folder, pattern or file, also of many images as for `fer infer`
+    /// (repeatable; with --keras, the same as PATH).
     #[arg(long, value_name = "DIR")]
     data: Vec<OsString>,
 
@@ -238,11 +239,13 @@ fn pair(
         super::say("no images given: comparing on 64 generated images");
         Vec::new()
     } else {
-        super::infer::list(inputs, false)?
+        super::infer::list_with_shards(inputs, false)?
     };
-    let mut progress = Progress::new(2 * sources.len(), "comparing");
+    let total = items::count(&sources).map(|count| 2 * count);
+    let mut progress = Progress::going_on(total, 0, "comparing");
     let done = &mut || progress.step();
-    let comparison = parity::between(&first, &second, &sources, tolerance, done);
+    let pictures = || items::pictures(&sources);
+    let comparison = parity::between(&first, &second, pictures, tolerance, done);
     progress.finish();
     let comparison =
         comparison.with_context(|| format!("{} and {}", reference.name, candidate.name))?;
@@ -272,6 +275,13 @@ fn against_keras(
         bail!("the Keras model {} does not exist", model.display());
     }
     let sources = super::infer::list(inputs, false)?;
+    if let Some(file) = items::several(&sources) {
+        bail!(
+            "{}: Keras reads image files; unpack it, or compare two models on it with --reference \
+             and --candidate",
+            file.display()
+        );
+    }
     // The folder of a conversion is deleted at the end.
     let (candidate, _folder) = match &args.candidate {
         Some(target) => (Target::parse(target, args)?, None),

@@ -1,6 +1,7 @@
 //! Runs models on the same images and compares their outputs: two sessions with each other, or one
 //! with Keras's recorded outputs.
 
+use std::borrow::Cow;
 use std::io;
 
 use fer_core::images::Pixels;
@@ -63,16 +64,16 @@ pub enum ParityError {
 ///
 /// # Errors
 /// The engine failed.
-pub fn outputs<I: Item + Sync>(
+pub fn outputs<I: Item + Send>(
     session: &Session,
-    items: &[I],
+    items: impl IntoIterator<Item = I, IntoIter: Send>,
     name: impl Fn(&I) -> String,
     done: &mut dyn FnMut(),
 ) -> Result<Vec<Output>, StreamError> {
-    let mut outputs = Vec::with_capacity(items.len());
+    let mut outputs = Vec::new();
     Stream::whole(session, StreamOptions::default()).run(items, &mut |seen| {
         outputs.push(Output {
-            path: name(seen.item),
+            path: name(&seen.item),
             values: seen.prediction().ok().map(|p| p.probabilities),
         });
         done();
@@ -108,15 +109,15 @@ pub fn with_recorded(session: &Session, tolerance: Tolerance) -> Result<Comparis
     )?)
 }
 
-/// Compares two models on pictures, or on 64 generated images if there are none; `done` is called
-/// after each picture of each model.
+/// Compares two models on pictures, or on 64 generated images if there are none; `pictures` lists
+/// them for each model, and `done` is called after each picture of each model.
 ///
 /// # Errors
 /// They have other classes, or an engine failed.
-pub fn between(
+pub fn between<'a, P: Iterator<Item = Cow<'a, Source>> + Send>(
     reference: &Session,
     candidate: &Session,
-    pictures: &[Source],
+    pictures: impl Fn() -> P,
     tolerance: Tolerance,
     done: &mut dyn FnMut(),
 ) -> Result<Comparison, ParityError> {
@@ -124,14 +125,13 @@ pub fn between(
     if *labels != candidate.spec().labels {
         return Err(ParityError::Classes);
     }
-    let generated = if pictures.is_empty() {
-        generated_images()
-    } else {
-        Vec::new()
+    let generated = match pictures().next() {
+        None => generated_images(),
+        Some(_) => Vec::new(),
     };
     let mut outputs_of = |session: &Session| -> Result<Vec<Output>, StreamError> {
-        if !pictures.is_empty() {
-            return outputs(session, pictures, Source::name, done);
+        if generated.is_empty() {
+            return outputs(session, pictures(), |source| source.name(), done);
         }
         let mut found = outputs(session, &generated, |_| String::new(), done)?;
         for (i, output) in found.iter_mut().enumerate() {

@@ -62,7 +62,7 @@ pub fn with_keras(
     let spec = classifier.spec().clone();
     let raw = Box::new(Respecified::raw(classifier));
     let session = Session::start(raw, SessionOptions::default()).map_err(ParityError::Thread)?;
-    let candidate = outputs(&session, pictures, Source::name, done)?;
+    let candidate = outputs(&session, pictures, |source| source.name(), done)?;
     let reference = model.predict(&images)?;
 
     let within = |output: &Output| {
@@ -129,7 +129,7 @@ fn absolute(source: &Source) -> Result<PathBuf, ParityError> {
             image: path.clone(),
             reason: reason.clone(),
         }),
-        Source::Stdin | Source::Stored { .. } => Err(ParityError::Image {
+        Source::Stdin | Source::Stored { .. } | Source::Pixels { .. } => Err(ParityError::Image {
             image: source.name(),
             reason: "Keras reads files".into(),
         }),

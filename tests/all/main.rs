@@ -16,6 +16,7 @@ mod cli_completions;
 mod convert;
 mod corruptions;
 mod crops;
+mod csv;
 mod data;
 mod faces;
 mod foreign;

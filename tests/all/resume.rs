@@ -111,6 +111,27 @@ fn a_killed_run_is_gone_on_with() {
     }
 }
 
+#[test]
+fn a_killed_run_over_a_csv_file_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("fer2013.csv");
+    let mut lines = String::from("emotion,pixels,Usage\n");
+    for row in 0..1000 {
+        let pixels = (0..48 * 48).map(|p| (p * (row + 3) / 7 % 256).to_string());
+        let pixels: Vec<String> = pixels.collect();
+        lines += &format!("0,{},Training\n", pixels.join(" "));
+    }
+    fs::write(&csv, lines).unwrap();
+    let list = csv.display().to_string();
+    let case = Case { folder, list };
+    let (whole, output) = (case.at("whole.jsonl"), case.at("a.jsonl"));
+    case.run(&whole, &[]).expect(0);
+    case.kill(&output, &[], 20_000);
+    case.run(&output, &["--resume"]).expect(0);
+    assert_same(&whole, &output);
+    assert_eq!(fs::read_to_string(&output).unwrap().lines().count(), 1000);
+}
+
 /// Fails unless two files of records have the same lines, but for the last digits of numbers.
 #[track_caller]
 fn assert_same(one: &Path, other: &Path) {

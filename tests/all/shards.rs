@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -127,6 +128,53 @@ fn pictures_in_shards_have_the_records_of_those_in_files() {
     ];
     run(&[&usual[..], &[&parquet]].concat()).expect(0);
     assert!(Path::new(&crops).join("contact-sheet.png").is_file());
+}
+
+#[test]
+fn compressed_archives_are_read_as_they_are_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let faces = ["angry", "happy", "sad"].map(|face| format!("{face}.png"));
+    let image = |name: &String| {
+        let bytes = fs::read(root().join("examples/faces").join(name)).unwrap();
+        (name.clone(), bytes)
+    };
+    let mut files: Vec<_> = faces.iter().map(image).collect();
+    files.insert(1, ("notes.txt".into(), vec![b'-'; 70_000]));
+    tar(&folder.path().join("a.tar"), &files);
+    let (right, _) = infer(&[&at("a.tar")]);
+    let gzip = Command::new("gzip").args(["-k", &at("a.tar")]).status();
+    assert!(gzip.unwrap().success());
+    for name in ["a.tar.gz", "b.TGZ", "c.tar"] {
+        // Whether it is compressed, its bytes say.
+        if name != "a.tar.gz" {
+            fs::copy(at("a.tar.gz"), at(name)).unwrap();
+        }
+        let (records, names) = infer(&[&at(name)]);
+        assert_eq!(records, right, "{name}");
+        assert_eq!(names[2], format!("{}/sad.png", at(name)));
+    }
+    let bytes = fs::read(at("a.tar.gz")).unwrap();
+    fs::write(at("cut.tgz"), &bytes[..bytes.len() / 2]).unwrap();
+    let mut damaged = bytes.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 40].fill(0xff);
+    fs::write(at("damaged.tgz"), &damaged).unwrap();
+    let text = Command::new("gzip").args(["-c", "README.md"]).output();
+    fs::write(at("text.tgz"), text.unwrap().stdout).unwrap();
+    let rows = [("cut.tgz", "cut off"), ("text.tgz", "a text")];
+    for (name, said) in rows {
+        let usual = ["infer", "-q", "--engine", "burn", "--format", "json"];
+        let records = run(&[&usual[..], &[&at(name)]].concat())
+            .expect(1)
+            .records();
+        let last = records.last().unwrap();
+        assert_eq!(last["path"], at(name), "{records:?}");
+        assert!(last["error"].as_str().unwrap().contains(said), "{last}");
+    }
+    run(&["infer", "-q", "--engine", "burn", &at("damaged.tgz")]).expect(1);
+    let refused = run(&["eval", "--data", &at("a.tar.gz")]).expect(2);
+    assert!(refused.error().contains("unpack it"), "{refused:?}");
 }
 
 #[test]

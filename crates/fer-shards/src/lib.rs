@@ -7,12 +7,14 @@
 //! ```
 //!
 //! A shard is never read whole: a `.tar` is walked by its headers, a Parquet file by its footer,
-//! and the bytes of a picture are read when it is decoded, from any thread. Both are untrusted:
+//! and the bytes of a picture are read when it is decoded, from any thread. A compressed archive is
+//! read from its beginning to its end, with the bytes of each picture. All are untrusted:
 //! what a file says of sizes is checked before memory is allocated for it. The `parquet` crate may
 //! still panic on a damaged file. A panic is caught where it is called and becomes a
 //! [`ShardError`], so that it costs a picture or a file, not the program.
 
 mod file;
+mod gzip;
 mod parquet;
 mod readme;
 pub mod records;
@@ -27,6 +29,7 @@ use fer_core::names;
 
 pub use self::set::{LabeledImage, find, labeled};
 
+use self::gzip::Gzip;
 use self::parquet::Parquet;
 use self::tar::Tar;
 
@@ -107,16 +110,20 @@ pub enum Shard {
     Parquet(Arc<Parquet>),
     /// An archive with image files.
     Tar(Arc<Tar>),
+    /// A compressed archive with image files.
+    Gzip(Gzip),
 }
 
 impl Shard {
-    /// Opens a shard; which kind it is, is known by its name.
+    /// Opens a shard. By its name it is a Parquet file or an archive; whether this is compressed,
+    /// its first bytes say.
     ///
     /// # Errors
     /// It can't be read, is damaged, or has no column of images.
     pub fn open(path: &Path) -> Result<Self, ShardError> {
         Ok(match is_parquet(path) {
             true => Self::Parquet(Arc::new(Parquet::open(path)?)),
+            false if gzip::is_one(path) => Self::Gzip(Gzip::open(path)?),
             false => Self::Tar(Arc::new(Tar::open(path)?)),
         })
     }
@@ -125,15 +132,17 @@ impl Shard {
     pub fn count(&self) -> Option<u64> {
         match self {
             Self::Parquet(file) => Some(file.rows()),
-            Self::Tar(_) => None,
+            Self::Tar(_) | Self::Gzip(_) => None,
         }
     }
 
-    /// The pictures, in their order. No picture is read. After an error there are no more.
+    /// The pictures, in their order. After an error there are no more. No picture is read before
+    /// its [`Blob`] is, except in a compressed archive: there each is in memory.
     pub fn members(&self) -> Members {
         match self {
             Self::Parquet(file) => Members::Rows(Arc::clone(file), 0),
             Self::Tar(archive) => Members::Files(tar::Walk::new(Arc::clone(archive))),
+            Self::Gzip(archive) => Members::Stream(tar::Walk::new(archive.read())),
         }
     }
 }
@@ -144,7 +153,9 @@ pub enum Members {
     /// Rows of a Parquet file, from this one on.
     Rows(Arc<Parquet>, u64),
     /// Files of an archive.
-    Files(tar::Walk),
+    Files(tar::Walk<Arc<Tar>>),
+    /// Files of a compressed archive.
+    Stream(tar::Walk<gzip::Reader>),
 }
 
 impl Iterator for Members {
@@ -158,6 +169,7 @@ impl Iterator for Members {
                 (this < file.rows()).then(|| Ok(file.member(this)))
             }
             Self::Files(walk) => walk.next_image(),
+            Self::Stream(walk) => walk.next_image(),
         }
     }
 }

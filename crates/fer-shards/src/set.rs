@@ -73,6 +73,11 @@ pub fn labeled(path: &Path, set: &Path) -> Result<Vec<LabeledImage>, ShardError>
     match Shard::open(path)? {
         Shard::Parquet(file) => rows(&file, path, set),
         Shard::Tar(archive) => samples(&archive, path, set),
+        Shard::Gzip(archive) => {
+            let problem = "is compressed, and the images of a data set are read in any order; \
+                           unpack it with `gunzip`";
+            Err(ShardError::form(archive.name(), problem))
+        }
     }
 }
 

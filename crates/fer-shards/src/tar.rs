@@ -1,10 +1,10 @@
 //! Archives (`.tar`), walked by their headers ([`Walk`]); files are read in place.
 //!
 //! Names of any length are read: ustar's prefix, GNU's long names, and the extensions of POSIX
-//! (pax). Sparse and compressed archives are not.
+//! (pax). Sparse archives are not.
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::file::Positioned;
 use super::{Member, ShardError, name_of, stored};
 
 /// The size of a header, to whose multiples contents are filled up.
-const BLOCK: u64 = 512;
+pub const BLOCK: u64 = 512;
 
 /// The longest name, or all extensions of a file, in bytes.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -40,12 +40,8 @@ impl Tar {
         let head = file.bytes(0, file.len().min(4096));
         let head = head.map_err(|e| ShardError::read(&name, e))?;
         let first = head.get(..BLOCK as usize).map(Header::from_byte_slice);
-        if !first.is_some_and(|header| is_end(header) || is_sound(header)) {
-            let problem = match Foreign::of(&head) {
-                Some(found) => found.to_string(),
-                None => "is not a tar archive".into(),
-            };
-            return Err(ShardError::damaged(&name, problem));
+        if !first.is_some_and(begins) {
+            return Err(no_archive(&name, &head));
         }
         Ok(Self { name, file })
     }
@@ -76,9 +72,9 @@ pub struct File {
     /// Its path in the archive.
     pub name: String,
     /// Where its content begins.
-    at: u64,
+    pub at: u64,
     /// Its content's length in bytes.
-    len: u64,
+    pub len: u64,
 }
 
 impl File {
@@ -121,18 +117,63 @@ impl Blob for Place {
     }
 }
 
+/// What a walk reads: a file, or what a compressed one unpacks to.
+pub trait Archive {
+    /// Its name in messages.
+    fn name(&self) -> &str;
+
+    /// Whether it ends here.
+    fn ends(&mut self, at: u64) -> io::Result<bool>;
+
+    /// Bytes that lie behind those that were read before. Nothing is allocated for bytes that are
+    /// not there.
+    fn bytes(&mut self, at: u64, len: u64) -> io::Result<Vec<u8>>;
+
+    /// Whether it may have so many bytes.
+    fn holds(&self, len: u64) -> bool;
+
+    /// The image that a file in it is.
+    ///
+    /// # Errors
+    /// It has to be read now, and can't be.
+    fn image(&mut self, file: &File) -> Result<Arc<dyn Blob>, ShardError>;
+}
+
+impl Archive for Arc<Tar> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn ends(&mut self, at: u64) -> io::Result<bool> {
+        // The last content may lack what fills it up.
+        Ok(at >= self.file.len())
+    }
+
+    fn bytes(&mut self, at: u64, len: u64) -> io::Result<Vec<u8>> {
+        self.file.bytes(at, len)
+    }
+
+    fn holds(&self, len: u64) -> bool {
+        len <= self.file.len()
+    }
+
+    fn image(&mut self, file: &File) -> Result<Arc<dyn Blob>, ShardError> {
+        Ok(File::image(file, self))
+    }
+}
+
 /// The files of an archive, in their order. After an error there are no more.
 #[derive(Debug)]
-pub struct Walk {
-    archive: Arc<Tar>,
+pub struct Walk<A> {
+    archive: A,
     at: u64,
     ended: bool,
     images: u64,
 }
 
-impl Walk {
+impl<A: Archive> Walk<A> {
     /// A walk from the beginning.
-    pub fn new(archive: Arc<Tar>) -> Self {
+    pub fn new(archive: A) -> Self {
         Self {
             archive,
             at: 0,
@@ -148,10 +189,10 @@ impl Walk {
                 Some(Ok(file)) if !file.is_image() => {}
                 Some(Ok(file)) => {
                     self.images += 1;
-                    return Some(Ok(Member {
-                        name: format!("{}/{}", self.archive.name, file.name),
-                        image: file.image(&self.archive),
-                    }));
+                    let image = self.archive.image(&file);
+                    self.ended |= image.is_err();
+                    let name = format!("{}/{}", self.archive.name(), file.name);
+                    return Some(image.map(|image| Member { name, image }));
                 }
                 Some(Err(e)) => {
                     self.images += 1;
@@ -160,7 +201,7 @@ impl Walk {
                 None if self.images == 0 => {
                     self.images += 1;
                     let problem = "the archive holds no images";
-                    return Some(Err(ShardError::form(&self.archive.name, problem)));
+                    return Some(Err(ShardError::form(self.archive.name(), problem)));
                 }
                 None => return None,
             }
@@ -169,16 +210,13 @@ impl Walk {
 
     /// The next header and where its content begins; `None` at the end.
     fn header(&mut self) -> Result<Option<(Header, u64)>, ShardError> {
-        let archive = &self.archive;
-        if self.at == archive.file.len() {
-            // Some writers leave out the empty blocks at the end.
+        // Some writers leave out the empty blocks at the end.
+        let ends = self.archive.ends(self.at);
+        if ends.map_err(|e| failed(self.archive.name(), e))? {
             return Ok(None);
         }
-        let bytes = match archive.file.bytes(self.at, BLOCK) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err(cut_off(&archive.name)),
-            Err(e) => return Err(ShardError::read(&archive.name, e)),
-        };
+        let bytes = self.archive.bytes(self.at, BLOCK);
+        let bytes = bytes.map_err(|e| failed(self.archive.name(), e))?;
         let mut header = Header::new_old();
         header.as_mut_bytes().copy_from_slice(&bytes);
         if is_end(&header) {
@@ -192,19 +230,14 @@ impl Walk {
 
     fn damaged(&self, problem: &str) -> ShardError {
         let problem = format!("at byte {}: {problem}", self.at);
-        ShardError::damaged(&self.archive.name, problem)
+        ShardError::damaged(self.archive.name(), problem)
     }
 
     /// Goes on behind a content.
     fn pass(&mut self, at: u64, len: u64) -> Result<(), ShardError> {
-        let end = at
-            .checked_add(len)
-            .filter(|e| *e <= self.archive.file.len());
-        let Some(end) = end else {
-            return Err(cut_off(&self.archive.name));
-        };
-        // The last content may lack what fills it up.
-        self.at = end.next_multiple_of(BLOCK).min(self.archive.file.len());
+        let end = at.checked_add(len).filter(|end| self.archive.holds(*end));
+        let next = end.and_then(|end| end.checked_next_multiple_of(BLOCK));
+        self.at = next.ok_or_else(|| cut_off(self.archive.name()))?;
         Ok(())
     }
 
@@ -222,10 +255,8 @@ impl Walk {
                 if size > MAX_EXTENSION {
                     return Err(self.damaged("a name or its extensions are over 1 MiB"));
                 }
-                let content = match self.archive.file.bytes(at, size) {
-                    Ok(content) => content,
-                    Err(_) => return Err(cut_off(&self.archive.name)),
-                };
+                let content = self.archive.bytes(at, size);
+                let content = content.map_err(|e| failed(self.archive.name(), e))?;
                 if kind.is_gnu_longname() {
                     let end = content.iter().position(|b| *b == 0);
                     long_name = Some(content[..end.unwrap_or(content.len())].to_vec());
@@ -280,7 +311,7 @@ impl Walk {
     }
 }
 
-impl Iterator for Walk {
+impl<A: Archive> Iterator for Walk<A> {
     type Item = Result<File, ShardError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -308,8 +339,30 @@ fn text(name: &[u8]) -> String {
     }
 }
 
+/// Why bytes of an archive can't be read.
+pub fn failed(archive: &str, error: io::Error) -> ShardError {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => cut_off(archive),
+        _ => ShardError::read(archive, error),
+    }
+}
+
 fn cut_off(archive: &str) -> ShardError {
     ShardError::damaged(archive, "the archive is cut off; get it again")
+}
+
+/// Whether an archive may begin with this block.
+pub fn begins(header: &Header) -> bool {
+    is_end(header) || is_sound(header)
+}
+
+/// What is not an archive, by its first bytes.
+pub fn no_archive(name: &str, head: &[u8]) -> ShardError {
+    let problem = match Foreign::of(head) {
+        Some(found) => found.to_string(),
+        None => "is not a tar archive".into(),
+    };
+    ShardError::damaged(name, problem)
 }
 
 /// Whether a block is one of the empty ones that end an archive.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
 
-use super::{SHARDS, Stored, elsewhere, is_shard};
+use super::{Pixels, SHARDS, Stored, elsewhere, is_shard};
 use crate::names::{self, Tally};
 
 /// Extensions of the files in a folder that count as images.
@@ -40,6 +40,13 @@ pub enum Source {
         /// Its bytes.
         image: Stored,
     },
+    /// An image in memory, of a file that has its pixels as text.
+    Pixels {
+        /// The file, and which of its images it is: `fer2013.csv:17`.
+        name: String,
+        /// The image.
+        pixels: Pixels,
+    },
     /// An argument that names no image, and why. It becomes a record.
     Unusable {
         /// The argument or path.
@@ -56,7 +63,7 @@ impl Source {
         match self {
             Self::File(path) => names::of(path),
             Self::Stdin => "-".into(),
-            Self::Stored { name, .. } => name.clone(),
+            Self::Stored { name, .. } | Self::Pixels { name, .. } => name.clone(),
             Self::Unusable { path, .. } => path.clone(),
         }
     }
@@ -231,7 +238,7 @@ impl Sources {
             let shards = match shards {
                 true => format!(
                     "; fer built with the Cargo feature `shards` reads .{}",
-                    SHARDS.join(" and .")
+                    SHARDS.join(", .")
                 ),
                 false => String::new(),
             };

@@ -8,15 +8,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::sources::has_name_of;
 use super::{DecodeError, Decoded};
 
 /// The endings of the files that hold many pictures: Parquet, and WebDataset's shards.
-pub const SHARDS: [&str; 2] = ["parquet", "tar"];
+pub const SHARDS: [&str; 4] = ["parquet", "tar", "tar.gz", "tgz"];
 
 /// Whether a file is a shard by its name.
 pub fn is_shard(path: &Path) -> bool {
-    has_name_of(path, &[&SHARDS])
+    let name = path.file_name().unwrap_or_default();
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    let has = |ending: &&str| {
+        let stem = name.strip_suffix(ending);
+        stem.is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
+    };
+    SHARDS.iter().any(has)
 }
 
 /// The bytes of an image file that lies in a larger file.
@@ -26,6 +31,11 @@ pub trait Blob: fmt::Debug + Send + Sync {
     /// # Errors
     /// The larger file can't be read or is damaged, or the picture is too large.
     fn read(&self) -> Result<Bytes, DecodeError>;
+
+    /// How many of them are in memory already.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 /// A picture in a larger file. Two are equal if they are the same one, opened once.

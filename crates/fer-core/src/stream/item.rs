@@ -1,5 +1,6 @@
 //! The items of a stream, which load their pixels, and their errors.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use crate::images::sources::Source;
@@ -71,6 +72,16 @@ impl<T: Item + ?Sized> Item for &T {
     }
 }
 
+impl<T: Item + Clone> Item for Cow<'_, T> {
+    fn load(&self) -> Result<Pixels, ItemError> {
+        (**self).load()
+    }
+
+    fn bytes(&self) -> usize {
+        (**self).bytes()
+    }
+}
+
 /// A picture in memory.
 impl Item for Pixels {
     fn load(&self) -> Result<Pixels, ItemError> {
@@ -85,6 +96,14 @@ impl Item for Pixels {
 impl Item for Source {
     fn load(&self) -> Result<Pixels, ItemError> {
         self.decoded().map(|decoded| decoded.pixels)
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Stored { image, .. } => image.0.held(),
+            Self::Pixels { pixels, .. } => pixels.data.len(),
+            Self::File(_) | Self::Stdin | Self::Unusable { .. } => 0,
+        }
     }
 }
 
@@ -103,6 +122,10 @@ impl Source {
                 Ok(Decoded::of(&bytes)?)
             }
             Self::Stored { image, .. } => Ok(image.decoded()?),
+            Self::Pixels { pixels, .. } => Ok(Decoded {
+                pixels: pixels.clone(),
+                guessed_bits: None,
+            }),
             Self::Unusable { reason, .. } => Err(ItemError::Source {
                 reason: reason.clone(),
             }),

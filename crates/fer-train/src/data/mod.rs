@@ -26,6 +26,7 @@ pub use catalog::{Catalog, Form, Item, Usage};
 pub use classes::check as check_classes;
 pub use dataset::{Dataset, PixelForm};
 pub use error::DataError;
+pub use fer2013_csv::{CsvImage, CsvImages, has_its_name as is_csv};
 pub use folders::shortened;
 pub use note::Note;
 pub use shards::{ShardImage, ShardImages};

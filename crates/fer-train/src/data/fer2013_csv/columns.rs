@@ -20,61 +20,99 @@ pub(super) struct Row {
     pub usage: Option<(Part, Option<Usage>)>,
 }
 
-/// Where the columns are.
+/// Where the columns of labeled images are.
 pub(super) struct Columns {
-    delimiter: u8,
+    images: ImageColumn,
     emotion: usize,
-    pixels: usize,
     usage: Option<usize>,
+}
+
+/// Where the column of pixels is.
+pub(super) struct ImageColumn {
+    delimiter: u8,
+    pixels: usize,
     count: usize,
 }
 
-impl Columns {
-    pub fn find(header: &[u8]) -> Result<Self, String> {
+/// The names of the columns, by the delimiter that may divide them.
+struct Header<'a>([(u8, Vec<&'a [u8]>); 3]);
+
+impl<'a> Header<'a> {
+    fn of(header: &'a [u8]) -> Result<Self, String> {
         if header.starts_with(b"\xff\xfe") || header.starts_with(b"\xfe\xff") {
             return Err("the file is in UTF-16; save it in UTF-8".into());
         }
         // A tab may stand at the beginning, where a line has no blanks.
         let by = |delimiter| (delimiter, fields(header, delimiter));
-        let all = [b',', b';', b'\t'].map(by);
-        let column = |names: &[&[u8]], known: &[&str]| {
-            let is = |name: &str| {
-                names
-                    .iter()
-                    .position(|f| f.eq_ignore_ascii_case(name.as_bytes()))
-            };
-            known.iter().find_map(|name| is(name))
-        };
-        let found = all.iter().find_map(|(delimiter, names)| {
-            Some(Self {
+        if let Some(other) = Foreign::of(header).filter(|found| *found != Foreign::TEXT) {
+            return Err(other.to_string());
+        }
+        Ok(Self([b',', b';', b'\t'].map(by)))
+    }
+
+    /// Where the images are, and the names of the columns.
+    fn images(&self) -> Option<(ImageColumn, &[&'a [u8]])> {
+        self.0.iter().find_map(|(delimiter, names)| {
+            let images = ImageColumn {
                 delimiter: *delimiter,
-                emotion: column(names, &EMOTION)?,
                 pixels: column(names, &PIXELS)?,
-                usage: column(names, &USAGE),
                 count: names.len(),
-            })
-        });
-        let missing = || {
-            if let Some(other) = Foreign::of(header).filter(|found| *found != Foreign::TEXT) {
-                return other.to_string();
-            }
-            let names = all
-                .iter()
-                .map(|(_, names)| names)
-                .max_by_key(|names| names.len());
-            let names = names.map_or(&[][..], Vec::as_slice);
-            let missing = match column(names, &EMOTION) {
-                None => "emotion",
-                Some(_) => "pixels",
             };
-            let found: Vec<_> = names.iter().map(|field| shorten(field)).collect();
-            let found = shorten(found.join(",").as_bytes());
+            Some((images, names.as_slice()))
+        })
+    }
+
+    /// The names, to be shown.
+    fn shown(&self) -> String {
+        let names = self.0.iter().map(|(_, names)| names);
+        let names = names.max_by_key(|names| names.len());
+        let names = names.into_iter().flatten().map(|field| shorten(field));
+        shorten(names.collect::<Vec<_>>().join(",").as_bytes())
+    }
+}
+
+/// The place of the column that has one of these names.
+fn column(names: &[&[u8]], known: &[&str]) -> Option<usize> {
+    let is = |name: &str| {
+        let mut names = names.iter();
+        names.position(|field| field.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    known.iter().find_map(|name| is(name))
+}
+
+impl ImageColumn {
+    /// Finds the column in a header. Images that are not labeled have no other.
+    pub fn find(header: &[u8]) -> Result<Self, String> {
+        let header = Header::of(header)?;
+        let missing = || {
             format!(
-                "there is no column '{missing}' in the header ({found}); it has to be \
-                 emotion,pixels,Usage"
+                "there is no column 'pixels' in the header ({}); a CSV file of images has one, as \
+                 emotion,pixels,Usage",
+                header.shown()
             )
         };
-        found.ok_or_else(missing)
+        header
+            .images()
+            .map(|(images, _)| images)
+            .ok_or_else(missing)
+    }
+
+    /// The fields of a line.
+    fn fields<'a>(&self, line: &'a [u8]) -> Result<Vec<&'a [u8]>, String> {
+        let fields = fields(line, self.delimiter);
+        match fields.len() == self.count {
+            true => Ok(fields),
+            false => Err(format!(
+                "the line has {} columns, the header {}; repair or remove it",
+                fields.len(),
+                self.count
+            )),
+        }
+    }
+
+    /// The pixels of a line's image.
+    pub fn image(&self, line: &[u8]) -> Result<Vec<u8>, String> {
+        pixels(self.fields(line)?[self.pixels], 0)
     }
 
     /// Whether a line that is wrong holds no image at all: it has no value of a pixel.
@@ -82,6 +120,38 @@ impl Columns {
         let fields = fields(line, self.delimiter);
         let pixels = fields.get(self.pixels).copied().unwrap_or_default();
         !tokens(pixels).any(|token| number(whole(token)).is_some())
+    }
+}
+
+impl Columns {
+    /// Finds the columns in a header.
+    pub fn find(header: &[u8]) -> Result<Self, String> {
+        let header = Header::of(header)?;
+        let missing = |name: &str| {
+            format!(
+                "there is no column '{name}' in the header ({}); it has to be \
+                 emotion,pixels,Usage",
+                header.shown()
+            )
+        };
+        let has_emotion = || {
+            let mut all = header.0.iter();
+            all.any(|(_, names)| column(names, &EMOTION).is_some())
+        };
+        let Some((images, names)) = header.images() else {
+            let name = if has_emotion() { "pixels" } else { "emotion" };
+            return Err(missing(name));
+        };
+        Ok(Self {
+            emotion: column(names, &EMOTION).ok_or_else(|| missing("emotion"))?,
+            usage: column(names, &USAGE),
+            images,
+        })
+    }
+
+    /// Whether a line that is wrong holds no image at all.
+    pub fn is_junk(&self, line: &[u8]) -> bool {
+        self.images.is_junk(line)
     }
 
     /// Reads a line; `side` is that of the images before it, or 0.
@@ -92,14 +162,7 @@ impl Columns {
         line: usize,
         labels: &mut Labels,
     ) -> Result<Row, String> {
-        let fields = fields(text, self.delimiter);
-        if fields.len() != self.count {
-            return Err(format!(
-                "the line has {} columns, the header {}; repair or remove it",
-                fields.len(),
-                self.count
-            ));
-        }
+        let fields = self.images.fields(text)?;
         let usage = match self
             .usage
             .map(|column| String::from_utf8_lossy(fields[column]))
@@ -116,7 +179,7 @@ impl Columns {
                 )
             })?),
         };
-        let pixels = pixels(fields[self.pixels], side)?;
+        let pixels = pixels(fields[self.images.pixels], side)?;
         let label = labels.place(fields[self.emotion], line)?;
         Ok(Row {
             label,

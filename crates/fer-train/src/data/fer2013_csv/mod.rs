@@ -1,10 +1,12 @@
 //! The competition's `fer2013.csv` and files like it; see [`Catalog::open`](super::Catalog::open).
 //!
 //! Read line by line, so that a file of any length takes no more memory than its pixels, and a line
-//! no more than [`MAX_LINE_BYTES`].
+//! no more than [`MAX_LINE_BYTES`](lines::MAX_LINE_BYTES).
 
 mod columns;
+mod images;
 mod labels;
+mod lines;
 #[cfg(test)]
 mod tests;
 
@@ -13,24 +15,29 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::images::{CsvImage, CsvImages};
+
 use self::columns::{Columns, Row};
 use self::labels::Labels;
+use self::lines::{Lines, without_bom};
 use super::catalog::Origin;
 use super::layout::Part;
 use super::{Catalog, DataError, Form, Item, MAX_PIXEL_BYTES, Note};
 use fer_core::names;
 
-/// The longest line that is read: 4 MiB, an image of 1024×1024 pixels.
-const MAX_LINE_BYTES: u64 = 4 << 20;
-
 /// No header is longer where a file is looked at, in bytes.
 const MAX_HEADER_BYTES: u64 = 64 << 10;
 
-/// At most so many lines without an image may end a file, or one in a hundred.
-const MAX_JUNK: usize = 16;
+const NO_IMAGES: &str =
+    "holds no images; it takes a header emotion,pixels,Usage and one image a line";
 
-/// Whether a file is a CSV file by its name.
-pub(super) fn has_its_name(path: &Path) -> bool {
+/// How many lines without an image may end a file of so many images.
+fn most_junk(images: usize) -> usize {
+    (images / 100).max(16)
+}
+
+/// Whether a file is a CSV file by its name, `.csv` or `.tsv`.
+pub fn has_its_name(path: &Path) -> bool {
     path.extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("csv") || e.eq_ignore_ascii_case("tsv"))
 }
@@ -53,18 +60,13 @@ pub(super) fn open(
     given: Option<&[String]>,
 ) -> Result<(), DataError> {
     let file = File::open(path).map_err(|e| DataError::read(path, e))?;
-    read(
-        catalog,
-        path,
-        BufReader::with_capacity(1 << 18, file),
-        given,
-    )
+    read(catalog, path, lines::buffered(file), given)
 }
 
 fn read(
     catalog: &mut Catalog,
     path: &Path,
-    mut reader: impl BufRead,
+    reader: impl BufRead,
     given: Option<&[String]>,
 ) -> Result<(), DataError> {
     let shown = names::of(path);
@@ -73,34 +75,17 @@ fn read(
         line,
         problem,
     };
-    let (mut buffer, mut line) = (Vec::new(), 0);
+    let mut lines = Lines::new(reader);
     let mut columns = None;
     let mut labels = Labels::new(given.is_some());
     let mut rows: Vec<(usize, Row)> = Vec::new();
     let mut junk: Vec<(usize, String)> = Vec::new();
     let (mut side, mut bytes) = (0, 0);
-    loop {
-        line += 1;
-        buffer.clear();
-        let read = reader
-            .by_ref()
-            .take(MAX_LINE_BYTES + 1)
-            .read_until(b'\n', &mut buffer);
-        match read.map_err(|e| DataError::read(path, e))? {
-            0 => break,
-            n if n as u64 > MAX_LINE_BYTES => {
-                let problem = "the line is over 4 MiB; this is not a FER-2013 file";
-                return Err(fail(line, problem.into()));
-            }
-            _ => {}
-        }
-        let text = match line {
-            1 => without_bom(&buffer),
-            _ => buffer.trim_ascii(),
+    let ended = loop {
+        let Some((line, text)) = lines.next().map_err(|e| DataError::read(path, e))? else {
+            break true;
         };
-        if text.is_empty() {
-            continue;
-        }
+        let text = text.map_err(|problem| fail(line, problem))?;
         let Some(columns) = &columns else {
             columns = Some(Columns::find(text).map_err(|problem| fail(line, problem))?);
             continue;
@@ -109,15 +94,15 @@ fn read(
             Ok(row) => row,
             Err(problem) if columns.is_junk(text) => {
                 junk.push((line, problem));
-                if junk.len() > MAX_JUNK.max(rows.len() / 100) {
-                    break;
+                if junk.len() > most_junk(rows.len()) {
+                    break false;
                 }
                 continue;
             }
             Err(problem) => return Err(fail(line, problem)),
         };
         if !junk.is_empty() {
-            break;
+            break false;
         }
         side = row.pixels.len().isqrt();
         bytes += row.pixels.len() as u64;
@@ -129,9 +114,9 @@ fn read(
             });
         }
         rows.push((line, row));
-    }
+    };
     // Only the end of a file may hold no images.
-    let is_end = buffer.is_empty() && !rows.is_empty();
+    let is_end = ended && !rows.is_empty();
     match junk.first() {
         Some((line, problem)) if !is_end => return Err(fail(*line, problem.clone())),
         Some((first, _)) => catalog.notes.push(Note::Junk {
@@ -142,9 +127,7 @@ fn read(
         None => {}
     }
     if rows.is_empty() {
-        let problem =
-            "holds no images; it takes a header emotion,pixels,Usage and one image a line";
-        return Err(DataError::folders(path, problem));
+        return Err(DataError::folders(path, NO_IMAGES));
     }
     let (classes, by_label) = labels.classes(path, given, &mut catalog.notes)?;
     let names: Vec<Arc<str>> = classes
@@ -174,11 +157,4 @@ fn read(
     catalog.classes = classes;
     catalog.form = Form::Csv;
     Ok(())
-}
-
-/// The first line, without the mark that says that it is UTF-8.
-fn without_bom(line: &[u8]) -> &[u8] {
-    line.strip_prefix(b"\xef\xbb\xbf".as_slice())
-        .unwrap_or(line)
-        .trim_ascii()
 }
