@@ -2,18 +2,12 @@
 //! A data set's CSV file of any bytes gives images of classes that there are, or an error; and so do
 //! its images without the classes.
 
+use fer_train::data::Catalog;
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let file = std::env::temp_dir().join(format!("fer-fuzz-{}.csv", std::process::id()));
-    if std::fs::write(&file, bytes).is_err() {
-        return;
-    }
-    if let Ok(catalog) = fer::data::Catalog::open(&file) {
-        assert!(
-            catalog
-                .items
-                .iter()
-                .all(|item| usize::from(item.label) < catalog.classes.len())
-        );
+    if let Ok(catalog) = Catalog::open(&fer_fuzz::file("data.csv", bytes)) {
+        let classes = catalog.classes.len();
+        assert!(catalog.items.iter().all(|i| usize::from(i.label) < classes));
     }
     for image in fer::data::CsvImages::of(&file) {
         if let Ok(pixels) = image.pixels {

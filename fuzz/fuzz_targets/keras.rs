@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use fer::convert::{ConvertOptions, convert_bytes};
+use fer_keras::{ConvertOptions, convert_bytes};
 
 const WEIGHTS: &[u8] = include_bytes!("../../tests/golden/convert/plain.k3.weights.h5");
 
@@ -20,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         archive(rest)
     };
     match convert_bytes(file, "m", &ConvertOptions::default()) {
-        Ok(converted) => assert!(fer::onnx::read_header(&converted.onnx.into(), "m").is_ok()),
+        Ok(converted) => assert!(fer_core::onnx::read_header(&converted.onnx.into(), "m").is_ok()),
         Err(e) => assert!(!e.to_string().contains('\n')),
     }
 });

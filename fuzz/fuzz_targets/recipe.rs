@@ -1,7 +1,7 @@
 #![no_main]
 //! A recipe of any text is read as what it is written as again, or refused in one line.
 
-use fer::train::Config;
+use fer_train::train::Config;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     match Config::parse(text, "recipe") {

@@ -92,6 +92,12 @@ fn taps(start: f64, length: f64, count: usize, limit: usize) -> Vec<Tap> {
 
 /// The mean over the pixels between two points. What lies beyond an edge counts as its pixel.
 fn mean(from: f64, to: f64, last: usize) -> Tap {
+    // So far beyond that the two points may be the same number.
+    if to <= 0.0 || from >= last as f64 {
+        let first = if to <= 0.0 { 0 } else { last };
+        let weights = vec![1.0];
+        return Tap { first, weights };
+    }
     let first = (from.floor().max(0.0) as usize).min(last);
     let end = ((to.ceil() - 1.0).max(0.0) as usize).clamp(first, last);
     let weight = |p: usize| {
@@ -168,6 +174,12 @@ mod tests {
                 vec![0.0, 0.0, 0.0, 100.0],
             ),
             ("far beyond", part(50.0, 50.0, 2.0, 2.0), [1, 1], vec![50.0]),
+            (
+                "so far that a pixel more is the same number",
+                part(-1e30, 1e30, 2.0, 2.0),
+                [1, 1],
+                vec![10.0],
+            ),
         ];
         let mut wrong = Vec::new();
         for (row, part, size, expected) in rows {

@@ -292,9 +292,10 @@ impl<R: Read> Reader<R> {
             self.time_bases[(coded % bases) as usize],
             self.time_bases[self.stream.time_base],
         );
-        let scaled = u128::from(coded / bases) * u128::from(from.0) * u128::from(to.1);
-        let pts = scaled / (u128::from(from.1) * u128::from(to.0));
-        self.last_pts = i64::try_from(pts).map_err(|_| NutError::Damaged("a time is too large"))?;
+        let scaled = (u128::from(coded / bases) * u128::from(from.0)).checked_mul(to.1.into());
+        let pts = scaled.map(|scaled| scaled / (u128::from(from.1) * u128::from(to.0)));
+        let pts = pts.and_then(|pts| i64::try_from(pts).ok());
+        self.last_pts = pts.ok_or(NutError::Damaged("a time is too large"))?;
         Ok(())
     }
 

@@ -59,6 +59,22 @@ fn sizes_are_limited() {
 }
 
 #[test]
+fn a_time_beyond_all_numbers_is_damage() {
+    let most = u64::MAX >> 7;
+    let stream = written([1, 1], &[]);
+    let mut reader = Reader::new(&stream[..]).unwrap();
+    reader.time_bases = vec![(most, 1), (1, most)];
+    reader.stream.time_base = 1;
+    // Twice `most`, the first bit of which says the first base.
+    let time = [255, 255, 255, 255, 255, 255, 255, 255, 126];
+    let error = reader.syncpoint(&mut Header(&time)).unwrap_err();
+    assert!(
+        error.to_string().ends_with("a time is too large"),
+        "{error}"
+    );
+}
+
+#[test]
 fn short_times_and_elided_headers_are_completed() {
     let rows = [
         (5u64, 100i64, 7u32, 133i64),
