@@ -75,7 +75,7 @@ type Unpacked = BufReader<MultiGzDecoder<BufReader<fs::File>>>;
 pub struct Reader {
     archive: Gzip,
     /// Opened where it is read first.
-    unpacked: Option<Unpacked>,
+    unpacked: Option<Box<Unpacked>>,
     /// How many bytes were unpacked.
     at: u64,
 }
@@ -84,9 +84,9 @@ impl Reader {
     fn unpacked(&mut self) -> io::Result<&mut Unpacked> {
         if self.unpacked.is_none() {
             let file = BufReader::new(fs::File::open(&self.archive.path)?);
-            self.unpacked = Some(BufReader::new(MultiGzDecoder::new(file)));
+            self.unpacked = Some(Box::new(BufReader::new(MultiGzDecoder::new(file))));
         }
-        self.unpacked.as_mut().ok_or(ErrorKind::NotFound.into())
+        self.unpacked.as_deref_mut().ok_or(ErrorKind::NotFound.into())
     }
 
     /// Passes over what lies before a place; how many bytes of that are not there.

@@ -11,6 +11,9 @@ pub(super) fn buffered(file: File) -> BufReader<File> {
     BufReader::with_capacity(1 << 18, file)
 }
 
+/// A line without the blanks around it, and its number, from 1; why it is not read, if it is too long.
+pub(super) type Numbered<'a> = (usize, Result<&'a [u8], String>);
+
 /// The lines of a file that are not empty.
 pub(super) struct Lines<R> {
     reader: R,
@@ -27,9 +30,8 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The next line without the blanks around it, and its number, from 1; why it is not read, if
-    /// it is too long. `None` at the end.
-    pub fn next(&mut self) -> io::Result<Option<(usize, Result<&[u8], String>)>> {
+    /// The next line; `None` at the end.
+    pub fn next(&mut self) -> io::Result<Option<Numbered<'_>>> {
         loop {
             self.line += 1;
             self.buffer.clear();

@@ -239,7 +239,7 @@ fn a_few_lines_without_images_may_end_a_file() {
     assert_eq!(end(""), Ok(vec![]));
     assert_eq!(end("   ,,,\n"), Ok(vec![note(1, 3)]));
     assert_eq!(end("\n(2 rows)\n;\n"), Ok(vec![note(2, 4)]));
-    let many = end(&",,,\n".repeat(MAX_JUNK + 1));
+    let many = end(&",,,\n".repeat(most_junk(1) + 1));
     assert!(many.is_err_and(|e| e.contains(":3: the line has 4 columns")));
     // A line with pixels is an image that is not whole.
     let cut = end("0,1 2 3");
