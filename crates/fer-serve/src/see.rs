@@ -194,18 +194,18 @@ fn prepare(
     let pixels = Decoded::within(bytes, shared.settings.limits.pixels)?.pixels;
     let (width, height) = (pixels.width, pixels.height);
     let faces = find(shared, search, &pixels)?;
-    let faces = faces.filter(|faces| !faces.is_empty() || !search.or_whole);
     let (mut views, mut tensors) = (Vec::new(), Vec::new());
-    match faces {
-        None => {
-            views.push(match search.when {
-                Some(when) if when.is_crop(&pixels) => View::Crop,
-                _ => View::Whole,
-            });
+    let whole = match &faces {
+        None => Some(search.when.map_or(View::Whole, |_| View::Crop)),
+        Some(faces) => (faces.is_empty() && search.or_whole).then_some(View::Whole),
+    };
+    match (whole, faces) {
+        (Some(view), _) => {
+            views.push(view);
             tensors = model.preprocessor.tensor(pixels);
         }
-        Some(faces) => {
-            for face in faces {
+        (None, faces) => {
+            for face in faces.unwrap_or_default() {
                 views.push(View::Face(face));
                 tensors.extend(model.preprocessor.tensor(model.crop.cut(&pixels, &face)));
             }
@@ -219,7 +219,7 @@ fn prepare(
     })
 }
 
-/// The faces of a picture; `None` if it is not searched and all of it is classified.
+/// The faces of a picture; `None` if it is not to be searched, or is a ready-made crop.
 fn find(shared: &Shared, search: Search, pixels: &Pixels) -> Result<Option<Vec<Face>>, ItemError> {
     let failed = |reason: String| ItemError::View { reason };
     let Some(when) = search.when.filter(|when| !when.is_crop(pixels)) else {

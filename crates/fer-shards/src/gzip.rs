@@ -86,7 +86,9 @@ impl Reader {
             let file = BufReader::new(fs::File::open(&self.archive.path)?);
             self.unpacked = Some(Box::new(BufReader::new(MultiGzDecoder::new(file))));
         }
-        self.unpacked.as_deref_mut().ok_or(ErrorKind::NotFound.into())
+        self.unpacked
+            .as_deref_mut()
+            .ok_or(ErrorKind::NotFound.into())
     }
 
     /// Passes over what lies before a place; how many bytes of that are not there.
