@@ -10,13 +10,11 @@ mod turns;
 
 use std::hint::black_box;
 
-use fer::device::DeviceSpec;
 use fer::faces::{Detector, DetectorRef, Network};
 use fer::kernels::allocator::Reuse;
 use fer::kernels::simd;
-use fer::ort::{Provider, ProviderOptions};
 use fer::runtime::Host;
-use fer::{Backend, images};
+use fer::{LoadError, images};
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
@@ -31,29 +29,15 @@ fn main() {
     }
     let threads = turns::threads();
     let image = picture();
-    let ort = Backend::Ort {
-        provider: Provider::Cpu,
-        options: ProviderOptions::default(),
-        library: None,
-    };
-    let mut contenders: Vec<turns::Contender> = Vec::new();
-    for (name, backend) in [
-        ("compiled in", Backend::Burn(DeviceSpec::default())),
-        ("ONNX Runtime", ort),
-    ] {
+    let contenders = turns::engines(|backend| {
         let host = Host::from_env();
-        match Detector::load(&DetectorRef::Builtin, &backend, Some(threads), &host) {
-            Ok(detector) => {
-                let image = &image;
-                let once = move || {
-                    let anchors = detector.anchors(image.clone(), [SIDE; 2]);
-                    black_box(anchors.expect("it runs"));
-                };
-                contenders.push((name, Box::new(once)));
-            }
-            Err(e) => eprintln!("skipped: {name}: {e}"),
-        }
-    }
+        let detector = Detector::load(&DetectorRef::Builtin, &backend, Some(threads), &host)?;
+        let image = &image;
+        Ok::<_, LoadError>(Box::new(move || {
+            let anchors = detector.anchors(image.clone(), [SIDE; 2]);
+            black_box(anchors.expect("it runs"));
+        }))
+    });
     println!("{threads} threads, {}", simd::instructions());
     turns::turns(contenders, BLOCKS, RUNS);
 }

@@ -1,8 +1,8 @@
 //! How long a model takes on few images at a time, as they come from a camera or to a service,
 //! compiled in and in ONNX Runtime, on as many threads as there are cores.
 //!
-//! `cargo bench --bench few`. `FER_BENCH_THREADS=1` sets the number of threads, `FER_BENCH_BITS=256`
-//! (or 0) limits the compiled-in one to AVX2 (or no vectors).
+//! `cargo bench --bench few`. `FER_BENCH_THREADS=1` sets the number of threads,
+//! `FER_BENCH_BITS=256` (or 0) limits the compiled-in one to AVX2 (or no vectors).
 
 #![allow(clippy::expect_used, reason = "a benchmark may panic")]
 
@@ -12,9 +12,8 @@ use std::hint::black_box;
 
 use fer::kernels::allocator::Reuse;
 use fer::kernels::simd;
-use fer::ort::{Provider, ProviderOptions};
 use fer::runtime::Host;
-use fer::{Backend, LoadOptions, ModelRef, load};
+use fer::{LoadError, LoadOptions, ModelRef, load};
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
@@ -39,34 +38,17 @@ fn main() {
 }
 
 fn contenders(model: &str, batch: usize, threads: usize) -> Vec<turns::Contender<'static>> {
-    let ort = Backend::Ort {
-        provider: Provider::Cpu,
-        options: ProviderOptions::default(),
-        library: None,
-    };
-    let mut contenders: Vec<turns::Contender> = Vec::new();
-    for (name, backend) in [
-        ("compiled in", Backend::Burn(Default::default())),
-        ("ONNX Runtime", ort),
-    ] {
+    turns::engines(|backend| {
         let options = LoadOptions {
             backend,
             threads: Some(threads),
             ..LoadOptions::default()
         };
-        let loaded =
-            ModelRef::find(model).and_then(|model| load(&model, &options, &Host::from_env()));
-        match loaded {
-            Ok(mut classifier) => {
-                let len = batch * classifier.spec().image_len();
-                let input: Vec<f32> = (0..len).map(|i| (i * 7 % 256) as f32 / 255.0).collect();
-                let once = move || {
-                    black_box(classifier.classify(&input).expect("the model answers"));
-                };
-                contenders.push((name, Box::new(once)));
-            }
-            Err(e) => eprintln!("skipped: {name}: {e}"),
-        }
-    }
-    contenders
+        let mut classifier = load(&ModelRef::find(model)?, &options, &Host::from_env())?;
+        let len = batch * classifier.spec().image_len();
+        let input: Vec<f32> = (0..len).map(|i| (i * 7 % 256) as f32 / 255.0).collect();
+        Ok::<_, LoadError>(Box::new(move || {
+            black_box(classifier.classify(&input).expect("the model answers"));
+        }))
+    })
 }

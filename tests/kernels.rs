@@ -194,7 +194,7 @@ fn conv_of((batch, input, channels, kernel, stride, padding): Row) -> Conv {
 #[test]
 fn convolutions_and_their_gradients_are_those_of_the_definition() {
     begin();
-    let rows: [Row; 22] = [
+    let rows: [Row; 24] = [
         // What the networks have, smaller.
         (2, [12, 12], [1, 32], [3, 3], [1, 1], [0; 4]),
         (2, [11, 11], [32, 64], [3, 3], [1, 1], [1; 4]),
@@ -207,6 +207,9 @@ fn convolutions_and_their_gradients_are_those_of_the_definition() {
         (1, [5, 5], [16, 16], [5, 5], [1, 1], [0; 4]),
         (1, [7, 9], [3, 7], [3, 3], [1, 1], [1; 4]),
         (2, [6, 5], [3, 16], [3, 3], [2, 1], [0, 1, 1, 0]),
+        // Few channels, and more lines than a task has.
+        (2, [31, 27], [3, 32], [7, 7], [2, 2], [3, 3, 2, 3]),
+        (1, [26, 9], [2, 64], [3, 2], [1, 3], [0, 2, 1, 0]),
         // Sides that the tiles do not divide, padding that differs by side.
         (2, [7, 10], [16, 32], [3, 3], [1, 1], [0; 4]),
         (2, [9, 6], [32, 16], [3, 3], [1, 1], [0, 1, 1, 0]),
@@ -290,10 +293,11 @@ fn a_kernel_larger_than_the_image_gives_nothing() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     begin();
-    let rows: [Row; 3] = [
+    let rows: [Row; 4] = [
         (9, [23, 23], [64, 128], [5, 5], [1, 1], [2; 4]),
         (9, [11, 11], [64, 64], [3, 3], [1, 1], [1; 4]),
         (9, [24, 24], [16, 32], [3, 3], [2, 2], [1; 4]),
+        (9, [24, 24], [1, 32], [3, 3], [1, 1], [1; 4]),
     ];
     let with = |threads: usize, body: &(dyn Fn() -> Vec<Vec<f32>> + Sync)| {
         rayon::ThreadPoolBuilder::new()

@@ -1,18 +1,47 @@
 //! Contenders that take turns in one process.
 //!
-//! Each runs a block at a time, with a pause before it, as ONNX Runtime's threads go on waiting for a
-//! while. On a busy machine, the CPU time says more than the time on the clock, on one thread most (on
-//! several, ONNX Runtime's waiting counts).
+//! Each runs a block at a time, with a pause before it, as ONNX Runtime's threads go on waiting for
+//! a while. On a busy machine, the CPU time says more than the time on the clock, on one thread
+//! most (on several, ONNX Runtime's waiting counts).
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
+
+use fer::Backend;
+use fer::ort::{Provider, ProviderOptions};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A name, and what is timed.
 pub type Contender<'a> = (&'a str, Box<dyn FnMut() + 'a>);
 
-/// Prints each contender's times over `blocks` of `runs`, and the ratio of the first to the last one's
-/// within a block.
+/// What `load` gives to time on each engine; one that is absent is named and left out.
+pub fn engines<'a, E: Display>(
+    load: impl Fn(Backend) -> Result<Box<dyn FnMut() + 'a>, E>,
+) -> Vec<Contender<'a>> {
+    let ort = Backend::Ort {
+        provider: Provider::Cpu,
+        options: ProviderOptions::default(),
+        library: None,
+    };
+    let both = [
+        ("compiled in", Backend::Burn(Default::default())),
+        ("ONNX Runtime", ort),
+    ];
+    let loaded = both
+        .into_iter()
+        .map(|(name, backend)| (name, load(backend)));
+    loaded
+        .filter_map(|(name, once)| {
+            once.map_err(|e| eprintln!("skipped: {name}: {e}"))
+                .ok()
+                .map(|once| (name, once))
+        })
+        .collect()
+}
+
+/// Prints each contender's times over `blocks` of `runs`, and the ratio of the first to the last
+/// one's within a block.
 pub fn turns(mut contenders: Vec<Contender>, blocks: usize, runs: usize) {
     let mut times = vec![Vec::new(); contenders.len()];
     let mut on_cpu = vec![Vec::new(); contenders.len()];

@@ -1,6 +1,6 @@
 #![no_main]
-//! A data set's CSV file of any bytes gives images of classes that there are, or an error; and so do
-//! its images without the classes.
+//! A data set's CSV file of any bytes gives images of classes that there are, or an error; and so
+//! do its images without the classes.
 
 use fer_train::data::Catalog;
 

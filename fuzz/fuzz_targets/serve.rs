@@ -1,8 +1,8 @@
 #![no_main]
 //! A request of any bytes gets an answer, and never the status 500.
 //!
-//! The first byte says what the rest is: a body for one of the interfaces, frames of a WebSocket, or
-//! a whole request.
+//! The first byte says what the rest is: a body for one of the interfaces, frames of a WebSocket,
+//! or a whole request.
 
 #[path = "../../crates/fer-serve/tests/all/server.rs"]
 mod server;

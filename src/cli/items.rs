@@ -1,5 +1,5 @@
-//! The pictures that are classified ([`pictures`]): the listed ones, and in the place of a file that
-//! holds many, a shard or `fer2013.csv`, those in it, which are listed as they are needed.
+//! The pictures that are classified ([`pictures`]): the listed ones, and in the place of a file
+//! that holds many, a shard or `fer2013.csv`, those in it, which are listed as they are needed.
 
 use std::borrow::Cow;
 use std::path::Path;

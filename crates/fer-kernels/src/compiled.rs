@@ -130,8 +130,8 @@ impl Compiled {
         ops::conv2d_prepared(x, prepared, bias.as_deref(), then_relu)
     }
 
-    /// A forward pass of a model whose layers are all the kernels'. For few images, the threads stay
-    /// together for all layers.
+    /// A forward pass of a model whose layers are all the kernels'. For few images, the threads
+    /// stay together for all layers.
     pub fn pass<R>(&self, input: Tensor<4>, forward: impl FnOnce(Tensor<4>) -> R) -> R {
         if ops::is_plain(&input) && input.dims()[0] <= TOGETHER {
             together(|| forward(input))

@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
+
 use super::conv::Conv;
 use super::elementwise::above_zero;
-use super::gemm::{Runs, multiply_runs};
-use super::simd::{Shared, buffer, lanes, panel, vectorized};
+use super::gemm::{Product, for_rows};
+use super::simd::{Shared, VECTORS, buffer, dispatch, inlined, lanes, panel, vectorized};
 use super::team::parallel;
 
 /// Rows of the output that one task computes.
@@ -80,8 +82,8 @@ fn forward_rows(
     }
 }
 
-/// The rows of an image that these rows of the output depend on, with zeros around, and the length of
-/// each.
+/// The rows of an image that these rows of the output depend on, with zeros around, and the length
+/// of each.
 fn padded(conv: &Conv, image: &[f32], rows: &Range<usize>) -> (Vec<f32>, usize) {
     let [height, width] = conv.input;
     let [inputs, _] = conv.channels;
@@ -98,4 +100,95 @@ fn padded(conv: &Conv, image: &[f32], rows: &Range<usize>) -> (Vec<f32>, usize) 
         }
     }
     (padded, line)
+}
+
+/// Rows of A that lie in an image, where they may overlap: each consists of runs of contiguous
+/// values.
+struct Runs<'a> {
+    /// From the first value on.
+    a: &'a [f32],
+    /// The distance from one row to the next.
+    a_row: usize,
+    /// The runs of a row.
+    count: usize,
+    /// The distance from one run to the next.
+    distance: usize,
+    /// The values of a run.
+    len: usize,
+}
+
+/// `c = a · b`, where B is packed and C is not: `[rows, columns]`, with whole panels of columns.
+/// Returns C.
+///
+/// # Safety
+/// No other thread has C at the same time, and its buffer outlives `'c`.
+unsafe fn multiply_runs<'c>(
+    a: Runs,
+    b: &[f32],
+    c: Shared,
+    [rows, columns]: [usize; 2],
+) -> &'c mut [f32] {
+    let inner = a.count * a.len;
+    let last = (rows - 1) * a.a_row + (a.count - 1) * a.distance + a.len;
+    assert!(rows * inner > 0 && columns.is_multiple_of(panel()));
+    assert!(a.a.len() >= last && b.len() >= inner * columns);
+    let c = c.section(0, rows * columns);
+    dispatch(MultiplyRuns {
+        a,
+        b: b.as_ptr(),
+        c: c.at(0),
+        rows,
+        columns,
+    });
+    // SAFETY: all rows of all panels are written; not shared by the caller's promise.
+    unsafe { c.part(0, rows * columns) }
+}
+
+struct MultiplyRuns<'a> {
+    a: Runs<'a>,
+    b: *const f32,
+    c: *mut f32,
+    rows: usize,
+    columns: usize,
+}
+
+impl WithSimd for MultiplyRuns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            a,
+            b,
+            c,
+            rows,
+            columns,
+        } = self;
+        let width = VECTORS * S::F32_LANES;
+        let inner = a.count * a.len;
+        for column in 0..columns / width {
+            for_rows::<S>(
+                0..rows,
+                inlined!(|row, count| {
+                    // SAFETY: `multiply_runs` has checked the buffers' lengths.
+                    unsafe {
+                        let product = Product {
+                            a: a.a.as_ptr().add(row * a.a_row),
+                            a_row: a.a_row,
+                            a_step: 1,
+                            a_panel: a.distance,
+                            per_panel: a.len,
+                            b: b.add(column * inner * width),
+                            steps: inner,
+                            c: c.add(row * columns + column * width),
+                            c_row: columns,
+                            add: false,
+                            ahead: 0,
+                        };
+                        product.run(simd, count);
+                    }
+                }),
+            );
+        }
+    }
 }

@@ -97,7 +97,8 @@ pub fn multiply(a: &[f32], a_shape: Panelled, b: &[f32], b_shape: Panelled, c: &
 /// Values of a line of the cache.
 const LINE: usize = 16;
 
-/// How many values ahead of its use B is brought into the L2 cache, where it is read for the first time.
+/// How many values ahead of its use B is brought into the L2 cache, where it is read for the first
+/// time.
 const AHEAD: usize = 2048;
 
 /// Brings the line of the cache at an address, which need not be one, into the L2 cache.
@@ -274,96 +275,6 @@ impl WithSimd for MultiplyTransposed {
     }
 }
 
-/// Rows of A that lie in an image, where they may overlap: each consists of runs of contiguous values.
-pub struct Runs<'a> {
-    /// From the first value on.
-    pub a: &'a [f32],
-    /// The distance from one row to the next.
-    pub a_row: usize,
-    /// The runs of a row.
-    pub count: usize,
-    /// The distance from one run to the next.
-    pub distance: usize,
-    /// The values of a run.
-    pub len: usize,
-}
-
-/// `c = a · b`, where B is packed and C is not: `[rows, columns]`, with whole panels of columns. Returns
-/// C.
-///
-/// # Safety
-/// No other thread has C at the same time, and its buffer outlives `'c`.
-pub unsafe fn multiply_runs<'c>(
-    a: Runs,
-    b: &[f32],
-    c: Shared,
-    [rows, columns]: [usize; 2],
-) -> &'c mut [f32] {
-    let inner = a.count * a.len;
-    let last = (rows - 1) * a.a_row + (a.count - 1) * a.distance + a.len;
-    assert!(rows * inner > 0 && columns.is_multiple_of(panel()));
-    assert!(a.a.len() >= last && b.len() >= inner * columns);
-    let c = c.section(0, rows * columns);
-    dispatch(MultiplyRuns {
-        a,
-        b: b.as_ptr(),
-        c: c.at(0),
-        rows,
-        columns,
-    });
-    // SAFETY: all rows of all panels are written; not shared by the caller's promise.
-    unsafe { c.part(0, rows * columns) }
-}
-
-struct MultiplyRuns<'a> {
-    a: Runs<'a>,
-    b: *const f32,
-    c: *mut f32,
-    rows: usize,
-    columns: usize,
-}
-
-impl WithSimd for MultiplyRuns<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            a,
-            b,
-            c,
-            rows,
-            columns,
-        } = self;
-        let width = VECTORS * S::F32_LANES;
-        let inner = a.count * a.len;
-        for column in 0..columns / width {
-            for_rows::<S>(
-                0..rows,
-                inlined!(|row, count| {
-                    // SAFETY: `multiply_runs` has checked the buffers' lengths.
-                    unsafe {
-                        let product = Product {
-                            a: a.a.as_ptr().add(row * a.a_row),
-                            a_row: a.a_row,
-                            a_step: 1,
-                            a_panel: a.distance,
-                            per_panel: a.len,
-                            b: b.add(column * inner * width),
-                            steps: inner,
-                            c: c.add(row * columns + column * width),
-                            c_row: columns,
-                            add: false,
-                            ahead: 0,
-                        };
-                        product.run(simd, count);
-                    }
-                }),
-            );
-        }
-    }
-}
-
 /// The transposes of a batch of packed matrices.
 pub fn transpose(a: &[f32], shape: Panelled) -> Scratch {
     let transposed_shape = Panelled {
@@ -402,7 +313,7 @@ pub fn transpose(a: &[f32], shape: Panelled) -> Scratch {
 /// Cuts `rows` into blocks that fit the registers, and calls `body` with the start and the count of
 /// each.
 #[inline(always)]
-fn for_rows<S: Simd>(rows: std::ops::Range<usize>, mut body: impl FnMut(usize, usize)) {
+pub(super) fn for_rows<S: Simd>(rows: std::ops::Range<usize>, mut body: impl FnMut(usize, usize)) {
     let most = if S::REGISTER_COUNT >= 32 { 12 } else { 6 };
     let mut row = rows.start;
     while row < rows.end {
@@ -416,26 +327,30 @@ fn for_rows<S: Simd>(rows: std::ops::Range<usize>, mut body: impl FnMut(usize, u
 ///
 /// The value of A for row `r` and step `k` is at
 /// `a + (k / per_panel) * a_panel + (k % per_panel) * a_step + r * a_row`.
-struct Product {
-    a: *const f32,
-    a_row: usize,
-    a_step: usize,
-    a_panel: usize,
-    per_panel: usize,
-    b: *const f32,
-    steps: usize,
-    c: *mut f32,
+pub(super) struct Product {
+    pub a: *const f32,
+    pub a_row: usize,
+    pub a_step: usize,
+    pub a_panel: usize,
+    pub per_panel: usize,
+    pub b: *const f32,
+    pub steps: usize,
+    pub c: *mut f32,
     /// The distance from one row of C to the next.
-    c_row: usize,
+    pub c_row: usize,
     /// Whether the result is added to the old contents.
-    add: bool,
+    pub add: bool,
     /// How many values of B ahead are brought into the cache; 0 for none.
-    ahead: usize,
+    pub ahead: usize,
 }
 
 impl Product {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self, simd: S, rows: usize) {
+    /// Computes it for this many rows, at most those of a block.
+    ///
+    /// # Safety
+    /// All of A, B and C that the fields span can be read and written.
+    pub unsafe fn run<S: Simd>(self, simd: S, rows: usize) {
         // SAFETY: the caller's promise.
         unsafe {
             match rows {

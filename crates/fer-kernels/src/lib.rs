@@ -31,6 +31,7 @@ pub mod elementwise;
 mod first;
 mod gemm;
 pub mod int8;
+mod method;
 pub mod nn;
 pub mod norm;
 pub mod ops;

@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
-use super::conv::{Conv, Method};
+use super::conv::Conv;
 use super::elementwise::above_zero;
 use super::gemm::Panelled;
+use super::method::Method;
 use super::simd::{Shared, inlined, panel, vectorized};
 
 /// The method for a convolution.
@@ -65,8 +66,8 @@ impl Patches {
         runs
     }
 
-    /// Calls `body` for each output pixel of these lines with the index of the run's values in the image, if they
-    /// are inside, and in the expanded matrix.
+    /// Calls `body` for each output pixel of these lines with the index of the run's values in the
+    /// image, if they are inside, and in the expanded matrix.
     #[inline(always)]
     fn for_pixels(
         &self,

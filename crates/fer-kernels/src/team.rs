@@ -1,10 +1,10 @@
-//! Loops over all threads: those of rayon's pool, or a team of them that stays together for many short
-//! loops, as those of a network of small layers.
+//! Loops over all threads: those of rayon's pool, or a team of them that stays together for many
+//! short loops, as those of a network of small layers.
 //!
 //! A thread pool's threads sleep between two loops. To wake one takes as long as a small layer, and
 //! on a busy machine far longer. [`together`] keeps the pool's threads in a loop, in which they
-//! wait for the next work, until all of it is done. The calling thread leads and works itself. It waits
-//! for nobody to begin: of threads that are late, the others do the part.
+//! wait for the next work, until all of it is done. The calling thread leads and works itself. It
+//! waits for nobody to begin: of threads that are late, the others do the part.
 
 use std::cell::Cell;
 use std::mem::transmute;
@@ -67,7 +67,8 @@ pub(super) fn tasks() -> usize {
     rayon::current_num_threads()
 }
 
-/// Runs where [`parallel`] loops start fastest: here, if this thread leads a team, else on the pool.
+/// Runs where [`parallel`] loops start fastest: here, if this thread leads a team, else on the
+/// pool.
 pub(super) fn on_pool<R: Send>(body: impl FnOnce() -> R + Send) -> R {
     if !LED.get().is_null() {
         return body();

@@ -129,8 +129,8 @@ impl Models {
         all.find(|model| model.session.is_stopped())
     }
 
-    /// Loads those anew whose files have changed or whose engines have stopped. Requests that have a model keep it; it ends with
-    /// the last of them.
+    /// Loads those anew whose files have changed or whose engines have stopped. Requests that have
+    /// a model keep it; it ends with the last of them.
     pub(crate) fn reload(&self) -> Vec<Reloaded> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let reload = |source: &mut Source| {
@@ -168,8 +168,9 @@ impl Models {
 }
 
 impl Opening {
-    /// Loads a model and opens it; `None` if nothing has changed and it is not loaded `all_the_same`.
-    /// A panic of what reads the file is a failure like any other, so that a later reload can go on.
+    /// Loads a model and opens it; `None` if nothing has changed and it is not loaded
+    /// `all_the_same`. A panic of what reads the file is a failure like any other, so that a later
+    /// reload can go on.
     fn load(
         &self,
         source: &mut Source,

@@ -136,9 +136,9 @@ impl Control {
         self.shared.stop.send_replace(true);
     }
 
-    /// Loads the models anew whose files have changed or whose engines have stopped. No request is lost: each goes on with the
-    /// model that it has. If a file can't be loaded, the model loaded before goes on. Returns when
-    /// no request uses the old models any more.
+    /// Loads the models anew whose files have changed or whose engines have stopped. No request is
+    /// lost: each goes on with the model that it has. If a file can't be loaded, the model loaded
+    /// before goes on. Returns when no request uses the old models any more.
     pub fn reload(&self) -> Vec<Reloaded> {
         self.shared.models.reload()
     }

@@ -55,8 +55,8 @@ pub fn parse_override(text: &str) -> Result<(String, String), String> {
 impl ModelSpec {
     /// The metadata from which [`resolve`](ModelSpec::resolve) reads this spec: keys with their
     /// `fer.`, and values, in the order of the table above. RGB, a `mean` of zeros, a `std` of
-    /// ones, a calibration without effect and an unknown crop are left out. What is a guess in this spec
-    /// is one in the spec that is read.
+    /// ones, a calibration without effect and an unknown crop are left out. What is a guess in this
+    /// spec is one in the spec that is read.
     pub fn to_metadata(&self) -> Vec<(String, String)> {
         let input = &self.input;
         let mut rows = vec![

@@ -23,8 +23,9 @@ use std::ops::Range;
 use self::transforms::{
     CollectInput, CollectKernel, CollectOutput, ExpandInput, ExpandKernel, ExpandOutput,
 };
-use super::conv::{Conv, Method};
+use super::conv::Conv;
 use super::gemm::Panelled;
+use super::method::Method;
 use super::simd::{Shared, dispatch, lanes, panel};
 
 /// The method for a convolution and a tile.

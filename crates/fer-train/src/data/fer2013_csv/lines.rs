@@ -11,7 +11,8 @@ pub(super) fn buffered(file: File) -> BufReader<File> {
     BufReader::with_capacity(1 << 18, file)
 }
 
-/// A line without the blanks around it, and its number, from 1; why it is not read, if it is too long.
+/// A line without the blanks around it, and its number, from 1; why it is not read, if it is too
+/// long.
 pub(super) type Numbered<'a> = (usize, Result<&'a [u8], String>);
 
 /// The lines of a file that are not empty.
