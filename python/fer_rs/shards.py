@@ -222,11 +222,13 @@ def _of_tar(source: str) -> Iterator[pa.Table]:
 def _chunks(rows: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
     """`AT_ONCE` rows at a time, or fewer of large pictures, of which a small .tar may have many."""
     chunk: list[tuple[str, bytes]] = []
+    size = 0
     for row in rows:
         chunk.append(row)
-        if len(chunk) == AT_ONCE or sum(len(content) for _, content in chunk) >= LARGEST:
+        size += len(row[1])
+        if len(chunk) == AT_ONCE or size >= LARGEST:
             yield chunk
-            chunk = []
+            chunk, size = [], 0
     if chunk:
         yield chunk
 
