@@ -28,6 +28,8 @@
 //! The crate depends on neither Burn nor ONNX Runtime. It prints nothing, never exits, and reads
 //! the environment only in [`host::Host::from_env`].
 
+use std::sync::OnceLock;
+
 pub mod calibration;
 pub mod classifier;
 pub mod files;
@@ -48,7 +50,9 @@ pub mod stream;
 #[cfg(test)]
 mod testing;
 
-/// The number of cores this process may use, at least 1.
+/// The number of cores this process may use, at least 1, as it was when first asked: to find it out, a
+/// dozen system calls read the files of control groups.
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }

@@ -2,9 +2,13 @@
 //! short loops, as those of a network of small layers.
 //!
 //! A thread pool's threads sleep between two loops. To wake one takes as long as a small layer, and
-//! on a busy machine far longer. [`together`] keeps the pool's threads in a loop, in which they
-//! wait for the next work, until all of it is done. The calling thread leads and works itself. It
-//! waits for nobody to begin: of threads that are late, the others do the part.
+//! on a busy machine far longer. [`together`] keeps all of the pool's threads but one in a loop, in
+//! which they wait for the next work, until all of it is done. The calling thread leads and works
+//! itself. It waits for nobody to begin: of threads that are late, the others do the part.
+//!
+//! The thread that is left does what the leader, or another thread of the program, asks of the pool
+//! meanwhile. So there is one team at a time: two might keep all threads, and each leader might wait
+//! for one.
 
 use std::cell::Cell;
 use std::mem::transmute;
@@ -23,17 +27,28 @@ const PATIENCE: usize = 4_000;
 /// Tasks of a loop: their number, and the next one, have 16 bits each in a ticket.
 const MOST: usize = u16::MAX as usize;
 
+/// Whether there is a team.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
     /// The team that this thread leads.
     static LED: Cell<*const Team> = const { Cell::new(ptr::null()) };
+    /// Whether this thread helps a team.
+    static HELPS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `body`, whose loops by [`parallel`] the pool's threads join.
+/// Runs `body`, whose loops by [`parallel`] the pool's threads join. If there is a team already, or on
+/// the pool itself, they are the pool's loops.
 pub(super) fn together<R>(body: impl FnOnce() -> R) -> R {
     if !LED.get().is_null() {
         return body();
     }
     threads::start(None);
+    // A thread of the pool that leads would do its helpers' work while it waits for the pool, and so
+    // wait for itself.
+    if rayon::current_thread_index().is_some() || TAKEN.swap(true, Ordering::Acquire) {
+        return body();
+    }
     let team = Arc::new(Team::default());
     for _ in 1..tasks() {
         let team = team.clone();
@@ -84,6 +99,7 @@ impl Drop for End<'_> {
     fn drop(&mut self) {
         LED.set(ptr::null());
         self.0.done.store(true, Ordering::Release);
+        TAKEN.store(false, Ordering::Release);
     }
 }
 
@@ -147,6 +163,11 @@ impl Team {
 
     /// The tasks of all loops that are left, by another thread.
     fn help(&self) {
+        // A task that waits for the pool may do another thread's part of it, which has no end before
+        // the task has.
+        if HELPS.replace(true) {
+            return;
+        }
         let mut looks = 0;
         while !self.done.load(Ordering::Acquire) {
             let worked = catch_unwind(AssertUnwindSafe(|| self.step()));
@@ -156,6 +177,7 @@ impl Team {
                 Err(_) => looks = 0,
             }
         }
+        HELPS.set(false);
     }
 }
 
@@ -251,6 +273,38 @@ mod tests {
             assert!(all);
         }
         assert_eq!(counted(9), [1; 9], "without a team");
+    }
+
+    #[test]
+    fn many_threads_use_the_pool_in_their_teams() {
+        let (ended, end) = std::sync::mpsc::channel();
+        for _ in 0..4 {
+            let ended = ended.clone();
+            std::thread::spawn(move || {
+                for _ in 0..300 {
+                    let sum = together(|| {
+                        let all = counted(30) == [1; 30];
+                        // As an operation of Burn's does.
+                        let sum: usize = (0..1_000).into_par_iter().sum();
+                        let inner = AtomicUsize::new(0);
+                        parallel(8, |_| {
+                            let sum: usize = (0..100).into_par_iter().sum();
+                            inner.fetch_add(sum, Ordering::Relaxed);
+                        });
+                        all && inner.into_inner() == 8 * 4_950 && sum == 499_500
+                    });
+                    assert!(sum);
+                    // On a thread of the pool.
+                    assert!(rayon::join(|| together(|| counted(30) == [1; 30]), || ()).0);
+                }
+                ended.send(()).unwrap();
+            });
+        }
+        for _ in 0..4 {
+            // A thread that fails sends nothing.
+            end.recv_timeout(std::time::Duration::from_secs(120))
+                .expect("a team that ends");
+        }
     }
 
     #[test]
