@@ -137,6 +137,7 @@ impl<T: Tile> WithSimd for ExpandKernel<'_, T> {
             rows,
             ..
         } = self;
+        let (panel_step, pitch) = (shape.panel(), shape.pitch());
         let (size, width) = (T::KERNEL * T::KERNEL, VECTORS * S::F32_LANES);
         let mut values = [0.0; SIZE * SIZE * 16];
         for panel in 0..shape.panels() {
@@ -149,7 +150,7 @@ impl<T: Tile> WithSimd for ExpandKernel<'_, T> {
                         values[k * S::F32_LANES + lane] = *value;
                     }
                 }
-                let start = panel * shape.panel() + input * width + vector * S::F32_LANES;
+                let start = panel * panel_step + input * width + vector * S::F32_LANES;
                 // SAFETY: `values` has room for SIZE² vectors of the widest kind; the row is within
                 // the buffer of that shape, and only this call writes it.
                 sandwich(
@@ -162,7 +163,7 @@ impl<T: Tile> WithSimd for ExpandKernel<'_, T> {
                         vector_at::<S>(values.as_ptr().add((i * T::KERNEL + j) * S::F32_LANES))
                     }),
                     inlined!(|i, j, value| unsafe {
-                        let at = expanded.at((i * T::SIDE + j) * shape.pitch() + start);
+                        let at = expanded.at((i * T::SIDE + j) * pitch + start);
                         at.cast::<S::f32s>().write_unaligned(value);
                     }),
                 );
@@ -193,12 +194,13 @@ impl<T: Tile> WithSimd for CollectKernel<'_, T> {
             rows,
             ..
         } = self;
+        let (panel_step, pitch) = (shape.panel(), shape.pitch());
         let (size, width) = (T::KERNEL * T::KERNEL, VECTORS * S::F32_LANES);
         assert!(expanded.len() >= shape.values());
         let mut values = [0.0f32; SIZE * SIZE * 16];
         for panel in 0..shape.panels() {
             for (vector, first, input) in kernels::<S>(panel, conv.channels[1], &rows) {
-                let start = panel * shape.panel() + input * width + vector * S::F32_LANES;
+                let start = panel * panel_step + input * width + vector * S::F32_LANES;
                 let values_start = values.as_mut_ptr();
                 // SAFETY: within the buffer by its length, and as in `ExpandKernel`.
                 sandwich(
@@ -208,11 +210,7 @@ impl<T: Tile> WithSimd for CollectKernel<'_, T> {
                     T::KERNEL,
                     T::SIDE,
                     inlined!(|i, j| unsafe {
-                        vector_at::<S>(
-                            expanded
-                                .as_ptr()
-                                .add((i * T::SIDE + j) * shape.pitch() + start),
-                        )
+                        vector_at::<S>(expanded.as_ptr().add((i * T::SIDE + j) * pitch + start))
                     }),
                     inlined!(|i, j, value| unsafe {
                         let at = values_start.add((i * T::KERNEL + j) * S::F32_LANES);
@@ -257,6 +255,7 @@ impl<T: Tile> WithSimd for ExpandInput<'_, T> {
             panel,
             lines,
         } = self;
+        let (panel_step, pitch) = (shape.panel(), shape.pitch());
         let (conv, width) = (&method.conv, VECTORS * S::F32_LANES);
         let channels = conv.channels[0];
         assert!(image.len() == conv.input[0] * conv.input[1] * channels);
@@ -269,10 +268,10 @@ impl<T: Tile> WithSimd for ExpandInput<'_, T> {
                     from,
                     T::SIDE,
                 );
-                let start = panel * shape.panel() + (row + number) * width + vector * S::F32_LANES;
+                let start = panel * panel_step + (row + number) * width + vector * S::F32_LANES;
                 // SAFETY: these rows and this panel are written by this call only.
                 let write = |i: usize, j: usize, value: S::f32s| unsafe {
-                    let at = expanded.at((i * T::SIDE + j) * shape.pitch() + start);
+                    let at = expanded.at((i * T::SIDE + j) * pitch + start);
                     at.cast::<S::f32s>().write_unaligned(value);
                 };
                 // SAFETY: the image's length was checked.
@@ -311,12 +310,13 @@ impl<T: Tile> WithSimd for CollectInput<'_, T> {
             panel,
             image,
         } = self;
+        let (panel_step, pitch) = (shape.panel(), shape.pitch());
         let (conv, width) = (&method.conv, VECTORS * S::F32_LANES);
         let ([height, image_width], channels) = (conv.input, conv.channels[0]);
         assert!(expanded.len() >= shape.values());
         for (vector, first) in vectors::<S>(panel, channels) {
             for ([top, left], _, number) in tiles(method, 0..method.tiles[0]) {
-                let start = panel * shape.panel() + (row + number) * width + vector * S::F32_LANES;
+                let start = panel * panel_step + (row + number) * width + vector * S::F32_LANES;
                 let (rows, columns) = (
                     inside(top, T::SIDE, height),
                     inside(left, T::SIDE, image_width),
@@ -333,11 +333,7 @@ impl<T: Tile> WithSimd for CollectInput<'_, T> {
                     T::SIDE,
                     T::SIDE,
                     inlined!(|i, j| unsafe {
-                        vector_at::<S>(
-                            expanded
-                                .as_ptr()
-                                .add((i * T::SIDE + j) * shape.pitch() + start),
-                        )
+                        vector_at::<S>(expanded.as_ptr().add((i * T::SIDE + j) * pitch + start))
                     }),
                     inlined!(|i, j, value| unsafe {
                         if rows.contains(&i) && columns.contains(&j) {
@@ -381,6 +377,7 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
             relu,
             image,
         } = self;
+        let (panel_step, pitch) = (shape.panel(), shape.pitch());
         let (conv, panel_width) = (&method.conv, VECTORS * S::F32_LANES);
         let ([height, width], channels) = (conv.output(), conv.channels[1]);
         assert!(expanded.len() >= shape.values() && bias.is_none_or(|b| b.len() == channels));
@@ -390,7 +387,7 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
             let bias = bias.map_or(zero, |b| unsafe { vector_at::<S>(b.as_ptr().add(first)) });
             for (_, [top, left], number) in tiles(method, lines.clone()) {
                 let start =
-                    panel * shape.panel() + (row + number) * panel_width + vector * S::F32_LANES;
+                    panel * panel_step + (row + number) * panel_width + vector * S::F32_LANES;
                 let (rows, columns) = (inside(top, T::OUT, height), inside(left, T::OUT, width));
                 let corner = image.at((top as usize * width + left as usize) * channels + first);
                 // SAFETY: as in `CollectInput`.
@@ -401,11 +398,7 @@ impl<T: Tile> WithSimd for CollectOutput<'_, T> {
                     T::OUT,
                     T::SIDE,
                     inlined!(|i, j| unsafe {
-                        vector_at::<S>(
-                            expanded
-                                .as_ptr()
-                                .add((i * T::SIDE + j) * shape.pitch() + start),
-                        )
+                        vector_at::<S>(expanded.as_ptr().add((i * T::SIDE + j) * pitch + start))
                     }),
                     inlined!(|i, j, value| unsafe {
                         let mut value = simd.add_f32s(value, bias);
@@ -449,6 +442,7 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
             panel,
             sums,
         } = self;
+        let (panel_step, pitch) = (shape.panel(), shape.pitch());
         let (conv, width) = (&method.conv, VECTORS * S::F32_LANES);
         let (output, channels) = (conv.output(), conv.channels[1]);
         let len = output[0] * output[1] * channels;
@@ -492,10 +486,10 @@ impl<T: Tile> WithSimd for ExpandOutput<'_, T> {
                         sum = simd.add_f32s(sum, *x);
                     }
                 }
-                let start = panel * shape.panel() + (row + number) * width + vector * S::F32_LANES;
+                let start = panel * panel_step + (row + number) * width + vector * S::F32_LANES;
                 // SAFETY: these rows and this panel are written by this call only.
                 let write = |i: usize, j: usize, value: S::f32s| unsafe {
-                    let at = expanded.at((i * T::SIDE + j) * shape.pitch() + start);
+                    let at = expanded.at((i * T::SIDE + j) * pitch + start);
                     at.cast::<S::f32s>().write_unaligned(value);
                 };
                 sandwich(
