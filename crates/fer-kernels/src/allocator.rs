@@ -111,27 +111,30 @@ fn block(layout: Layout) -> Option<Layout> {
 fn new(block: Layout, size: usize) -> *mut u8 {
     // SAFETY: a block has a size.
     let address = unsafe { System.alloc(block) };
-    #[cfg(target_os = "linux")]
     if !address.is_null() {
-        // Few pages, or else many pages at once: each would be an interrupt.
-        if size < HUGE {
-            advise(address, size, libc::MADV_POPULATE_WRITE);
-        } else {
-            advise(address, block.size(), libc::MADV_HUGEPAGE);
-        }
+        provide(address, block, size);
     }
     address
 }
 
-/// Tells the system something about the whole pages among these bytes, which may know nothing of it.
+/// Asks for few pages, or else for many at once: each one that is missing when it is touched would be an
+/// interrupt. An older system may know neither.
 #[cfg(target_os = "linux")]
-fn advise(address: *mut u8, size: usize, advice: libc::c_int) {
+fn provide(address: *mut u8, block: Layout, size: usize) {
     const PAGE: usize = 4 << 10;
+    let (size, advice) = match size < HUGE {
+        true => (size, libc::MADV_POPULATE_WRITE),
+        false => (block.size(), libc::MADV_HUGEPAGE),
+    };
+    // The whole pages among these bytes.
     let start = address.align_offset(PAGE);
     let len = size.saturating_sub(start) / PAGE * PAGE;
     // SAFETY: neither advice changes the bytes, which are the caller's.
     unsafe { libc::madvise(address.wrapping_add(start).cast(), len, advice) };
 }
+
+#[cfg(not(target_os = "linux"))]
+fn provide(_: *mut u8, _: Layout, _: usize) {}
 
 // SAFETY: small blocks are the system's; a large one is the system's of the size and alignment that
 // `block` computes from the request's layout, the same on the way back, and is handed out only
