@@ -60,9 +60,7 @@ def main():
     contenders = {
         "fer, ONNX Runtime": fer(options, "ort", "--model", options.model, *provider, *(["--ort-lib", ort_lib] if ort_lib else [])),
         "fer, Burn": fer(options, "burn", "--model", options.model, *device),
-        "Python, ONNX Runtime": lambda paths, output: [
-            interpreter, HERE / "peer_onnxruntime.py", options.model, paths, output, environment.cores(), options.batch, ep,
-        ],
+        "Python, ONNX Runtime": python(options, interpreter, ep),
     }
     if options.keras:
         with_keras = env.python()
@@ -156,6 +154,12 @@ def fer(options, engine, *more):
     command = [options.fer, "infer", "--quiet", "--faces", "never", "--engine", engine, "--meta", "temperature=1"]
     command += ["--batch-size", options.batch, *more]
     return lambda paths, output: [*command, "--output", output, f"@{paths}"]
+
+
+def python(options, interpreter, provider):
+    """Makes the contender with Python's ONNX Runtime."""
+    script, cores = HERE / "peer_onnxruntime.py", environment.cores()
+    return lambda paths, output: [interpreter, script, options.model, paths, output, cores, options.batch, provider]
 
 
 def chosen_images(options, interpreter, folder):

@@ -29,10 +29,7 @@ def main():
     contenders = {
         "fer, ONNX Runtime": peers.fer(options, "ort", "--model", options.model, "--ort-lib", inventory["ort_lib"]),
         "fer, compiled in": peers.fer(options, "burn", "--model", options.model),
-        "Python, ONNX Runtime": lambda paths, output: [
-            interpreter, peers.HERE / "peer_onnxruntime.py", options.model, paths, output, environment.cores(), options.batch,
-            "CPUExecutionProvider",
-        ],
+        "Python, ONNX Runtime": peers.python(options, interpreter, "CPUExecutionProvider"),
     }
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as folder:
         paths = peers.write_list(Path(folder) / "one.txt", [options.image.absolute()])
@@ -43,10 +40,10 @@ def main():
                 taken = peers.run(name, commands[name])["seconds"]
                 if number >= 0:
                     seconds[name].append(taken)
-    *_, python = seconds
+    python = seconds["Python, ONNX Runtime"]
     print(f"{environment.cpu()}, {environment.cores()} cores, {options.rounds} rounds, median (lowest–highest)\n")
     rows = {
-        name: [report.spread(times), report.spread(a / b for a, b in zip(times, seconds[python]))] for name, times in seconds.items()
+        name: [report.spread(times), report.spread(a / b for a, b in zip(times, python))] for name, times in seconds.items()
     }
     print("\n".join(report.table(["first result, s", "÷ Python, in a round"], rows)))
 

@@ -50,8 +50,8 @@ pub mod stream;
 #[cfg(test)]
 mod testing;
 
-/// The number of cores this process may use, at least 1, as it was when first asked: to find it out, a
-/// dozen system calls read the files of control groups.
+/// The number of cores this process may use, at least 1, as it was when first asked: each time, it
+/// would be read from the files of control groups.
 pub fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))

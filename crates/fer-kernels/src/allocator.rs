@@ -5,8 +5,9 @@
 //! to zero and map each page again. That takes a fifth of the step. A program that trains sets this
 //! one as its global allocator. Small blocks go to the system's allocator.
 //!
-//! For blocks of 2 MiB and more, Linux is asked for huge pages: to read the kernels of a network for one
-//! image, and to touch memory for the first time, takes less time with few pages than with many.
+//! For new blocks of 2 MiB and more, Linux is asked for huge pages, and for smaller ones for all
+//! pages at once. A program's first result waits for thousands of pages, and a network's kernels are
+//! read faster from few.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,12 +19,15 @@ const LARGE: usize = 64 << 10;
 const BLOCKS: usize = 512;
 const BYTES: usize = 768 << 20;
 
+/// The size of a cache line.
+const LINE: usize = 64;
+
 /// The size of a huge page, and the smallest block that has them.
 const HUGE: usize = 2 << 20;
 
-/// The alignment of kept blocks of so many bytes: a cache line, or a huge page.
+/// The alignment of kept blocks of so many bytes.
 const fn alignment(size: usize) -> usize {
-    if size < HUGE { 64 } else { HUGE }
+    if size < HUGE { LINE } else { HUGE }
 }
 
 /// The system's allocator, except that freed large blocks are kept, up to 768 MiB.
@@ -99,7 +103,7 @@ impl Kept {
 /// share blocks.
 fn block(layout: Layout) -> Option<Layout> {
     let size = layout.size();
-    if !(LARGE..=BYTES).contains(&size) || layout.align() > alignment(0) {
+    if !(LARGE..=BYTES).contains(&size) || layout.align() > LINE {
         return None;
     }
     let step = 1 << (size.ilog2() - 3);
@@ -107,7 +111,7 @@ fn block(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(size, alignment(size)).ok()
 }
 
-/// A new block of the system's, of which `size` bytes will be used.
+/// A new block of the system's for a request of `size` bytes, which are taken to be used soon.
 fn new(block: Layout, size: usize) -> *mut u8 {
     // SAFETY: a block has a size.
     let address = unsafe { System.alloc(block) };
@@ -117,7 +121,7 @@ fn new(block: Layout, size: usize) -> *mut u8 {
     address
 }
 
-/// Asks for few pages, or else for many at once: each one that is missing when it is touched would be an
+/// Asks for few pages, or else for many at once: each page that is missing when it is touched is an
 /// interrupt. An older system may know neither.
 #[cfg(target_os = "linux")]
 fn provide(address: *mut u8, block: Layout, size: usize) {

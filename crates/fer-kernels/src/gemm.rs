@@ -40,7 +40,8 @@ pub struct Panelled {
 
 impl Panelled {
     /// The distance from one matrix to the next. It is one panel row more than needed: powers of
-    /// two would map all matrices to the same few cache lines.
+    /// two would map all matrices to the same few cache lines. Inner loops ask for it once: it
+    /// looks up the processor's vectors, which the compiler can't take out of them.
     pub fn pitch(self) -> usize {
         self.panels() * self.panel() + panel()
     }

@@ -79,6 +79,7 @@ impl Patches {
     ) {
         let conv = &self.conv;
         let [_, width] = conv.output();
+        let (panel_step, pixel_step) = (shape.panel(), panel());
         for y in lines {
             let from_y = (y * conv.stride[0] + run.at[0])
                 .checked_sub(conv.padding[0])
@@ -92,7 +93,7 @@ impl Patches {
                     .map(|(y, x)| (y * conv.input[1] + x) * conv.channels[0] + run.channel);
                 body(
                     image,
-                    run.panel * shape.panel() + (row + y * width + x) * panel() + run.offset,
+                    run.panel * panel_step + (row + y * width + x) * pixel_step + run.offset,
                 );
             }
         }

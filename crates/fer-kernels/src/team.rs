@@ -4,11 +4,11 @@
 //! A thread pool's threads sleep between two loops. To wake one takes as long as a small layer, and
 //! on a busy machine far longer. [`together`] keeps all of the pool's threads but one in a loop, in
 //! which they wait for the next work, until all of it is done. The calling thread leads and works
-//! itself. It waits for nobody to begin: of threads that are late, the others do the part.
+//! too. It waits for nobody to begin: of threads that are late, the others do the part.
 //!
 //! The thread that is left does what the leader, or another thread of the program, asks of the pool
-//! meanwhile. So there is one team at a time: two might keep all threads, and each leader might wait
-//! for one.
+//! meanwhile. So there is one team at a time: two might keep all threads, and each leader wait for
+//! one.
 
 use std::cell::Cell;
 use std::mem::transmute;
@@ -37,15 +37,15 @@ thread_local! {
     static HELPS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `body`, whose loops by [`parallel`] the pool's threads join. If there is a team already, or on
-/// the pool itself, they are the pool's loops.
+/// Runs `body`, whose loops by [`parallel`] the pool's threads join. If there is a team already, or
+/// on the pool itself, they are the pool's loops.
 pub(super) fn together<R>(body: impl FnOnce() -> R) -> R {
     if !LED.get().is_null() {
         return body();
     }
     threads::start(None);
-    // A thread of the pool that leads would do its helpers' work while it waits for the pool, and so
-    // wait for itself.
+    // A thread of the pool that leads would do its helpers' work while it waits for the pool, and
+    // so wait for itself.
     if rayon::current_thread_index().is_some() || TAKEN.swap(true, Ordering::Acquire) {
         return body();
     }
@@ -163,8 +163,8 @@ impl Team {
 
     /// The tasks of all loops that are left, by another thread.
     fn help(&self) {
-        // A task that waits for the pool may do another thread's part of it, which has no end before
-        // the task has.
+        // A thread that waits for the pool in a task may be given another helper's part, which has
+        // no end before the task has.
         if HELPS.replace(true) {
             return;
         }
