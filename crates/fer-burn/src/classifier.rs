@@ -4,11 +4,16 @@ use burn::tensor::{Device, Tensor, TensorData};
 use fer_core::classifier::{Classifier, Description, EngineError, Note};
 use fer_core::spec::ModelSpec;
 use fer_kernels::threads::{self, FlushToZero};
+use rayon::prelude::*;
 
 use crate::device::{self, Backend, DeviceError, DeviceSpec, Opened};
 
 /// A model's forward pass: `[N, H, W, C]` or `[N, C, H, W]` → `[N, classes]`.
-pub type Forward = Box<dyn Fn(Tensor<4>) -> Tensor<2> + Send>;
+pub type Forward = Box<dyn Fn(Tensor<4>) -> Tensor<2> + Send + Sync>;
+
+/// The images of a part, where a batch is computed in parts: enough for each reading of the kernels,
+/// and two parts in a batch of 64. It does not depend on the number of threads.
+const PART: usize = 32;
 
 /// Waits for the device and reads a tensor's values.
 ///
@@ -29,6 +34,8 @@ pub struct BurnClassifier {
     description: Description,
     device: Device,
     forward: Forward,
+    /// Whether what depends on the weights alone has been computed, by a first pass.
+    warm: bool,
 }
 
 impl BurnClassifier {
@@ -55,7 +62,29 @@ impl BurnClassifier {
             description,
             device: opened.device,
             forward,
+            warm: false,
         })
+    }
+
+    /// The outputs for `n` images.
+    fn pass(&self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
+        let _flushed = FlushToZero::new();
+        let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
+        let outputs = || values((self.forward)(Tensor::from_data(data, &self.device)));
+        device::computed(&self.device, outputs)
+            .and_then(|values| values)
+            .map_err(|reason| EngineError::Run {
+                model: self.description.model.clone(),
+                engine: format!("Burn on {}", self.description.provider),
+                reason,
+            })
+    }
+
+    /// The images of each pass of a batch. On the CPU, threads with images of their own wait for each
+    /// other less often than threads that share each layer.
+    fn part(&self, n: usize) -> usize {
+        let whole = !device::is_cpu(&self.device) || self.spec.fixed_batch.is_some();
+        if whole || !self.warm { n } else { PART.min(n) }
     }
 }
 
@@ -88,15 +117,15 @@ impl Classifier for BurnClassifier {
     }
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
-        let _flushed = FlushToZero::new();
-        let data = TensorData::new(input.to_vec(), self.spec.input_shape(n));
-        let outputs = || values((self.forward)(Tensor::from_data(data, &self.device)));
-        device::computed(&self.device, outputs)
-            .and_then(|values| values)
-            .map_err(|reason| EngineError::Run {
-                model: self.description.model.clone(),
-                engine: format!("Burn on {}", self.description.provider),
-                reason,
-            })
+        let part = self.part(n);
+        if part == n {
+            let outputs = self.pass(input, n)?;
+            self.warm |= n >= PART;
+            return Ok(outputs);
+        }
+        let image = input.len() / n;
+        let passes = input.par_chunks(part * image);
+        let outputs = passes.map(|input| self.pass(input, input.len() / image));
+        Ok(outputs.collect::<Result<Vec<_>, _>>()?.concat())
     }
 }

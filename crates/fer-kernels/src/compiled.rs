@@ -4,8 +4,9 @@
 //! The build script's `rewrite.rs` puts these calls in the place of Burn's in the code that
 //! `burn-onnx` generates.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::ParamId;
 use burn::nn::BatchNorm;
@@ -33,14 +34,43 @@ const TOGETHER: usize = 8;
 /// For how many images kernels are prepared: few, or many.
 const PREPARED_FOR: [usize; 2] = [1, 64];
 
-/// Values computed from a model's weights. Each model has its own.
+/// Values computed from a model's weights. Each model has its own. Several threads may use them at
+/// once.
 #[derive(Default)]
 pub struct Compiled {
     /// For few images (false) and for many.
-    convolutions: RefCell<HashMap<(ParamId, bool), Convolution>>,
-    direct: RefCell<HashMap<ParamId, Direct>>,
+    convolutions: Once<(ParamId, bool), Convolution>,
+    direct: Once<ParamId, Direct>,
     /// By the first layer.
-    chains: RefCell<HashMap<ParamId, Chain>>,
+    chains: Once<ParamId, Chain>,
+}
+
+/// What is computed at the first use of a key, and kept.
+struct Once<K, V>(Mutex<HashMap<K, Arc<V>>>);
+
+impl<K, V> Default for Once<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Once<K, V> {
+    /// The value of this key, made anew if `fits` refuses the one that is kept.
+    ///
+    /// No thread waits while another makes a value: a thread of the pool that makes one may be given
+    /// work that wants it too. Such threads make it each for itself, and the last one's is kept.
+    fn get(&self, key: K, fits: impl FnOnce(&V) -> bool, make: impl FnOnce() -> V) -> Arc<V> {
+        let kept = self.values().get(&key).cloned();
+        kept.filter(|value| fits(value)).unwrap_or_else(|| {
+            let value = Arc::new(make());
+            self.values().insert(key, value.clone());
+            value
+        })
+    }
+
+    fn values(&self) -> MutexGuard<'_, HashMap<K, Arc<V>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the first link of a chain takes.
@@ -117,15 +147,8 @@ impl Compiled {
             };
             Convolution::new(conv, norm, dims, options)
         };
-        let mut convolutions = self.convolutions.borrow_mut();
-        let convolution = convolutions
-            .entry((conv.weight.id, many))
-            .and_modify(|c| {
-                if c.dims != dims {
-                    *c = prepare();
-                }
-            })
-            .or_insert_with(prepare);
+        let key = (conv.weight.id, many);
+        let convolution = self.convolutions.get(key, |c| c.dims == dims, prepare);
         let Convolution { prepared, bias, .. } = &*convolution;
         ops::conv2d_prepared(x, prepared, bias.as_deref(), then_relu)
     }
@@ -156,10 +179,9 @@ impl Compiled {
         let Some((head, ..)) = layers.first().filter(|_| ops::is_plain(x) && doubled) else {
             return self.one_by_one(from, layers);
         };
-        let mut chains = self.chains.borrow_mut();
-        let Chain { first, links } = chains
-            .entry(head.weight.id)
-            .or_insert_with(|| Chain::new(&from, layers));
+        let make = || Chain::new(&from, layers);
+        let chain = self.chains.get(head.weight.id, |_| true, make);
+        let Chain { first, links } = &*chain;
         match (from, first) {
             (Input::Planes(_, x), Some(first)) => ops::chain_of_planes(x, first, links),
             (Input::Pool(_, x), _) => ops::chain(x, true, links),
@@ -196,12 +218,11 @@ impl Compiled {
         padding: [usize; 4],
         relu: bool,
     ) -> Tensor<4> {
-        let mut direct = self.direct.borrow_mut();
-        let Direct { kernel, bias } = direct.entry(conv.weight.id).or_insert_with(|| {
-            Direct::new(conv, norm, |kernel, scale| {
-                depthwise::prepare(kernel, conv.groups, scale)
-            })
-        });
+        let prepare =
+            |kernel: &[f32], scale: Option<&[f32]>| depthwise::prepare(kernel, conv.groups, scale);
+        let make = || Direct::new(conv, norm, prepare);
+        let direct = self.direct.get(conv.weight.id, |_| true, make);
+        let Direct { kernel, bias } = &*direct;
         let options = ConvOptions {
             stride: conv.stride,
             padding,
@@ -218,12 +239,12 @@ impl Compiled {
         relu: bool,
     ) -> Tensor<4> {
         let [outputs, inputs, ..] = conv.weight.dims();
-        let mut direct = self.direct.borrow_mut();
-        let Direct { kernel, bias } = direct.entry(conv.weight.id).or_insert_with(|| {
-            Direct::new(conv, norm, |kernel, scale| {
-                pointwise::prepare(kernel, [inputs, outputs], scale)
-            })
-        });
+        let prepare = |kernel: &[f32], scale: Option<&[f32]>| {
+            pointwise::prepare(kernel, [inputs, outputs], scale)
+        };
+        let make = || Direct::new(conv, norm, prepare);
+        let direct = self.direct.get(conv.weight.id, |_| true, make);
+        let Direct { kernel, bias } = &*direct;
         ops::pointwise(x, kernel, outputs, bias.as_deref(), relu)
     }
 }
