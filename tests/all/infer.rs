@@ -393,6 +393,40 @@ fn batch_size_and_threads_change_no_answer() {
     all_right(wrong);
 }
 
+#[test]
+fn batches_that_threads_share_out_have_the_bits_of_those_that_they_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..150u32 {
+        let pixel = |x: u32, y: u32| image::Luma([(x * (i % 13) + y * (i % 7) + i * x * y) as u8]);
+        let picture = image::GrayImage::from_fn(48, 48, pixel);
+        picture
+            .save(folder.path().join(format!("{i:03}.png")))
+            .unwrap();
+    }
+    for model in ["models/fer.onnx", "models/fer.int8.onnx"] {
+        let all: Vec<String> = [("25", "2"), ("64", "1"), ("64", "3"), ("150", "2")]
+            .iter()
+            .map(|(batch, threads)| {
+                let faces = folder.path().to_str().unwrap();
+                let args = ["--model", model, "--format", "csv", "-q"];
+                let how = ["--batch-size", batch, "--threads", threads, faces];
+                infer(&[&args[..], &how].concat()).stdout
+            })
+            .collect();
+        assert_eq!(all[0].lines().count(), 151);
+        for other in &all[1..] {
+            let lines = all[0].lines().zip(other.lines());
+            all_right(
+                lines
+                    .filter(|(a, b)| a != b)
+                    .map(|(a, b)| format!("{model}: {a}\n{b}"))
+                    .collect(),
+            );
+            assert_eq!(all[0].lines().count(), other.lines().count());
+        }
+    }
+}
+
 /// Runs `infer` in a shell, which can do what a list of arguments can't; `$F` is the program.
 #[cfg(unix)]
 fn shell(folder: &Path, script: &str) -> Run {

@@ -34,7 +34,7 @@ pub struct BurnClassifier {
     description: Description,
     device: Device,
     forward: Forward,
-    /// Whether what depends on the weights alone has been computed, by a first pass.
+    /// Whether a first batch has computed what depends on the weights alone.
     warm: bool,
 }
 
@@ -80,11 +80,11 @@ impl BurnClassifier {
             })
     }
 
-    /// The images of each pass of a batch. On the CPU, threads with images of their own wait for each
-    /// other less often than threads that share each layer.
+    /// The images of a pass. On the CPU, threads with images of their own wait for each other less
+    /// often than threads that share each layer.
     fn part(&self, n: usize) -> usize {
         let whole = !device::is_cpu(&self.device) || self.spec.fixed_batch.is_some();
-        if whole || !self.warm { n } else { PART.min(n) }
+        if whole { n } else { PART }
     }
 }
 
@@ -118,14 +118,17 @@ impl Classifier for BurnClassifier {
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
         let part = self.part(n);
-        if part == n {
-            let outputs = self.pass(input, n)?;
-            self.warm |= n >= PART;
-            return Ok(outputs);
+        if n <= part {
+            return self.pass(input, n);
         }
         let image = input.len() / n;
-        let passes = input.par_chunks(part * image);
-        let outputs = passes.map(|input| self.pass(input, input.len() / image));
-        Ok(outputs.collect::<Result<Vec<_>, _>>()?.concat())
+        let pass = |input: &[f32]| self.pass(input, input.len() / image);
+        // All threads make the kernels, in a first pass.
+        let outputs: Result<Vec<_>, _> = match self.warm {
+            true => input.par_chunks(part * image).map(pass).collect(),
+            false => input.chunks(part * image).map(pass).collect(),
+        };
+        self.warm = true;
+        Ok(outputs?.concat())
     }
 }
