@@ -11,8 +11,8 @@ use crate::device::{self, Backend, DeviceError, DeviceSpec, Opened};
 /// A model's forward pass: `[N, H, W, C]` or `[N, C, H, W]` → `[N, classes]`.
 pub type Forward = Box<dyn Fn(Tensor<4>) -> Tensor<2> + Send + Sync>;
 
-/// The images of a part, where a batch is computed in parts: enough for each reading of the kernels,
-/// and two parts in a batch of 64. It does not depend on the number of threads.
+/// The most images of a part, where a batch is computed in parts: enough for each reading of the
+/// kernels, and two parts in a batch of 64. It does not depend on the number of threads.
 const PART: usize = 32;
 
 /// Waits for the device and reads a tensor's values.
@@ -80,11 +80,12 @@ impl BurnClassifier {
             })
     }
 
-    /// The images of a pass. On the CPU, threads with images of their own wait for each other less
-    /// often than threads that share each layer.
+    /// The images of each pass of a batch, the last of which may have fewer. On the CPU, threads with
+    /// images of their own wait for each other less often than threads that share each layer.
     fn part(&self, n: usize) -> usize {
         let whole = !device::is_cpu(&self.device) || self.spec.fixed_batch.is_some();
-        if whole { n } else { PART }
+        let parts = if whole { 1 } else { n.div_ceil(PART) };
+        n.div_ceil(parts.max(1))
     }
 }
 
@@ -118,7 +119,7 @@ impl Classifier for BurnClassifier {
 
     fn forward(&mut self, input: &[f32], n: usize) -> Result<Vec<f32>, EngineError> {
         let part = self.part(n);
-        if n <= part {
+        if part == n {
             return self.pass(input, n);
         }
         let image = input.len() / n;

@@ -39,22 +39,22 @@ const PREPARED_FOR: [usize; 2] = [1, 64];
 #[derive(Default)]
 pub struct Compiled {
     /// For few images (false) and for many.
-    convolutions: Once<(ParamId, bool), Convolution>,
-    direct: Once<ParamId, Direct>,
+    convolutions: Kept<(ParamId, bool), Convolution>,
+    direct: Kept<ParamId, Direct>,
     /// By the first layer.
-    chains: Once<ParamId, Chain>,
+    chains: Kept<ParamId, Chain>,
 }
 
 /// What is computed at the first use of a key, and kept.
-struct Once<K, V>(Mutex<HashMap<K, Arc<V>>>);
+struct Kept<K, V>(Mutex<HashMap<K, Arc<V>>>);
 
-impl<K, V> Default for Once<K, V> {
+impl<K, V> Default for Kept<K, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash, V> Once<K, V> {
+impl<K: Eq + Hash, V> Kept<K, V> {
     /// The value of this key, made anew if `fits` refuses the one that is kept.
     ///
     /// No thread waits while another makes a value: a thread of the pool that makes one may be given
