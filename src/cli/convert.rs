@@ -12,7 +12,11 @@ use fer::spec::{
 };
 
 use super::faces::parse_crop;
+use super::output::not_over;
 use super::{Status, advice};
+
+/// The endings of Keras files.
+const KERAS: [&str; 3] = ["keras", "h5", "hdf5"];
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -140,9 +144,24 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if target.is_dir() {
         bail!("-o {} is a folder; name a file", target.display());
     }
+    if target == Path::new("-") {
+        bail!("-o -: a model is not written to standard output; name a file");
+    }
+    let ending = target.extension().unwrap_or_default();
+    if KERAS.iter().any(|keras| ending.eq_ignore_ascii_case(keras)) {
+        bail!(
+            "-o {} has the ending of a Keras file; name one with .onnx",
+            target.display()
+        );
+    }
+    let config = args.config.as_deref();
+    not_over(
+        "-o",
+        &target,
+        [args.model.as_path()].into_iter().chain(config),
+    )?;
     // A link stays a link: its target is written.
     let file = target.canonicalize().unwrap_or_else(|_| target.clone());
-    let config = args.config.as_deref();
     let (converted, checked) = convert::convert_file(&args.model, config, &options, &file, host)?;
     if !args.quiet {
         report(&args.model, &target, &converted, &checked);

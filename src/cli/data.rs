@@ -17,6 +17,7 @@ use fer::plot::{self, Cell, MAX_CELLS};
 use fer::train::Config;
 use fer::train::task::pixel_form;
 
+use super::output::not_over;
 use super::progress::Progress;
 use super::{Status, data_crop};
 
@@ -159,6 +160,9 @@ pub fn run(command: Command, host: &Host) -> Result<Status> {
 }
 
 fn run_check(args: &CheckArgs) -> Result<Status> {
+    if let Some(path) = &args.quarantine {
+        not_over("--quarantine", path, [args.data.as_path()])?;
+    }
     let catalog = opened(
         &args.data,
         args.classes.names().as_deref(),

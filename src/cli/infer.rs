@@ -19,7 +19,7 @@ use super::Status;
 use super::faces::{FaceArgs, Found};
 use super::items;
 use super::model_args::{ModelArgs, announce};
-use super::output::{Output, RecordFormat, record_format_of};
+use super::output::{Output, RecordFormat, not_over, record_format_of};
 use super::partial::{self, Begun, Done, Partial};
 #[cfg(feature = "train")]
 use super::pictures::PictureArgs;
@@ -83,6 +83,17 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         .as_deref()
         .filter(|path| *path != Path::new("-"));
     let format = args.format.map_or_else(|| record_format_of(path), Ok)?;
+    if let Some(path) = path {
+        let files = sources.iter().filter_map(|source| match source {
+            Source::File(path) => Some(path.as_path()),
+            _ => None,
+        });
+        let lists = args
+            .paths
+            .iter()
+            .filter_map(|path| path.to_str()?.strip_prefix('@'));
+        not_over("--output", path, files.chain(lists.map(Path::new)))?;
+    }
     let Some(output) = Destination::open(path, format, &args)? else {
         return Ok(Status::Done);
     };

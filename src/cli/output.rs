@@ -87,6 +87,24 @@ pub fn target(path: &Path) -> Result<PathBuf> {
     Ok(path.canonicalize().unwrap_or_else(|_| path.to_path_buf()))
 }
 
+/// Refuses to write an output over what it is made from. `option` names the output.
+pub fn not_over<'a>(
+    option: &str,
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<()> {
+    match inputs
+        .into_iter()
+        .find(|input| files::is_same(output, input))
+    {
+        None => Ok(()),
+        Some(_) => bail!(
+            "{option} {} is an input of this command; name another file",
+            output.display()
+        ),
+    }
+}
+
 /// The output of --output.
 pub enum Output {
     /// A file that gets its name only when it is complete.

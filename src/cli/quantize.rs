@@ -14,6 +14,7 @@ use fer::spec::parse_override;
 
 use super::Status;
 use super::data::{ClassArgs, opened};
+use super::output::not_over;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -123,13 +124,8 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     if target.is_dir() {
         bail!("-o {} is a folder; name a file", target.display());
     }
-    if let (ModelRef::Onnx(path), Ok(file)) = (&model, target.canonicalize())
-        && path.canonicalize().is_ok_and(|path| path == file)
-    {
-        bail!(
-            "-o {} is the model itself; name another file",
-            target.display()
-        );
+    if let ModelRef::Onnx(path) = &model {
+        not_over("-o", &target, [path.as_path()])?;
     }
     // A link stays a link: its target is written.
     let file = target.canonicalize().unwrap_or_else(|_| target.clone());

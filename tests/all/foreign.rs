@@ -256,6 +256,40 @@ fn guesses_are_said_with_both_orders_of_the_names_and_how_to_set_them() {
 }
 
 #[test]
+fn a_mean_beside_a_model_that_does_not_fit_it_is_an_error() {
+    if ort().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = linear(&[Open, N(3), N(2), N(2)], 12, 7, true, |_, _| 0.1);
+    let model = model.write(folder.path(), "model.onnx");
+    let beside = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    beside("config.json", r#"{"id2label": {"0": "a"}}"#);
+    let mean = |mean: &str| {
+        beside(
+            "preprocessor_config.json",
+            &format!(r#"{{"image_mean": {mean}}}"#),
+        );
+        run(&[
+            "infer",
+            "--model",
+            &model,
+            "--faces",
+            "never",
+            "examples/faces/sad.png",
+        ])
+    };
+    let fits = mean("0.5").expect(0).stderr;
+    assert!(fits.contains("pixels × 1/255 − 0.5"), "{fits}");
+    let error = mean("[0.5, 0.5]").expect(2);
+    assert!(error.error().contains("'mean' is '[0.5,0.5]'"), "{error:?}");
+    assert!(
+        error.error().contains("preprocessor_config.json"),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn several_outputs_are_named_where_none_can_be_chosen() {
     if ort().is_none() {
         return;

@@ -32,6 +32,24 @@ fn what_is_no_image_is_named_with_what_to_do() {
     let ftyp = |brands: &str| [b"\0\0\0\x18ftyp", brands.as_bytes(), b"\0\0\0\x08free"].concat();
     let mut float_tiff = b"II*\0\x08\0\0\0\x01\0".to_vec();
     float_tiff.extend(b"\x53\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0");
+    // One pixel of a palette: tag, type (2 bytes or 4), how many, and the value or where it is.
+    let mut palette_tiff = b"II*\0\x08\0\0\0\x0a\0".to_vec();
+    for (tag, kind, count, value) in [
+        (256u16, 3u16, 1u32, 1u32),
+        (257, 3, 1, 1),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 3),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+        (278, 3, 1, 1),
+        (279, 4, 1, 1),
+        (320, 3, 768, 134),
+    ] {
+        palette_tiff.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+        palette_tiff.extend([count.to_le_bytes(), value.to_le_bytes()].concat());
+    }
+    palette_tiff.resize(134 + 2 * 768, 0);
     let rows: Vec<(&str, Vec<u8>, &str, &str)> = vec![
         (
             "heic.jpg",
@@ -103,6 +121,12 @@ fn what_is_no_image_is_named_with_what_to_do() {
             "art.jpg",
             b"8BPS\0\x01".to_vec(),
             "a Photoshop file",
+            "`magick",
+        ),
+        (
+            "palette.tif",
+            palette_tiff,
+            "a Tiff image of a kind that fer does not read",
             "`magick",
         ),
         ("float.tif", float_tiff, "floating-point values", "8-bit"),
@@ -398,6 +422,44 @@ fn twelve_bits_in_sixteen_are_noticed() {
         .stderr;
     if !eval.contains("4 16-bit images have only values of fewer bits") {
         wrong.push(eval);
+    }
+    all_right(wrong);
+}
+
+#[test]
+fn an_output_that_is_an_input_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let csv = format!("emotion,pixels\n3,{}\n", ["7"; 48 * 48].join(" "));
+    let data = put("data.csv", csv.as_bytes());
+    let face = put("face.jpg", &face());
+    let list = put("list.csv", format!("{face}\n").as_bytes());
+    let listed = format!("@{list}");
+    let keras = put("keras.onnx", b"a Keras file by another name");
+    let model = put("model.keras", b"a Keras file");
+    let csv = ["--format", "csv"];
+    // The command, and the file that it would have written over.
+    let rows: [(&[&str], &str); 6] = [
+        (&["infer", &data, "-o", &data], &data),
+        (&["infer", &listed, "-o", &list], &list),
+        (&["infer", &face, csv[0], csv[1], "-o", &face], &face),
+        (&["data", "check", &data, "--quarantine", &data], &data),
+        (&["convert", &keras, "-o", &keras], &keras),
+        (&["convert", &model, "-o", &model], &model),
+    ];
+    let mut wrong = Vec::new();
+    for (args, file) in rows {
+        let before = std::fs::read(file).unwrap();
+        let run = run(args);
+        let said = ["is an input of this command", "ending of a Keras file"];
+        let refused = run.code == 2 && said.iter().any(|word| run.error().contains(word));
+        if !refused || std::fs::read(file).unwrap() != before {
+            wrong.push(format!("{args:?}: {run:?}"));
+        }
     }
     all_right(wrong);
 }

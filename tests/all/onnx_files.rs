@@ -72,6 +72,69 @@ fn damaged_files_and_unknown_operators_end_in_one_clear_line() {
 }
 
 #[test]
+fn outputs_that_are_no_answer_for_an_image_are_refused() {
+    if common::ort().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let gray = [Open, N(1), N(2), N(2)];
+    let weight = |pixel: i64, class: i64| ((pixel * 7 + class * 3) % 5) as f32 - 2.0;
+    let logits = || {
+        let model = common::ModelBuilder::new();
+        let values: Vec<f32> = (0..4 * 7).map(|i| weight(i / 7, i % 7)).collect();
+        model
+            .input("input", &gray)
+            .output("output", &[Open, N(7)])
+            .weights("w", &[4, 7], &values)
+            .node("Flatten", &["input"], "flat", &[("axis", 1)])
+            .node("MatMul", &["flat", "w"], "logits", &[])
+    };
+    let softmax = |axis| logits().node("Softmax", &["logits"], "output", &[("axis", axis)]);
+    let twice = logits()
+        .node("Softmax", &["logits"], "p", &[("axis", 1)])
+        .node("Add", &["p", "p"], "output", &[]);
+    // Over the one channel of each pixel.
+    let each = common::ModelBuilder::new()
+        .input("input", &gray)
+        .output("output", &[Open, N(4)])
+        .node("Softmax", &["input"], "ones", &[("axis", 1)])
+        .node("Flatten", &["ones"], "output", &[("axis", 1)]);
+    let batch = "change with the other images of the batch";
+    let rows = [
+        (softmax(1), None),
+        (softmax(0), Some(batch)),
+        (twice, Some("sum to 2 ")),
+        (each, Some("sum to 4 ")),
+    ];
+    let mut wrong = Vec::new();
+    for (i, (model, word)) in rows.iter().enumerate() {
+        let model = model.write(folder.path(), &format!("{i}.onnx"));
+        let all = [
+            "infer",
+            "--faces",
+            "never",
+            "--model",
+            &model,
+            "examples/faces",
+        ];
+        let found = run(&all);
+        let right = match word {
+            None => found.code == 0,
+            Some(word) => found.code == 2 && found.error().contains(word),
+        };
+        if !right {
+            wrong.push(format!("{model}: {word:?}: {found:?}"));
+        }
+        // Who says what they are is believed.
+        let said = run(&[&all[..], &["--meta", "output=logits", "-q"]].concat());
+        if said.code != 0 {
+            wrong.push(format!("{model}, said: {said:?}"));
+        }
+    }
+    all_right(wrong);
+}
+
+#[test]
 fn any_classifier_runs_logits_layouts_colors_and_fixed_batches() {
     if common::ort().is_none() {
         return;

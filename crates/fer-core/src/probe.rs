@@ -1,13 +1,17 @@
-//! What a model's outputs are, found out by running it on noise: [`output_kind`].
+//! What a model's outputs are, found out by running it on noise: [`look`].
 //!
 //! The last operator of a graph says little: a softmax may be written by hand, or stand before a
 //! quantization, a mean, a clip or a product that joins classes. The outputs themselves say it:
 //!
 //! - They lie in 0..=1 and sum to 1 for every image: probabilities.
 //! - They lie in 0..=1, even for tensors far outside the range of images: sigmoids or the like.
+//! - None is negative, and they sum to another number, the same for every image: shares of it, as
+//!   the sum of two networks' probabilities.
 //! - Anything else: logits.
 //!
-//! Outputs that are NaN or infinite, or that do not depend on the image, show nothing.
+//! Outputs that are NaN or infinite, or that do not depend on the image, show nothing. An image's
+//! outputs may also depend on the other images of its batch, by a softmax over the wrong axis or a
+//! mean over the batch: such outputs mean nothing.
 
 use crate::classifier::{Classifier, EngineError};
 use crate::images::Pixels;
@@ -44,15 +48,34 @@ const MAX_SUM_TOLERANCE: f32 = 0.05;
 /// Outputs that differ by less do not depend on the image.
 const VARIATION: f32 = 1e-6;
 
-/// Runs a model on images of noise and finds out what its output values are; `None` if they do not
-/// show it. `whole` if it takes whole numbers, so that it is run on images alone.
+/// Of the range of a model's outputs, the part by which those of an image may differ in another
+/// batch. Quantization by the range of the whole batch makes some difference.
+const MIXED: f32 = 0.1;
+
+/// What a model's outputs on noise show.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Shown {
+    /// What they are.
+    Kind(OutputKind),
+    /// Nothing.
+    Nothing,
+    /// None is negative, and those of every image sum to this number, which is not 1.
+    SharesOf(f32),
+    /// Those of an image depend on the other images of its batch.
+    Mixed,
+}
+
+/// Runs a model on images of noise and finds out what its output values are. `whole` if it takes
+/// whole numbers, so that it is run on images alone. `known` is what its last operator gives, if
+/// that is certain but for the axis: then few images are enough.
 ///
 /// # Errors
 /// The engine failed.
-pub fn output_kind(
+pub fn look(
     classifier: &mut dyn Classifier,
     whole: bool,
-) -> Result<Option<OutputKind>, EngineError> {
+    known: Option<OutputKind>,
+) -> Result<Shown, EngineError> {
     let spec = classifier.spec();
     let values = spec.output.values(spec.labels.len());
     let preprocessor = Preprocessor::new(&spec.input);
@@ -69,10 +92,26 @@ pub fn output_kind(
                 .map(|rows| rows.concat())
         })
     };
+    let pair = run(&images[..2].concat())?;
+    if differ(&pair, &run(&images[0])?) {
+        return Ok(Shown::Mixed);
+    }
     // Two images are enough to show logits, which most files return that do not say it.
-    let first = judge(&run(&images[..2].concat())?, &[], values);
-    if first.is_some_and(|kind| matches!(kind, OutputKind::Logit | OutputKind::Logits)) {
-        return Ok(first);
+    let first = judge(&pair, &[], values);
+    let enough = match (first, known) {
+        (Shown::Kind(OutputKind::Logit | OutputKind::Logits), None) => true,
+        (Shown::Kind(kind), Some(known)) => kind == known,
+        // Images alone do not show a bound.
+        (_, Some(known)) => matches!(known, OutputKind::Scores | OutputKind::Probability),
+        _ => false,
+    };
+    if enough {
+        return Ok(known.map_or(first, Shown::Kind));
+    }
+    let row = &pair[..values];
+    let constant = known == Some(OutputKind::Probabilities) && first == Shown::Nothing;
+    if constant && row.iter().all(|v| v.is_finite()) && !sums_to(row, 1.0) {
+        return Ok(Shown::SharesOf(row.iter().sum()));
     }
     let mut input = images.concat();
     if !whole {
@@ -85,11 +124,20 @@ pub fn output_kind(
     Ok(judge(images, beyond, values))
 }
 
+/// Whether outputs in a batch, which begin with those of an image, differ from that image's alone.
+fn differ(batch: &[f32], alone: &[f32]) -> bool {
+    let finite = || batch.iter().chain(alone).filter(|v| v.is_finite());
+    let highest = finite().copied().fold(f32::NEG_INFINITY, f32::max);
+    let lowest = finite().copied().fold(f32::INFINITY, f32::min);
+    let far = (MIXED * (highest - lowest)).max(MARGIN);
+    batch.iter().zip(alone).any(|(a, b)| (a - b).abs() > far)
+}
+
 /// What rows of `values` outputs show: those for images, and those for tensors outside the range of
 /// images, if there are any.
-fn judge(images: &[f32], beyond: &[f32], values: usize) -> Option<OutputKind> {
+fn judge(images: &[f32], beyond: &[f32], values: usize) -> Shown {
     if images.iter().any(|v| !v.is_finite()) {
-        return None;
+        return Shown::Nothing;
     }
     // An exponential may overflow there.
     let beyond: Vec<&[f32]> = beyond
@@ -105,15 +153,17 @@ fn judge(images: &[f32], beyond: &[f32], values: usize) -> Option<OutputKind> {
             .any(|(a, b)| (a - b).abs() > VARIATION * b.abs().max(1.0))
     });
     if !varies {
-        return None;
+        return Shown::Nothing;
     }
     let within = |row: &&[f32]| row.iter().all(|v| (-MARGIN..=1.0 + MARGIN).contains(v));
-    let tolerance = SUM_TOLERANCE + SUM_TOLERANCE_PER_CLASS * values as f32;
-    let sums_to_one =
-        |row: &&[f32]| (row.iter().sum::<f32>() - 1.0).abs() <= tolerance.min(MAX_SUM_TOLERANCE);
     let single = values == 1;
-    if !single && all().all(|row| within(row) && sums_to_one(row)) {
-        return Some(OutputKind::Probabilities);
+    if !single && all().all(|row| within(row) && sums_to(row, 1.0)) {
+        return Shown::Kind(OutputKind::Probabilities);
+    }
+    let whole: f32 = images[0].iter().sum();
+    let shares = |row: &&[f32]| row.iter().all(|v| *v >= -MARGIN * whole) && sums_to(row, whole);
+    if !single && whole > MARGIN && all().all(shares) {
+        return Shown::SharesOf(whole);
     }
     let logits = if single {
         OutputKind::Logit
@@ -121,15 +171,21 @@ fn judge(images: &[f32], beyond: &[f32], values: usize) -> Option<OutputKind> {
         OutputKind::Logits
     };
     if !images.iter().all(within) {
-        return Some(logits);
+        return Shown::Kind(logits);
     }
     match (beyond.is_empty(), all().all(within), single) {
         // Images alone do not show a bound.
-        (true, ..) => None,
-        (false, true, true) => Some(OutputKind::Probability),
-        (false, true, false) => Some(OutputKind::Scores),
-        (false, false, _) => Some(logits),
+        (true, ..) => Shown::Nothing,
+        (false, true, true) => Shown::Kind(OutputKind::Probability),
+        (false, true, false) => Shown::Kind(OutputKind::Scores),
+        (false, false, _) => Shown::Kind(logits),
     }
+}
+
+/// Whether values sum to a number, but for the rounding of shares of it.
+fn sums_to(row: &[f32], whole: f32) -> bool {
+    let tolerance = SUM_TOLERANCE + SUM_TOLERANCE_PER_CLASS * row.len() as f32;
+    (row.iter().sum::<f32>() - whole).abs() <= tolerance.min(MAX_SUM_TOLERANCE) * whole
 }
 
 /// Image number `i` of noise, of the model's size.
@@ -168,6 +224,11 @@ mod tests {
     #[test]
     fn outputs_show_what_they_are() {
         use OutputKind::{Logit, Logits, Probabilities, Probability, Scores};
+        use Shown::{Kind, Nothing, SharesOf};
+        let near = |a: Shown, b: Shown| match (a, b) {
+            (SharesOf(a), SharesOf(b)) => (a - b).abs() < 1e-4 * b,
+            _ => a == b,
+        };
         let logits = [[2.0, -1.0, 0.5], [-0.3, 4.0, 0.1], [0.2, 0.3, 9.0]];
         let probabilities = logits.map(|row| softmax(&row)).concat();
         let quantized: Vec<f32> = probabilities
@@ -180,60 +241,64 @@ mod tests {
         let far: Vec<f32> = bounded.iter().map(|v| v * 30.0).collect();
         let mut nan = probabilities.clone();
         nan[4] = f32::NAN;
+        let percent: Vec<f32> = probabilities.iter().map(|p| p * 100.0).collect();
+        let both: Vec<f32> = probabilities.iter().map(|p| p * 2.0).collect();
         let nothing: [f32; 0] = [];
         // The outputs for images and beyond, the number of values, and what they show.
-        type Row<'a> = (&'a str, &'a [f32], &'a [f32], usize, Option<OutputKind>);
-        let rows: [Row; 14] = [
-            ("softmax", &probabilities, &sharp, 3, Some(Probabilities)),
+        type Row<'a> = (&'a str, &'a [f32], &'a [f32], usize, Shown);
+        let rows: [Row; 16] = [
+            ("softmax", &probabilities, &sharp, 3, Kind(Probabilities)),
             (
                 "softmax alone",
                 &probabilities,
                 &nothing,
                 3,
-                Some(Probabilities),
+                Kind(Probabilities),
             ),
-            ("quantized", &quantized, &sharp, 3, Some(Probabilities)),
+            ("quantized", &quantized, &sharp, 3, Kind(Probabilities)),
             (
                 "overflow beyond",
                 &probabilities,
                 &[f32::NAN; 3],
                 3,
-                Some(Probabilities),
+                Kind(Probabilities),
             ),
             (
                 "sharp, but it varies",
                 &sharp,
                 &probabilities,
                 3,
-                Some(Probabilities),
+                Kind(Probabilities),
             ),
-            ("logits", &logits.concat(), &nothing, 3, Some(Logits)),
-            ("sigmoids", &sigmoids, &sigmoids, 3, Some(Scores)),
-            ("small logits", &bounded, &far, 3, Some(Logits)),
-            ("small, no more known", &bounded, &nothing, 3, None),
-            ("constant", &sharp, &sharp, 3, None),
-            ("NaN", &nan, &sharp, 3, None),
+            ("logits", &logits.concat(), &nothing, 3, Kind(Logits)),
+            ("sigmoids", &sigmoids, &sigmoids, 3, Kind(Scores)),
+            ("small logits", &bounded, &far, 3, Kind(Logits)),
+            ("small, no more known", &bounded, &nothing, 3, Nothing),
+            ("constant", &sharp, &sharp, 3, Nothing),
+            ("NaN", &nan, &sharp, 3, Nothing),
             (
                 "one sigmoid",
                 &[0.1, 0.7, 0.2],
                 &[0.0, 1.0],
                 1,
-                Some(Probability),
+                Kind(Probability),
             ),
             (
                 "one logit",
                 &[-0.1, 0.7, 0.2],
                 &[-3.0, 21.0],
                 1,
-                Some(Logit),
+                Kind(Logit),
             ),
-            ("always 1", &[1.0; 3], &[1.0; 2], 1, None),
+            ("always 1", &[1.0; 3], &[1.0; 2], 1, Nothing),
+            ("percent", &percent, &nothing, 3, SharesOf(100.0)),
+            ("two networks", &both, &both, 3, SharesOf(2.0)),
         ];
         let wrong: Vec<_> = rows
             .iter()
             .map(|(name, images, beyond, values, _)| (name, judge(images, beyond, *values)))
             .zip(&rows)
-            .filter(|((_, found), row)| *found != row.4)
+            .filter(|((_, found), row)| !near(*found, row.4))
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }

@@ -73,13 +73,24 @@ pub enum DecodeError {
     /// The bytes are not in a supported format.
     #[error("not an image; the supported formats are JPEG, PNG, GIF, WebP, BMP, TIFF, PNM and TGA")]
     UnknownFormat,
+    /// An image of a supported format, in a variant that is not supported.
+    #[error(
+        "a {format} image of a kind that fer does not read ({reason}); convert it to PNG, as with \
+         `magick IN OUT.png`"
+    )]
+    Variant {
+        /// The format's name.
+        format: String,
+        /// The decoder's reason.
+        reason: String,
+    },
     /// The file ends before its image does.
     #[error("{format}: the file is cut off; get it again")]
     CutOff {
         /// The format's name.
         format: String,
     },
-    /// The bytes are damaged, or of an unsupported variant of the format.
+    /// The bytes are damaged.
     #[error("{format}: {reason}")]
     Damaged {
         /// The format's name.
@@ -244,7 +255,14 @@ fn decode_with_image(
     limit: u64,
 ) -> Result<Decoded, DecodeError> {
     let damaged = |e: image::ImageError| match e {
-        image::ImageError::Unsupported(_) => DecodeError::UnknownFormat,
+        // A TGA image is recognized by its header alone.
+        image::ImageError::Unsupported(_) if format == ImageFormat::Tga => {
+            DecodeError::UnknownFormat
+        }
+        image::ImageError::Unsupported(e) => DecodeError::Variant {
+            format: format!("{format:?}"),
+            reason: e.to_string(),
+        },
         e if wanted_more(&e) || is_short(bytes, format) => DecodeError::CutOff {
             format: format!("{format:?}"),
         },

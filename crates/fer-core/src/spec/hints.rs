@@ -130,7 +130,7 @@ impl Hints {
         self.add("scale", scale.to_string(), SOURCE);
         if on("do_normalize") {
             for (key, of) in [("mean", "image_mean"), ("std", "image_std")] {
-                if config[of].is_array() {
+                if config[of].is_array() || config[of].is_number() {
                     self.add(key, config[of].to_string(), SOURCE);
                 }
             }
@@ -150,25 +150,32 @@ fn json(path: &Path) -> Option<Value> {
     let mut text = Vec::new();
     let file = std::fs::File::open(path).ok()?;
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).ok()?;
+    // Editors on Windows begin a text with a mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
     (text.len() as u64 <= MAX_FILE_BYTES)
-        .then(|| serde_json::from_slice(&text).ok())
+        .then(|| serde_json::from_slice(text).ok())
         .flatten()
 }
 
-/// Names in the order of their indices 0, 1, …, from `{"0": "angry", …}` or `{"angry": 0, …}`.
+/// Names in the order of their indices, from `{"0": "angry", …}` or `{"angry": 0, …}`, counted from
+/// 0 or from 1. A number may be a text.
 fn by_index(object: &Value) -> Option<Vec<String>> {
     let entry = |(key, value): (&String, &Value)| match value {
-        Value::String(name) => Some((key.parse().ok()?, name.clone())),
+        Value::String(text) => match (key.parse(), text.parse()) {
+            (Ok(index), _) => Some((index, text.clone())),
+            (Err(_), Ok(index)) => Some((index, key.clone())),
+            (Err(_), Err(_)) => None,
+        },
         Value::Number(index) => Some((usize::try_from(index.as_u64()?).ok()?, key.clone())),
         _ => None,
     };
-    python::in_order(
-        object
-            .as_object()?
-            .iter()
-            .map(entry)
-            .collect::<Option<_>>()?,
-    )
+    let entries = object.as_object()?.iter().map(entry);
+    let mut entries = entries.collect::<Option<Vec<(usize, String)>>>()?;
+    let first = entries.iter().map(|(index, _)| *index).min()?;
+    if first == 1 {
+        entries.iter_mut().for_each(|(index, _)| *index -= 1);
+    }
+    python::in_order(entries)
 }
 
 /// `WIDTHxHEIGHT`, from a number, `[height, width]`, or an object of `height` and `width` or of
@@ -196,7 +203,7 @@ mod tests {
             "size": {"height": 24, "width": 32}, "rescale_factor": 0.25}"#;
         // The model, the files beside it, and the hints.
         type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)]);
-        let rows: [Row; 6] = [
+        let rows: [Row; 10] = [
             (
                 "model.onnx",
                 &[
@@ -223,6 +230,40 @@ mod tests {
                 "m.onnx",
                 &[("class_indices.json", r#"{"a": 0, "b": 2}"#)],
                 &[],
+            ),
+            (
+                "m.onnx",
+                &[("class_indices.json", "\u{feff}{\"b\": 1, \"a\": 0}")],
+                &[("labels", r#"["a","b"]"#)],
+            ),
+            (
+                "m.onnx",
+                &[("class_indices.json", r#"{"b": "1", "a": "0"}"#)],
+                &[("labels", r#"["a","b"]"#)],
+            ),
+            (
+                "m.onnx",
+                &[("class_indices.json", r#"{"b": 2, "a": 1}"#)],
+                &[("labels", r#"["a","b"]"#)],
+            ),
+            (
+                "m.onnx",
+                &[
+                    ("config.json", r#"{"id2label": {"0": "a", "1": "b"}}"#),
+                    (
+                        "preprocessor_config.json",
+                        r#"{"image_mean": 0.5, "image_std": [0.25]}"#,
+                    ),
+                ],
+                &[
+                    ("labels", r#"["a","b"]"#),
+                    ("layout", "NCHW"),
+                    ("channels", "3"),
+                    ("scale", "0.00392156862745098"),
+                    ("mean", "0.5"),
+                    ("std", "[0.25]"),
+                    ("resize", "antialias"),
+                ],
             ),
             ("m.onnx", &[("class_indices.json", "no JSON")], &[]),
             (

@@ -74,6 +74,10 @@ impl Resolver<'_> {
                 Some(text) => per_channel(&text, key, channels)?,
                 None if from.is_some() => {
                     let found = self.hint(key, |text| per_channel(text, key, channels));
+                    if let (None, Some(hint)) = (&found, self.hints(key).next()) {
+                        per_channel(&hint.value, key, channels)
+                            .map_err(|e| format!("{e} (from {})", hint.source))?;
+                    }
                     if let (Some((_, from)), None) = (&found, &basis) {
                         basis = Some(match (hinted, from) {
                             (false, Basis::Convention(from)) => Basis::Convention(format!(

@@ -158,7 +158,7 @@ fn what_other_tools_say_counts_after_shapes_and_before_guesses() {
     );
     assert_eq!(from(Field::Resize), Some(&Basis::Guess));
     // Names that do not fit are said, and not used.
-    let five = linear(&[Open, N(1), N(2), N(2)], 4, 5, true, |_, _| 0.0);
+    let five = linear(&[Open, N(3), N(2), N(2)], 12, 5, true, |_, _| 0.0);
     let spec = resolve(&five, &[], &hints);
     assert_eq!(spec.labels[4], "class_4");
     let said = &spec
