@@ -64,11 +64,12 @@ impl ModelRef {
         if path.join("config.toml").is_file() || path.extension().is_some_and(|e| e == "ckpt") {
             return Err(LoadError::TrainNotBuiltIn { name: name.into() });
         }
-        if path.is_file() {
-            return Ok(Self::Onnx(path.into()));
-        }
+        // A file of that name, such as this program, is `./fer`.
         if let Some(builtin) = compiled::find(name) {
             return Ok(Self::Builtin(builtin));
+        }
+        if path.is_file() {
+            return Ok(Self::Onnx(path.into()));
         }
         if let Some(what) = address(name).filter(|_| !path.exists()) {
             return Err(LoadError::Onnx(OnnxError::Read {

@@ -45,7 +45,7 @@ pub struct Args {
     #[command(flatten)]
     search: SearchArgs,
 
-    /// What runs the detector: auto uses ONNX Runtime if it is found, else the compiled-in one.
+    /// What runs the detector: auto is the compiled-in one, ort ONNX Runtime.
     #[arg(long, default_value_t, value_name = "auto|ort|burn")]
     engine: EngineChoice,
 

@@ -182,7 +182,8 @@ impl Pictures {
         let frame = found.score.map_or(whole, |_| self.frame);
         let path = folder.join(format!("{name}.png"));
         let own = Crop::natural(frame, &face, SIDES).cut(pixels, &face);
-        files::write(&path, &images::png(&own)?)?;
+        let named = |e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
+        files::write(&path, &images::png(&own)?).map_err(named)?;
         if self.cells.len() < MAX_CELLS {
             let size = [ON_SHEET; 2];
             self.cells.push(Cell {

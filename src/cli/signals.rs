@@ -1,6 +1,6 @@
-//! What happens on SIGINT (Ctrl-C) and SIGTERM: work that can stop by itself is asked to, once;
-//! else the process ends as the signal asks, and leaves no temporary file. On SIGHUP, a service
-//! loads its models anew.
+//! What happens on SIGINT (Ctrl-C), SIGTERM and SIGHUP (a terminal that is closed): work that can
+//! stop by itself is asked to, once; else the process ends as the signal asks, and leaves no
+//! temporary file. On SIGHUP, a service loads its models anew.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,15 +8,16 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result};
 use fer::files;
 
-/// The exit code of work that was asked to stop a second time.
-const INTERRUPTED: i32 = 1;
-
 /// What the work that can stop by itself looks at.
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// What asks it to, if it can't look at a flag.
 #[cfg(feature = "serve")]
 static ASK: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// Whether SIGHUP asks a service to load its models anew.
+#[cfg(unix)]
+static RELOADS: AtomicBool = AtomicBool::new(false);
 
 /// Handles the signals from here on.
 ///
@@ -26,9 +27,17 @@ pub fn handle() -> Result<()> {
     listen().context("can't listen for signals")
 }
 
-/// The flag that the first signal sets from here on, instead of ending the process.
+/// What is said at the first signal.
 #[cfg(any(feature = "train", feature = "video"))]
-pub fn stop_flag() -> Arc<AtomicBool> {
+static SAYS: OnceLock<&'static str> = OnceLock::new();
+
+/// The flag that the first signal sets from here on, instead of ending the process; `says` is what
+/// it says then.
+#[cfg(any(feature = "train", feature = "video"))]
+pub fn stop_flag(says: Option<&'static str>) -> Arc<AtomicBool> {
+    if let Some(says) = says {
+        let _ = SAYS.set(says);
+    }
     Arc::clone(STOP.get_or_init(Arc::default))
 }
 
@@ -49,6 +58,7 @@ pub fn on_hangup(reload: impl Fn() + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::SIGHUP;
     use signal_hook::iterator::Signals;
 
+    RELOADS.store(true, Ordering::Relaxed);
     let mut signals = Signals::new([SIGHUP])?;
     let wait = move || signals.forever().for_each(|_| reload());
     std::thread::Builder::new()
@@ -63,43 +73,46 @@ pub fn on_hangup(_: impl Fn() + Send + 'static) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Asks the work to stop, or else ends the process by `end`, whose argument is the exit code if it
-/// is not the signal's own.
-fn received(end: impl FnOnce(Option<i32>)) {
+/// Asks the work to stop, or else ends the process by `end`.
+fn received(end: impl FnOnce()) {
     match STOP.get() {
         Some(stop) if !stop.swap(true, Ordering::Relaxed) => {
             #[cfg(feature = "serve")]
             if let Some(ask) = ASK.get() {
                 return ask();
             }
-            super::say("finishing this step, then saving; once more to stop at once");
+            #[cfg(any(feature = "train", feature = "video"))]
+            SAYS.get().into_iter().for_each(super::say);
         }
-        stop => {
+        _ => {
             #[cfg(feature = "video")]
             fer::video::end_all();
             files::remove_unfinished();
             super::partial::interrupted();
-            end(stop.map(|_| INTERRUPTED));
+            end();
         }
     }
 }
 
 #[cfg(unix)]
 fn listen() -> std::io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
     use signal_hook::low_level;
 
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if !is_ignored(SIGHUP) {
+        signals.add_signal(SIGHUP)?;
+    }
     let wait = move || {
         for signal in &mut signals {
-            // Neither runs what libraries do at the end, as their threads are still at work.
-            received(|code| match code {
-                Some(code) => low_level::exit(code),
-                None => {
-                    // It can't fail for these signals, whose default is the end of the process.
-                    let _ = low_level::emulate_default_handler(signal);
-                }
+            if signal == SIGHUP && RELOADS.load(Ordering::Relaxed) {
+                continue;
+            }
+            received(|| {
+                // It does not run what libraries do at the end, as their threads are still at work.
+                // It can't fail for these signals, whose default is the end of the process.
+                let _ = low_level::emulate_default_handler(signal);
             });
         }
     };
@@ -108,9 +121,20 @@ fn listen() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether the process was started to ignore a signal, as by `nohup`.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: only reads the signal's action, into `now`, of which zeros are a value.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 #[cfg(not(unix))]
 fn listen() -> Result<(), ctrlc::Error> {
     // STATUS_CONTROL_C_EXIT, as when nothing handles Ctrl-C.
     const CONTROL_C: i32 = 0xC000_013A_u32 as i32;
-    ctrlc::set_handler(|| received(|code| std::process::exit(code.unwrap_or(CONTROL_C))))
+    ctrlc::set_handler(|| received(|| std::process::exit(CONTROL_C)))
 }

@@ -190,7 +190,8 @@ pub fn run(args: &Args, host: &Host) -> Result<Status> {
         teachers,
     } = prepared;
     folder.write_validation(&names)?;
-    let stop = signals::stop_flag();
+    let says = "finishing this step, then saving; once more to stop at once";
+    let stop = signals::stop_flag(Some(says));
 
     let shown = folder.path().display().to_string();
     if !args.quiet {

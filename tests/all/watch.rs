@@ -227,10 +227,14 @@ impl Running {
     }
 
     fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.0.id().to_string();
         assert!(
             Command::new("kill")
-                .args(["-INT", &pid])
+                .args([signal, &pid])
                 .status()
                 .unwrap()
                 .success()
@@ -302,6 +306,140 @@ fn ctrl_c_ends_a_live_source_and_leaves_a_video_that_plays() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+/// What can't be read, or not be written whole, takes nothing from the results of before.
+#[cfg(unix)]
+#[test]
+fn results_of_before_stay_where_nothing_is_read_or_the_disk_is_full() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let clip = file("a.mp4");
+    make(
+        &ffmpeg,
+        &format!("-f lavfi -i testsrc2=s=64x64:r=25:d=1 {clip}"),
+    );
+    let outputs = [file("a.jsonl"), file("s.json"), file("t.csv")];
+    for path in &outputs {
+        std::fs::write(path, "before").unwrap();
+    }
+    let [records, summary, timeline] = &outputs;
+    let more = [
+        "-q",
+        "-o",
+        records,
+        "--summary",
+        summary,
+        "--timeline",
+        timeline,
+    ];
+    for source in [
+        &["/dev/video99"][..],
+        &[&clip, "--start", "5"],
+        &[&file("none.mp4")],
+    ] {
+        let run = run(&[&["watch"], source, &more].concat()).expect(2);
+        let kept = outputs
+            .iter()
+            .all(|path| std::fs::read(path).unwrap() == b"before");
+        assert!(kept, "{source:?}: {run:?}");
+    }
+    let late = run(&["watch", "-q", &clip, "--start", "5"]).expect(2);
+    assert!(late.error().contains("no frames from 5 s on"), "{late:?}");
+    // A process may write files of so many blocks of 512 or 1024 bytes.
+    let limited = format!(
+        "trap '' XFSZ; ulimit -f 4; exec timeout 60 \"$0\" watch -q {clip} -o {records} --faces always"
+    );
+    let fer = crate::common::fer();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &limited]).arg(fer.get_program());
+    let output = shell.output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(std::fs::read(records).unwrap(), b"before");
+}
+
+/// A terminal that is closed leaves no temporary file.
+#[cfg(unix)]
+#[test]
+fn a_hangup_leaves_no_temporary_file_and_is_not_heard_under_nohup() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let clip = file("a.mp4");
+    make(
+        &ffmpeg,
+        &format!("-f lavfi -i testsrc2=s=640x480:r=25:d=60 {clip}"),
+    );
+    let records = file("a.json");
+    let mut running = Running::start(&["watch", "-q", &clip, "-o", &records]);
+    let seen = || std::fs::read_dir(folder.path()).unwrap().count() > 1;
+    let begun = std::time::Instant::now();
+    while !seen() && begun.elapsed().as_secs() < 30 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(seen());
+    running.signal("-HUP");
+    running.signal("-HUP");
+    running.0.wait().unwrap();
+    let mut left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    left.retain(|name| name != "a.json");
+    assert_eq!(left, ["a.mp4"]);
+
+    let mut ignoring = Command::new("sh");
+    ignoring.args([
+        "-c",
+        "trap '' HUP; exec \"$0\" watch -q \"$1\" --duration 2 -o \"$2\"",
+    ]);
+    ignoring.arg(crate::common::fer().get_program());
+    let mut running = Running(ignoring.args([&clip, &records]).spawn().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    running.signal("-HUP");
+    assert!(running.0.wait().unwrap().success());
+}
+
+/// A file behind an address is read whole.
+#[test]
+fn a_file_of_the_web_is_read_from_its_first_frame() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("a.mp4");
+    make(
+        &ffmpeg,
+        &format!("-f lavfi -i testsrc2=s=64x64:r=10:d=2 {}", clip.display()),
+    );
+    let bytes = std::fs::read(clip).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/a.mp4", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4000];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).to_ascii_lowercase();
+            let start = request.split("range: bytes=").nth(1);
+            let start = start.and_then(|rest| rest.split('-').next()?.parse().ok());
+            let start: usize = start.unwrap_or(0).min(bytes.len());
+            let (len, last) = (bytes.len(), bytes.len().saturating_sub(1));
+            let head = format!(
+                "HTTP/1.1 206 Partial Content\r\nContent-Type: video/mp4\r\nAccept-Ranges: bytes\r\n\
+                 Content-Range: bytes {start}-{last}/{len}\r\nContent-Length: {}\r\n\
+                 Connection: close\r\n\r\n",
+                len - start
+            );
+            let _ = stream.write_all(&[head.as_bytes(), &bytes[start..]].concat());
+        }
+    });
+    let read = run(&["watch", "-q", "--format", "jsonl", &address]).expect(0);
+    assert_eq!(read.stdout.lines().count(), 20, "{read:?}");
+    assert!(
+        read.stdout.contains("\"frame\":0,\"time\":0.0,"),
+        "{read:?}"
+    );
+}
+
 /// A second Ctrl-C ends fer at once, and with it what waits for an address that says nothing.
 #[cfg(unix)]
 #[test]
@@ -318,7 +456,9 @@ fn a_second_ctrl_c_leaves_no_ffmpeg() {
     let mut said = BufReader::new(running.0.stderr.take().unwrap());
     said.read_line(&mut String::new()).unwrap();
     running.interrupt();
-    assert_eq!(running.0.wait().unwrap().code(), Some(1));
+    // SIGINT's own end.
+    let ended = std::os::unix::process::ExitStatusExt::signal(&running.0.wait().unwrap());
+    assert_eq!(ended, Some(2));
     let patience = std::time::Duration::from_secs(4);
     stream.set_read_timeout(Some(patience)).unwrap();
     let mut request = Vec::new();

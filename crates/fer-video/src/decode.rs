@@ -54,7 +54,7 @@ impl Decoder {
         if let Some(duration) = options.duration {
             command.args(["-t", &duration.to_string()]);
         }
-        command.args(source.input(ffmpeg)?);
+        command.args(source.input(options.live, ffmpeg)?);
         // The first video that is not a cover picture.
         command.args(["-map", "0:V:0"]);
         command.args(ffmpeg.keep_times());

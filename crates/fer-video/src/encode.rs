@@ -28,9 +28,19 @@ const ENCODERS: [(&str, &[&str]); 5] = [
     ("mpeg4", &["-q:v", "4", "-bf", "0"]),
 ];
 
-/// The kinds of sound that MP4 and QuickTime hold as they are, and one that only MP4 does.
+/// The kinds of sound that MP4 and QuickTime hold as they are, and those that only one of them does.
 const IN_BOTH: [&str; 5] = ["aac", "mp3", "ac3", "eac3", "alac"];
-const IN_MP4: &str = "opus";
+const IN_MP4: [&str; 1] = ["opus"];
+const IN_MOV: [&str; 8] = [
+    "pcm_s16le",
+    "pcm_s16be",
+    "pcm_s24le",
+    "pcm_s24be",
+    "pcm_s32le",
+    "pcm_s32be",
+    "pcm_f32le",
+    "pcm_f32be",
+];
 
 /// How long the address of the sound may be silent, in microseconds.
 const PATIENCE: &str = "15000000";
@@ -245,8 +255,14 @@ impl Encoder {
             command.args(["-map", "0:v:0", "-map", "1:a:0"]);
             let is_kept = match &*ending {
                 "mkv" => true,
-                "mov" => IN_BOTH.contains(&&*sound.codec),
-                _ => IN_BOTH.contains(&&*sound.codec) || sound.codec == IN_MP4,
+                "mov" => IN_BOTH
+                    .iter()
+                    .chain(&IN_MOV)
+                    .any(|codec| *codec == sound.codec),
+                _ => IN_BOTH
+                    .iter()
+                    .chain(&IN_MP4)
+                    .any(|codec| *codec == sound.codec),
             };
             command.args(["-c:a", if is_kept { "copy" } else { "aac" }]);
             // Nothing from before the first frame.

@@ -60,10 +60,12 @@ pub enum VideoError {
         height: u64,
     },
     /// The source ended before its first frame.
-    #[error("{name} has no frames{}", because(reason))]
+    #[error("{name} has no frames{}{}", from(*start), because(reason))]
     NoFrames {
         /// The source.
         name: String,
+        /// Where reading began, in seconds.
+        start: f64,
         /// What ffmpeg said, if anything.
         reason: String,
     },
@@ -108,6 +110,13 @@ pub enum VideoError {
         /// What ffmpeg or the system said.
         reason: String,
     },
+}
+
+fn from(start: f64) -> String {
+    match start > 0.0 {
+        true => format!(" from {start} s on"),
+        false => String::new(),
+    }
 }
 
 fn because(reason: &str) -> String {

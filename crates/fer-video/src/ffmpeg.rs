@@ -273,6 +273,16 @@ pub(crate) struct Reason(pub(crate) String);
 
 impl Reason {
     pub(crate) fn add(&mut self, line: &str) {
+        // What follows from the reason.
+        const CONSEQUENCES: [&str; 4] = [
+            "Error marking filters as finished",
+            "Conversion failed",
+            "Cannot determine format of input stream",
+            "Last message repeated",
+        ];
+        if CONSEQUENCES.iter().any(|start| line.starts_with(start)) && !self.0.is_empty() {
+            return;
+        }
         let inputs = ["file:", "pipe:", "http", "rtsp", "Error opening input"];
         let about_input = inputs.iter().any(|input| line.starts_with(input));
         if about_input && self.0.is_empty() {

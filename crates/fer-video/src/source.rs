@@ -122,9 +122,10 @@ impl VideoSource {
         matches!(self, Self::Url(url) if matches!(scheme(url), Some("http" | "https")))
     }
 
-    /// ffmpeg's arguments to read this input without delay.
-    pub(crate) fn input(&self, ffmpeg: &Ffmpeg) -> Result<Vec<OsString>, VideoError> {
+    /// ffmpeg's arguments to read this input: all of it, or if it is live without delay.
+    pub(crate) fn input(&self, live: bool, ffmpeg: &Ffmpeg) -> Result<Vec<OsString>, VideoError> {
         let mut all = match self {
+            Self::Url(_) if !live => Vec::new(),
             Self::Camera(_) => arguments(&["-fflags", "nobuffer"]),
             // Little is enough to see what it is; by default five seconds are waited for.
             Self::Url(_) => arguments(&[

@@ -219,7 +219,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     let control = service.control();
     let stop = control.clone();
     signals::on_stop(move || {
-        super::say("answering what was accepted, then ending; once more to end at once");
+        if !quiet {
+            super::say("answering what was accepted, then ending; once more to end at once");
+        }
         stop.stop();
     });
     signals::on_hangup(move || report(&control)).context("can't listen for signals")?;

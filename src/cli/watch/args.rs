@@ -131,7 +131,13 @@ impl VideoArgs {
         let positive = |option: &str, value: Option<f64>, zero: bool| -> Result<()> {
             match value {
                 Some(v) if !(v.is_finite() && v <= 1e9 && (v > 0.0 || zero && v == 0.0)) => {
-                    bail!("{option} {v} is not a number above 0")
+                    let wanted = if zero { "from 0 on" } else { "above 0" };
+                    let shown = if v.abs() < 1e9 {
+                        v.to_string()
+                    } else {
+                        format!("{v:e}")
+                    };
+                    bail!("{option} {shown} is not a number {wanted}, up to 1e9")
                 }
                 _ => Ok(()),
             }

@@ -39,7 +39,8 @@ const MANY: usize = usize::MAX;
 const SMOOTH_LIVE: f64 = 0.5;
 
 pub fn run(args: Args, host: &Host) -> Result<Status> {
-    let stop = signals::stop_flag();
+    let says = "ending, with what is written so far; once more to end at once";
+    let stop = signals::stop_flag((!args.quiet).then_some(says));
     let source = VideoSource::of(&args.source);
     let video = &args.video;
     let ffmpeg = Ffmpeg::find(host)?;
@@ -100,6 +101,7 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     };
     let frames = Frames::start(&ffmpeg, &source, options, Arc::clone(&stop));
     let pace = Pace::default();
+    let mut recorded = true;
     let result = stream.run(pace.items(&frames, live, &stop), &mut |seen| {
         let Observation { mut item, outcome } = seen;
         item.done();
@@ -109,7 +111,9 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
             moment: Some(item.moment),
             outcome: content.map(Content::Faces).map_err(|e| e.to_string()),
         };
-        let written = report.record(&record).and_then(|()| {
+        let record_written = report.record(&record);
+        recorded &= record_written.is_ok();
+        let written = record_written.and_then(|()| {
             meter.count(&item, &record);
             outputs.add(&item, &record, &meter)
         });
@@ -119,15 +123,20 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
         }
         written
     });
-    // Whatever happened, what is written so far is completed.
     let interrupted = result.is_ok() && stop.load(Ordering::Relaxed);
     let read = frames.finish();
     meter.finish();
     let finished = report.finish();
     drop(report);
-    let written = outputs.finish(&name);
     std::mem::forget(session);
-    if let Some(output) = output {
+    let read = match read {
+        // Earlier results stay.
+        Err(e) if meter.frames() == 0 && result.is_ok() => return Err(e.into()),
+        read => read,
+    };
+    // Whatever happened, what is written so far is completed, but for records that are cut off.
+    let written = outputs.finish(&name);
+    if let Some(output) = output.filter(|_| recorded && finished.is_ok()) {
         output.keep()?;
     }
     match result {
@@ -141,15 +150,11 @@ pub fn run(args: Args, host: &Host) -> Result<Status> {
     }
     finished?;
     let notes = written?;
-    let lost = match read {
-        Err(e) if meter.frames() == 0 => return Err(e.into()),
-        read => read.err(),
-    };
     if !args.quiet {
         notes.iter().for_each(super::say);
         meter.say();
     }
-    if let Some(e) = lost {
+    if let Err(e) = read {
         super::say(super::advice::with(&e));
         return Ok(Status::Failed);
     }

@@ -189,14 +189,22 @@ impl Encoded {
     }
 }
 
-/// The bytes of Base64, with or without `data:image/…;base64,` before it. An address or a path is
-/// neither.
+/// The bytes of Base64 in either of its alphabets, with or without line breaks, and with or without
+/// `data:image/…;base64,` before it. An address or a path is neither.
 pub(crate) fn decode(text: &str) -> Result<Bytes, Problem> {
     let data = match text.strip_prefix("data:") {
         Some(rest) => rest.split_once(";base64,").map(|(_, data)| data),
         None => Some(text),
     };
-    let data = data.and_then(|data| BASE64.decode(data.trim_ascii()).ok());
+    let usual = |byte: u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    };
+    let data = data.and_then(|data| {
+        let data = data.bytes().filter(|byte| !byte.is_ascii_whitespace());
+        BASE64.decode(data.map(usual).collect::<Vec<u8>>()).ok()
+    });
     let reason = "a picture is not Base64; send its bytes, not an address or a path";
     data.map(Bytes::from).ok_or_else(|| Problem::bad(reason))
 }

@@ -57,6 +57,7 @@ impl Source {
                 return Err(match ended.well {
                     true => VideoError::NoFrames {
                         name: name(),
+                        start: self.options.start,
                         reason: ended.reason,
                     },
                     false => VideoError::Unreadable {

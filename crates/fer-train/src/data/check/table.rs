@@ -95,8 +95,8 @@ impl fmt::Display for CheckReport {
 
         let out = self.quarantine(Keep::Test).len();
         match out {
-            0 => write!(f, "\nNothing to leave out."),
-            _ => write!(f, "\n{out} images are better left out of training."),
+            0 => writeln!(f, "\nNothing to leave out."),
+            _ => writeln!(f, "\n{out} images are better left out of training."),
         }
     }
 }
