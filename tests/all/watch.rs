@@ -316,7 +316,7 @@ fn results_of_before_stay_where_nothing_is_read_or_the_disk_is_full() {
     let clip = file("a.mp4");
     make(
         &ffmpeg,
-        &format!("-f lavfi -i testsrc2=s=64x64:r=25:d=1 {clip}"),
+        &format!("-f lavfi -i testsrc2=s=64x64:r=25:d=3 {clip}"),
     );
     let outputs = [file("a.jsonl"), file("s.json"), file("t.csv")];
     for path in &outputs {
