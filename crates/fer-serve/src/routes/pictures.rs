@@ -283,6 +283,8 @@ mod tests {
             ("AQI", Some(&[1, 2])),
             (" AQID\n", Some(&[1, 2, 3])),
             ("data:image/png;base64,AQID", Some(&[1, 2, 3])),
+            ("AQ\r\nID\n", Some(&[1, 2, 3])),
+            ("+_-/", Some(&[0xfb, 0xff, 0xbf])),
             ("data:image/png,AQID", None),
             ("/etc/passwd.", None),
             ("http://localhost/x.jpg", None),
