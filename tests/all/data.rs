@@ -350,20 +350,67 @@ fn folders_that_are_no_data_set_are_explained() {
 
 #[cfg(unix)]
 #[test]
-fn links_to_files_count_and_loops_do_not_hang() {
+fn links_count_and_what_is_not_read_has_its_reason() {
     use std::os::unix::fs::symlink;
-    let folder = empty_tree(&classes(&["data/"]));
+    let more = ["more/a.jpg", "more/b/c.png", "more/notes.txt"].map(String::from);
+    let folder = empty_tree(&[classes(&["data/"]), more.to_vec()].concat());
     let data = folder.path().join("data");
     symlink(&data, data.join("sad/loop")).expect("a link");
     symlink(data.join("sad/a.jpg"), data.join("sad/b.jpg")).expect("a link");
     symlink(data.join("sad/absent.jpg"), data.join("sad/c.jpg")).expect("a link");
     fs::rename(data.join("happy"), folder.path().join("elsewhere")).expect("a move");
     symlink(folder.path().join("elsewhere"), data.join("happy")).expect("a link");
+    symlink(folder.path().join("more"), data.join("sad/more")).expect("a link");
+    symlink("..", folder.path().join("more/b/up")).expect("a link");
+    symlink("itself.png", data.join("sad/itself.png")).expect("a link");
+    symlink("no one", data.join("sad/.lock")).expect("a link");
+    // Reading a pipe would wait forever.
+    for pipe in ["sad/pipe.png", "fer2013.csv"] {
+        let mkfifo = std::process::Command::new("mkfifo")
+            .arg(data.join(pipe))
+            .status();
+        assert!(mkfifo.expect("mkfifo").success());
+    }
+    symlink("absent", data.join("readme")).expect("a link");
     let catalog = Catalog::open(&data).expect("a data set");
-    assert_eq!((catalog.items.len(), catalog.passed_over.count), (8, 2));
     assert_eq!(
-        relative(&catalog)[3..7],
-        ["happy/a.jpg", "neutral/a.jpg", "sad/a.jpg", "sad/b.jpg"]
+        relative(&catalog)[3..9],
+        [
+            "happy/a.jpg",
+            "neutral/a.jpg",
+            "sad/a.jpg",
+            "sad/b.jpg",
+            "sad/more/a.jpg",
+            "sad/more/b/c.png",
+        ]
+    );
+    assert_eq!((catalog.items.len(), catalog.passed_over.count), (10, 1));
+    let notes: Vec<_> = catalog.notes.iter().map(ToString::to_string).collect();
+    let at = data.display().to_string();
+    for (what, names) in [
+        ("3 links that lead nowhere", ["readme", "sad/c.jpg"]),
+        (
+            "2 links to folders around them",
+            ["sad/loop", "sad/more/b/up"],
+        ),
+        (
+            "2 pipes, sockets or devices",
+            ["fer2013.csv", "sad/pipe.png"],
+        ),
+    ] {
+        let said = |note: &&String| note.starts_with(&format!("not read: {what}: "));
+        let note = notes.iter().find(said);
+        let named = |name| note.is_some_and(|note| note.contains(&format!("{at}/{name}")));
+        assert!(names.into_iter().all(named), "{what}: {notes:#?}");
+    }
+    // A class of nothing else says why.
+    fs::remove_file(data.join("happy")).expect("a link");
+    fs::create_dir(data.join("happy")).expect("a folder");
+    symlink("absent", data.join("happy/a.png")).expect("a link");
+    let error = Catalog::open(&data).expect_err("no images").to_string();
+    assert!(
+        error.contains("happy: the class folder holds no images (not read: 1 link that leads"),
+        "{error}"
     );
 }
 

@@ -223,6 +223,23 @@ fn folders_are_what_their_users_mean() {
             ..row()
         },
         Row {
+            what: "the competition's names, divided",
+            parts: &["training-set", "Public_Test", "private test"],
+            counts: each(&EMOTIONS, three),
+            ..row()
+        },
+        Row {
+            what: "train, dev and test",
+            parts: &["train", "dev", "test"],
+            counts: each(&EMOTIONS, three),
+            ..row()
+        },
+        Row {
+            what: "train and eval",
+            parts: &["train", "Eval"],
+            ..row()
+        },
+        Row {
             what: "without the public test",
             parts: &["Training", "PrivateTest"],
             counts: each(&EMOTIONS, "3+0+3"),
@@ -280,6 +297,14 @@ fn folders_are_what_their_users_mean() {
             said: &[
                 "4 files were not read, as their names do not end like an image's: DATA/notes.txt, \
                      DATA/train/a.xyz, DATA/train/happy/b.heic and 1 more",
+            ],
+            ..row()
+        },
+        Row {
+            what: "images beside the class folders",
+            more: &["overview.png", "train/a.pgm"],
+            said: &[
+                "not read: 2 images beside the class folders: DATA/overview.png, DATA/train/a.pgm",
             ],
             ..row()
         },
@@ -342,7 +367,7 @@ fn folders_that_can_be_meant_in_several_ways_are_refused() {
         &'a [&'a str],
         &'a str,
     );
-    let rows: [Row; 9] = [
+    let rows: [Row; 12] = [
         (
             "plain numbers",
             &["train", "test"],
@@ -400,6 +425,28 @@ fn folders_that_can_be_meant_in_several_ways_are_refused() {
             &["angry", "0_angry", "disgust", "fear", "happy", "joy", "sad"],
             &[],
             "the folders 0_angry and angry are the same class",
+        ),
+        (
+            "a part of an unknown name",
+            &["train", "test", "extra"],
+            &EMOTIONS,
+            &[],
+            "beside train, test there is extra, which is none of train, validation and test; \
+             rename or move it, or name the one folder that is meant",
+        ),
+        (
+            "an empty name",
+            &[""],
+            &["cat", "dog"],
+            &["--classes", "cat,dog,"],
+            "class 3 of 3 has an empty name",
+        ),
+        (
+            "a blank name",
+            &[""],
+            &["cat", "dog"],
+            &["--classes", "cat, ,dog"],
+            "class 2 of 3 has an empty name",
         ),
         (
             "a part that lacks a class",
@@ -595,6 +642,8 @@ fn csv_files_are_read_as_people_have_them() {
     ];
     let floats = numbers.map(|n| format!("{n}.0"));
     let floats: Vec<&str> = floats.iter().map(String::as_str).collect();
+    let savetxt = numbers.map(|n| format!("{n}.000000000000000000e+00"));
+    let savetxt: Vec<&str> = savetxt.iter().map(String::as_str).collect();
     let all = each(&EMOTIONS, "1+1+0");
     let junk = |file: String| file + "                    ,,,,,\n";
     type Row<'a> = (&'a str, String, &'a [&'a str], String, &'a str);
@@ -628,6 +677,13 @@ fn csv_files_are_read_as_people_have_them() {
             "",
         ),
         (
+            "floats as np.savetxt writes them",
+            csv(usual, &savetxt, usages, ","),
+            &[],
+            all.clone(),
+            "",
+        ),
+        (
             "names",
             csv(usual, &names, usages, ","),
             &[],
@@ -649,6 +705,13 @@ fn csv_files_are_read_as_people_have_them() {
                 ["train", "val"],
                 ",",
             ),
+            &[],
+            all.clone(),
+            "",
+        ),
+        (
+            "other usages",
+            csv(usual, &numbers, ["training_set", "dev"], ","),
             &[],
             all.clone(),
             "",
@@ -714,10 +777,39 @@ fn csv_files_are_read_as_people_have_them() {
     put("b.zip", b"PK\x03\x04");
     put("c.csv", b"emotion,pixels\n7,1 2 3 4\n");
     put("d.csv", b"emotion,pixels\n1,1 2 3 4\n2,1 2 3");
+    let numbered = |numbers: &[&str]| csv(usual, numbers, usages, ",").into_bytes();
+    put("one.csv", &numbered(&["1", "2", "3", "4", "5", "6", "7"]));
+    put(
+        "eight.csv",
+        &numbered(&["0", "1", "2", "3", "4", "5", "6", "7"]),
+    );
+    put("mixed.csv", &numbered(&["0", "angry"]));
+    fs::create_dir(folder.path().join("zipped")).unwrap();
+    put("zipped/fer.zip", b"PK\x03\x04");
     let rows = [
         ("a.csv", "a Git LFS pointer"),
         ("b.zip", "a zip archive, not an image; unpack it"),
         ("c.csv", "the emotion is '7'"),
+        (
+            "one.csv",
+            "one.csv:8: the emotion is '7'; it can be 0 to 6, as in fer2013.csv; repair the line, \
+             or say what 1 to 7 mean, in this order, with --classes A,B,…",
+        ),
+        (
+            "eight.csv",
+            "eight.csv:9: the emotion is '7'; it can be 0 to 6, as in fer2013.csv; repair the \
+             line, or say what 0 to 7 mean, in this order, with --classes angry,disgust,fear,\
+             happy,sad,surprise,neutral,contempt (if it is ckextended.csv)",
+        ),
+        (
+            "mixed.csv",
+            "mixed.csv:3: the emotion is 'angry'; it can be 0 to 6, as the lines before have \
+             numbers: write numbers or names in all lines",
+        ),
+        (
+            "zipped",
+            "zipped: holds no class folders, but fer.zip; unpack it",
+        ),
         ("d.csv", ":3: there are 3 pixels"),
     ];
     let wrong = rows.iter().filter_map(|(name, said)| {

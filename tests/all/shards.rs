@@ -175,6 +175,28 @@ fn compressed_archives_are_read_as_they_are_unpacked() {
     run(&["infer", "-q", "--engine", "burn", &at("damaged.tgz")]).expect(1);
     let refused = run(&["eval", "--data", &at("a.tar.gz")]).expect(2);
     assert!(refused.error().contains("unpack it"), "{refused:?}");
+    // The competition's archive.
+    let csv = [("fer2013/README", "x"), ("fer2013/fer2013.csv", "emotion")];
+    let csv = csv.map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()));
+    tar(&folder.path().join("csv.tar"), &csv);
+    let gzip = Command::new("gzip").args(["-k", &at("csv.tar")]).status();
+    assert!(gzip.unwrap().success());
+    let rows = [
+        (
+            "csv.tar",
+            "holds no image files, but fer2013/fer2013.csv; unpack it with `tar xf`",
+        ),
+        (
+            "csv.tar.gz",
+            "archive of fer2013/fer2013.csv; unpack it with `tar xzf`, and name that file",
+        ),
+    ];
+    for (name, said) in rows {
+        let refused = run(&["data", "check", &at(name)]).expect(2);
+        assert!(refused.error().contains(said), "{refused:?}");
+    }
+    let said = run(&["infer", "--engine", "burn", &at("csv.tar.gz")]).expect(1);
+    assert!(said.stdout.contains(rows[0].1), "{said:?}");
 }
 
 #[test]

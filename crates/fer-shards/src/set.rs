@@ -9,7 +9,7 @@ use fer_core::images::{Blob, is_shard};
 use serde_json::Value;
 
 use super::parquet::Parquet;
-use super::tar::{File, Tar, Walk};
+use super::tar::{File, Tar, Walk, no_images};
 use super::{Shard, ShardError, readme};
 
 /// How deep the shards may lie in the folder: `DIR/CONFIG/train/0000.parquet`.
@@ -74,8 +74,17 @@ pub fn labeled(path: &Path, set: &Path) -> Result<Vec<LabeledImage>, ShardError>
         Shard::Parquet(file) => rows(&file, path, set),
         Shard::Tar(archive) => samples(&archive, path, set),
         Shard::Gzip(archive) => {
-            let problem = "is compressed, and the images of a data set are read in any order; \
-                           unpack it with `gunzip`";
+            let is_either = |file: &File| file.is_csv() || file.is_image();
+            let first = Walk::new(archive.read()).flatten().find(is_either);
+            let problem = match first.filter(File::is_csv) {
+                Some(csv) => format!(
+                    "is a compressed archive of {}; unpack it with `tar xzf`, and name that file",
+                    csv.name
+                ),
+                None => "is compressed, and the images of a data set are read in any order; \
+                         unpack it with `gunzip`"
+                    .into(),
+            };
             Err(ShardError::form(archive.name(), problem))
         }
     }
@@ -183,10 +192,9 @@ fn samples(archive: &Arc<Tar>, path: &Path, set: &Path) -> Result<Vec<LabeledIma
     }
     finish(sample)?;
     if images.is_empty() {
-        return Err(ShardError::form(
-            archive.name(),
-            "the archive holds no images",
-        ));
+        let csv = Walk::new(Arc::clone(archive)).flatten().find(File::is_csv);
+        let csv = csv.map(|file| file.name);
+        return Err(no_images(archive.name(), csv.as_deref()));
     }
     Ok(images)
 }

@@ -80,8 +80,18 @@ pub struct File {
 impl File {
     /// Whether it is an image by its name, and not hidden.
     pub fn is_image(&self) -> bool {
+        has_image_name(Path::new(&self.name)) && !self.is_hidden()
+    }
+
+    /// Whether it is a CSV file by its name, and not hidden.
+    pub fn is_csv(&self) -> bool {
+        let ending = Path::new(&self.name).extension();
+        ending.is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) && !self.is_hidden()
+    }
+
+    fn is_hidden(&self) -> bool {
         let hidden = |part: &str| part != "." && part != ".." && is_hidden(OsStr::new(part));
-        has_image_name(Path::new(&self.name)) && !self.name.split('/').any(hidden)
+        self.name.split('/').any(hidden)
     }
 
     /// Its content, read when it is wanted.
@@ -169,6 +179,8 @@ pub struct Walk<A> {
     at: u64,
     ended: bool,
     images: u64,
+    /// The first CSV file that is passed over.
+    csv: Option<String>,
 }
 
 impl<A: Archive> Walk<A> {
@@ -179,6 +191,7 @@ impl<A: Archive> Walk<A> {
             at: 0,
             ended: false,
             images: 0,
+            csv: None,
         }
     }
 
@@ -186,7 +199,11 @@ impl<A: Archive> Walk<A> {
     pub fn next_image(&mut self) -> Option<Result<Member, ShardError>> {
         loop {
             match self.next() {
-                Some(Ok(file)) if !file.is_image() => {}
+                Some(Ok(file)) if !file.is_image() => {
+                    if self.csv.is_none() && file.is_csv() {
+                        self.csv = Some(file.name);
+                    }
+                }
                 Some(Ok(file)) => {
                     self.images += 1;
                     let image = self.archive.image(&file);
@@ -200,8 +217,7 @@ impl<A: Archive> Walk<A> {
                 }
                 None if self.images == 0 => {
                     self.images += 1;
-                    let problem = "the archive holds no images";
-                    return Some(Err(ShardError::form(self.archive.name(), problem)));
+                    return Some(Err(no_images(self.archive.name(), self.csv.as_deref())));
                 }
                 None => return None,
             }
@@ -363,6 +379,18 @@ pub fn no_archive(name: &str, head: &[u8]) -> ShardError {
         None => "is not a tar archive".into(),
     };
     ShardError::damaged(name, problem)
+}
+
+/// An archive without images; `csv` is a CSV file in it, which may hold them.
+pub fn no_images(archive: &str, csv: Option<&str>) -> ShardError {
+    let problem = match csv {
+        Some(csv) => format!(
+            "the archive holds no image files, but {csv}; unpack it with `tar xf`, and name that \
+             file"
+        ),
+        None => "the archive holds no images".into(),
+    };
+    ShardError::form(archive, problem)
 }
 
 /// Whether a block is one of the empty ones that end an archive.

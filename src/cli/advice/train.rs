@@ -69,6 +69,21 @@ pub(super) fn data(error: &DataError) -> Option<String> {
                 "name the classes in the order of the numbers with --classes{example}"
             ))
         }
+        DataError::Label { numbers, .. } => {
+            let example = match (numbers.start(), numbers.end()) {
+                (0, 7) => {
+                    " angry,disgust,fear,happy,sad,surprise,neutral,contempt (if it is \
+                     ckextended.csv)"
+                }
+                _ => " A,B,…",
+            };
+            Some(format!(
+                "repair the line, or say what {} to {} mean, in this order, with \
+                 --classes{example}",
+                numbers.start(),
+                numbers.end()
+            ))
+        }
         DataError::OddSize {
             like,
             usual: [width, height],

@@ -242,8 +242,15 @@ pub(super) fn named(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
 /// Checks names of classes that the user gives.
 ///
 /// # Errors
-/// Says that there are too few or too many, or that some are alike.
+/// Says that there are too few or too many, that some are alike, or that one is empty.
 pub fn check(names: &[String]) -> Result<(), String> {
+    if let Some(place) = names.iter().position(|name| name.trim().is_empty()) {
+        return Err(format!(
+            "class {} of {} has an empty name; name it, or leave it out",
+            place + 1,
+            names.len()
+        ));
+    }
     let distinct: HashSet<&String> = names.iter().collect();
     if CLASSES.contains(&names.len()) && distinct.len() == names.len() {
         return Ok(());

@@ -1,6 +1,7 @@
 //! What can be wrong with a data set.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use fer_core::images::address;
@@ -35,6 +36,18 @@ pub enum DataError {
         path: String,
         /// The numbers, as they are written.
         numbers: Vec<String>,
+    },
+    /// A label of a CSV file is a number whose meaning nothing says.
+    #[error("{path}:{line}: the emotion is '{number}'; it can be 0 to 6, as in fer2013.csv")]
+    Label {
+        /// The file.
+        path: String,
+        /// The first line that has it, from 1.
+        line: usize,
+        /// The number.
+        number: usize,
+        /// The numbers that take a name each if the file's classes are others.
+        numbers: RangeInclusive<usize>,
     },
     /// A line of the CSV file is wrong.
     #[error("{path}:{line}: {problem}")]

@@ -33,15 +33,21 @@ pub(super) fn number(text: &[u8]) -> Option<u8> {
     value.and_then(|value| u8::try_from(value).ok())
 }
 
-/// A whole number without the `.0` that other programs write behind it; other texts as they are.
-pub(super) fn whole(text: &[u8]) -> &[u8] {
-    let Some(dot) = text.iter().position(|b| *b == b'.') else {
-        return text;
-    };
-    match text[dot + 1..].iter().all(|b| *b == b'0') {
-        true => &text[..dot],
-        false => text,
-    }
+/// A whole number of 0 to 255, also as programs write numbers that need not be whole: `7.0`,
+/// `7.`, `7.000e+00`.
+pub(super) fn whole(text: &[u8]) -> Option<u8> {
+    number(text).or_else(|| {
+        let is_written_so =
+            text.first()?.is_ascii_digit() && text.iter().any(|b| matches!(b, b'.' | b'e' | b'E'));
+        let value = float(text).filter(|_| is_written_so)?;
+        let whole = value as u8;
+        (f64::from(whole) == value).then_some(whole)
+    })
+}
+
+/// Any number, also one that is not finite.
+pub(super) fn float(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// At most 40 characters of a field, to be shown.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::catalog::Origin;
 use super::classes::{self, CLASSES_FILE, Classes, same_class};
 use super::layout::{Folder, Listing, Part, no_classes};
+use super::walk::{Kind, PassedOver, Walk};
 use super::{Catalog, DataError, Form, Item, Usage};
-use fer_core::images::sources::{has_image_name, is_hidden};
-use fer_core::names::{self, Tally};
+use fer_core::names;
 use fer_core::spec::EMOTIONS;
 
 /// Class folders of one part.
@@ -39,7 +39,8 @@ pub(super) fn of_parts(
     parts: Vec<(Part, Option<Usage>, Folder)>,
     given: Option<&[String]>,
 ) -> Result<(), DataError> {
-    catalog.passed_over.merge(listing.files.clone());
+    let files = listing.files.clone();
+    files.tell(&mut catalog.passed_over, &mut catalog.notes);
     let has = |part| parts.iter().any(|(known, ..)| *known == part);
     let three = has(Part::Validation) && has(Part::Test);
     catalog.form = match three {
@@ -81,7 +82,8 @@ fn add(
         &mut catalog.notes,
     )?;
     for group in &groups {
-        catalog.passed_over.merge(group.listing.files.clone());
+        let files = group.listing.files.clone();
+        files.tell(&mut catalog.passed_over, &mut catalog.notes);
         add_classes(catalog, group, &classes)?;
     }
     catalog.classes = classes.names;
@@ -165,40 +167,28 @@ fn add_images(
     (label, class): (u16, Arc<str>),
     usage: Option<Usage>,
 ) -> Result<(), DataError> {
-    let hidden = |e: &walkdir::DirEntry| is_hidden(e.file_name());
     let mut files: Vec<(PathBuf, OsString)> = Vec::new();
-    let mut passed_over = Tally::default();
-    for entry in walkdir::WalkDir::new(folder)
-        .min_depth(1)
-        .into_iter()
-        .filter_entry(|e| !hidden(e))
-    {
-        let entry = entry.map_err(|e| {
-            let path = e.path().unwrap_or(folder).to_path_buf();
-            DataError::read(&path, e.into())
-        })?;
-        if entry.file_type().is_dir() {
-            continue;
-        }
-        // A link counts as what it leads to, unless that is a folder.
-        let is_file =
-            entry.file_type().is_file() || entry.path_is_symlink() && entry.path().is_file();
-        if is_file && has_image_name(entry.path()) {
-            let parent = entry.path().parent().unwrap_or(folder).to_path_buf();
-            files.push((parent, entry.file_name().to_os_string()));
-        } else {
-            passed_over.add(|| names::of(entry.path()));
+    let mut passed_over = PassedOver::default();
+    for found in Walk::of(folder) {
+        let (path, kind) = found?;
+        match kind {
+            Kind::Image => {
+                let parent = path.parent().unwrap_or(folder).to_path_buf();
+                files.push((parent, path.file_name().unwrap_or_default().to_os_string()));
+            }
+            Kind::Other => passed_over.add(&path, None),
+            Kind::Unread(why) => passed_over.add(&path, Some(why)),
         }
     }
     if files.is_empty() {
-        let others = match passed_over.count {
-            0 => String::new(),
-            _ => format!(" (not read: {passed_over})"),
+        let others = match passed_over.shown().as_str() {
+            "" => String::new(),
+            shown => format!(" (not read: {shown})"),
         };
         let problem = format!("the class folder holds no images{others}; put some in");
         return Err(DataError::folders(folder, problem));
     }
-    catalog.passed_over.merge(passed_over);
+    passed_over.tell(&mut catalog.passed_over, &mut catalog.notes);
     // Bytes of UTF-8 sort as code points do. Folders sort by their paths' text, in which 'a-b'
     // comes before 'a/b'.
     files.sort_unstable_by(|a, b| (a.0.as_os_str(), &a.1).cmp(&(b.0.as_os_str(), &b.1)));

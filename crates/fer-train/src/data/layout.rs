@@ -1,5 +1,6 @@
 //! Where in a folder a data set lies ([`find`]): the folder itself, or one below it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,8 @@ use super::catalog::SHARD;
 use super::classes::{CLASSES_FILE, MEANT, emotions};
 use super::fer2013_csv;
 use super::folders::shortened;
+use super::note::Unread;
+use super::walk::{Kind, PassedOver, Walk};
 use super::{DataError, Note, Usage};
 use fer_core::images::is_shard;
 use fer_core::images::sources::{has_image_name, is_hidden};
@@ -18,6 +21,19 @@ const MAX_DEPTH: usize = 8;
 
 /// The names of CSV files that are opened before any other, in this order.
 const CSV_FILES: [&str; 2] = ["fer2013.csv", "icml_face_data.csv"];
+
+/// The endings of archives that are not read.
+const ARCHIVES: [&str; 9] = ["zip", "gz", "tgz", "bz2", "xz", "zst", "7z", "rar", "tar"];
+
+/// Whether a file is an archive by its name.
+fn has_archive_name(path: &Path) -> bool {
+    let is = |ending: &OsStr| {
+        ARCHIVES
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
+    };
+    path.extension().is_some_and(is)
+}
 
 /// A part of a data set that has a folder of its own, in the order of the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,22 +56,17 @@ impl Part {
 }
 
 /// What a folder's or a column's name says of its images: the part, and the usage if the name is
-/// that of one.
+/// that of one. Case and what divides words do not matter.
 pub(super) fn part(name: &str) -> Option<(Part, Option<Usage>)> {
-    let name = name.to_ascii_lowercase();
-    Some(
-        match name
-            .trim_end_matches("set")
-            .trim_end_matches(['_', '-', ' '])
-        {
-            "train" | "training" => (Part::Train, None),
-            "validation" | "valid" | "val" => (Part::Validation, None),
-            "publictest" => (Part::Validation, Some(Usage::PublicTest)),
-            "test" | "testing" => (Part::Test, None),
-            "privatetest" => (Part::Test, Some(Usage::PrivateTest)),
-            _ => return None,
-        },
-    )
+    let name = name.replace(['_', '-', ' '], "").to_ascii_lowercase();
+    Some(match name.trim_end_matches("set") {
+        "train" | "training" => (Part::Train, None),
+        "validation" | "valid" | "val" | "dev" | "eval" => (Part::Validation, None),
+        "publictest" => (Part::Validation, Some(Usage::PublicTest)),
+        "test" | "testing" => (Part::Test, None),
+        "privatetest" => (Part::Test, Some(Usage::PrivateTest)),
+        _ => return None,
+    })
 }
 
 /// A data set on disk.
@@ -81,7 +92,9 @@ pub(super) struct Listing {
     /// Sorted by name.
     pub folders: Vec<Folder>,
     /// Files, but for those that say something of the data set.
-    pub files: Tally,
+    pub files: PassedOver,
+    /// Archives among the files, by their names.
+    archives: Tally,
     /// CSV files, sorted by path.
     csv: Vec<PathBuf>,
     /// Whether there is an image among the files.
@@ -97,7 +110,8 @@ impl Listing {
         let mut listing = Self {
             path: path.to_path_buf(),
             folders: Vec::new(),
-            files: Tally::default(),
+            files: PassedOver::default(),
+            archives: Tally::default(),
             csv: Vec::new(),
             has_images: false,
             shard: None,
@@ -108,33 +122,48 @@ impl Listing {
             let entry = entry.map_err(|e| DataError::read(path, e))?;
             let (name, path) = (entry.file_name(), entry.path());
             // A link counts as what it leads to.
-            let is_folder = match entry.file_type() {
-                Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-                _ => path.is_dir(),
+            let kind = match entry.file_type() {
+                Ok(kind) if !kind.is_symlink() => Ok(kind),
+                _ => fs::metadata(&path).map(|metadata| metadata.file_type()),
             };
-            match is_folder {
+            match kind {
                 _ if is_hidden(&name) => {}
-                true => listing.folders.push(Folder {
+                Ok(kind) if kind.is_dir() => listing.folders.push(Folder {
                     name: names::of(Path::new(&name)),
                     path,
                 }),
-                false if name == CLASSES_FILE => listing.names_classes = true,
-                false => files.push(path),
+                Ok(_) if name == CLASSES_FILE => listing.names_classes = true,
+                Ok(kind) if kind.is_file() => files.push((path, None)),
+                Ok(_) => files.push((path, Some(Unread::Special))),
+                Err(_) => files.push((path, Some(Unread::Dead))),
             }
         }
         listing.folders.sort_unstable();
         files.sort_unstable();
-        for path in files {
-            listing.has_images |= has_image_name(&path);
-            if listing.shard.is_none() && is_shard(&path) {
-                listing.shard = Some(path.clone());
-            }
-            listing.files.add(|| names::of(&path));
-            if fer2013_csv::has_its_name(&path) {
-                listing.csv.push(path);
+        for (path, unread) in files {
+            let is_image = unread.is_none() && has_image_name(&path);
+            listing.has_images |= is_image;
+            let unread = unread.or(is_image.then_some(Unread::Beside));
+            listing.files.add(&path, unread);
+            if unread.is_none() {
+                listing.add(path);
             }
         }
         Ok(listing)
+    }
+
+    /// Adds what a file that is not an image may say of the data set.
+    fn add(&mut self, path: PathBuf) {
+        if self.shard.is_none() && is_shard(&path) {
+            self.shard = Some(path.clone());
+        }
+        if has_archive_name(&path) {
+            let name = path.file_name().unwrap_or_default();
+            self.archives.add(|| names::of(Path::new(name)));
+        }
+        if fer2013_csv::has_its_name(&path) {
+            self.csv.push(path);
+        }
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -143,11 +172,16 @@ impl Listing {
 
     /// Whether the folder is a data set of parts or of emotions, or holds a CSV file of one.
     fn is_set(&self) -> bool {
+        emotions(self.names()) >= MEANT || self.is_copy()
+    }
+
+    /// Whether the folder is a data set of parts or holds a CSV file of one, so that beside parts
+    /// it is none of them.
+    fn is_copy(&self) -> bool {
         let is_part = |folder: &&Folder| part(&folder.name).is_some();
         let has_folders =
             |folder: &Folder| Self::of(&folder.path).is_ok_and(|l| !l.folders.is_empty());
-        emotions(self.names()) >= MEANT
-            || self.folders.iter().filter(is_part).any(has_folders)
+        self.folders.iter().filter(is_part).any(has_folders)
             || self.csv_set().is_ok_and(|file| file.is_some())
     }
 
@@ -184,11 +218,9 @@ impl Listing {
 impl Folder {
     /// Whether there are images in the folder or below it.
     fn holds_images(&self) -> bool {
-        let entries = walkdir::WalkDir::new(&self.path).min_depth(1).into_iter();
-        let mut seen = entries
-            .filter_entry(|entry| !is_hidden(entry.file_name()))
-            .flatten();
-        seen.any(|entry| !entry.file_type().is_dir() && has_image_name(entry.path()))
+        let mut found = Walk::of(&self.path).flatten();
+        // One that can't be read is told where the folder is read.
+        found.any(|(path, kind)| kind == Kind::Image || has_image_name(&path))
     }
 }
 
@@ -263,20 +295,21 @@ fn parts(
     // A misspelt part or class would be lost in silence. A copy of the data set, or a folder
     // without images, is neither.
     others.retain(|folder| folder.holds_images());
-    let is_set = |folder: &&&Folder| Listing::of(&folder.path).is_ok_and(|inner| inner.is_set());
-    let (sets, others): (Vec<&Folder>, Vec<&Folder>) = others.iter().partition(is_set);
+    let is_copy = |folder: &&&Folder| Listing::of(&folder.path).is_ok_and(|inner| inner.is_copy());
+    let (copies, others): (Vec<&Folder>, Vec<&Folder>) = others.iter().partition(is_copy);
     if !others.is_empty() {
         let names = |folders: Vec<&Folder>| shortened(folders.iter().map(|f| f.name.as_str()));
         let problem = format!(
-            "beside {} there is {}, which is none of train, validation and test; rename or move it",
+            "beside {} there is {}, which is none of train, validation and test; rename or move it, \
+             or name the one folder that is meant",
             names(parts.iter().map(|(.., folder)| folder).collect()),
             names(others)
         );
         return Err(DataError::folders(&listing.path, problem));
     }
-    if !sets.is_empty() {
+    if !copies.is_empty() {
         notes.push(Note::Beside(
-            sets.iter().map(|folder| folder.name.clone()).collect(),
+            copies.iter().map(|folder| folder.name.clone()).collect(),
         ));
     }
     Ok(parts)
@@ -314,6 +347,14 @@ pub(super) fn no_classes(listing: &Listing) -> DataError {
     let mut inner = inner.filter_map(|inner| inner.ok()?.shard);
     if let Some(shard) = listing.shard.clone().or_else(|| inner.next()) {
         return DataError::folders(&shard, SHARD);
+    }
+    if listing.folders.is_empty() && listing.archives.count > 0 {
+        let problem = format!(
+            "holds no class folders, but {}; unpack it, and name the folder or the .csv file that \
+             it makes",
+            listing.archives
+        );
+        return DataError::folders(&listing.path, problem);
     }
     let there = match listing.folders.is_empty() {
         true => "nothing".into(),

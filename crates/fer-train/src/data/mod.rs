@@ -21,6 +21,7 @@ mod shards;
 pub mod split;
 pub mod synth;
 pub mod votes;
+mod walk;
 
 pub use catalog::{Catalog, Form, Item, Usage};
 pub use classes::check as check_classes;
@@ -28,7 +29,7 @@ pub use dataset::{Dataset, PixelForm};
 pub use error::DataError;
 pub use fer2013_csv::{CsvImage, CsvImages, has_its_name as is_csv};
 pub use folders::shortened;
-pub use note::Note;
+pub use note::{Note, Unread};
 pub use shards::{ShardImage, ShardImages};
 pub use split::{Part, Parts, Split};
 pub use votes::Votes;

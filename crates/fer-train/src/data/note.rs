@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::folders::shortened;
-use fer_core::names;
+use fer_core::names::{self, Tally};
 
 /// What a user should know of how a data set was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub enum Note {
     RafDb(Vec<(String, String)>),
     /// Emotions of FER-2013 that the data set lacks.
     Without(Vec<&'static str>),
-    /// Folders beside the parts that are data sets themselves, and were left aside.
+    /// Folders beside the parts that were left aside, as they hold parts or a CSV file themselves.
+    /// Copies of the data set do.
     Beside(Vec<String>),
     /// Lines at the end of a CSV file that hold no image.
     Junk {
@@ -33,6 +34,38 @@ pub enum Note {
         /// The first one, from 1.
         first: usize,
     },
+    /// Files and links that could be meant as images and were not read.
+    Unread(Unread, Tally),
+}
+
+/// Why a file or a link in the folders of a data set is not read, though its name may be an image's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unread {
+    /// It is an image beside the class folders.
+    Beside,
+    /// It is a link to what is not there.
+    Dead,
+    /// It is a link to a folder around it.
+    Loop,
+    /// It is a pipe, a socket or a device.
+    Special,
+}
+
+impl Unread {
+    /// What is not read, in words.
+    pub(super) fn shown(self, files: &Tally) -> String {
+        let what = match (self, files.count) {
+            (Self::Beside, 1) => "image beside the class folders",
+            (Self::Beside, _) => "images beside the class folders",
+            (Self::Dead, 1) => "link that leads nowhere",
+            (Self::Dead, _) => "links that lead nowhere",
+            (Self::Loop, 1) => "link to a folder around it",
+            (Self::Loop, _) => "links to folders around them",
+            (Self::Special, 1) => "pipe, socket or device",
+            (Self::Special, _) => "pipes, sockets or devices",
+        };
+        format!("{} {what}: {files}", files.count)
+    }
 }
 
 impl fmt::Display for Note {
@@ -79,6 +112,7 @@ impl fmt::Display for Note {
                 "{path}: passed over {lines} lines at the end that hold no image, the first is \
                  line {first}"
             ),
+            Self::Unread(why, files) => write!(f, "not read: {}", why.shown(files)),
         }
     }
 }

@@ -142,8 +142,11 @@ impl Catalog {
 /// The part that a shard's name, or that of a folder around it, says.
 fn part_of(shard: &Path, source: &Path) -> Option<(Part, Option<Usage>)> {
     let stem = shard.file_stem().unwrap_or_default().to_string_lossy();
-    let mut words = stem.split(['-', '_', '.']);
-    if let Some(part) = words.find_map(layout::part) {
+    let words: Vec<&str> = stem.split(['-', '_', '.', ' ']).collect();
+    // Public_Test is not just a test.
+    let pairs = words.windows(2).map(<[&str]>::concat);
+    let words = words.iter().map(|word| word.to_string());
+    if let Some(part) = pairs.chain(words).find_map(|name| layout::part(&name)) {
         return Some(part);
     }
     let folders = shard.strip_prefix(source).ok()?.parent()?;

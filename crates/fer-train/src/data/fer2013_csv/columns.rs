@@ -2,7 +2,7 @@
 
 use super::labels::Labels;
 use crate::data::Usage;
-use crate::data::fields::{fields, number, shorten, whole};
+use crate::data::fields::{fields, shorten, whole};
 use crate::data::layout::{Part, part};
 use fer_core::images::Foreign;
 
@@ -119,7 +119,7 @@ impl ImageColumn {
     pub fn is_junk(&self, line: &[u8]) -> bool {
         let fields = fields(line, self.delimiter);
         let pixels = fields.get(self.pixels).copied().unwrap_or_default();
-        !tokens(pixels).any(|token| number(whole(token)).is_some())
+        !tokens(pixels).any(|token| whole(token).is_some())
     }
 }
 
@@ -203,7 +203,7 @@ fn pixels(field: &[u8], side: usize) -> Result<Vec<u8>, String> {
             let (token, nth) = (shorten(token), pixels.len() + 1);
             format!("pixel {nth} is '{token}'; it can be 0 to 255: repair or remove the line")
         };
-        pixels.push(number(whole(token)).ok_or_else(invalid)?);
+        pixels.push(whole(token).ok_or_else(invalid)?);
     }
     let (count, own) = (pixels.len(), pixels.len().isqrt());
     if count == 0 || own * own != count {

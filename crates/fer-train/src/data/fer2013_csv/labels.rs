@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::data::classes::Classes;
-use crate::data::fields::{number, shorten, whole};
+use crate::data::fields::{float, shorten, whole};
 use crate::data::{CLASSES, DataError, Note};
 use fer_core::names;
 use fer_core::spec::EMOTIONS;
@@ -18,7 +18,7 @@ pub(super) struct Labels {
     /// Each with the line where it comes first.
     first: Vec<(String, usize)>,
     places: HashMap<String, usize>,
-    /// Whether the user names the classes, so that there may be other numbers than 0 to 6.
+    /// Whether the user names the classes, so that other numbers than 0 to 6 have a meaning.
     are_named: bool,
 }
 
@@ -33,32 +33,40 @@ impl Labels {
 
     /// The place of a label among the different ones.
     pub fn place(&mut self, field: &[u8], line: usize) -> Result<usize, String> {
-        let digits = number(whole(field)).map(|n| n.to_string());
+        let digits = whole(field).map(|n| n.to_string());
         let are_numbers = self
             .first
             .first()
             .map(|(first, _)| first.parse::<u8>().is_ok());
         let is_number = digits.is_some();
-        let known = digits
-            .as_ref()
-            .is_some_and(|n| self.are_named || n.as_str() < "7" && n.len() == 1);
-        // A name has a letter in it.
-        let is_name = field
-            .iter()
-            .any(|b| b.is_ascii_alphabetic() || !b.is_ascii());
+        // A name has a letter in it, and is neither 1.5e+00 nor NaN.
+        let is_letter = |b: &u8| b.is_ascii_alphabetic() || !b.is_ascii();
+        let is_name = !is_number && field.iter().any(is_letter) && float(field).is_none();
         let fits = match are_numbers {
-            Some(true) => is_number && known,
-            Some(false) => !is_number && is_name,
-            None => known || !is_number && is_name,
+            Some(true) => is_number,
+            Some(false) => is_name,
+            None => is_number || is_name,
         };
         if !fits {
-            let can_be = match are_numbers {
-                Some(false) => "a name, as in the lines before",
-                _ if self.are_named => "a number of 0 to 255, or a name",
-                _ => "0 to 6, or a name",
+            let numbers = match self.are_named {
+                true => "a number of 0 to 255",
+                false => "0 to 6",
+            };
+            let (can_be, todo) = match are_numbers {
+                Some(true) if is_name => (
+                    format!("{numbers}, as the lines before have numbers"),
+                    "write numbers or names in all lines",
+                ),
+                Some(false) if is_number => (
+                    "a name, as in the lines before".into(),
+                    "write numbers or names in all lines",
+                ),
+                Some(true) => (numbers.into(), "repair or remove the line"),
+                Some(false) => ("a name".into(), "repair or remove the line"),
+                None => (format!("{numbers}, or a name"), "repair or remove the line"),
             };
             return Err(format!(
-                "the emotion is '{}'; it can be {can_be}: repair or remove the line",
+                "the emotion is '{}'; it can be {can_be}: {todo}",
                 shorten(field)
             ));
         }
@@ -104,6 +112,7 @@ impl Labels {
             return Ok((classes.names, by_label));
         };
         let Some(given) = given else {
+            self.check_emotions(path, &numbers)?;
             let by_label = numbers.iter().map(|n| LABELS[*n]).collect();
             return Ok((EMOTIONS.map(String::from).to_vec(), by_label));
         };
@@ -123,5 +132,22 @@ impl Labels {
             });
         }
         Ok((given.to_vec(), by_label))
+    }
+
+    /// Refuses numbers that are none of the competition's.
+    fn check_emotions(&self, path: &Path, numbers: &[usize]) -> Result<(), DataError> {
+        let Some(place) = numbers.iter().position(|n| *n >= LABELS.len()) else {
+            return Ok(());
+        };
+        // As they are given: from 1 on where all numbers are there.
+        let all: BTreeSet<usize> = numbers.iter().copied().collect();
+        let last = all.iter().copied().max().unwrap_or(0);
+        let from_one = all.into_iter().eq(1..=last);
+        Err(DataError::Label {
+            path: names::of(path),
+            line: self.first[place].1,
+            number: numbers[place],
+            numbers: usize::from(from_one)..=last,
+        })
     }
 }

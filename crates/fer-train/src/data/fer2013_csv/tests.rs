@@ -55,6 +55,8 @@ fn the_forms_in_use_are_read_alike() {
         "emotion;pixels;Usage\n0;1 2 3 4;Training\n6;255 0 7 70;PrivateTest\n",
         "emotion\tpixels\tUsage\n0\t1 2 3 4\tTraining\n6\t255 0 7 70\tPrivateTest\n",
         "emotion, pixels, Usage\n0.0,1 2 3 4,train\n6.,255.0 0 7.00 70,PrivateTest\n",
+        "emotion,pixels,Usage\n0.0e+00,1 2 3 4,Train_Set\n6.000000000000000000e+00,2.55e+02 0E+00 7e0 \
+         7.000e+01,private-test\n",
         "Usage,pixels,emotion\ntrain,\"[1, 2, 3, 4]\",0\nPrivateTest,\"[255, 0, 7, 70]\",6\n",
         "emotion,pixels,Usage\n0,1 2 3 4,Training\n6,255 0 7 70,PrivateTest\n   ,,,,,\n\n-- 2 rows",
         "\"id\",\"emotion\",\"pixels\",\"Usage\"\n9,\"0\",\"1 2 3 4 \
@@ -109,6 +111,19 @@ fn faults_are_named_with_their_line() {
         ("emotion,pixels\n-1,1\n", ":2: the emotion is '-1'"),
         ("emotion,pixels\n,1\n", ":2: the emotion is ''"),
         (
+            "emotion,pixels\n0,1\n8,1\n7,1\n8,1\n",
+            ":3: the emotion is '8'; it can be 0 to 6",
+        ),
+        (
+            "emotion,pixels\n1.5e+00,1\n",
+            ":2: the emotion is '1.5e+00'",
+        ),
+        ("emotion,pixels\n1e+03,1\n", ":2: the emotion is '1e+03'"),
+        ("emotion,pixels\nNaN,1\n", ":2: the emotion is 'NaN'"),
+        ("emotion,pixels\n0,2.5e+00\n", ":2: pixel 1 is '2.5e+00'"),
+        ("emotion,pixels\n0,2.56e+02\n", ":2: pixel 1 is '2.56e+02'"),
+        ("emotion,pixels\n0,-0.0e+00\n", ":2: pixel 1 is '-0.0e+00'"),
+        (
             "emotion,pixels\n0,1\n0,1,2\n",
             ":3: the line has 3 columns, the header 2",
         ),
@@ -144,7 +159,7 @@ fn faults_are_named_with_their_line() {
         ),
         (
             "emotion,pixels\n0,1\nhappy,1\n",
-            ":3: the emotion is 'happy'; it can be 0 to 6",
+            ":3: the emotion is 'happy'; it can be 0 to 6, as the lines before have numbers: write",
         ),
         (
             "emotion,pixels\nhappy,1\n3,1\n",
