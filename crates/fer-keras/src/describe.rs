@@ -80,7 +80,13 @@ pub(crate) fn spec(
         None => {}
     }
     hints.0.extend(options.hints.0.iter().cloned());
-    let header = Header::of(model);
+    let mut header = Header::of(model);
+    if kind.is_none() {
+        // The graph has shown that the last operator does not tell.
+        let guess = [("fer.output", "logits"), ("fer.guessed", "output")];
+        let guess = guess.map(|(key, value)| (key.to_string(), value.to_string()));
+        header.metadata.extend(guess);
+    }
     ModelSpec::resolve_with(&header, &overrides, &hints, name).map(|found| found.spec)
 }
 

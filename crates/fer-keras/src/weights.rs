@@ -5,6 +5,7 @@
 //! of a nested model share that model's group and are identified by name.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use super::hdf5::Hdf5;
 use super::layers::INT8_KERNEL;
@@ -174,7 +175,9 @@ impl Weights {
     fn legacy_in_order(&self, root: &str, slots: &[Slot]) -> Option<Vec<Vec<String>>> {
         let (group, stored) = self.stored(root, &slots.first()?.place).ok()?;
         let order = order(slots);
-        let fits = order.len() == stored.len()
+        let distinct: HashSet<&String> = stored.iter().collect();
+        let fits = order.len() == distinct.len()
+            && order.len() == stored.len()
             && order.iter().zip(&stored).all(|((slot, weight), stored)| {
                 let names = &slots[*slot].names;
                 is_named(stem(stored).1, split(names[*weight]).1, names.len())
