@@ -89,6 +89,43 @@ def normalized(k, image):
     return row(k, [*results, residual(0.17)([x, scale(0.1, 6)(x)])])
 
 
+def batches(k, image):
+    """Normalizes batches over axes that are not the last, and the last of other ranks than an image's."""
+    L = k.layers
+    x = L.Conv2D(4, 2)(image)
+    results = [L.BatchNormalization(axis)(x) for axis in (1, 2, -2)] + [L.BatchNormalization(2, center=False)(image)]
+    results += [L.BatchNormalization(axis, scale=False)(L.Reshape((10, 9))(image)) for axis in (1, 2)]
+    return row(k, [*results, L.BatchNormalization(3)(L.Reshape((5, 3, 3, 2))(image))])
+
+
+def activated(k, image):
+    """Every activation that only Keras 3 has and that has a default for each of its options."""
+    L, ops = k.layers, k.ops
+    image = image * 2 - 1
+    names = ["celu", "hard_shrink", "hard_tanh", "log_sigmoid", "soft_shrink", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh_shrink"]
+    results = [L.Activation(name)(image) for name in names] + [L.Dense(2, activation=name)(image) for name in names]
+    results += [ops.celu(image, 0.4), ops.hard_shrink(image, 0.2), ops.soft_shrink(image, 0.1), ops.squareplus(image, 1)]
+    return row(k, results + [getattr(ops, name)(image) for name in names])
+
+
+def bfloat16(k, image):
+    """With weights that are stored as bfloat16, for computation in float32."""
+    L = k.layers
+    x = L.BatchNormalization()(L.Conv2D(3, 2)(image))
+    return L.Dense(4)(L.Flatten()(x))
+
+
+def renamed(k, image):
+    """A model in a model, some of whose layers are not trained, and whose layers were renamed after they were built."""
+    L = k.layers
+    layers = [L.Conv2D(3, 2, name="first"), L.BatchNormalization(name="b"), L.Conv2D(3, 2, padding="same", name="second"), L.BatchNormalization(name="d")]
+    layers[0].trainable = layers[3].trainable = False
+    inner = k.Sequential([L.Input(SHAPE), *layers, k.Sequential([L.Input((5, 4, 3)), L.Conv2D(3, 1)], name="innermost")], name="inner")
+    for layer in layers:
+        layer._name = f"{layer.name}_renamed"
+    return L.Dense(4)(L.Flatten()(inner(image)))
+
+
 def attention(k, image):
     L = k.layers
     x = L.Reshape((10, 9))(image)
@@ -151,9 +188,9 @@ def int8(k, image):
     return L.Dense(7, activation="softmax", use_bias=False)(L.Flatten()(L.Dense(4)(x)))
 
 
-MODELS = [(keras, build, "keras") for build in (resizing, transposed, normalized, attention, training_only, channels_first, int8)]
-MODELS += [(tf_keras, build, "keras") for build in (resizing, normalized, attention, training_only)]
-MODELS += [(library, nested, "h5") for library in (keras, tf_keras)] + [(keras, int8, "h5")]
+MODELS = [(keras, build, "keras") for build in (resizing, transposed, normalized, batches, activated, bfloat16, attention, training_only, channels_first, int8)]
+MODELS += [(tf_keras, build, "keras") for build in (resizing, normalized, batches, attention, training_only)]
+MODELS += [(library, nested, "h5") for library in (keras, tf_keras)] + [(keras, int8, "h5"), (tf_keras, renamed, "h5")]
 
 
 def main():
@@ -182,23 +219,40 @@ def add(tensors, library, build, file):
     image = library.layers.Input(shape)
     model = library.Model(image, build(library, image))
     for layer in model.layers:
-        layer.set_weights([draw(random, weight) for weight in layer.get_weights()])
+        layer.set_weights([draw(random, variable.name, weight) for variable, weight in zip(layer.weights, layer.get_weights())])
+    stored = model
+    if build is bfloat16:
+        stored = rounded(library, model, shape)
     if build is int8:
         model.quantize("int8")
     images = random.uniform(-0.5, 1.5, (2, *shape)).astype(np.float32)
     tensors[f"{file.name}/images"] = images
     tensors[f"{file.name}/output"] = np.asarray(model.predict_on_batch(images))
     file.parent.mkdir(parents=True, exist_ok=True)
-    model.save(file)
+    stored.save(file)
     if file.suffix == ".keras":
         compress(file)
 
 
-def draw(random, weight):
+def rounded(library, model, shape):
+    """The same model in bfloat16. Rounds the weights of `model` as they are stored."""
+    library.config.set_dtype_policy("bfloat16")
+    try:
+        image = library.layers.Input(shape)
+        stored = library.Model(image, bfloat16(library, image))
+    finally:
+        library.config.set_dtype_policy("float32")
+    stored.set_weights(model.get_weights())
+    model.set_weights([np.asarray(weight, np.float32) for weight in stored.get_weights()])
+    return stored
+
+
+def draw(random, name, weight):
     """Keeps integers: the states of random numbers."""
     if weight.dtype.kind != "f":
         return weight
-    return random.normal(0.3, 0.5, weight.shape).astype(np.float32)
+    drawn = random.normal(0.3, 0.5, weight.shape).astype(np.float32)
+    return np.abs(drawn) + np.float32(0.1) if "variance" in name else drawn
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ use fer::classifier::Classifier;
 use fer::convert::{ConvertOptions, Converted, convert, convert_bytes};
 use fer::ort::{Provider, ProviderOptions};
 use fer::runtime::Host;
-use fer::spec::{Layout, OutputKind};
+use fer::spec::{Field, Layout, OutputKind};
 use fer::{Backend, LoadOptions, ModelRef, compiled, load};
 use safetensors::SafeTensors;
 
@@ -650,6 +650,23 @@ fn what_a_model_answers_and_what_goes_in_is_read_from_its_layers() {
     );
     let rescale = ("Rescaling", serde_json::json!({"scale": 1.0 / 255.0}));
     let relu = ("ReLU", serde_json::json!({}));
+    // Layers for pixels of 0..1, and one that suits no range.
+    let double = (
+        "Rescaling",
+        serde_json::json!({"scale": 2.0, "offset": -1.0}),
+    );
+    let bytes = ("Rescaling", serde_json::json!({"scale": 255.0}));
+    let normalize = (
+        "Normalization",
+        serde_json::json!({"axis": null, "mean": 0.5, "variance": 0.06}),
+    );
+    let normalize_bytes = (
+        "Normalization",
+        serde_json::json!({"axis": null, "mean": 127.0, "variance": 5000.0}),
+    );
+    let halve = ("Rescaling", serde_json::json!({"scale": 0.5}));
+    let pairs = ("Reshape", serde_json::json!({"target_shape": [2, 2]}));
+    let flatten_again = ("Flatten", serde_json::json!({}));
     let (probabilities, logits) = (OutputKind::Probabilities, OutputKind::Logits);
     let rows = [
         (
@@ -716,6 +733,22 @@ fn what_a_model_answers_and_what_goes_in_is_read_from_its_layers() {
             1.0 / 255.0,
             1,
         ),
+        // Each pair sums to 1.
+        (
+            vec![1, 4, 1],
+            vec![&pairs, &softmax, &flatten_again],
+            logits,
+            1.0 / 255.0,
+            0,
+        ),
+        // Two scalings, one after the other.
+        (
+            vec![1, 4, 1],
+            vec![&rescale, &normalize, &flatten, &softmax],
+            probabilities,
+            1.0,
+            0,
+        ),
     ];
     let mut wrong = Vec::new();
     for (input, layers, output, scale, notes) in rows {
@@ -727,6 +760,34 @@ fn what_a_model_answers_and_what_goes_in_is_read_from_its_layers() {
                 let row = (found.spec.output, found.spec.input.scale, found.notes.len());
                 if row != (output, scale as f32, notes) {
                     wrong.push(format!("{name}: {row:?} {:?}", found.notes));
+                }
+            }
+        }
+    }
+    // What is guessed where the layer's constants leave it open.
+    for (layer, scale, guessed) in [
+        (&rescale, 1.0, false),
+        (&normalize_bytes, 1.0, false),
+        (&double, 1.0 / 255.0, false),
+        (&bytes, 1.0 / 255.0, false),
+        (&normalize, 1.0 / 255.0, false),
+        (&halve, 1.0 / 255.0, true),
+        (&relu, 1.0 / 255.0, true),
+    ] {
+        let model = sequential(
+            &[1, 4, 1],
+            &[layer.clone(), flatten.clone(), softmax.clone()],
+        );
+        match convert_bytes(model, &format!("{layer:?}"), &options) {
+            Err(e) => wrong.push(e.to_string()),
+            Ok(found) => {
+                let assumed = found.spec.assumed.iter();
+                let values: Vec<_> = assumed.filter(|a| a.field == Field::Values).collect();
+                let [values] = values[..] else {
+                    panic!("{:?}", found.spec.assumed)
+                };
+                if (found.spec.input.scale, values.is_guess()) != (scale as f32, guessed) {
+                    wrong.push(format!("{layer:?}: {values}"));
                 }
             }
         }

@@ -218,7 +218,11 @@ fn what_is_refused_or_must_be_chosen_is_said_in_one_line() {
             vec!["LSTM", "lstm"],
             vec!["Dense"],
         ),
-        (vec![&any_size], vec!["?x?x3", "any size", "--size"], vec![]),
+        (
+            vec![&any_size],
+            vec!["images of any size", "--size"],
+            vec![],
+        ),
         (
             vec![&any_size, "--size", "0x4"],
             vec!["'0x4' is not a size"],
@@ -226,7 +230,7 @@ fn what_is_refused_or_must_be_chosen_is_said_in_one_line() {
         ),
         (
             vec![&several, "--output-name", "smile", "--size", "9"],
-            vec!["6x5x3, not 9x9"],
+            vec!["5x6 pixels (width x height), not 9x9", "--size 5x6"],
             vec![],
         ),
         (

@@ -7,8 +7,7 @@ use fer_core::spec::{Hint, Hints, ModelSpec, OutputKind, SpecError};
 use serde_json::json;
 
 use super::graph::Graph;
-use super::image::{Image, scales_itself};
-use super::network::KerasNetwork;
+use super::image::{Image, Scaling};
 use super::{ConvertOptions, Note};
 
 /// What an output of `values` values for an image is, as far as the graph shows it: a softmax, a
@@ -20,7 +19,7 @@ pub(crate) fn output_kind(graph: &Graph, output: &str, values: usize) -> Option<
             Some("Sigmoid" | "HardSigmoid")
         )
     };
-    match (sums_to_one(graph, output), values) {
+    match (sums_to_one(graph, output, values), values) {
         (true, 1) => Some(OutputKind::Probability),
         (true, _) => Some(OutputKind::Probabilities),
         (false, 1) if sigmoid() => Some(OutputKind::Probability),
@@ -46,7 +45,7 @@ fn last_operator<'a>(graph: &'a Graph, tensor: &str) -> Option<&'a str> {
 /// The user's options contradict the model.
 pub(crate) fn spec(
     model: &ModelProto,
-    network: &KerasNetwork,
+    scaling: &Scaling,
     image: &Image,
     kind: Option<OutputKind>,
     options: &ConvertOptions,
@@ -71,32 +70,37 @@ pub(crate) fn spec(
     set("crop", options.crop.map(|crop| crop.to_string()));
     set("output", kind.map(|kind| kind.to_string()));
     let mut hints = Hints::default();
-    match scales_itself(network) {
-        Some(true) => hints.0.push(Hint {
+    match scaling.factor {
+        Some(factor) => hints.0.push(Hint {
             key: "scale",
-            value: "1".into(),
-            source: "the model's first layer, which scales them itself".into(),
+            value: factor.into(),
+            source: "the constants with which the model itself scales them first".into(),
         }),
-        Some(false) => {}
-        None if options.pixels.is_empty() => notes.push(Note::RescalesLater),
+        None if scaling.later && options.pixels.is_empty() => notes.push(Note::RescalesLater),
         None => {}
     }
     hints.0.extend(options.hints.0.iter().cloned());
-    let header = Header::of(model);
+    let mut header = Header::of(model);
+    if kind.is_none() {
+        // The graph has shown that the last operator does not tell.
+        let guess = [("fer.output", "logits"), ("fer.guessed", "output")];
+        let guess = guess.map(|(key, value)| (key.to_string(), value.to_string()));
+        header.metadata.extend(guess);
+    }
     ModelSpec::resolve_with(&header, &overrides, &hints, name).map(|found| found.spec)
 }
 
-/// Whether a tensor holds probabilities: it is a softmax, a mean of softmaxes, or one of them in
-/// another shape.
-fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
+/// Whether the `values` values of a tensor are probabilities: it is a softmax over all of them, a
+/// mean of such softmaxes, or one of them in another shape.
+fn sums_to_one(graph: &Graph, tensor: &str, values: usize) -> bool {
     let Some(node) = graph.maker(tensor) else {
         return false;
     };
     let input = |i: usize| node.input.get(i).map_or("", String::as_str);
     match node.op_type.as_str() {
-        "Softmax" => true,
-        "Reshape" | "Flatten" | "Identity" => sums_to_one(graph, input(0)),
-        "Mul" => match summands(graph, input(0)) {
+        "Softmax" => graph.length(node) == Some(values),
+        "Reshape" | "Flatten" | "Identity" => sums_to_one(graph, input(0), values),
+        "Mul" => match summands(graph, input(0), values) {
             Some(number) => graph
                 .scalar(input(1))
                 .is_some_and(|share| (share * number as f32 - 1.0).abs() < 1e-6),
@@ -107,15 +111,15 @@ fn sums_to_one(graph: &Graph, tensor: &str) -> bool {
 }
 
 /// The number of tensors of probabilities that a tensor is the sum of, if it is such a sum.
-fn summands(graph: &Graph, tensor: &str) -> Option<usize> {
+fn summands(graph: &Graph, tensor: &str, values: usize) -> Option<usize> {
     match graph.maker(tensor) {
         Some(node) if node.op_type == "Add" => {
             let [first, second] = &node.input[..] else {
                 return None;
             };
-            let number = summands(graph, first)?;
-            sums_to_one(graph, second).then_some(number + 1)
+            let number = summands(graph, first, values)?;
+            sums_to_one(graph, second, values).then_some(number + 1)
         }
-        _ => sums_to_one(graph, tensor).then_some(1),
+        _ => sums_to_one(graph, tensor, values).then_some(1),
     }
 }

@@ -124,12 +124,12 @@ pub enum ConvertError {
     },
     /// The model takes images of any size, and none was chosen; or it takes others than the chosen
     /// size.
-    #[error("{path}: its input is {shape}{}", sized(.chosen))]
+    #[error("{path}: it takes images of {}", sized(.stated, .chosen))]
     Size {
         /// The file.
         path: String,
-        /// The input's shape, with `?` for what is open.
-        shape: String,
+        /// The width and height that the model states, as far as it does.
+        stated: [Option<usize>; 2],
         /// The width and height that were given, if any.
         chosen: Option<[usize; 2]>,
     },
@@ -154,10 +154,14 @@ fn several(outputs: &[String], chosen: &Option<String>) -> String {
     }
 }
 
-fn sized(chosen: &Option<[usize; 2]>) -> String {
-    match chosen {
-        Some([width, height]) => format!(", not {width}x{height}"),
-        None => ", so it takes images of any size".into(),
+fn sized(stated: &[Option<usize>; 2], chosen: &Option<[usize; 2]>) -> String {
+    let [width, height] = stated.map(|side| side.map_or("?".into(), |side| side.to_string()));
+    match (stated, chosen) {
+        (_, Some([w, h])) => {
+            format!("{width}x{height} pixels (width x height), not {w}x{h}")
+        }
+        ([None, None], None) => "any size".into(),
+        (_, None) => format!("{width}x{height} pixels (width x height), so of any size"),
     }
 }
 

@@ -59,16 +59,24 @@ impl Value {
     /// # Errors
     /// It is the batch, or there is no such axis.
     pub(crate) fn axis(&self, axis: i64) -> Result<usize, String> {
+        Ok(match (self.order, self.keras_axis(axis)?) {
+            (Order::ChannelsFirst, 3) => 1,
+            (Order::ChannelsFirst, keras) => keras + 1,
+            (_, keras) => keras,
+        })
+    }
+
+    /// An axis of Keras's (the batch is axis 0), counted from the start.
+    ///
+    /// # Errors
+    /// As [`Value::axis`].
+    pub(crate) fn keras_axis(&self, axis: i64) -> Result<usize, String> {
         let rank = self.shape.len() as i64;
         let keras = if axis < 0 { axis + rank + 1 } else { axis };
         if !(1..=rank).contains(&keras) {
             return Err(format!("its input of rank {rank} has no axis {axis}"));
         }
-        Ok(match (self.order, keras) {
-            (Order::ChannelsFirst, 3) => 1,
-            (Order::ChannelsFirst, keras) => keras as usize + 1,
-            (_, keras) => keras as usize,
-        })
+        Ok(keras as usize)
     }
 }
 
@@ -114,6 +122,8 @@ pub(crate) struct Graph {
     bytes: usize,
     /// The most bytes of weights at the beginning of a layer.
     limit: usize,
+    /// The length of the axis that each node of [`Graph::along`] works along.
+    lengths: HashMap<String, usize>,
     /// Tensors with the values of another tensor in another order.
     reordered: HashMap<(String, bool), Value>,
 }
@@ -238,6 +248,29 @@ impl Graph {
             name: self.node(operator, &inputs, attributes),
             ..value.clone()
         }
+    }
+
+    /// Adds a node that keeps shape and order and works along an axis of Keras's.
+    ///
+    /// # Errors
+    /// It is not an axis of the value.
+    pub(crate) fn along(
+        &mut self,
+        operator: &str,
+        value: &Value,
+        axis: i64,
+    ) -> Result<Value, String> {
+        let length = value.shape[value.keras_axis(axis)? - 1];
+        let axis = int("axis", value.axis(axis)? as i64);
+        let result = self.map(operator, value, &[], vec![axis]);
+        let node = self.nodes.last().map(|n| n.name.clone());
+        self.lengths.extend(node.map(|name| (name, length)));
+        Ok(result)
+    }
+
+    /// The length of the axis that a node works along, if [`Graph::along`] made it.
+    pub(crate) fn length(&self, node: &NodeProto) -> Option<usize> {
+        self.lengths.get(&node.name).copied()
     }
 
     /// Stores a weight and returns its name, which consists of the layer's name and its own.

@@ -75,13 +75,13 @@ impl Hdf5 {
         }
     }
 
-    /// A dataset of float16, float32 or float64, as float32.
+    /// A dataset of float16, bfloat16, float32 or float64, as float32.
     ///
     /// # Errors
     /// There is no such dataset, its values are not floats, or the file unpacks to far more than
     /// its size.
     pub(crate) fn tensor(&self, path: &str) -> Result<Tensor, String> {
-        self.read(path, float_width, "floats").map_err(|problem| {
+        self.read(path, float, "floats").map_err(|problem| {
             let stored = self.file.dataset(path);
             if stored.is_ok_and(|d| matches!(d.dtype(), Datatype::FixedPoint { .. })) {
                 format!("{problem}: the model is quantized; save it before model.quantize()")
@@ -96,13 +96,13 @@ impl Hdf5 {
     /// # Errors
     /// As [`Hdf5::tensor`].
     pub(crate) fn tensor_of_int8(&self, path: &str) -> Result<Tensor, String> {
-        self.read(path, int8_width, "8-bit integers")
+        self.read(path, int8, "8-bit integers")
     }
 
     fn read(
         &self,
         path: &str,
-        width: fn(&Dataset) -> Option<usize>,
+        number: fn(&Dataset) -> Option<Number>,
         kind: &str,
     ) -> Result<Tensor, String> {
         let dataset = self
@@ -114,8 +114,9 @@ impl Hdf5 {
             .iter()
             .map(|d| usize::try_from(*d).ok())
             .collect();
-        let width = width(&dataset)
+        let number = number(&dataset)
             .ok_or_else(|| format!("the values of its dataset {path} are not {kind}"))?;
+        let width = number.width();
         let dims = dims.unwrap_or_else(|| vec![usize::MAX]);
         let bytes = product(&dims).and_then(|n| n.checked_mul(width));
         let (bytes, left) = bytes
@@ -133,11 +134,12 @@ impl Hdf5 {
                 raw.len()
             ));
         }
-        let values = raw.chunks_exact(width).map(|b| match *b {
-            [a] => f32::from(i8::from_ne_bytes([a])),
-            [a, b] => half(u16::from_ne_bytes([a, b])),
-            [a, b, c, d] => f32::from_ne_bytes([a, b, c, d]),
-            [a, b, c, d, e, f, g, h] => f64::from_ne_bytes([a, b, c, d, e, f, g, h]) as f32,
+        let values = raw.chunks_exact(width).map(|b| match (number, b) {
+            (Number::BFloat16, &[a, b]) => bfloat(u16::from_le_bytes([a, b])),
+            (_, &[a]) => f32::from(i8::from_ne_bytes([a])),
+            (_, &[a, b]) => half(u16::from_ne_bytes([a, b])),
+            (_, &[a, b, c, d]) => f32::from_ne_bytes([a, b, c, d]),
+            (_, &[a, b, c, d, e, f, g, h]) => f64::from_ne_bytes([a, b, c, d, e, f, g, h]) as f32,
             _ => f32::NAN,
         });
         Ok(Tensor {
@@ -167,25 +169,53 @@ fn list(attribute: &Attribute) -> Option<Vec<String>> {
     attribute.read_strings().ok()
 }
 
-fn float_width(dataset: &Dataset) -> Option<usize> {
+/// How a dataset's numbers are stored.
+#[derive(Debug, Clone, Copy)]
+enum Number {
+    /// A float or an integer of HDF5, of this many bytes.
+    Native(usize),
+    /// The upper half of a float32, the low byte first. HDF5 has no such type: Keras stores the
+    /// bytes and names the type in an attribute.
+    BFloat16,
+}
+
+impl Number {
+    fn width(self) -> usize {
+        match self {
+            Self::Native(width) => width,
+            Self::BFloat16 => 2,
+        }
+    }
+}
+
+fn float(dataset: &Dataset) -> Option<Number> {
+    let named = || dataset.attribute("dtype").ok()?.read_string().ok();
     match dataset.dtype() {
         Datatype::FloatingPoint {
             size: size @ (2 | 4 | 8),
             ..
-        } => Some(usize::from(*size)),
+        } => Some(Number::Native(usize::from(*size))),
+        Datatype::Opaque { size: 2, .. } if named().as_deref() == Some("bfloat16") => {
+            Some(Number::BFloat16)
+        }
         _ => None,
     }
 }
 
-fn int8_width(dataset: &Dataset) -> Option<usize> {
+fn int8(dataset: &Dataset) -> Option<Number> {
     match dataset.dtype() {
         Datatype::FixedPoint {
             size: 1,
             signed: true,
             ..
-        } => Some(1),
+        } => Some(Number::Native(1)),
         _ => None,
     }
+}
+
+/// A bfloat16 number.
+fn bfloat(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
 }
 
 /// An IEEE half-precision number.
@@ -220,5 +250,6 @@ mod tests {
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(super::half(0x7c00).is_infinite() && super::half(0x7e00).is_nan());
+        assert_eq!(super::bfloat(0xc049), -3.140625);
     }
 }

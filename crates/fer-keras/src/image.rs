@@ -1,9 +1,12 @@
 //! The image that goes into a model: its size, channels and data format.
 
+use super::affine::Affine;
+use super::config::Fields;
 use super::graph::{Graph, MAX_VALUES, Order, Value};
+use super::lower::Loaded;
 use super::network::{KerasNetwork, LayerEntry};
 use super::ops::{self, Effect};
-use super::tensor::product;
+use super::tensor::{Tensor, product};
 use super::{ConvertError, ConvertOptions, INPUT, layers};
 use fer_core::spec::Layout;
 
@@ -58,7 +61,7 @@ impl Image {
         })?;
         let [width, height] = size(stated, options.size).ok_or_else(|| ConvertError::Size {
             path: path.into(),
-            shape: text.clone(),
+            stated,
             chosen: options.size,
         })?;
         let values = product(&[channels, width, height]);
@@ -150,19 +153,31 @@ const MOVING: [&str; 7] = [
     "Lambda",
 ];
 
-/// Whether the model scales pixels of 0..255 itself: the first layer that changes values rescales
-/// or normalizes them, or operations before it do. `None` if a later layer does.
-pub(crate) fn scales_itself(network: &KerasNetwork) -> Option<bool> {
-    let mut first = None;
-    let mut later = false;
-    let mut pixels = Pixels::default();
-    network.each_layer(&mut |layer, _| match first {
-        None => first = pixels.pass(layer),
-        Some(_) => later |= scales(layer),
-    });
-    match first.unwrap_or_else(|| pixels.of_bytes()) {
-        false if later => None,
-        scales => Some(scales),
+/// What the constants with which a model scales its input say about the pixels that go in.
+pub(crate) struct Scaling {
+    /// The factor for pixels of 0..255; `None` if the constants leave it open.
+    pub(crate) factor: Option<&'static str>,
+    /// Whether the model scales values later.
+    pub(crate) later: bool,
+}
+
+impl Scaling {
+    /// Follows the pixels through the first layers and operations, as far as they only scale them.
+    pub(crate) fn of(network: &KerasNetwork, loaded: &Loaded, keras: u32) -> Self {
+        let mut pixels = Some(Affine::NONE);
+        let mut made = Affine::NONE;
+        let mut later = false;
+        network.each_layer(&mut |layer, place| {
+            match pixels {
+                None => later |= scales(layer),
+                Some(before) => pixels = through(layer, loaded.of(place), keras, before),
+            }
+            made = pixels.unwrap_or(made);
+        });
+        Self {
+            factor: made.suits(),
+            later,
+        }
     }
 }
 
@@ -170,44 +185,74 @@ fn scales(layer: &LayerEntry) -> bool {
     matches!(layer.class.as_str(), "Rescaling" | "Normalization")
 }
 
-/// What operations have done to the pixels so far.
-struct Pixels {
-    factor: f64,
-    /// The largest constant that was added, in units of the input's pixels.
-    shift: f64,
-}
-
-impl Default for Pixels {
-    fn default() -> Self {
-        Self {
-            factor: 1.0,
-            shift: 0.0,
-        }
+/// The pixels behind a layer, if it does nothing but scale them.
+fn through(layer: &LayerEntry, weights: &[Tensor], keras: u32, pixels: Affine) -> Option<Affine> {
+    if layer.operation {
+        return match ops::parse(layer).ok()?.effect() {
+            Effect::Moves => Some(pixels),
+            Effect::Maps(map) => Some(pixels.then(map)),
+            Effect::Other => None,
+        };
     }
+    if layers::passes_on(&layer.class) || layers::moves(&layer.class) {
+        return Some(pixels);
+    }
+    let parsed = layers::parse(&layer.class, &Fields::new(&layer.config, keras)).ok()?;
+    Some(pixels.then(parsed.affine(weights)?))
 }
 
-impl Pixels {
-    /// Whether the operations are made for pixels of 0..255, not of 0..1: the constants are large.
-    fn of_bytes(&self) -> bool {
+impl Affine {
+    /// The factor for pixels of 0..255 that makes those for which the constants were chosen; `None`
+    /// if that is open.
+    fn suits(&self) -> Option<&'static str> {
         /// Far from the constants for either range.
         const BETWEEN: f64 = 16.0;
-        self.factor < 1.0 / BETWEEN || self.shift > BETWEEN
-    }
-
-    /// Lets the pixels through a layer. Returns whether they have been rescaled if the layer is not
-    /// just a step of that.
-    fn pass(&mut self, layer: &LayerEntry) -> Option<bool> {
-        let effect = match ops::parse(layer) {
-            Ok(operation) if layer.operation => operation.effect(),
-            _ if layers::passes_on(&layer.class) || layers::moves(&layer.class) => Effect::Moves,
-            _ => return Some(scales(layer) || self.of_bytes()),
-        };
-        match effect {
-            Effect::Moves => {}
-            Effect::Scales(by) => self.factor *= by,
-            Effect::Shifts(by) => self.shift = self.shift.max(by / self.factor),
-            Effect::Other => return Some(self.of_bytes()),
+        /// More than rounding changes constants.
+        const ROUNDING: f64 = 1e-3;
+        let (factor, zero) = (self.scale.abs(), -self.offset / self.scale);
+        // From 1 on, pixels of 0..1 with the mean `zero` can have the deviation 1 / factor.
+        let standard = zero * (1.0 - zero) * factor * factor;
+        match () {
+            () if factor == 0.0 || !factor.is_finite() || !zero.is_finite() => None,
+            () if factor < 1.0 / BETWEEN || zero.abs() > BETWEEN => Some("1"),
+            () if factor > BETWEEN || standard >= 1.0 - ROUNDING => Some("1/255"),
+            () => None,
         }
-        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_tell_the_range_of_the_pixels() {
+        // scale, offset, and the factor for pixels of 0..255
+        let rows = [
+            (1.0, 0.0, None),
+            (1.0 / 255.0, 0.0, Some("1")),
+            (1.0 / 127.5, -1.0, Some("1")),
+            (-1.0 / 255.0, 1.0, Some("1")),
+            (1.0, -116.0, Some("1")),
+            (1.0 / 58.0, -2.0, Some("1")),
+            (2.0, -1.0, Some("1/255")),
+            (4.0, -2.0, Some("1/255")),
+            (255.0, 0.0, Some("1/255")),
+            (255.0, -116.0, Some("1/255")),
+            (3.2, -0.42, Some("1/255")),
+            // As of pixels of −1..1.
+            (2.0, 0.1, None),
+            (2.0, 0.0, None),
+            (0.5, 0.0, None),
+            (0.0, 1.0, None),
+            (f64::INFINITY, 1.0, None),
+            (f64::NAN, 0.0, None),
+        ];
+        let wrong: Vec<_> = rows
+            .iter()
+            .map(|&(scale, offset, suited)| ((scale, offset), suited))
+            .filter(|&((scale, offset), suited)| Affine { scale, offset }.suits() != suited)
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

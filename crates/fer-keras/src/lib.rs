@@ -24,6 +24,7 @@
 //! The files are untrusted. Any content gives a model or an error, in memory bounded by the files'
 //! size.
 
+mod affine;
 mod call;
 mod config;
 mod describe;
@@ -51,7 +52,7 @@ use std::path::Path;
 use self::call::Argument;
 use self::file::KerasFile;
 use self::graph::Graph;
-use self::image::Image;
+use self::image::{Image, Scaling};
 use self::lower::Lowering;
 use self::network::{KerasNetwork, LayerEntry};
 use self::weights::Place;
@@ -79,7 +80,8 @@ pub struct ConvertOptions {
     pub labels: Option<Vec<String>>,
     /// How pixels become values: `scale`, `mean`, `std` and `channel_order`, or `preprocess`, as
     /// the overrides of [`ModelSpec::resolve`] have them. Without a scale it is 1/255, which is a
-    /// guess, or 1 if the model scales its input itself.
+    /// guess, unless the constants with which the model scales its input first say what they suit:
+    /// then it is 1 or 1/255.
     pub pixels: BTreeMap<String, String>,
     /// How images of another size were resized in training; `None` for `nearest`, as in Keras.
     pub resize: Option<Resize>,
@@ -254,7 +256,8 @@ fn converted(
             names: labels.len(),
         });
     }
-    let spec = describe::spec(&model, &network, &image, kind, options, &mut notes, &name)?;
+    let scaling = Scaling::of(&network, &loaded, keras);
+    let spec = describe::spec(&model, &scaling, &image, kind, options, &mut notes, &name)?;
     let mut metadata = spec.to_metadata();
     metadata.push(("fer.architecture".into(), network.name.clone()));
     metadata.push(("fer.source".into(), source));

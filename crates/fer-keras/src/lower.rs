@@ -13,7 +13,7 @@ use super::layers;
 use super::network::{KerasNetwork, LayerEntry, Reference};
 use super::ops;
 use super::tensor::Tensor;
-use super::weights::{Place, Weights};
+use super::weights::{Place, Slot, Weights};
 use super::{Problem, Unsupported};
 
 /// All weights of a model, by layer group.
@@ -40,7 +40,7 @@ type Outputs = Vec<Argument<Value>>;
 /// The layers of a network, including nested models, that can't be converted, by class and reason.
 pub(crate) fn unsupported(network: &KerasNetwork, keras: u32) -> Vec<Unsupported> {
     let mut found: Vec<Unsupported> = Vec::new();
-    network.each_layer(&mut |layer, models| {
+    network.each_layer(&mut |layer, place| {
         let fields = Fields::new(&layer.config, keras);
         let parsed = if layer.operation {
             ops::parse(layer).map(drop)
@@ -48,7 +48,7 @@ pub(crate) fn unsupported(network: &KerasNetwork, keras: u32) -> Vec<Unsupported
             layers::parse(&layer.class, &fields).map(drop)
         };
         let Err(reason) = parsed else { return };
-        let path = [models, &[&layer.name]].concat().join("/");
+        let path = place.names.join("/");
         let class = &layer.class;
         match found
             .iter_mut()
@@ -81,53 +81,69 @@ pub(crate) fn load(
 ) -> Result<Loaded, Problem> {
     let mut sha = Sha256::new();
     let mut tensors = HashMap::new();
-    load_into(
-        network,
-        &Place::default(),
-        weights,
-        keras,
-        &mut tensors,
-        &mut sha,
-    )?;
+    for layer in network.layers.iter().filter(|l| !l.calls.is_empty()) {
+        let mut slots = Vec::new();
+        let mut layers = Vec::new();
+        let mut add = |slot, layer| {
+            slots.push(slot);
+            layers.push(layer);
+        };
+        add_slots(layer, &Place::default(), &[], keras, &mut add)?;
+        let found = weights
+            .of(&slots)
+            .map_err(|(index, problem)| Problem::of(layers[index], problem))?;
+        for ((slot, layer), found) in slots.into_iter().zip(layers).zip(found) {
+            for (name, tensor) in slot.names.iter().zip(&found) {
+                sha.update(format!("{}/{name}\0", layer.name));
+                tensor
+                    .values
+                    .iter()
+                    .for_each(|v| sha.update(v.to_le_bytes()));
+            }
+            tensors.insert(slot.place.group, found.into());
+        }
+    }
     let digest = sha.finalize().iter().map(|b| format!("{b:02x}")).collect();
     Ok(Loaded { tensors, digest })
 }
 
-fn load_into(
-    network: &KerasNetwork,
+/// Adds a layer, or the layers in it if it is a model, with the names of their weights.
+fn add_slots<'a>(
+    layer: &'a LayerEntry,
     place: &Place,
-    weights: &Weights,
+    models: &[bool],
     keras: u32,
-    tensors: &mut HashMap<String, Rc<[Tensor]>>,
-    sha: &mut Sha256,
+    add: &mut dyn FnMut(Slot, &'a LayerEntry),
 ) -> Result<(), Problem> {
-    for layer in network.layers.iter().filter(|l| !l.calls.is_empty()) {
-        let at = place.within(&layer.group, &layer.name);
-        if let Some(network) = &layer.network {
-            load_into(network, &at, weights, keras, tensors, sha)?;
-            continue;
+    let place = place.within(&layer.group, &layer.name);
+    let trainable = [models, &[layer.trainable]].concat();
+    if let Some(network) = &layer.network {
+        let layers = network.layers.iter().filter(|l| !l.calls.is_empty());
+        for layer in layers {
+            add_slots(layer, &place, &trainable, keras, add)?;
         }
-        if layer.operation {
-            continue;
-        }
-        let in_layer = |problem: String| Problem::of(layer, problem);
+    } else if !layer.operation {
         let names = layers::parse(&layer.class, &Fields::new(&layer.config, keras))
-            .map_err(in_layer)?
+            .map_err(|problem| Problem::of(layer, problem))?
             .weights();
-        let found = weights.of(&at, &names).map_err(in_layer)?;
-        for (name, tensor) in names.iter().zip(&found) {
-            sha.update(format!("{}/{name}\0", layer.name));
-            tensor
-                .values
-                .iter()
-                .for_each(|v| sha.update(v.to_le_bytes()));
-        }
-        tensors.insert(at.group, found.into());
+        add(
+            Slot {
+                place,
+                names,
+                trainable,
+            },
+            layer,
+        );
     }
     Ok(())
 }
 
 impl Loaded {
+    /// The weights of the layer at a place.
+    pub(crate) fn of(&self, place: &Place) -> &[Tensor] {
+        self.tensors.get(&place.group).map_or(&[], |t| t)
+    }
+
     /// The number of values of all weights.
     pub(crate) fn values(&self) -> usize {
         self.tensors
@@ -260,8 +276,7 @@ impl<'a> Lowering<'a> {
             let network = layer.network.as_ref();
             return network.map_or(Ok(Vec::new()), |n| self.network(n, &at, &taken));
         };
-        let none: Rc<[Tensor]> = Rc::new([]);
-        let weights = self.loaded.tensors.get(&at.group).unwrap_or(&none);
+        let weights = self.loaded.of(&at);
         let start = self.graph.begin(&path).map_err(in_layer)?;
         let lowered = parsed
             .lower(&mut self.graph, &taken, weights)

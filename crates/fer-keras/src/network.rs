@@ -11,6 +11,7 @@ use super::config::Fields;
 use super::layers::lambda::affine;
 use super::legacy_names;
 use super::ops;
+use super::weights::Place;
 
 /// The most layers of one model.
 const MAX_LAYERS: usize = 10_000;
@@ -36,6 +37,8 @@ pub(crate) struct LayerEntry {
     /// True for an operation (`keras.ops`, `TFOpLambda`) that is not a layer and has no weights.
     pub(crate) operation: bool,
     pub(crate) config: Map<String, Value>,
+    /// Whether training changes its weights.
+    pub(crate) trainable: bool,
     /// The group of its weights in a Keras 3 file: its class and a counter, `conv2d_1`.
     pub(crate) group: String,
     /// The arguments of each call. A layer that the outputs do not need has none.
@@ -274,24 +277,17 @@ impl KerasNetwork {
     }
 
     /// Calls `visit` in order with every layer that is called and is not a model, including those
-    /// of nested models, and the names of the models that contain it.
-    pub(crate) fn each_layer<'a>(&'a self, visit: &mut dyn FnMut(&'a LayerEntry, &[&'a str])) {
-        self.each_layer_in(&mut Vec::new(), visit);
+    /// of nested models, and its place.
+    pub(crate) fn each_layer<'a>(&'a self, visit: &mut dyn FnMut(&'a LayerEntry, &Place)) {
+        self.each_layer_in(&Place::default(), visit);
     }
 
-    fn each_layer_in<'a>(
-        &'a self,
-        models: &mut Vec<&'a str>,
-        visit: &mut dyn FnMut(&'a LayerEntry, &[&'a str]),
-    ) {
+    fn each_layer_in<'a>(&'a self, at: &Place, visit: &mut dyn FnMut(&'a LayerEntry, &Place)) {
         for layer in self.layers.iter().filter(|l| !l.calls.is_empty()) {
+            let place = at.within(&layer.group, &layer.name);
             match &layer.network {
-                Some(network) => {
-                    models.push(&layer.name);
-                    network.each_layer_in(models, visit);
-                    models.pop();
-                }
-                None => visit(layer, models),
+                Some(network) => network.each_layer_in(&place, visit),
+                None => visit(layer, &place),
             }
         }
     }
@@ -368,6 +364,7 @@ fn entries(list: &[Value], keras: u32) -> Result<Vec<LayerEntry>, String> {
             class,
             operation,
             config,
+            trainable: json["config"]["trainable"].as_bool().unwrap_or(true),
             group,
             calls: Vec::new(),
             network,

@@ -5,6 +5,7 @@
 //! of a nested model share that model's group and are identified by name.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use super::hdf5::Hdf5;
 use super::layers::INT8_KERNEL;
@@ -98,42 +99,134 @@ impl Weights {
         format!("{folder}/vars/{number}")
     }
 
-    /// The weights of the layer at `place`, as many as `names`, in Keras's order.
+    /// The weights of a layer of the outermost model, or of all layers in it if it is a model: for
+    /// each of `slots` its weights in Keras's order.
     ///
     /// # Errors
-    /// They are missing, their number differs, or one can't be read.
-    pub(crate) fn of(&self, place: &Place, names: &[&str]) -> Result<Vec<Tensor>, String> {
+    /// They are missing, their number differs, or one can't be read; with the slot in question.
+    pub(crate) fn of(&self, slots: &[Slot]) -> Result<Vec<Vec<Tensor>>, (usize, String)> {
+        let mut chosen: Vec<Result<Vec<String>, String>> = match self.layout {
+            Layout::Keras3 => slots
+                .iter()
+                .map(|slot| {
+                    let numbers = 0..slot.names.len();
+                    Ok(numbers
+                        .map(|i| self.path(&slot.place, &slot.names, i))
+                        .collect())
+                })
+                .collect(),
+            Layout::Legacy { root, .. } => {
+                slots.iter().map(|s| self.legacy_paths(root, s)).collect()
+            }
+        };
+        if let Layout::Legacy { root, .. } = self.layout
+            && chosen.iter().any(Result::is_err)
+            && let Some(paths) = self.legacy_in_order(root, slots)
+        {
+            chosen = paths.into_iter().map(Ok).collect();
+        }
+        let read = |(index, paths): (usize, Result<Vec<String>, String>)| {
+            let names = &slots[index].names;
+            paths
+                .and_then(|paths| {
+                    let pairs = names.iter().zip(&paths);
+                    pairs.map(|(name, path)| self.read(name, path)).collect()
+                })
+                .map_err(|problem| (index, problem))
+        };
+        chosen.into_iter().enumerate().map(read).collect()
+    }
+
+    /// The group of a layer of the outermost model in a legacy file, and the names of the weights
+    /// in it.
+    fn stored(&self, root: &str, place: &Place) -> Result<(String, Vec<String>), String> {
+        let outermost = place.names.first().map_or("", String::as_str);
+        let group = format!("{root}/{outermost}");
+        let stored = self.file.texts(&group, "weight_names").ok_or_else(|| {
+            format!("the file has no weights of {outermost}, by the name of the layer")
+        })?;
+        // The number of batches that a Normalization has seen is not a weight.
+        let stored = stored.into_iter().filter(|s| !is_counter(s)).collect();
+        Ok((group, stored))
+    }
+
+    /// The paths of a layer's weights in a legacy file.
+    fn legacy_paths(&self, root: &str, slot: &Slot) -> Result<Vec<String>, String> {
+        let Slot { place, names, .. } = slot;
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        match self.layout {
-            Layout::Keras3 => (0..names.len())
-                .map(|i| self.read(names[i], &self.path(place, names, i)))
-                .collect(),
-            Layout::Legacy { root, .. } => {
-                let outermost = place.names.first().map_or("", String::as_str);
-                let group = format!("{root}/{outermost}");
-                let stored = self.file.texts(&group, "weight_names").ok_or_else(|| {
-                    format!("the file has no weights of {outermost}, by the name of the layer")
-                })?;
-                // The number of batches that a Normalization has seen is not a weight.
-                let stored: Vec<String> = stored.into_iter().filter(|s| !is_counter(s)).collect();
-                // Keras has the weights of quantized layers in another order here.
-                let ordered = !names.contains(&INT8_KERNEL);
-                let chosen = if place.names.len() == 1 && ordered {
-                    in_order(&stored, names)
-                } else {
-                    by_name(&stored, place, names)
-                };
-                chosen?
-                    .into_iter()
-                    .zip(names)
-                    .map(|(stored, name)| self.read(name, &format!("{group}/{stored}")))
-                    .collect()
+        let (group, stored) = self.stored(root, place)?;
+        // Keras has the weights of quantized layers in another order here.
+        let ordered = !names.contains(&INT8_KERNEL);
+        let chosen = if place.names.len() == 1 && ordered {
+            in_order(&stored, names)
+        } else {
+            by_name(&stored, place, names)
+        };
+        Ok(chosen?
+            .into_iter()
+            .map(|name| format!("{group}/{name}"))
+            .collect())
+    }
+
+    /// The paths of all weights of a model in a legacy file by their order alone, as Keras reads
+    /// them, if as many are stored, of the same names in their layers.
+    fn legacy_in_order(&self, root: &str, slots: &[Slot]) -> Option<Vec<Vec<String>>> {
+        let (group, stored) = self.stored(root, &slots.first()?.place).ok()?;
+        let order = order(slots);
+        let distinct: HashSet<&String> = stored.iter().collect();
+        let fits = order.len() == distinct.len()
+            && order.len() == stored.len()
+            && order.iter().zip(&stored).all(|((slot, weight), stored)| {
+                let names = &slots[*slot].names;
+                is_named(stem(stored).1, split(names[*weight]).1, names.len())
+            });
+        if !fits {
+            return None;
+        }
+        let mut paths: Vec<Vec<String>> = slots
+            .iter()
+            .map(|slot| vec![String::new(); slot.names.len()])
+            .collect();
+        for ((slot, weight), stored) in order.into_iter().zip(&stored) {
+            paths[slot][weight] = format!("{group}/{stored}");
+        }
+        Some(paths)
+    }
+}
+
+/// A layer that has weights: a part of the outermost model, or of a model in it.
+pub(crate) struct Slot {
+    pub(crate) place: Place,
+    /// The names of its weights, in Keras's order.
+    pub(crate) names: Vec<&'static str>,
+    /// Whether training changes it, and each of the models that contain it, outermost first.
+    pub(crate) trainable: Vec<bool>,
+}
+
+/// The weights of a model's layers, as (slot, number), in the order in which Keras lists them in
+/// legacy files: those that are trained, then the others. The layers of a model that is not trained
+/// stay together.
+fn order(slots: &[Slot]) -> Vec<(usize, usize)> {
+    let mut trained = Vec::new();
+    let mut others = Vec::new();
+    for (index, slot) in slots.iter().enumerate() {
+        let is_trained = slot.trainable.iter().all(|flag| *flag);
+        for (number, name) in slot.names.iter().enumerate() {
+            if is_trained && !STATISTICS.contains(name) {
+                trained.push((index, number));
+            } else {
+                others.push((index, number));
             }
         }
     }
+    trained.extend(others);
+    trained
 }
+
+/// Weights that training does not change by the gradient.
+const STATISTICS: [&str; 4] = ["moving_mean", "moving_variance", "mean", "variance"];
 
 /// The layer in a layer that has a weight, and the weight's own name.
 fn split(weight: &str) -> (Option<&str>, &str) {
@@ -143,9 +236,25 @@ fn split(weight: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn is_counter(stored: &str) -> bool {
+/// The layers in a stored weight's name, and its own name.
+fn stem(stored: &str) -> (&str, &str) {
     let stem = stored.rsplit_once(':').map_or(stored, |(stem, _)| stem);
-    stem == "count" || stem.ends_with("/count")
+    // Some layers of Keras 2 leave their own name out of their weights' names.
+    stem.rsplit_once('/').unwrap_or(("", stem))
+}
+
+fn is_counter(stored: &str) -> bool {
+    stem(stored).1 == "count"
+}
+
+/// Whether a weight, one of `number` of its layer, is stored under the name `last`.
+fn is_named(last: &str, weight: &str, number: usize) -> bool {
+    // The depthwise convolution's kernel has another name in Keras 2. A layer's only weight may
+    // have none: `variable`, `variable_1` and so on.
+    last == weight
+        || (weight == "kernel" && last == "depthwise_kernel")
+        || (weight == INT8_KERNEL && last == "kernel")
+        || (weight == "gamma" && number == 1 && is_unnamed(last))
 }
 
 fn is_unnamed(last: &str) -> bool {
@@ -177,18 +286,11 @@ fn by_name<'a>(
     names: &[&str],
 ) -> Result<Vec<&'a str>, String> {
     let shared = |stored: &str, weight: &str| {
-        let stem = stored.rsplit_once(':').map_or(stored, |(stem, _)| stem);
-        // Some layers of Keras 2 leave their own name out of their weights' names.
-        let (layers, last) = stem.rsplit_once('/').unwrap_or(("", stem));
+        let (layers, last) = stem(stored);
         let (part, weight) = split(weight);
         let own = place.names.last()?;
         let own = &part.map_or_else(|| own.clone(), |part| format!("{own}/{part}"));
-        // The depthwise convolution's kernel has another name in Keras 2. A layer's only weight may
-        // have none: `variable`, `variable_1` and so on.
-        let same = last == weight
-            || (weight == "kernel" && last == "depthwise_kernel")
-            || (weight == INT8_KERNEL && last == "kernel")
-            || (weight == "gamma" && names.len() == 1 && is_unnamed(last));
+        let same = is_named(last, weight, names.len());
         if !same || !(layers.is_empty() || layers == own || layers.ends_with(&format!("/{own}"))) {
             return None;
         }
@@ -262,5 +364,22 @@ mod tests {
                 "{place:?} {weight}"
             );
         }
+    }
+
+    #[test]
+    fn weights_that_are_not_trained_come_after_all_others() {
+        let slot = |names: &[&'static str], trainable: &[bool]| Slot {
+            place: Place::default(),
+            names: names.to_vec(),
+            trainable: trainable.to_vec(),
+        };
+        let slots = [
+            slot(&["kernel", "bias"], &[true, false]),
+            slot(&["beta", "moving_mean"], &[true, true]),
+            slot(&["kernel"], &[true, true, true]),
+            slot(&["gamma", "moving_mean"], &[true, false, true]),
+        ];
+        let expected = [(1, 0), (2, 0), (0, 0), (0, 1), (1, 1), (3, 0), (3, 1)];
+        assert_eq!(order(&slots), expected);
     }
 }

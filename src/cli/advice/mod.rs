@@ -250,6 +250,10 @@ fn conversion(error: &ConvertError) -> Option<String> {
         ConvertError::Spec(error) => {
             (error.missing? == Field::Values).then(|| "say it with --scale".into())
         }
+        ConvertError::Size {
+            stated: [Some(width), Some(height)],
+            ..
+        } => Some(format!("leave --size out, or give --size {width}x{height}")),
         ConvertError::Size { .. }
         | ConvertError::Read { .. }
         | ConvertError::Malformed { .. }

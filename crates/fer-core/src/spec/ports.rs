@@ -143,14 +143,16 @@ impl<'a> Resolver<'a> {
             }
             return Ok(kind);
         }
+        let guess = self.guess("output");
         let operator = output.operator.as_deref().unwrap_or("unknown");
         let by_operator = |kind| (of_values(kind, single), Basis::Operator(operator.into()));
         let (kind, basis) = match operator {
-            "Softmax" => by_operator(OutputKind::Probabilities),
-            "Sigmoid" | "HardSigmoid" => by_operator(OutputKind::Scores),
+            // Who wrote a guess knew the operator: it may work on parts of the values.
+            "Softmax" if guess.is_none() => by_operator(OutputKind::Probabilities),
+            "Sigmoid" | "HardSigmoid" if guess.is_none() => by_operator(OutputKind::Scores),
             _ => {
-                let guess = self.guess("output").and_then(|kind| kind.parse().ok());
-                let kind = guess.unwrap_or(OutputKind::Logits);
+                let kind = guess.and_then(|kind| kind.parse().ok());
+                let kind = kind.unwrap_or(OutputKind::Logits);
                 (of_values(kind, single), Basis::Guess)
             }
         };

@@ -152,10 +152,17 @@ fn the_last_operator_tells_logits_from_probabilities() {
             OutputKind::Probabilities,
         ),
         (linear(&dims, 4, 7, false, |_, _| 0.0), OutputKind::Logits),
+        // Who wrote that it is a guess knew the operator.
+        (
+            linear(&dims, 4, 7, true, |_, _| 0.0)
+                .meta("fer.output", "logits")
+                .meta("fer.guessed", "output"),
+            OutputKind::Logits,
+        ),
         (behind("Identity"), OutputKind::Probabilities),
         (behind("Relu"), OutputKind::Logits),
     ];
-    for (model, _) in rows.iter_mut().skip(2) {
+    for (model, _) in rows.iter_mut().skip(3) {
         model.proto.graph.mut_or_insert_default().output[0].name = "last".into();
     }
     let wrong = rows

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::{Layer, only};
 use crate::config::Fields;
-use crate::graph::{Graph, Order, Value, float, int};
+use crate::graph::{Graph, Order, Value, float};
 use crate::tensor::Tensor;
 
 /// A function of single values, or of rows of values.
@@ -18,6 +18,10 @@ pub(crate) enum Activation {
         max: Option<f32>,
     },
     Elu {
+        alpha: f32,
+    },
+    /// alpha × elu(x / alpha)
+    Celu {
         alpha: f32,
     },
     HardSigmoid {
@@ -35,6 +39,26 @@ pub(crate) enum Activation {
         axis: i64,
         log: bool,
     },
+    /// −softplus(−x)
+    LogSigmoid,
+    /// At least −1 and at most 1
+    HardTanh,
+    /// x − tanh(x)
+    TanhShrink,
+    /// The part of x beyond ±threshold
+    SoftShrink {
+        threshold: f32,
+    },
+    /// x beyond ±threshold, else 0
+    HardShrink {
+        threshold: f32,
+    },
+    /// (x + √(x² + b)) / 2
+    Squareplus {
+        b: f32,
+    },
+    /// x above 1, 0 below −1, and (x + 1)² / 4 between them
+    SparsePlus,
     /// An ONNX operator of this name with its defaults: `Sigmoid`, `Tanh` and others.
     Operator(&'static str),
 }
@@ -89,6 +113,7 @@ impl Activation {
                 max: None,
             },
             "elu" => Self::Elu { alpha: 1.0 },
+            "celu" => Self::Celu { alpha: 1.0 },
             "selu" => Self::Operator("Selu"),
             "sigmoid" => Self::Operator("Sigmoid"),
             "tanh" => Self::Operator("Tanh"),
@@ -101,8 +126,17 @@ impl Activation {
             "hard_sigmoid" => Self::HardSigmoid {
                 slope: if keras >= 3 { 1.0 / 6.0 } else { 0.2 },
             },
+            "sparse_sigmoid" => Self::HardSigmoid { slope: 0.5 },
+            "log_sigmoid" => Self::LogSigmoid,
+            "hard_tanh" => Self::HardTanh,
+            "tanh_shrink" => Self::TanhShrink,
+            "soft_shrink" => Self::SoftShrink { threshold: 0.5 },
+            "hard_shrink" => Self::HardShrink { threshold: 0.5 },
+            "squareplus" => Self::Squareplus { b: 4.0 },
+            "sparse_plus" => Self::SparsePlus,
             "gelu" => Self::Gelu { approximate: false },
-            "softmax" => Self::Softmax {
+            // TensorFlow's own name for its softmax.
+            "softmax" | "softmax_v2" => Self::Softmax {
                 axis: -1,
                 log: false,
             },
@@ -128,6 +162,13 @@ impl Activation {
                 max,
             } => relu(graph, value, slope, threshold, max),
             Self::Elu { alpha } => graph.map("Elu", value, &[], vec![float("alpha", alpha)]),
+            Self::Celu { alpha: 1.0 } => Self::Elu { alpha: 1.0 }.apply(graph, value)?,
+            Self::Celu { alpha } => {
+                let alpha = graph.weight("alpha", &Tensor::scalar(alpha));
+                let scaled = graph.map("Div", value, &[&alpha], Vec::new());
+                let bent = Self::Elu { alpha: 1.0 }.apply(graph, &scaled)?;
+                graph.map("Mul", &bent, &[&alpha], Vec::new())
+            }
             Self::HardSigmoid { slope } => graph.map(
                 "HardSigmoid",
                 value,
@@ -146,11 +187,63 @@ impl Activation {
                     _ => value.clone(),
                 };
                 let operator = if log { "LogSoftmax" } else { "Softmax" };
-                let axis = value.axis(axis)? as i64;
-                graph.map(operator, &value, &[], vec![int("axis", axis)])
+                graph.along(operator, &value, axis)?
+            }
+            Self::LogSigmoid => ["Neg", "Softplus", "Neg"]
+                .iter()
+                .fold(value.clone(), |value, operator| {
+                    graph.map(operator, &value, &[], Vec::new())
+                }),
+            Self::HardTanh => within(graph, value, 1.0),
+            Self::TanhShrink => {
+                let bent = graph.map("Tanh", value, &[], Vec::new());
+                graph.map("Sub", value, &[&bent.name], Vec::new())
+            }
+            Self::SoftShrink { threshold } => {
+                let inner = within(graph, value, threshold);
+                graph.map("Sub", value, &[&inner.name], Vec::new())
+            }
+            Self::HardShrink { threshold } => {
+                let beyond = || vec![float("alpha", threshold)];
+                let above = graph.map("ThresholdedRelu", value, &[], beyond());
+                let negative = graph.node("Neg", &[&value.name], Vec::new());
+                let below = graph.node("ThresholdedRelu", &[&negative], beyond());
+                graph.map("Sub", &above, &[&below], Vec::new())
+            }
+            Self::Squareplus { b } => {
+                let square = graph.node("Mul", &[&value.name, &value.name], Vec::new());
+                let b = graph.weight("b", &Tensor::scalar(b));
+                let sum = graph.node("Add", &[&square, &b], Vec::new());
+                let root = graph.node("Sqrt", &[&sum], Vec::new());
+                let sum = graph.map("Add", value, &[&root], Vec::new());
+                let half = graph.weight("half", &Tensor::scalar(0.5));
+                graph.map("Mul", &sum, &[&half], Vec::new())
+            }
+            Self::SparsePlus => {
+                // (c + 1)² / 4 for the part c of x in −1..1, and the part above 1.
+                let inner = within(graph, value, 1.0);
+                let one = graph.weight("one", &Tensor::scalar(1.0));
+                let half = graph.weight("half", &Tensor::scalar(0.5));
+                let curve = graph.node("Add", &[&inner.name, &one], Vec::new());
+                let curve = graph.node("Mul", &[&curve, &half], Vec::new());
+                let curve = graph.node("Mul", &[&curve, &curve], Vec::new());
+                let above = graph.node("Sub", &[&value.name, &one], Vec::new());
+                let above = graph.node("Relu", &[&above], Vec::new());
+                let curve = Value {
+                    name: curve,
+                    ..inner
+                };
+                graph.map("Add", &curve, &[&above], Vec::new())
             }
         })
     }
+}
+
+/// The values, at least −`limit` and at most `limit`.
+fn within(graph: &mut Graph, value: &Value, limit: f32) -> Value {
+    let [low, high] = [("x_min", -limit), ("x_max", limit)]
+        .map(|(name, limit)| graph.weight(name, &Tensor::scalar(limit)));
+    graph.map("Clip", value, &[&low, &high], Vec::new())
 }
 
 fn relu(graph: &mut Graph, value: &Value, slope: f32, threshold: f32, max: Option<f32>) -> Value {

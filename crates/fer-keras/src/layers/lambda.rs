@@ -3,17 +3,11 @@
 
 use serde_json::Value as Json;
 
+use crate::affine::Affine;
 use crate::config::Fields;
 
 /// The most bytes of code that are read.
 const MAX_CODE: usize = 4096;
-
-/// A value in the function's computation: `scale` × input + `offset`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Affine {
-    pub(crate) scale: f64,
-    pub(crate) offset: f64,
-}
 
 /// Why a layer can't be converted.
 pub(super) fn reason(fields: &Fields<'_>) -> String {

@@ -23,6 +23,7 @@ mod window;
 
 pub(crate) use self::int8::INT8_KERNEL;
 use self::shape::{crop, pad};
+use super::affine::Affine;
 use super::config::Fields;
 use super::graph::{Graph, Value};
 use super::tensor::Tensor;
@@ -39,6 +40,12 @@ pub(crate) trait Layer {
     /// with tensors by position alone.
     fn arguments(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// What it does to its input, on the average of all channels, if it only multiplies and adds
+    /// constants.
+    fn affine(&self, _weights: &[Tensor]) -> Option<Affine> {
+        None
     }
 
     /// Adds its nodes to the graph, for one call.

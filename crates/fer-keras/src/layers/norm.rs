@@ -1,6 +1,7 @@
 //! Normalization layers: of batches (by their running statistics), of layers, and of inputs.
 
 use super::{Layer, only};
+use crate::affine::{self, Affine};
 use crate::config::Fields;
 use crate::graph::{Graph, Order, Value, float, int};
 use crate::tensor::{Tensor, product};
@@ -55,28 +56,13 @@ impl Layer for BatchNorm {
     ) -> Result<Value, String> {
         let input = only(inputs)?;
         let value = match (input.shape.len(), input.axis(self.axis)?, input.order) {
-            (1, ..) => input.clone(),
-            // ONNX normalizes the axis after the batch.
-            (_, 1, _) => input.clone(),
             (3, 3, Order::Keras) => graph.channels_first(input),
-            (_, _, Order::ChannelsFirst) if self.axis == 1 => graph.keras_order(input),
-            _ => {
-                return Err(format!(
-                    "its axis {} of {:?} can't be converted",
-                    self.axis, input.shape
-                ));
-            }
+            _ => input.clone(),
         };
-        let keras = Value {
-            order: Order::Keras,
-            ..value.clone()
-        }
-        .axis(self.axis)?
-            - 1;
-        let channels = value.shape[keras];
+        let channels = value.shape[value.keras_axis(self.axis)? - 1];
         let constant = |fill: f32| Tensor::vector(vec![fill; channels]);
         let mut stored = weights.iter();
-        let mut names = Vec::with_capacity(4);
+        let mut tensors = Vec::with_capacity(4);
         for (name, present, default) in [
             ("gamma", self.scale, 1.0),
             ("beta", self.center, 0.0),
@@ -88,15 +74,42 @@ impl Layer for BatchNorm {
                 None => constant(default),
             };
             tensor.must_be(name, &[channels])?;
-            names.push(graph.weight(name, &flat(tensor, value.order)?));
+            tensors.push((name, flat(tensor, value.order)?));
         }
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        Ok(graph.map(
-            "BatchNormalization",
-            &value,
-            &names,
-            vec![float("epsilon", self.epsilon)],
-        ))
+        match value.axis(self.axis)? {
+            // ONNX normalizes the axis after the batch.
+            1 => {
+                let names: Vec<String> = tensors
+                    .iter()
+                    .map(|(name, tensor)| graph.weight(name, tensor))
+                    .collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let epsilon = vec![float("epsilon", self.epsilon)];
+                Ok(graph.map("BatchNormalization", &value, &names, epsilon))
+            }
+            axis => {
+                let [gamma, beta, mean, variance] =
+                    [0, 1, 2, 3].map(|i| tensors[i].1.values.iter().copied());
+                let factors: Vec<f32> = gamma
+                    .zip(variance)
+                    .map(|(gamma, variance)| gamma / (variance + self.epsilon).sqrt())
+                    .collect();
+                let shifts = beta.zip(mean).zip(&factors);
+                let shifts = shifts
+                    .map(|((beta, mean), factor)| beta - mean * factor)
+                    .collect();
+                let mut dims = vec![1; value.shape.len()];
+                dims[axis - 1] = channels;
+                let steps = [("Mul", "factor", factors), ("Add", "shift", shifts)];
+                steps
+                    .into_iter()
+                    .try_fold(value, |value, (operator, name, numbers)| {
+                        let weight = Tensor::vector(numbers).reshaped(&dims)?;
+                        let weight = graph.weight(name, &weight);
+                        Ok(graph.map(operator, &value, &[&weight], Vec::new()))
+                    })
+            }
+        }
     }
 }
 
@@ -250,27 +263,54 @@ impl Normalization {
 
     /// One value for all, or one for each position along the axes, as a tensor that broadcasts over
     /// `value`.
-    fn spread(&self, tensor: &Tensor, value: &Value) -> Result<Tensor, String> {
-        let keras = Value {
-            order: Order::Keras,
-            ..value.clone()
-        };
+    fn spread(&self, tensor: Tensor, value: &Value) -> Result<Tensor, String> {
         let mut dims = vec![1; value.shape.len()];
         let mut axes = self
             .axes
             .iter()
-            .map(|a| keras.axis(*a))
+            .map(|a| value.keras_axis(*a))
             .collect::<Result<Vec<_>, _>>()?;
         axes.sort_unstable();
         axes.iter().for_each(|a| dims[a - 1] = value.shape[a - 1]);
         match tensor.values[..] {
             [one] => Ok(Tensor::scalar(one)),
-            _ => tensor.clone().reshaped(&dims),
+            _ => tensor.reshaped(&dims),
+        }
+    }
+
+    /// The means and variances: given, or those of the training images.
+    fn constants<'a>(&'a self, weights: &'a [Tensor]) -> Option<[&'a [f32]; 2]> {
+        match (&self.given, weights) {
+            (Some((mean, variance)), _) => Some([mean, variance]),
+            (None, [mean, variance]) => Some([&mean.values, &variance.values]),
+            (None, _) => None,
         }
     }
 }
 
+/// Keras's deviation for a variance.
+fn deviation(variance: f32) -> f32 {
+    variance.sqrt().max(SMALLEST)
+}
+
 impl Layer for Normalization {
+    fn affine(&self, weights: &[Tensor]) -> Option<Affine> {
+        let [mean, variance] = self.constants(weights)?;
+        let mean = affine::mean(mean.iter().map(|m| f64::from(*m)));
+        let deviation = affine::mean(variance.iter().map(|v| f64::from(deviation(*v))));
+        Some(if self.invert {
+            Affine {
+                scale: deviation,
+                offset: mean,
+            }
+        } else {
+            Affine {
+                scale: 1.0 / deviation,
+                offset: -mean / deviation,
+            }
+        })
+    }
+
     fn weights(&self) -> Vec<&'static str> {
         if self.given.is_some() {
             Vec::new()
@@ -286,19 +326,12 @@ impl Layer for Normalization {
         weights: &[Tensor],
     ) -> Result<Value, String> {
         let value = graph.keras_order(only(inputs)?);
-        let (mean, variance) = match &self.given {
-            Some((mean, variance)) => (
-                Tensor::vector(mean.clone()),
-                Tensor::vector(variance.clone()),
-            ),
-            None => (weights[0].clone(), weights[1].clone()),
-        };
-        let mean = self.spread(&mean, &value)?;
-        let mut deviation = self.spread(&variance, &value)?;
-        deviation
-            .values
-            .iter_mut()
-            .for_each(|v| *v = v.sqrt().max(SMALLEST));
+        let [mean, variance] = self
+            .constants(weights)
+            .ok_or("it has no mean and variance")?;
+        let deviations = variance.iter().map(|v| deviation(*v)).collect();
+        let mean = self.spread(Tensor::vector(mean.to_vec()), &value)?;
+        let deviation = self.spread(Tensor::vector(deviations), &value)?;
         let mean = graph.weight("mean", &mean);
         let deviation = graph.weight("deviation", &deviation);
         let steps = if self.invert {

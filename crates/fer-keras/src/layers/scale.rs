@@ -3,6 +3,7 @@
 
 use super::merge::aligned;
 use super::{Layer, only};
+use crate::affine::{Affine, mean};
 use crate::config::Fields;
 use crate::graph::{Graph, Value};
 use crate::tensor::Tensor;
@@ -25,6 +26,14 @@ impl Rescaling {
 }
 
 impl Layer for Rescaling {
+    fn affine(&self, _: &[Tensor]) -> Option<Affine> {
+        let mean = |numbers: &[f32]| mean(numbers.iter().map(|n| f64::from(*n)));
+        Some(Affine {
+            scale: mean(&self.scale),
+            offset: mean(&self.offset),
+        })
+    }
+
     fn lower(&self, graph: &mut Graph, inputs: &[Value], _: &[Tensor]) -> Result<Value, String> {
         let mut value = graph.keras_order(only(inputs)?);
         let width = value.shape.last().copied().unwrap_or(1);

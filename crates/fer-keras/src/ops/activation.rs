@@ -2,7 +2,6 @@
 
 use super::Outputs;
 use super::arguments::Arguments;
-use super::axes::plain;
 use super::elementwise::one;
 use crate::graph::Graph;
 use crate::layers::activation::Activation;
@@ -61,21 +60,30 @@ pub(super) fn log_softmax(graph: &mut Graph, args: &Arguments<'_>) -> Result<Out
     over_axis(graph, args, true)
 }
 
-/// −softplus(−x)
-pub(super) fn log_sigmoid(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
-    let value = plain(graph, &args.tensor()?);
-    let steps = ["Neg", "Softplus", "Neg"];
-    let value = steps.iter().fold(value, |value, operator| {
-        graph.map(operator, &value, &[], Vec::new())
-    });
-    Ok(one(value))
+/// A parameter that is 0 or more.
+fn parameter(args: &Arguments<'_>, name: &str, default: f32) -> Result<f32, String> {
+    match args.number(name)?.unwrap_or(default) {
+        number if number >= 0.0 => Ok(number),
+        number => Err(format!("its {name} of {number} is negative")),
+    }
 }
 
-/// At least −1 and at most 1.
-pub(super) fn hard_tanh(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
-    let value = args.tensor()?;
-    let limits = [("x_min", -1.0), ("x_max", 1.0)]
-        .map(|(name, limit)| graph.weight(name, &crate::tensor::Tensor::scalar(limit)));
-    let [low, high] = &limits;
-    Ok(one(graph.map("Clip", &value, &[low, high], Vec::new())))
+pub(super) fn celu(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
+    let alpha = parameter(args, "alpha", 1.0)?;
+    apply(graph, args, Activation::Celu { alpha })
+}
+
+pub(super) fn soft_shrink(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
+    let threshold = parameter(args, "threshold", 0.5)?;
+    apply(graph, args, Activation::SoftShrink { threshold })
+}
+
+pub(super) fn hard_shrink(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
+    let threshold = parameter(args, "threshold", 0.5)?;
+    apply(graph, args, Activation::HardShrink { threshold })
+}
+
+pub(super) fn squareplus(graph: &mut Graph, args: &Arguments<'_>) -> Result<Outputs, String> {
+    let b = parameter(args, "b", 4.0)?;
+    apply(graph, args, Activation::Squareplus { b })
 }

@@ -22,6 +22,7 @@ mod reduce;
 mod shape;
 mod tensorflow;
 
+use super::affine::{Affine, mean};
 use super::call::{Argument, Call};
 use super::graph::{Graph, Value};
 use super::network::LayerEntry;
@@ -106,26 +107,28 @@ impl Operation<'_> {
 pub(crate) enum Effect {
     /// It moves values only.
     Moves,
-    /// It multiplies by a constant.
-    Scales(f64),
-    /// It adds or subtracts a constant of this absolute value, or smaller ones.
-    Shifts(f64),
+    /// It multiplies by constants or adds them, on average so.
+    Maps(Affine),
     Other,
 }
 
 impl Operation<'_> {
     /// What it does to pixels that go through it.
     pub(crate) fn effect(&self) -> Effect {
-        let mut constant: Option<f64> = None;
+        let mut constants = Vec::new();
         let call = self.layer.calls.first();
         let arguments = call.map(|call| call.args.iter().chain(call.named.values()));
         for argument in arguments.into_iter().flatten() {
-            argument.each_number(&mut |n| constant = Some(constant.unwrap_or(0.0).max(n.abs())));
+            argument.each_number(&mut |n| constants.push(n));
         }
+        let constant = (!constants.is_empty()).then(|| mean(constants));
+        let scales = |scale| Effect::Maps(Affine { scale, offset: 0.0 });
+        let shifts = |offset| Effect::Maps(Affine { scale: 1.0, offset });
         match (self.class, constant) {
-            ("TrueDivide" | "Divide", Some(by)) if by != 0.0 => Effect::Scales(1.0 / by),
-            ("Multiply", Some(by)) => Effect::Scales(by),
-            ("Add" | "Subtract" | "BiasAdd", Some(by)) => Effect::Shifts(by),
+            ("TrueDivide" | "Divide", Some(by)) if by != 0.0 => scales(1.0 / by),
+            ("Multiply", Some(by)) => scales(by),
+            ("Add" | "BiasAdd", Some(by)) => shifts(by),
+            ("Subtract", Some(by)) => shifts(-by),
             _ if MOVING.contains(&self.class) => Effect::Moves,
             _ => Effect::Other,
         }
@@ -238,8 +241,15 @@ const TABLE: &[(&str, Lower, &str)] = &[
     ("Gelu", activation::gelu, ""),
     ("Softmax", activation::softmax, ""),
     ("LogSoftmax", activation::log_softmax, ""),
-    ("LogSigmoid", activation::log_sigmoid, ""),
-    ("HardTanh", activation::hard_tanh, ""),
+    ("LogSigmoid", activation::named, "log_sigmoid"),
+    ("HardTanh", activation::named, "hard_tanh"),
+    ("TanhShrink", activation::named, "tanh_shrink"),
+    ("SparsePlus", activation::named, "sparse_plus"),
+    ("SparseSigmoid", activation::named, "sparse_sigmoid"),
+    ("Celu", activation::celu, ""),
+    ("SoftShrink", activation::soft_shrink, ""),
+    ("HardShrink", activation::hard_shrink, ""),
+    ("Squareplus", activation::squareplus, ""),
     // Along axes.
     ("Mean", reduce::reduce, "ReduceMean"),
     ("Sum", reduce::reduce, "ReduceSum"),
