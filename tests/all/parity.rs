@@ -338,7 +338,7 @@ fn a_keras_model_of_ones_own_is_converted_and_agrees() {
     ])
     .expect(0);
     assert!(
-        converted.stderr.contains("scales them itself"),
+        converted.stderr.contains("the model itself scales them"),
         "{}",
         converted.stderr
     );

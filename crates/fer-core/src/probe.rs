@@ -5,8 +5,8 @@
 //!
 //! - They lie in 0..=1 and sum to 1 for every image: probabilities.
 //! - They lie in 0..=1, even for tensors far outside the range of images: sigmoids or the like.
-//! - None is negative, and they sum to another number, the same for every image: shares of it, as
-//!   the sum of two networks' probabilities.
+//! - None is negative, some are above 1, and they sum to the same number for every image: shares of
+//!   it, as the sum of two networks' probabilities.
 //! - Anything else: logits.
 //!
 //! Outputs that are NaN or infinite, or that do not depend on the image, show nothing. An image's
@@ -59,7 +59,8 @@ pub enum Shown {
     Kind(OutputKind),
     /// Nothing.
     Nothing,
-    /// None is negative, and those of every image sum to this number, which is not 1.
+    /// Those of every image sum to this number: none is negative, some are above 1. Or it is what a
+    /// softmax gives for both of two images, over an axis of one value.
     SharesOf(f32),
     /// Those of an image depend on the other images of its batch.
     Mixed,
@@ -108,9 +109,10 @@ pub fn look(
     if enough {
         return Ok(known.map_or(first, Shown::Kind));
     }
-    let row = &pair[..values];
-    let constant = known == Some(OutputKind::Probabilities) && first == Shown::Nothing;
-    if constant && row.iter().all(|v| v.is_finite()) && !sums_to(row, 1.0) {
+    // The same values for both images, as of a softmax over an axis of one.
+    let (row, other) = pair.split_at(values);
+    let constant = known == Some(OutputKind::Probabilities) && row == other;
+    if constant && !sums_to(row, 1.0) {
         return Ok(Shown::SharesOf(row.iter().sum()));
     }
     let mut input = images.concat();
@@ -162,7 +164,7 @@ fn judge(images: &[f32], beyond: &[f32], values: usize) -> Shown {
     }
     let whole: f32 = images[0].iter().sum();
     let shares = |row: &&[f32]| row.iter().all(|v| *v >= -MARGIN * whole) && sums_to(row, whole);
-    if !single && whole > MARGIN && all().all(shares) {
+    if !single && whole > 1.0 && !all().all(within) && all().all(shares) {
         return Shown::SharesOf(whole);
     }
     let logits = if single {
@@ -242,11 +244,12 @@ mod tests {
         let mut nan = probabilities.clone();
         nan[4] = f32::NAN;
         let percent: Vec<f32> = probabilities.iter().map(|p| p * 100.0).collect();
+        let pairs = [[0.3, 0.7, 0.9, 0.1], [0.5, 0.5, 0.2, 0.8]].concat();
         let both: Vec<f32> = probabilities.iter().map(|p| p * 2.0).collect();
         let nothing: [f32; 0] = [];
         // The outputs for images and beyond, the number of values, and what they show.
         type Row<'a> = (&'a str, &'a [f32], &'a [f32], usize, Shown);
-        let rows: [Row; 16] = [
+        let rows: [Row; 17] = [
             ("softmax", &probabilities, &sharp, 3, Kind(Probabilities)),
             (
                 "softmax alone",
@@ -293,6 +296,7 @@ mod tests {
             ("always 1", &[1.0; 3], &[1.0; 2], 1, Nothing),
             ("percent", &percent, &nothing, 3, SharesOf(100.0)),
             ("two networks", &both, &both, 3, SharesOf(2.0)),
+            ("two softmaxes", &pairs, &pairs, 4, Kind(Scores)),
         ];
         let wrong: Vec<_> = rows
             .iter()
