@@ -5,12 +5,13 @@
 
 use std::process::ExitCode;
 
-use fer::kernels::allocator::Reuse;
+use fer::kernels::allocator::{Reuse, allow_wide_heap};
 
 #[global_allocator]
 static MEMORY: Reuse = Reuse::new();
 
 fn main() -> ExitCode {
+    allow_wide_heap();
     // ONNX Runtime 1.29 and newer sends telemetry unless this is set before it starts; the switch
     // in its interface comes too late. Users who want it can set the variable to 0.
     if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {

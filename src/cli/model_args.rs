@@ -254,6 +254,12 @@ impl ModelArgs {
 /// Opens a model by its name, or the default one.
 pub fn open(name: Option<&str>, options: &LoadOptions, host: &Host) -> Result<Session> {
     let model = name.map_or_else(ModelRef::default_model, ModelRef::find)?;
+    let may_be_compiled =
+        matches!(options.backend, Backend::Auto { .. }) && !matches!(model, ModelRef::Onnx(_));
+    if !may_be_compiled && !matches!(options.backend, Backend::Burn(_)) {
+        // ONNX Runtime takes its blocks from the system's allocator.
+        fer::kernels::allocator::widen_heap();
+    }
     Ok(fer::open(&model, options, host)?)
 }
 

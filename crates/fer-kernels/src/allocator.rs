@@ -10,6 +10,7 @@
 //! read faster from few.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The smallest block that is kept.
@@ -139,6 +140,48 @@ fn provide(address: *mut u8, block: Layout, size: usize) {
 
 #[cfg(not(target_os = "linux"))]
 fn provide(_: *mut u8, _: Layout, _: usize) {}
+
+/// Whether [`widen_heap`] may change the system's allocator, and has not yet.
+static MAY_WIDEN: AtomicBool = AtomicBool::new(false);
+
+/// Allows [`widen_heap`]: for a program, not for a library in another one's process.
+pub fn allow_wide_heap() {
+    MAY_WIDEN.store(true, Ordering::Relaxed);
+}
+
+/// Lets glibc's allocator, which has the small blocks and those of other libraries, take memory from
+/// one heap in huge pages, and keep what is freed, if the program allows it. ONNX Runtime builds a
+/// session from many blocks of some megabytes, which it frees again: without this, it waits for
+/// 12,000 pages. Elsewhere than in Linux with glibc, nothing is changed.
+pub fn widen_heap() {
+    if !MAY_WIDEN.swap(false, Ordering::Relaxed) {
+        return;
+    }
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        /// The largest block that may come from the heap.
+        const LARGEST: i32 = 32 << 20;
+        /// How much the heap grows at a time.
+        const GROWTH: i32 = 64 << 20;
+        // SAFETY: settings of the allocator. The advice is for the heap from the block, which is
+        // still there, to the heap's end, and changes no bytes.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+            libc::mallopt(libc::M_TOP_PAD, GROWTH);
+            let block = libc::malloc(HUGE);
+            if block.is_null() {
+                return;
+            }
+            let start = block.cast::<u8>().wrapping_add(block.align_offset(HUGE));
+            let end = libc::sbrk(0);
+            if let Some(len) = (end as usize).checked_sub(start as usize) {
+                libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE);
+            }
+            libc::free(block);
+        }
+    }
+}
 
 // SAFETY: small blocks are the system's; a large one is the system's of the size and alignment that
 // `block` computes from the request's layout, the same on the way back, and is handed out only
