@@ -74,6 +74,7 @@ pub mod faces;
 pub mod labeled;
 mod load;
 mod load_error;
+mod outputs;
 pub mod parity;
 #[cfg(all(feature = "ort", feature = "train"))]
 pub mod quantize;

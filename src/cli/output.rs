@@ -93,16 +93,21 @@ pub fn not_over<'a>(
     output: &Path,
     inputs: impl IntoIterator<Item = &'a Path>,
 ) -> Result<()> {
-    match inputs
-        .into_iter()
-        .find(|input| files::is_same(output, input))
-    {
-        None => Ok(()),
-        Some(_) => bail!(
+    // A new file is no input, of which there may be millions.
+    let Ok(file) = output.canonicalize() else {
+        return Ok(());
+    };
+    let is_file = |input: &Path| {
+        let may_be = input.file_name() == file.file_name() || input.is_symlink();
+        may_be && input.canonicalize().is_ok_and(|input| input == file)
+    };
+    if inputs.into_iter().any(is_file) {
+        bail!(
             "{option} {} is an input of this command; name another file",
             output.display()
-        ),
+        );
     }
+    Ok(())
 }
 
 /// The output of --output.

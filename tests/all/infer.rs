@@ -394,6 +394,20 @@ fn batch_size_and_threads_change_no_answer() {
 }
 
 #[test]
+fn a_file_does_not_hide_the_built_in_model_of_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("fer"), "a program, say").unwrap();
+    let face = path("examples/faces/happy.png");
+    let in_folder = |model: &str| {
+        let args = ["infer", "-q", "--faces", "never", "--model", model, &face];
+        let output = fer().args(args).current_dir(folder.path()).output();
+        Run::of(output.unwrap())
+    };
+    assert!(in_folder("fer").expect(0).stdout.contains("happy"));
+    in_folder("./fer").expect(2);
+}
+
+#[test]
 fn batches_that_threads_share_out_have_the_bits_of_those_that_they_do_not() {
     let folder = tempfile::tempdir().unwrap();
     for i in 0..154u32 {

@@ -347,7 +347,7 @@ fn results_of_before_stay_where_nothing_is_read_or_the_disk_is_full() {
     assert!(late.error().contains("no frames from 5 s on"), "{late:?}");
     // A process may write files of so many blocks of 512 or 1024 bytes.
     let limited = format!(
-        "trap '' XFSZ; ulimit -f 4; exec timeout 60 \"$0\" watch -q {clip} -o {records} --faces always"
+        "trap '' XFSZ; ulimit -f 4; exec \"$0\" watch -q {clip} -o {records} --faces always"
     );
     let fer = crate::common::fer();
     let mut shell = Command::new("sh");

@@ -80,8 +80,8 @@ impl BurnClassifier {
             })
     }
 
-    /// The images of each pass of a batch, the last of which may have fewer. On the CPU, threads with
-    /// images of their own wait for each other less often than threads that share each layer.
+    /// The images of each pass of a batch, the last of which may have fewer. On the CPU, threads
+    /// with images of their own wait for each other less often than threads that share each layer.
     fn part(&self, n: usize) -> usize {
         let whole = !device::is_cpu(&self.device) || self.spec.fixed_batch.is_some();
         let parts = if whole { 1 } else { n.div_ceil(PART) };

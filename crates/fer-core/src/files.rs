@@ -260,15 +260,6 @@ fn plain(error: io::Error) -> io::Error {
     }
 }
 
-/// Whether two paths lead to the same file, which is there.
-pub fn is_same(a: &Path, b: &Path) -> bool {
-    // Most paths differ in the name, and are not looked up.
-    let may_be = a.file_name() == b.file_name() || a.is_symlink() || b.is_symlink();
-    may_be
-        && a.canonicalize()
-            .is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
-}
-
 /// Writes a whole file, or the target of a link. The old file stays in place until that is done.
 ///
 /// # Errors

@@ -6,8 +6,8 @@
 //! one as its global allocator. Small blocks go to the system's allocator.
 //!
 //! For new blocks of 2 MiB and more, Linux is asked for huge pages, and for smaller ones for all
-//! pages at once. A program's first result waits for thousands of pages, and a network's kernels are
-//! read faster from few.
+//! pages at once. A program's first result waits for thousands of pages, and a network's kernels
+//! are read faster from few.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,10 +149,10 @@ pub fn allow_wide_heap() {
     MAY_WIDEN.store(true, Ordering::Relaxed);
 }
 
-/// Lets glibc's allocator, which has the small blocks and those of other libraries, take memory from
-/// one heap in huge pages, and keep what is freed, if the program allows it. ONNX Runtime builds a
-/// session from many blocks of some megabytes, which it frees again: without this, it waits for
-/// 12,000 pages. Elsewhere than in Linux with glibc, nothing is changed.
+/// Lets glibc's allocator, which has the small blocks and those of other libraries, take memory
+/// from one heap in huge pages, and keep what is freed, if the program allows it. ONNX Runtime
+/// builds a session from many blocks of some megabytes, which it frees again: without this, it
+/// waits for 12,000 pages. Elsewhere than in Linux with glibc, nothing is changed.
 pub fn widen_heap() {
     if !MAY_WIDEN.swap(false, Ordering::Relaxed) {
         return;

@@ -57,8 +57,9 @@ impl<K, V> Default for Kept<K, V> {
 impl<K: Eq + Hash, V> Kept<K, V> {
     /// The value of this key, made anew if `fits` refuses the one that is kept.
     ///
-    /// No thread waits while another makes a value: a thread of the pool that makes one may be given
-    /// work that wants it too. Such threads make it each for itself, and the last one's is kept.
+    /// No thread waits while another makes a value: a thread of the pool that makes one may be
+    /// given work that wants it too. Such threads make it each for itself, and the last one's is
+    /// kept.
     fn get(&self, key: K, fits: impl FnOnce(&V) -> bool, make: impl FnOnce() -> V) -> Arc<V> {
         let kept = self.values().get(&key).cloned();
         kept.filter(|value| fits(value)).unwrap_or_else(|| {

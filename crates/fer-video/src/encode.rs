@@ -28,7 +28,8 @@ const ENCODERS: [(&str, &[&str]); 5] = [
     ("mpeg4", &["-q:v", "4", "-bf", "0"]),
 ];
 
-/// The kinds of sound that MP4 and QuickTime hold as they are, and those that only one of them does.
+/// The kinds of sound that MP4 and QuickTime hold as they are, and those that only one of them
+/// does.
 const IN_BOTH: [&str; 5] = ["aac", "mp3", "ac3", "eac3", "alac"];
 const IN_MP4: [&str; 1] = ["opus"];
 const IN_MOV: [&str; 8] = [

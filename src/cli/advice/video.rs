@@ -13,8 +13,8 @@ pub fn video(error: &VideoError) -> Option<String> {
         VideoError::Codec { .. } => Some("`ffmpeg -codecs` lists what it decodes".into()),
         VideoError::Lost { .. } => Some("--reconnect SECONDS tries for longer".into()),
         VideoError::Unreadable { name, .. } if name == "-" => Some(
-            "an MP4 video that has its index at the end can't be read from a pipe: name its file, or \
-             write it with ffmpeg's `-movflags +faststart`"
+            "an MP4 video that has its index at the end can't be read from a pipe: name its file, \
+             or write it with ffmpeg's `-movflags +faststart`"
                 .into(),
         ),
         VideoError::Unreadable { name, .. } if name.len() <= 2 => {

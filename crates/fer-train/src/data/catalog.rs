@@ -199,11 +199,11 @@ impl Catalog {
     /// # Folders
     /// Either `DIR/<class>/*`, or parts: `DIR/train/<class>/*` and `DIR/test/<class>/*`, where
     /// `training` is `train`, `testing` is `test`, and `validation`, `valid`, `val`, `dev`, `eval`,
-    /// `PublicTest` and `PrivateTest` are parts too, each maybe with `set` behind it; case, `_`, `-`
-    /// and blanks do not matter. Another folder of images beside them is an error, unless it holds
+    /// `PublicTest` and `PrivateTest` are parts too, each maybe with `set` behind it; case, `_`,
+    /// `-` and blanks do not matter. Another folder of images beside them is an error, unless it holds
     /// parts or a CSV file itself, as a copy of the data set does ([`Note::Beside`]). Each part has
-    /// to have every class, with an image in it. Links are followed. Hidden folders (`.name`, `__MACOSX`) and those
-    /// without images do not count. Where the folder is not of this form and only one folder in it
+    /// to have every class, with an image in it. Links are followed. Hidden folders (`.name`,
+    /// `__MACOSX`) and those without images do not count. Where the folder is not of this form and only one folder in it
     /// can be meant, that one is opened ([`Note::Inside`]), and so is a `fer2013.csv`, an
     /// `icml_face_data.csv` or the only CSV file of images in it.
     ///
@@ -231,8 +231,8 @@ impl Catalog {
     /// neutral (not the order of [`EMOTIONS`](fer_core::spec::EMOTIONS), to which they are
     /// brought), or the name of a class, and a square image's pixels of 0 to 255 with blanks
     /// between; 48×48 or another size, the same in all lines. Commas, semicolons or tabs divide the
-    /// columns. Numbers may end in `.0` or `e+00`. Lines at the end that hold no image are passed over
-    /// ([`Note::Junk`]).
+    /// columns. Numbers may end in `.0` or `e+00`. Lines at the end that hold no image are passed
+    /// over ([`Note::Junk`]).
     ///
     /// # Errors
     /// The path can't be read or is not of these forms; a class has no images; a folder is no

@@ -38,7 +38,8 @@ pub enum Note {
     Unread(Unread, Tally),
 }
 
-/// Why a file or a link in the folders of a data set is not read, though its name may be an image's.
+/// Why a file or a link in the folders of a data set is not read, though its name may be an
+/// image's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unread {
     /// It is an image beside the class folders.
